@@ -1,0 +1,137 @@
+//! What training changes about a model: parameters, and the hooks that apply them.
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::adaptations::reft::{Reft, ReftSpec, SpecError};
+use crate::hooks::Hooks;
+use crate::layout::Layout;
+use crate::params::ParamSet;
+use crate::rng::Seed;
+use crate::site::{Dims, LayerId};
+
+/// Whether dropout is on and gradients are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Training: gradients flow to the parameters, dropout is on.
+    Train,
+    /// Everything else.
+    Eval,
+}
+
+/// One named tensor of one site, for adapter files.
+#[derive(Debug)]
+pub struct NamedTensor {
+    /// Such as `block_output.7.prefix.basis`.
+    pub name: String,
+    /// A view into the flat leaf.
+    pub tensor: Tensor,
+}
+
+/// Trainable parameters that act on a frozen model.
+pub trait Adaptation: Debug {
+    /// The parameters.
+    fn params(&self) -> &ParamSet;
+
+    /// The parameters, to be moved by an optimiser or filled from a file.
+    fn params_mut(&mut self) -> &mut ParamSet;
+
+    /// Every tensor by the name it has in adapter files. Each tensor is a view: writing to it changes the parameters.
+    fn named(&self) -> Vec<NamedTensor>;
+
+    /// Meets the constraints (orthonormal rows) once, for as many passes as happen before the parameters move.
+    fn begin(&self, mode: Mode) -> Box<dyn Step + '_>;
+
+    /// The lowest layer it can change.
+    fn first_layer(&self) -> LayerId;
+}
+
+/// An adaptation between two parameter updates.
+pub trait Step {
+    /// The hooks for one pass.
+    ///
+    /// # Errors
+    /// When two interventions would edit the same token at the same site (Def. 3.2).
+    fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError>;
+
+    /// Carries the gradients of all passes since [`Adaptation::begin`] back to the flat leaf. Once per step.
+    fn backprop(self: Box<Self>);
+}
+
+/// Two interventions at one site with a position in common.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "interventions {first} and {second} both edit token {position} of a {prompt}-token prompt at {site}: \
+     positions at one site must be disjoint (Def. 3.2); give them other layers, components or positions"
+)]
+pub struct OverlapError {
+    /// Index of one intervention in the specification.
+    pub first: usize,
+    /// Index of the other.
+    pub second: usize,
+    /// The site they share.
+    pub site: String,
+    /// The token, counted from the sequence's first.
+    pub position: i64,
+    /// Length of the prompt it happens in.
+    pub prompt: i64,
+}
+
+macro_rules! registry {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$about:meta])* $key:ident($spec:ty) = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        pub enum $name { $($(#[$about])* #[serde(rename = $text)] $key($spec),)* }
+
+        impl $name {
+            /// Fresh parameters for a model of these dimensions.
+            ///
+            /// # Errors
+            /// When the specification does not fit the model.
+            pub fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+                match self { $(Self::$key(spec) => spec.build(dims, seed, device),)* }
+            }
+
+            /// Number of trainable numbers for a model of these dimensions, without building anything.
+            ///
+            /// # Errors
+            /// When the specification does not fit the model.
+            pub fn trainable(&self, dims: &Dims) -> Result<i64, SpecError> {
+                match self { $(Self::$key(spec) => spec.trainable(dims),)* }
+            }
+        }
+    };
+}
+
+/// Several sets of interventions trained together.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReftList(pub Vec<ReftSpec>);
+
+impl ReftSpec {
+    fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+        Ok(Box::new(Reft::new(std::slice::from_ref(self), dims, seed, device)?))
+    }
+}
+
+impl ReftList {
+    fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+        Ok(Box::new(Reft::new(&self.0, dims, seed, device)?))
+    }
+
+    fn trainable(&self, dims: &Dims) -> Result<i64, SpecError> {
+        self.0.iter().map(|spec| spec.trainable(dims)).sum()
+    }
+}
+
+registry! {
+    /// Everything `adapt:` accepts. A new one is a file in `adaptations/` and a line here.
+    pub enum AdaptSpec {
+        /// One set of interventions: `{reft: {...}}`.
+        Reft(ReftSpec) = "reft",
+        /// Several sets with different layers, positions or methods: `{refts: [{...}, {...}]}`.
+        Refts(ReftList) = "refts",
+    }
+}

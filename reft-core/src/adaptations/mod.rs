@@ -1,0 +1,3 @@
+//! One file per adaptation.
+
+pub mod reft;

@@ -1,0 +1,254 @@
+//! Adapters on disk: a folder with `adapter_config.json` and `adapter_model.safetensors`, from which loading needs the path alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor, no_grad};
+
+use crate::adaptation::{AdaptSpec, Adaptation, NamedTensor};
+use crate::adaptations::reft::SpecError;
+use crate::rng::Seed;
+use crate::site::Dims;
+
+/// The version this build writes and reads.
+pub const SCHEMA: u32 = 1;
+const CONFIG: &str = "adapter_config.json";
+const TENSORS: &str = "adapter_model.safetensors";
+
+/// The model an adapter was trained on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BaseModel {
+    /// As the user named it: an alias, a Hugging Face id or a path.
+    pub id: String,
+    /// Identity of the weights, whatever container they came in.
+    pub fingerprint: String,
+    /// Its sizes.
+    pub dims: Dims,
+}
+
+/// `adapter_config.json`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdapterConfig {
+    /// Version of this format.
+    pub schema: u32,
+    /// What it was trained on.
+    pub base_model: BaseModel,
+    /// Method, rank, positions, layers.
+    pub adapt: AdaptSpec,
+}
+
+/// Why an adapter cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum AdapterError {
+    /// The file system said no.
+    #[error("{path}: {source}: check the path and its permissions")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The configuration is not valid.
+    #[error("{path}: not an adapter configuration ({reason}): the file is damaged or written by another program")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        reason: String,
+    },
+    /// Written by another version.
+    #[error("{path}: adapter schema {found}, this build reads schema {SCHEMA}: use the build that wrote it")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+    /// The tensor file cannot be read.
+    #[error("{path}: {reason}: the file is truncated or damaged; copy it again or train anew")]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// The reader's words.
+        reason: String,
+    },
+    /// A tensor is missing, superfluous or of another shape.
+    #[error("{path}: tensor `{name}`: {reason}: the file does not belong to this {CONFIG}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another base model.
+    #[error(
+        "{path}: adapter was trained on `{expected}` (weights {expected_fingerprint}), the loaded model `{found}` has \
+         weights {found_fingerprint}: load the base model it was trained on"
+    )]
+    WrongBase {
+        /// The adapter.
+        path: PathBuf,
+        /// The model it wants.
+        expected: String,
+        /// Its fingerprint.
+        expected_fingerprint: String,
+        /// The model at hand.
+        found: String,
+        /// Its fingerprint.
+        found_fingerprint: String,
+    },
+    /// The specification does not fit the model.
+    #[error("{path}: {source}")]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SpecError,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> AdapterError {
+    let path = path.to_owned();
+    move |source| AdapterError::Io { path, source }
+}
+
+/// Writes the adapter as the folder `path`, complete or not at all: it is written beside it and then renamed.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn save(path: &Path, base: &BaseModel, spec: &AdaptSpec, adaptation: &dyn Adaptation) -> Result<(), AdapterError> {
+    let config = AdapterConfig { schema: SCHEMA, base_model: base.clone(), adapt: spec.clone() };
+    let json = serde_json::to_vec_pretty(&config).expect("plain data");
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(io_error(parent))?;
+    let temporary = |prefix| tempfile::Builder::new().prefix(prefix).tempdir_in(parent).map_err(io_error(parent));
+    let fresh = temporary(".adapter-")?;
+    write_synced(&fresh.path().join(CONFIG), &json)?;
+    write_synced(&fresh.path().join(TENSORS), &serialise(adaptation))?;
+    // Directories cannot be exchanged in one step portably: the old one is moved aside and deleted when `old` is dropped.
+    let old = temporary(".adapter-old-")?;
+    if path.exists() {
+        fs::rename(path, old.path().join("adapter")).map_err(io_error(path))?;
+    }
+    fs::rename(fresh.keep(), path).map_err(io_error(path))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), AdapterError> {
+    let mut file = fs::File::create(path).map_err(io_error(path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error(path))
+}
+
+fn serialise(adaptation: &dyn Adaptation) -> Vec<u8> {
+    let named = adaptation.named();
+    let bytes: Vec<Vec<u8>> = named.iter().map(|named| bytes_of(&named.tensor)).collect();
+    let views = named.iter().zip(&bytes).map(|(named, bytes)| {
+        let shape = named.tensor.size().into_iter().map(|n| n as usize).collect();
+        (named.name.as_str(), TensorView::new(Dtype::F32, shape, bytes).expect("bytes of that shape"))
+    });
+    safetensors::serialize(views, None).expect("consistent views")
+}
+
+fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+    let flat = tensor.detach().to_device(Device::Cpu).flatten(0, -1);
+    let values = Vec::<f32>::try_from(&flat).expect("a flat f32 tensor");
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+/// An adapter as read from disk, not yet put on a model.
+#[derive(Debug)]
+pub struct SavedAdapter {
+    path: PathBuf,
+    /// Its configuration.
+    pub config: AdapterConfig,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl SavedAdapter {
+    /// Reads the folder `path`.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or of another schema.
+    pub fn read(path: &Path) -> Result<Self, AdapterError> {
+        let config = read_config(&path.join(CONFIG))?;
+        let tensors = read_tensors(&path.join(TENSORS))?;
+        Ok(Self { path: path.to_owned(), config, tensors })
+    }
+
+    /// The adaptation with the saved values, for this base model.
+    ///
+    /// # Errors
+    /// When the base model is another one, or tensors and configuration do not fit.
+    pub fn onto(&self, base: &BaseModel, device: Device) -> Result<Box<dyn Adaptation>, AdapterError> {
+        let expected = &self.config.base_model;
+        if expected.fingerprint != base.fingerprint || expected.dims != base.dims {
+            return Err(AdapterError::WrongBase {
+                path: self.path.clone(),
+                expected: expected.id.clone(),
+                expected_fingerprint: expected.fingerprint.clone(),
+                found: base.id.clone(),
+                found_fingerprint: base.fingerprint.clone(),
+            });
+        }
+        let spec_error = |source| AdapterError::Spec { path: self.path.join(CONFIG), source };
+        let adaptation = self.config.adapt.build(&base.dims, Seed(0), device).map_err(spec_error)?;
+        self.fill(adaptation.as_ref())?;
+        Ok(adaptation)
+    }
+
+    fn fill(&self, adaptation: &dyn Adaptation) -> Result<(), AdapterError> {
+        let error = |name: &str, reason: String| AdapterError::Tensor {
+            path: self.path.join(TENSORS),
+            name: name.to_owned(),
+            reason,
+        };
+        let named = adaptation.named();
+        for NamedTensor { name, tensor } in &named {
+            let saved = self.tensors.get(name).ok_or_else(|| error(name, "missing".to_owned()))?;
+            if saved.size() != tensor.size() {
+                let reason = format!("shape {:?}, the configuration needs {:?}", saved.size(), tensor.size());
+                return Err(error(name, reason));
+            }
+            no_grad(|| tensor.shallow_clone().copy_(saved));
+        }
+        match self.tensors.keys().find(|key| !named.iter().any(|named| named.name == **key)) {
+            Some(extra) => Err(error(extra, "not in the configuration".to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
+    let config_error =
+        |error: serde_json::Error| AdapterError::Config { path: path.to_owned(), reason: error.to_string() };
+    let text = fs::read_to_string(path).map_err(io_error(path))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(config_error)?;
+    // The version is looked at first: another version may not parse as this one.
+    match value.get("schema").and_then(serde_json::Value::as_u64) {
+        Some(found) if found != u64::from(SCHEMA) => Err(AdapterError::Schema { path: path.to_owned(), found }),
+        _ => serde_json::from_value(value).map_err(config_error),
+    }
+}
+
+fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, AdapterError> {
+    let error = |reason: String| AdapterError::Tensors { path: path.to_owned(), reason };
+    let bytes = fs::read(path).map_err(io_error(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|source| error(source.to_string()))?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(error(format!("tensor `{name}` is {:?}, adapters are F32", view.dtype())));
+        }
+        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        let values = view.data().chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes")));
+        let tensor = Tensor::from_slice(&values.collect::<Vec<_>>()).reshape(&shape);
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}

@@ -1,0 +1,73 @@
+//! Distributed interchange intervention (eq. 1): the part of a state that lies in a subspace, taken from another run.
+//!
+//! `DII(b, s, R) = b + Rᵀ(R s − R b)`
+
+use tch::Tensor;
+
+use crate::hooks::Hooks;
+use crate::site::{LayerId, Site};
+
+/// `b + Rᵀ(R s − R b)`: `base` and `source` `[M, d]`, `basis` `[r, d]` with orthonormal rows; `[M, d]`.
+pub fn interchange(base: &Tensor, source: &Tensor, basis: &Tensor) -> Tensor {
+    base + (source - base).matmul(&basis.tr()).matmul(basis)
+}
+
+/// An interchange run: at one site, some rows of this pass take their subspace from states collected in a source run.
+#[derive(Debug)]
+pub struct Interchange {
+    /// Where.
+    pub site: Site,
+    /// Rows of this pass to change, `[M]`, i64.
+    pub rows: Tensor,
+    /// States of the source run, `[M, d]`, one for each row.
+    pub source: Tensor,
+    /// Orthonormal rows of the subspace, `[r, d]`, f32. For DAS it requires a gradient.
+    pub basis: Tensor,
+}
+
+impl Hooks for Interchange {
+    fn visit(&self, at: Site, _: &Tensor, y: Tensor) -> Tensor {
+        if at != self.site {
+            return y;
+        }
+        let kind = y.kind();
+        let base = y.index_select(0, &self.rows).to_kind(self.basis.kind());
+        let mixed = interchange(&base, &self.source.to_kind(self.basis.kind()), &self.basis);
+        y.index_copy(0, &self.rows, &mixed.to_kind(kind))
+    }
+
+    fn first_layer(&self) -> Option<LayerId> {
+        Some(self.site.layer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orthonormal::orthonormalise;
+    use crate::site::Component;
+    use crate::testing::{Tol, assert_close, normal};
+
+    #[test]
+    fn the_subspace_comes_from_the_source_and_the_rest_from_the_base() {
+        let (base, source) = (normal(&[5, 8], 1), normal(&[5, 8], 2));
+        let r = orthonormalise(&normal(&[3, 8], 3));
+        let mixed = interchange(&base, &source, &r);
+        assert_close("R b'", &mixed.matmul(&r.tr()), &source.matmul(&r.tr()), Tol::F32);
+        let rest = |h: &Tensor| h - h.matmul(&r.tr()).matmul(&r);
+        assert_close("orthogonal complement", &rest(&mixed), &rest(&base), Tol::F32);
+    }
+
+    #[test]
+    fn a_whole_space_interchange_at_some_rows_copies_the_source() {
+        let (y, source) = (normal(&[4, 8], 1), normal(&[2, 8], 2));
+        let site = Site { layer: LayerId(0), component: Component::BlockOutput };
+        let rows = Tensor::from_slice(&[1i64, 3]);
+        let basis = orthonormalise(&normal(&[8, 8], 3));
+        let run = Interchange { site, rows: rows.shallow_clone(), source: source.shallow_clone(), basis };
+        let out = run.visit(site, &y, y.shallow_clone());
+        assert_close("changed", &out.index_select(0, &rows), &source, Tol::F32.times(10.0));
+        let others = Tensor::from_slice(&[0i64, 2]);
+        assert_close("kept", &out.index_select(0, &others), &y.index_select(0, &others), Tol::Exact);
+    }
+}

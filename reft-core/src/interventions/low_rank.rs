@@ -1,0 +1,151 @@
+//! Low-rank edits: LoReFT, DiReFT and the ablations of table 17 as one function with three switches.
+//!
+//! `Φ(h) = h + Bᵀ (source(h) − [difference] B h)`
+//!
+//! | name | basis `B` | source | difference | formula |
+//! |---|---|---|---|---|
+//! | LoReFT | orthonormal | `W h + b` | yes | `h + Rᵀ(Wh + b − Rh)` (eq. 2) |
+//! | DiReFT | free | `W h + b` | no | `h + W₂ᵀ(W₁h + b)` (eq. 3) |
+//! | OrthoDiReFT | orthonormal | `W h + b` | no | `h + Rᵀ(Wh + b)` |
+//! | NoReFT | free | `W h + b` | yes | `h + W₂ᵀ(W₁h + b − W₂h)` |
+//! | ConsReFT | orthonormal | `b` | yes | `h + Rᵀ(b − Rh)` |
+//! | LobiReFT | orthonormal | `b` | no | `h + Rᵀb` |
+//!
+//! Shapes: `B`, `W` `[r, d]`, `b` `[r]`. A LoReFT of rank `r` has `2 r d + r` numbers per site.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::intervention::{Constraint, Declared, Init, Intervention, PhiParams};
+
+/// The rows that span the edited subspace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// `R` with `R Rᵀ = I`.
+    Orthonormal,
+    /// `W₂`, unconstrained.
+    Free,
+}
+
+/// What the projection is moved towards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// `W h + b`.
+    Affine,
+    /// `W h`, without a bias.
+    Linear,
+    /// `b`, the same for every state.
+    Constant,
+}
+
+/// Applied to the projected source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// None, as in the paper.
+    #[default]
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// Exact GELU.
+    Gelu,
+    /// `x σ(x)`.
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    fn apply(self, x: Tensor) -> Tensor {
+        match self {
+            Self::Identity => x,
+            Self::Relu => x.relu(),
+            Self::Gelu => x.gelu("none"),
+            Self::Silu => x.silu(),
+            Self::Tanh => x.tanh(),
+        }
+    }
+}
+
+/// One cell of the table above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LowRank {
+    /// Orthogonal or free.
+    pub basis: Basis,
+    /// Projection and bias, projection only, or bias only.
+    pub source: Source,
+    /// Whether `B h` is taken off, so that the edit replaces the state's coordinates in the subspace.
+    pub difference: bool,
+    /// Optional nonlinearity on the source.
+    #[serde(default)]
+    pub activation: Activation,
+}
+
+const fn cell(basis: Basis, source: Source, difference: bool) -> LowRank {
+    LowRank { basis, source, difference, activation: Activation::Identity }
+}
+
+/// Eq. 2.
+pub const LOREFT: LowRank = cell(Basis::Orthonormal, Source::Affine, true);
+/// Eq. 3.
+pub const DIREFT: LowRank = cell(Basis::Free, Source::Affine, false);
+/// Table 17: LoReFT without the difference term.
+pub const ORTHO_DIREFT: LowRank = cell(Basis::Orthonormal, Source::Affine, false);
+/// Table 17: LoReFT without orthogonality.
+pub const NOREFT: LowRank = cell(Basis::Free, Source::Affine, true);
+/// Table 17 and figures 3 to 10: LoReFT without the projection.
+pub const CONSREFT: LowRank = cell(Basis::Orthonormal, Source::Constant, true);
+/// Table 17: a learned bias in a learned subspace.
+pub const LOBIREFT: LowRank = cell(Basis::Orthonormal, Source::Constant, false);
+
+impl LowRank {
+    /// Index of the source's bias among the declared tensors.
+    fn bias_index(self) -> Option<usize> {
+        match self.source {
+            Source::Affine => Some(2),
+            Source::Linear => None,
+            Source::Constant => Some(1),
+        }
+    }
+}
+
+impl Intervention for LowRank {
+    fn declare(&self, d: i64, rank: i64) -> Vec<Declared> {
+        let free =
+            |name, shape: &[i64], init| Declared { name, shape: shape.to_vec(), init, constraint: Constraint::Free };
+        let basis = match self.basis {
+            Basis::Free => free("basis", &[rank, d], Init::Linear { fan: d }),
+            Basis::Orthonormal => Declared {
+                name: "basis",
+                shape: vec![rank, d],
+                init: Init::Orthonormal,
+                constraint: Constraint::Orthonormal,
+            },
+        };
+        let weight = free("weight", &[rank, d], Init::Linear { fan: d });
+        match self.source {
+            Source::Affine => vec![basis, weight, free("bias", &[rank], Init::Linear { fan: d })],
+            Source::Linear => vec![basis, weight],
+            Source::Constant => vec![basis, free("bias", &[rank], Init::Unit)],
+        }
+    }
+
+    fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor {
+        let basis = &p[0];
+        let bias = self.bias_index().map(|index| &p[index]);
+        let source = match (self.source, bias) {
+            (Source::Constant, Some(bias)) => bias.shallow_clone(),
+            (_, bias) => h.linear(&p[1], bias),
+        };
+        let source = self.activation.apply(source);
+        let target = if self.difference { source - h.matmul(&basis.tr()) } else { source };
+        match self.source {
+            // A constant target without the difference term is one row for all states.
+            Source::Constant if !self.difference => h + target.unsqueeze(0).matmul(basis),
+            Source::Affine | Source::Linear | Source::Constant => h + target.matmul(basis),
+        }
+    }
+}

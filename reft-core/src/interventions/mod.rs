@@ -1,0 +1,4 @@
+//! One file per intervention.
+
+pub mod interchange;
+pub mod low_rank;

@@ -1,0 +1,170 @@
+//! Which row of the residual stream holds which token.
+//!
+//! A pass over several sequences is one matrix of rows `[N, D]`. Packed, right-padded, left-padded, prefill and
+//! decode are layouts of the same rows; only attention and positions ever ask which is which.
+
+use tch::{Device, Kind, Tensor};
+
+/// One sequence inside a pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// Row of the sequence's first token in this pass.
+    pub row: i64,
+    /// Tokens before it that the cache already holds.
+    pub past: i64,
+    /// Tokens in this pass.
+    pub len: i64,
+    /// Length of the whole prompt, whichever part of it is in this pass.
+    pub prompt: i64,
+}
+
+/// Tokens of one sequence and how many of them are the prompt: what a layout is built from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// Tokens in the pass.
+    pub len: i64,
+    /// Tokens of the prompt; the rest is the answer.
+    pub prompt: i64,
+}
+
+/// Where the rows that hold no token are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Padding {
+    /// There are none: sequences follow one another.
+    Packed,
+    /// Every sequence is filled up at its end to the longest.
+    Right,
+    /// Every sequence is filled up at its beginning to the longest.
+    Left,
+}
+
+/// The rows of one pass. Built once per batch, on the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layout {
+    spans: Vec<Span>,
+    rows: i64,
+}
+
+impl Layout {
+    /// Sequences that start at position 0, laid out with this padding.
+    pub fn new(extents: &[Extent], padding: Padding) -> Self {
+        let longest = extents.iter().map(|extent| extent.len).max().unwrap_or(0);
+        let mut rows = 0;
+        let mut spans = Vec::with_capacity(extents.len());
+        for &Extent { len, prompt } in extents {
+            let (before, after) = match padding {
+                Padding::Packed => (0, 0),
+                Padding::Right => (0, longest - len),
+                Padding::Left => (longest - len, 0),
+            };
+            spans.push(Span { row: rows + before, past: 0, len, prompt });
+            rows += before + len + after;
+        }
+        Self { spans, rows }
+    }
+
+    /// Sequences one after the other, without padding.
+    pub fn packed(extents: &[Extent]) -> Self {
+        Self::new(extents, Padding::Packed)
+    }
+
+    /// One more token for each sequence, after all that this layout and its past hold.
+    #[must_use]
+    pub fn decode_step(&self) -> Self {
+        let next = |(row, span): (usize, &Span)| Span {
+            row: row as i64,
+            past: span.past + span.len,
+            len: 1,
+            prompt: span.prompt,
+        };
+        Self { spans: self.spans.iter().enumerate().map(next).collect(), rows: self.spans.len() as i64 }
+    }
+
+    /// The same pass for some of its sequences only, packed in the order given. For one-token passes of which some are done.
+    #[must_use]
+    pub fn keep(&self, sequences: &[usize]) -> Self {
+        let mut rows = 0;
+        let mut spans = Vec::with_capacity(sequences.len());
+        for &sequence in sequences {
+            let span = Span { row: rows, ..self.spans[sequence] };
+            rows += span.len;
+            spans.push(span);
+        }
+        Self { spans, rows }
+    }
+
+    /// The sequences.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// `N`, rows of the pass, those of padding included.
+    pub fn rows(&self) -> i64 {
+        self.rows
+    }
+
+    /// Row of a sequence's token at `position` (counted from the sequence's first token), if it is in this pass.
+    pub fn row(&self, sequence: usize, position: i64) -> Option<i64> {
+        let span = self.spans.get(sequence)?;
+        let index = position - span.past;
+        (0..span.len).contains(&index).then(|| span.row + index)
+    }
+
+    /// Row of each sequence's last token, `[B]`.
+    pub fn last_rows(&self) -> Vec<i64> {
+        self.spans.iter().map(|span| span.row + span.len - 1).collect()
+    }
+
+    /// Position of every row's token in its sequence, `[N]`; 0 for padding.
+    pub fn position_ids(&self, device: Device) -> Tensor {
+        let mut ids = vec![0i64; self.rows as usize];
+        for span in &self.spans {
+            for index in 0..span.len {
+                ids[(span.row + index) as usize] = span.past + index;
+            }
+        }
+        Tensor::from_slice(&ids).to_device(device)
+    }
+
+    /// Token ids laid out on the rows, `[N]`; padding rows hold id 0, which nothing reads.
+    ///
+    /// Each item of `tokens` holds one sequence's tokens of this pass.
+    pub fn place(&self, tokens: &[&[i64]], device: Device) -> Tensor {
+        let mut ids = vec![0i64; self.rows as usize];
+        for (span, tokens) in self.spans.iter().zip(tokens) {
+            let start = span.row as usize;
+            ids[start..start + tokens.len()].copy_from_slice(tokens);
+        }
+        Tensor::from_slice(&ids).to_device(device).to_kind(Kind::Int64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXTENTS: [Extent; 2] = [Extent { len: 3, prompt: 2 }, Extent { len: 5, prompt: 4 }];
+
+    #[test]
+    fn rows_follow_the_padding() {
+        let check = |padding, rows: i64, firsts: [i64; 2]| {
+            let layout = Layout::new(&EXTENTS, padding);
+            assert_eq!(layout.rows(), rows);
+            assert_eq!([layout.row(0, 0), layout.row(1, 0)], firsts.map(Some));
+            assert_eq!(layout.row(0, 3), None);
+        };
+        check(Padding::Packed, 8, [0, 3]);
+        check(Padding::Right, 10, [0, 5]);
+        check(Padding::Left, 10, [2, 5]);
+    }
+
+    #[test]
+    fn a_decode_step_continues_after_the_past() {
+        let step = Layout::packed(&EXTENTS).decode_step();
+        assert_eq!(step.rows(), 2);
+        assert_eq!(step.row(1, 5), Some(1));
+        assert_eq!(step.row(1, 4), None, "an earlier token is not in this pass");
+        assert_eq!(Vec::<i64>::try_from(&step.position_ids(Device::Cpu)).unwrap(), [3, 5]);
+        assert_eq!(step.keep(&[1]).row(0, 5), Some(0));
+    }
+}
