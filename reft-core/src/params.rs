@@ -120,6 +120,11 @@ impl ParamSet {
         Tensor::cat(&self.stacks.iter().map(part).collect::<Vec<_>>(), 0)
     }
 
+    /// Forgets the gradient.
+    pub fn zero_grad(&mut self) {
+        self.flat.zero_grad();
+    }
+
     /// Overwrites all values. `values` `[count]`.
     pub fn load(&mut self, values: &Tensor) {
         no_grad(|| self.flat.copy_(values));

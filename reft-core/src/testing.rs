@@ -1,5 +1,6 @@
 //! What tests of every crate share: tolerances, comparisons, random tensors, golden fixtures.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rand_distr::{Distribution, StandardNormal};
@@ -86,8 +87,30 @@ pub fn golden_json(path: &str) -> serde_json::Value {
 }
 
 /// The tensors of a safetensors fixture below [`golden_dir`].
-pub fn golden_tensors(path: &str) -> std::collections::BTreeMap<String, Tensor> {
+pub fn golden_tensors(path: &str) -> BTreeMap<String, Tensor> {
     let path = golden_dir().join(path);
     let tensors = Tensor::read_safetensors(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     tensors.into_iter().collect()
+}
+
+/// Puts the weights of a golden file into an adaptation. There they are called `PREFIXlayerL.GROUP.{R,W2,W,b}`.
+pub fn load_golden(adaptation: &dyn crate::Adaptation, tensors: &BTreeMap<String, Tensor>, prefix: &str) {
+    for named in adaptation.named() {
+        let (layer, group, tensor) = golden_name(&named.name);
+        let key = |name: &str| format!("{prefix}layer{layer}.{group}.{name}");
+        let candidates: &[&str] = match tensor {
+            "basis" => &["R", "W2"],
+            "weight" => &["W"],
+            _ => &["b"],
+        };
+        let found = candidates.iter().find_map(|name| tensors.get(&key(name)));
+        let found = found.unwrap_or_else(|| panic!("no golden tensor for {}", named.name));
+        tch::no_grad(|| named.tensor.shallow_clone().copy_(found));
+    }
+}
+
+/// Layer, group and tensor of a name such as `block_output.7.prefix.basis`.
+fn golden_name(name: &str) -> (&str, &str, &str) {
+    let parts: Vec<&str> = name.split('.').collect();
+    (parts[1], parts[2], parts[3])
 }

@@ -332,9 +332,10 @@ struct ReftHooks<'a>(BTreeMap<Site, Vec<Edit<'a>>>);
 
 impl Hooks for ReftHooks<'_> {
     fn visit(&self, at: Site, _: &Tensor, y: Tensor) -> Tensor {
-        self.0
-            .get(&at)
-            .map_or_else(|| y.shallow_clone(), |edits| edits.iter().fold(y.shallow_clone(), |y, edit| edit.apply(&y)))
+        match self.0.get(&at) {
+            None => y,
+            Some(edits) => edits.iter().fold(y, |y, edit| edit.apply(&y)),
+        }
     }
 
     fn first_layer(&self) -> Option<LayerId> {

@@ -1,0 +1,16 @@
+//! Models with hooks: checkpoints, tokenizers, the Llama family, decoding. Nothing here knows what a hook does.
+
+pub mod attention;
+pub mod decode;
+pub mod gguf;
+mod pickle;
+mod safetensors_file;
+pub mod hub;
+pub mod kv_cache;
+pub mod llama;
+pub mod model;
+pub mod nn;
+pub mod registry;
+pub mod rope;
+pub mod tokenizer;
+pub mod weights;

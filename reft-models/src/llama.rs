@@ -1,0 +1,269 @@
+//! The Llama family: Llama 1 to 3.2, SmolLM2, TinyLlama. One configuration, no checks by name.
+//!
+//! ```text
+//! h ─┬─ norm ─ q,k,v ─ rope ─ attention ─ o ─ + ─┬─ norm ─ gate,up ─ silu ─ down ─ + ─▶ Φ ─▶ h
+//!    └────────────────────────────────────────┘ └──────────────────────────────┘
+//! ```
+
+use std::ops::Range;
+
+use reft_core::hooks::Hooks;
+use reft_core::site::Component::{
+    self, AttentionOutput, BlockInput, BlockOutput, HeadOutput, Key, MlpHidden, MlpOutput, Query, Value,
+};
+use reft_core::site::{Dims, LayerId, Site};
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::attention::{Block as AttentionBlock, attend};
+use crate::model::{Decoder, Pass};
+use crate::nn::{Linear, RmsNorm, Source};
+use crate::rope::{Angles, Rope, Scaling};
+use crate::weights::{Weights, WeightsError};
+
+/// A model that cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum LlamaError {
+    /// `config.json` lacks a field or holds something else.
+    #[error("{path}: config.json: {reason}: this port reads the Llama family's configuration")]
+    Config {
+        /// The model.
+        path: String,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A feature that this port does not have.
+    #[error("{path}: config.json: {key} `{value}` is not supported: this port has {supported}")]
+    Unsupported {
+        /// The model.
+        path: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What there is.
+        supported: &'static str,
+    },
+    /// A tensor is missing or wrong.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
+
+/// `config.json` as it is written.
+#[derive(Deserialize)]
+struct RawConfig {
+    hidden_size: i64,
+    intermediate_size: i64,
+    num_hidden_layers: usize,
+    num_attention_heads: i64,
+    num_key_value_heads: Option<i64>,
+    head_dim: Option<i64>,
+    vocab_size: i64,
+    rms_norm_eps: f64,
+    #[serde(default = "default_theta")]
+    rope_theta: f64,
+    rope_scaling: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    #[serde(default = "default_activation")]
+    hidden_act: String,
+}
+
+fn default_theta() -> f64 {
+    10_000.0
+}
+
+fn default_activation() -> String {
+    "silu".to_owned()
+}
+
+/// The resolved configuration.
+#[derive(Debug)]
+struct Config {
+    dims: Dims,
+    eps: f64,
+    rope: Rope,
+    tied: bool,
+}
+
+impl Config {
+    fn read(weights: &Weights) -> Result<Self, LlamaError> {
+        let path = weights.path().display().to_string();
+        let raw = RawConfig::deserialize(weights.config())
+            .map_err(|error| LlamaError::Config { path: path.clone(), reason: error.to_string() })?;
+        if raw.hidden_act != "silu" {
+            let (value, supported) = (raw.hidden_act, "silu");
+            return Err(LlamaError::Unsupported { path, key: "hidden_act", value, supported });
+        }
+        let head_width = raw.head_dim.unwrap_or(raw.hidden_size / raw.num_attention_heads.max(1));
+        let dims = Dims {
+            layers: raw.num_hidden_layers,
+            width: raw.hidden_size,
+            heads: raw.num_attention_heads,
+            kv_heads: raw.num_key_value_heads.unwrap_or(raw.num_attention_heads),
+            head_width,
+            mlp_width: raw.intermediate_size,
+            vocab: raw.vocab_size,
+        };
+        if dims.heads <= 0 || dims.kv_heads <= 0 || dims.heads % dims.kv_heads != 0 || head_width % 2 != 0 {
+            let reason = format!("{} heads of width {head_width} do not divide among {}", dims.heads, dims.kv_heads);
+            return Err(LlamaError::Config { path, reason });
+        }
+        let rope = Rope::new(head_width, raw.rope_theta, scaling(raw.rope_scaling, &path)?);
+        Ok(Self { dims, eps: raw.rms_norm_eps, rope, tied: raw.tie_word_embeddings })
+    }
+}
+
+/// Older configurations say `type` where newer ones say `rope_type`.
+fn scaling(raw: Option<serde_json::Map<String, serde_json::Value>>, path: &str) -> Result<Scaling, LlamaError> {
+    let Some(mut raw) = raw else { return Ok(Scaling::Default) };
+    if let Some(kind) = raw.get("type").cloned() {
+        raw.entry("rope_type").or_insert(kind);
+    }
+    let value = raw.get("rope_type").map(ToString::to_string).unwrap_or_default();
+    serde_json::from_value(raw.into()).map_err(|_| LlamaError::Unsupported {
+        path: path.to_owned(),
+        key: "rope_scaling",
+        value,
+        supported: "default, linear and llama3",
+    })
+}
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Llama {
+    config: Config,
+    embedding: Tensor,
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    head: Linear,
+    parameters: i64,
+}
+
+impl Llama {
+    /// Reads a checkpoint into this type and device.
+    ///
+    /// # Errors
+    /// When the configuration is not one of this family, or a tensor is missing or of another shape.
+    pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Self, LlamaError> {
+        let config = Config::read(weights)?;
+        let dims = config.dims;
+        let root = Source::new(weights, kind, device);
+        let model = root.sub("model");
+        let embedding = model.sub("embed_tokens").tensor("weight", &[dims.vocab, dims.width])?;
+        let block = |layer| Block::load(&model.sub("layers").sub(layer), LayerId(layer), &config);
+        let blocks = (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?;
+        let norm = RmsNorm::load(&model, "norm", dims.width, config.eps)?;
+        let head = if config.tied {
+            Linear::tied(&embedding)
+        } else {
+            Linear::load(&root, "lm_head", dims.width, dims.vocab)?
+        };
+        let parameters = parameters(weights, config.tied);
+        Ok(Self { config, embedding, blocks, norm, head, parameters })
+    }
+}
+
+/// Numbers in the checkpoint's tensors; a head that is tied to the embedding counts once.
+fn parameters(weights: &Weights, tied: bool) -> i64 {
+    let names = weights.names().into_iter().filter(|name| !(tied && *name == "lm_head.weight"));
+    let trained = names.filter(|name| name.ends_with(".weight") || name.ends_with(".bias"));
+    trained.filter_map(|name| weights.shape(name)).map(|shape| shape.iter().product::<i64>()).sum()
+}
+
+impl Decoder for Llama {
+    fn dims(&self) -> &Dims {
+        &self.config.dims
+    }
+
+    fn options(&self) -> (Kind, Device) {
+        (self.embedding.kind(), self.embedding.device())
+    }
+
+    fn parameters(&self) -> i64 {
+        self.parameters
+    }
+
+    fn embed(&self, ids: &Tensor) -> Tensor {
+        self.embedding.index_select(0, ids)
+    }
+
+    fn layers(&self, h: Tensor, range: Range<usize>, pass: &mut Pass<'_>) -> Tensor {
+        let (kind, device) = self.options();
+        let angles = self.config.rope.angles(&pass.layout.position_ids(device), kind);
+        let attention = AttentionBlock::new(pass.layout, pass.cache.is_some(), kind, device);
+        let blocks = &self.blocks[range];
+        blocks.iter().fold(h, |h, block| block.forward(h, &self.config.dims, &angles, &attention, pass))
+    }
+
+    fn normalise(&self, h: &Tensor) -> Tensor {
+        self.norm.forward(h)
+    }
+
+    fn head(&self, h: &Tensor) -> Tensor {
+        self.head.forward(h)
+    }
+}
+
+/// One transformer block.
+#[derive(Debug)]
+struct Block {
+    layer: LayerId,
+    norm1: RmsNorm,
+    qkv: Linear,
+    o: Linear,
+    norm2: RmsNorm,
+    gate_up: Linear,
+    down: Linear,
+}
+
+impl Block {
+    fn load(source: &Source<'_>, layer: LayerId, config: &Config) -> Result<Self, WeightsError> {
+        let Dims { width, heads, kv_heads, head_width, mlp_width, .. } = config.dims;
+        let (attention, mlp) = (source.sub("self_attn"), source.sub("mlp"));
+        let (q, kv) = (heads * head_width, kv_heads * head_width);
+        Ok(Self {
+            layer,
+            norm1: RmsNorm::load(source, "input_layernorm", width, config.eps)?,
+            qkv: Linear::fused(&attention, &["q_proj", "k_proj", "v_proj"], width, &[q, kv, kv])?,
+            o: Linear::load(&attention, "o_proj", q, width)?,
+            norm2: RmsNorm::load(source, "post_attention_layernorm", width, config.eps)?,
+            gate_up: Linear::fused(&mlp, &["gate_proj", "up_proj"], width, &[mlp_width, mlp_width])?,
+            down: Linear::load(&mlp, "down_proj", mlp_width, width)?,
+        })
+    }
+
+    fn forward(&self, h: Tensor, dims: &Dims, angles: &Angles, block: &AttentionBlock, pass: &mut Pass<'_>) -> Tensor {
+        let hooks = pass.hooks;
+        let at = |component: Component| Site { layer: self.layer, component };
+        let h = hooks.visit(at(BlockInput), &h, h.shallow_clone());
+        let x = self.norm1.forward(&h);
+        let (q, k, v) = self.qkv(&x, dims, hooks);
+        let (q, k) = (angles.rotate(&q), angles.rotate(&k));
+        let cache = pass.cache.as_deref_mut().map(|cache| (cache, self.layer));
+        let a = hooks.visit(at(HeadOutput), &x, attend(dims, block, (&q, &k, &v), cache));
+        let middle = &h + hooks.visit(at(AttentionOutput), &a, self.o.forward(&a));
+        let x = self.norm2.forward(&middle);
+        let end = &middle + hooks.visit(at(MlpOutput), &x, self.mlp(&x, hooks));
+        hooks.visit(at(BlockOutput), &h, end) // h_p <- Φ(h_p), eq. 7
+    }
+
+    /// Queries `[N, H, E]`, keys and values `[N, K, E]`.
+    fn qkv(&self, x: &Tensor, dims: &Dims, hooks: &dyn Hooks) -> (Tensor, Tensor, Tensor) {
+        let (q, kv) = (dims.heads * dims.head_width, dims.kv_heads * dims.head_width);
+        let mut parts = self.qkv.forward(x).split_with_sizes([q, kv, kv], -1).into_iter();
+        let mut next = |component| {
+            let part = parts.next().expect("three parts");
+            let part = hooks.visit(Site { layer: self.layer, component }, x, part);
+            part.reshape([x.size()[0], -1, dims.head_width])
+        };
+        (next(Query), next(Key), next(Value))
+    }
+
+    fn mlp(&self, x: &Tensor, hooks: &dyn Hooks) -> Tensor {
+        let gate_up = self.gate_up.forward(x).chunk(2, -1);
+        let hidden = gate_up[0].silu() * &gate_up[1];
+        let hidden = hooks.visit(Site { layer: self.layer, component: MlpHidden }, x, hidden);
+        self.down.forward(&hidden)
+    }
+}

@@ -1,0 +1,59 @@
+//! What training, scoring and decoding need of a model.
+
+use std::ops::Range;
+
+use reft_core::hooks::Hooks;
+use reft_core::layout::Layout;
+use reft_core::site::{Dims, LayerId};
+use tch::{Device, Kind, Tensor};
+
+use crate::kv_cache::KvCache;
+
+/// Everything one forward pass depends on beside the weights. A model has no state of its own.
+pub struct Pass<'a> {
+    /// Which row is which token.
+    pub layout: &'a Layout,
+    /// Who reads and edits hidden states.
+    pub hooks: &'a dyn Hooks,
+    /// Keys and values of earlier tokens, when decoding.
+    pub cache: Option<&'a mut KvCache>,
+}
+
+/// A causal language model.
+pub trait Decoder {
+    /// Its sizes.
+    fn dims(&self) -> &Dims;
+
+    /// Type and device of its weights and hidden states.
+    fn options(&self) -> (Kind, Device);
+
+    /// Numbers in the model, shared ones once.
+    fn parameters(&self) -> i64;
+
+    /// Token ids `[N]` to `h^(0)` `[N, D]`.
+    fn embed(&self, ids: &Tensor) -> Tensor;
+
+    /// The blocks of `range`: `[N, D] -> [N, D]`. A range lets a caller skip layers whose output it has kept.
+    fn layers(&self, h: Tensor, range: Range<usize>, pass: &mut Pass<'_>) -> Tensor;
+
+    /// The final normalisation, `[M, D] -> [M, D]`.
+    fn normalise(&self, h: &Tensor) -> Tensor;
+
+    /// Logits `[M, V]` of normalised states `[M, D]`.
+    fn head(&self, h: &Tensor) -> Tensor;
+
+    /// Logits of the rows handed in, `[M, D] -> [M, V]`: nobody pays for positions that are not asked for.
+    fn logits(&self, h: &Tensor) -> Tensor {
+        self.head(&self.normalise(h))
+    }
+
+    /// The last block's output for these tokens, `[N] -> [N, D]`.
+    fn hidden(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Tensor {
+        self.layers(self.embed(ids), 0..self.dims().layers, pass)
+    }
+
+    /// The layer after the last.
+    fn end(&self) -> LayerId {
+        LayerId(self.dims().layers)
+    }
+}

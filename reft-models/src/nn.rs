@@ -1,0 +1,106 @@
+//! The layers that models are made of. Weights are frozen: none of them ever requires a gradient.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::weights::{Weights, WeightsError};
+
+/// Where the tensors of one module are read from, and into what. Names are those of the checkpoint.
+#[derive(Clone)]
+pub struct Source<'a> {
+    weights: &'a Weights,
+    prefix: String,
+    kind: Kind,
+    device: Device,
+}
+
+impl<'a> Source<'a> {
+    /// The root of a checkpoint, read into this type and device.
+    pub fn new(weights: &'a Weights, kind: Kind, device: Device) -> Self {
+        Self { weights, prefix: String::new(), kind, device }
+    }
+
+    /// The module `name` below this one.
+    #[must_use]
+    pub fn sub(&self, name: impl std::fmt::Display) -> Self {
+        Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
+    }
+
+    /// A tensor of this module.
+    ///
+    /// # Errors
+    /// When it is missing or of another shape.
+    pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        self.weights.tensor(&format!("{}{name}", self.prefix), shape, self.kind, self.device)
+    }
+
+    /// Whether this module has such a tensor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.weights.contains(&format!("{}{name}", self.prefix))
+    }
+}
+
+/// `x Wᵀ + b`; several layers with the same input may be fused into one.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// The modules `names` of `source`, outputs one after the other: `[outs.sum(), input]`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn fused(source: &Source<'_>, names: &[&str], input: i64, outs: &[i64]) -> Result<Self, WeightsError> {
+        let parts = || names.iter().zip(outs);
+        let weights: Result<Vec<_>, _> =
+            parts().map(|(name, &out)| source.sub(name).tensor("weight", &[out, input])).collect();
+        let bias = if names.iter().all(|name| source.sub(name).contains("bias")) {
+            let biases: Result<Vec<_>, _> = parts().map(|(name, &out)| source.sub(name).tensor("bias", &[out])).collect();
+            Some(Tensor::cat(&biases?, 0))
+        } else {
+            None
+        };
+        Ok(Self { weight: Tensor::cat(&weights?, 0), bias })
+    }
+
+    /// One module.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn load(source: &Source<'_>, name: &str, input: i64, out: i64) -> Result<Self, WeightsError> {
+        Self::fused(source, &[name], input, &[out])
+    }
+
+    /// A layer without bias that shares its weight `[out, in]` with somebody else (tied embeddings).
+    pub fn tied(weight: &Tensor) -> Self {
+        Self { weight: weight.shallow_clone(), bias: None }
+    }
+
+    /// `[N, in] -> [N, out]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, self.bias.as_ref())
+    }
+}
+
+/// Root-mean-square normalisation, `x / rms(x) * w`.
+#[derive(Debug)]
+pub struct RmsNorm {
+    weight: Tensor,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// The module `name` of `source`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn load(source: &Source<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
+        Ok(Self { weight: source.sub(name).tensor("weight", &[width])?, eps })
+    }
+
+    /// `[N, D] -> [N, D]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.rms_norm(self.weight.size(), Some(&self.weight), self.eps)
+    }
+}

@@ -1,0 +1,50 @@
+//! A PyTorch checkpoint (`.bin`): a zip archive with a pickled dictionary of tensors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::DType;
+use candle_core::pickle::PthTensors;
+use tch::Tensor;
+
+use crate::weights::{Container, WeightsError, open_error};
+
+pub(crate) struct PickleFile {
+    path: PathBuf,
+    tensors: PthTensors,
+}
+
+impl PickleFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
+        if !path.exists() {
+            return Err(open_error(path, "no such file: is the download complete?"));
+        }
+        let tensors = PthTensors::new(path, None)
+            .map_err(|error| open_error(path, format!("truncated or damaged ({error}): download it again")))?;
+        Ok(Self { path: path.to_owned(), tensors })
+    }
+}
+
+/// A candle tensor as a libtorch one, f32. Narrower types widen without loss.
+pub(crate) fn to_libtorch(tensor: &candle_core::Tensor) -> candle_core::Result<Tensor> {
+    let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
+    let values = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    Ok(Tensor::from_slice(&values).reshape(shape))
+}
+
+impl Container for PickleFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
+        let infos = self.tensors.tensor_infos().iter().filter(|(_, info)| info.dtype.is_float());
+        let shape = |dims: &[usize]| dims.iter().map(|&n| n as i64).collect();
+        infos.map(|(name, info)| (name.clone(), shape(info.layout.dims()))).collect()
+    }
+
+    fn read(&self, name: &str) -> Result<Tensor, String> {
+        let found = self.tensors.get(name).map_err(|error| error.to_string())?;
+        to_libtorch(&found.ok_or("not in the archive")?).map_err(|error| error.to_string())
+    }
+}

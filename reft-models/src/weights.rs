@@ -1,0 +1,203 @@
+//! Checkpoints on disk: safetensors, PyTorch pickles and GGUF behind one door, in Hugging Face's names and layout.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Tensor};
+
+use crate::gguf::GgufFile;
+use crate::pickle::PickleFile;
+use crate::safetensors_file::SafetensorsFile;
+
+/// A checkpoint that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// Nothing there, or not what it should be.
+    #[error("{path}: {reason}")]
+    Open {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The checkpoint has no such tensor.
+    #[error("{path}: tensor `{name}` is missing: the checkpoint is incomplete or of another architecture")]
+    Missing {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// The tensor has another shape than the configuration says.
+    #[error("{path}: tensor `{name}` has shape {found:?}, config.json needs {expected:?}: they do not belong together")]
+    Shape {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<i64>,
+        /// The shape wanted.
+        expected: Vec<i64>,
+    },
+    /// The tensor's bytes cannot be read.
+    #[error("{path}: tensor `{name}`: {reason}: the file is truncated or damaged; download it again")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The reader's words.
+        reason: String,
+    },
+}
+
+/// Makes an open error for `path`.
+pub(crate) fn open_error(path: &Path, reason: impl Into<String>) -> WeightsError {
+    WeightsError::Open { path: path.to_owned(), reason: reason.into() }
+}
+
+/// One file of a checkpoint.
+pub(crate) trait Container {
+    /// The file.
+    fn path(&self) -> &Path;
+
+    /// Every floating-point tensor's name and shape.
+    fn shapes(&self) -> BTreeMap<String, Vec<i64>>;
+
+    /// The whole tensor on the host, in the type it is stored in. The error is the reader's words.
+    fn read(&self, name: &str) -> Result<Tensor, String>;
+}
+
+/// A checkpoint, tensor by tensor; nothing is read before it is asked for.
+pub struct Weights {
+    path: PathBuf,
+    config: Value,
+    containers: Vec<Box<dyn Container>>,
+    tensors: BTreeMap<String, (usize, Vec<i64>)>,
+}
+
+impl Weights {
+    /// A Hugging Face folder (safetensors or PyTorch `.bin`, one file or shards with an index), or a `.gguf` file.
+    ///
+    /// # Errors
+    /// When a file is missing, truncated or not what its name says.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let (config, containers) = if path.extension().is_some_and(|extension| extension == "gguf") {
+            let file = GgufFile::open(path)?;
+            (file.config()?, vec![Box::new(file) as Box<dyn Container>])
+        } else {
+            (read_json(&path.join("config.json"))?, open_folder(path)?)
+        };
+        let mut tensors = BTreeMap::new();
+        for (index, container) in containers.iter().enumerate() {
+            tensors.extend(container.shapes().into_iter().map(|(name, shape)| (name, (index, shape))));
+        }
+        Ok(Self { path: path.to_owned(), config, containers, tensors })
+    }
+
+    /// The configuration in the terms of Hugging Face's `config.json`, whatever the container.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        self.tensors.keys().map(String::as_str).collect()
+    }
+
+    /// Whether there is such a tensor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor's shape.
+    pub fn shape(&self, name: &str) -> Option<&[i64]> {
+        self.tensors.get(name).map(|(_, shape)| shape.as_slice())
+    }
+
+    /// The tensor `name` in this type and on this device.
+    ///
+    /// # Errors
+    /// When it is missing, of another shape than `shape`, or cannot be read.
+    pub fn tensor(&self, name: &str, shape: &[i64], kind: Kind, device: Device) -> Result<Tensor, WeightsError> {
+        let stored = self.stored(name)?;
+        if stored.size() != shape {
+            return Err(WeightsError::Shape {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                found: stored.size(),
+                expected: shape.to_vec(),
+            });
+        }
+        Ok(stored.to_kind(kind).to_device(device))
+    }
+
+    fn stored(&self, name: &str) -> Result<Tensor, WeightsError> {
+        let missing = || WeightsError::Missing { path: self.path.clone(), name: name.to_owned() };
+        let (index, _) = self.tensors.get(name).ok_or_else(missing)?;
+        let container = &self.containers[*index];
+        let path = container.path().to_owned();
+        container.read(name).map_err(|reason| WeightsError::Damaged { path, name: name.to_owned(), reason })
+    }
+
+    /// Identity of the weights whatever container they are in: a hash of every tensor's name, shape and up to 1,024
+    /// evenly spaced values.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn fingerprint(&self) -> Result<String, WeightsError> {
+        let mut hash = Sha256::new();
+        for (name, (_, shape)) in &self.tensors {
+            hash.update(format!("{name} {shape:?} "));
+            let flat = self.stored(name)?.flatten(0, -1);
+            let samples = flat.slice(0, None, None, (flat.numel() as i64 / 1024).max(1)).to_kind(Kind::Float);
+            let values = Vec::<f32>::try_from(&samples).expect("a flat f32 tensor");
+            values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
+        Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value, WeightsError> {
+    let advice = "a model folder holds config.json and its weights, as Hugging Face lays them out";
+    let text = fs::read_to_string(path).map_err(|error| open_error(path, format!("{error}: {advice}")))?;
+    serde_json::from_str(&text).map_err(|error| open_error(path, format!("not valid JSON ({error}): copy it again")))
+}
+
+/// The files of a folder; safetensors before pickles.
+fn open_folder(folder: &Path) -> Result<Vec<Box<dyn Container>>, WeightsError> {
+    type Open = fn(&Path) -> Result<Box<dyn Container>, WeightsError>;
+    let formats: [(&str, Open); 2] = [
+        ("model.safetensors", |path| Ok(Box::new(SafetensorsFile::open(path)?))),
+        ("pytorch_model.bin", |path| Ok(Box::new(PickleFile::open(path)?))),
+    ];
+    for (single, open) in formats {
+        let index = folder.join(format!("{single}.index.json"));
+        if folder.join(single).exists() {
+            return Ok(vec![open(&folder.join(single))?]);
+        }
+        if index.exists() {
+            return shards(&index)?.iter().map(|name| open(&folder.join(name))).collect();
+        }
+    }
+    let names = "model.safetensors, pytorch_model.bin or an index of shards";
+    Err(open_error(folder, format!("holds no weights: expected {names}")))
+}
+
+/// The shard files that an index names, each once.
+fn shards(index: &Path) -> Result<Vec<String>, WeightsError> {
+    let json = read_json(index)?;
+    let map = json.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| open_error(index, "has no weight_map: copy it again"))?;
+    let names: std::collections::BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+    Ok(names.into_iter().map(str::to_owned).collect())
+}

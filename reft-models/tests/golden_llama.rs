@@ -1,0 +1,175 @@
+//! The Llama port against Hugging Face transformers and pyreft: hidden states, logits, edited logits, greedy tokens.
+//! The cases are whatever the golden directory holds for models of this family.
+
+use std::path::PathBuf;
+
+use reft_core::AdaptSpec;
+use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::hooks::{Collect, Frozen, Hooks};
+use reft_core::layout::{Extent, Layout, Padding};
+use reft_core::rng::Seed;
+use reft_core::site::{Component, LayerId, Site};
+use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
+use reft_models::decode::{Stopping, generate};
+use reft_models::model::{Decoder, Pass};
+use reft_models::registry;
+use reft_models::weights::Weights;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+fn model(name: &str) -> Box<dyn Decoder> {
+    let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
+    registry::load(&weights, Kind::Float, Device::Cpu).expect("a golden model")
+}
+
+fn is_llama(name: &str) -> bool {
+    let config = std::fs::read_to_string(golden_dir().join("models").join(name).join("config.json"));
+    config.is_ok_and(|text| text.contains("LlamaForCausalLM"))
+}
+
+fn ints(value: &Value) -> Vec<i64> {
+    value.as_array().expect("a list").iter().map(|item| item.as_i64().expect("an integer")).collect()
+}
+
+/// Logits of every row of one packed sequence.
+fn logits(model: &dyn Decoder, ids: &[i64], prompt: i64, hooks: &dyn Fn(&Layout) -> Box<dyn Hooks>) -> Tensor {
+    let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
+    let hooks = hooks(&layout);
+    let h = model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: None });
+    model.logits(&h)
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(golden_dir().join(folder)).expect("a golden folder");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn golden_forward_hidden_states_and_logits() {
+    let mut cases = 0;
+    for path in files("forward") {
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a file name");
+        let (model_name, side) = name.rsplit_once('-').expect("MODEL-SIDE");
+        if !is_llama(model_name) {
+            continue;
+        }
+        let golden = golden_tensors(&format!("forward/{name}.safetensors"));
+        check_forward(model(model_name).as_ref(), &golden, side);
+        cases += 1;
+    }
+    assert!(cases > 0, "no forward cases for this family");
+}
+
+/// Packed, and padded on the side that the reference padded: the same real rows.
+fn check_forward(model: &dyn Decoder, golden: &std::collections::BTreeMap<String, Tensor>, side: &str) {
+    let (b, t) = golden["input_ids"].size2().expect("[B, T]");
+    let real = golden["attention_mask"].flatten(0, -1).to_kind(Kind::Bool).nonzero().squeeze_dim(1);
+    let lens = Vec::<i64>::try_from(golden["attention_mask"].sum_dim_intlist(1i64, false, Kind::Int64)).expect("[B]");
+    let extents: Vec<Extent> = lens.iter().map(|&len| Extent { len, prompt: len }).collect();
+    let padding = if side == "left" { Padding::Left } else { Padding::Right };
+    let ids = golden["input_ids"].flatten(0, -1);
+    for (layout, ids, rows) in [
+        (Layout::packed(&extents), ids.index_select(0, &real), Tensor::arange(real.numel() as i64, (Kind::Int64, Device::Cpu))),
+        (Layout::new(&extents, padding), ids.shallow_clone(), real.shallow_clone()),
+    ] {
+        let last = model.dims().layers;
+        let sites = (0..last).map(|layer| Site { layer: LayerId(layer), component: Component::BlockOutput }).collect();
+        let collect = Collect::new(sites);
+        let h = model.hidden(&ids, &mut Pass { layout: &layout, hooks: &collect, cache: None });
+        let expected = |name: &str| golden[name].reshape([b * t, -1]).index_select(0, &real);
+        for (site, state) in collect.into_states() {
+            let layer = site.layer.0 + 1;
+            let state = if layer == last { model.normalise(&state) } else { state };
+            let name = format!("hidden_{layer}");
+            assert_close(&name, &state.index_select(0, &rows), &expected(&name), Tol::Absolute(1e-4));
+        }
+        let logits = model.logits(&h.index_select(0, &rows));
+        assert_close("logits", &logits, &expected("logits"), Tol::Absolute(1e-4));
+    }
+}
+
+/// The specification of a golden case.
+fn spec(case: &Value) -> AdaptSpec {
+    let tying = if case["tied"].as_bool() == Some(true) { "tied" } else { "untied" };
+    let reft = json!({"intervention": case["method"], "rank": case["rank"], "layers": case["layers"],
+        "positions": case["positions"], "tying": tying});
+    serde_json::from_value(json!({ "reft": reft })).expect("a valid specification")
+}
+
+fn adaptation(model: &dyn Decoder, spec: &AdaptSpec) -> Box<dyn Adaptation> {
+    spec.build(model.dims(), Seed(0), Device::Cpu).expect("a specification that fits")
+}
+
+#[test]
+fn golden_reft_logits_with_interventions() {
+    let index = golden_json("reft/index.json");
+    let cases: Vec<&Value> =
+        index.as_array().expect("a list").iter().filter(|case| is_llama(case["model"].as_str().expect("a name"))).collect();
+    assert!(!cases.is_empty(), "no cases for this family");
+    for case in cases {
+        let file = case["file"].as_str().expect("a name");
+        let golden = golden_tensors(&format!("reft/{file}"));
+        let model = model(case["model"].as_str().expect("a name"));
+        let adaptation = adaptation(model.as_ref(), &spec(case));
+        load_golden(adaptation.as_ref(), &golden, "");
+        let step = adaptation.begin(Mode::Eval);
+        let ids = Vec::<i64>::try_from(golden["input_ids"].flatten(0, -1)).expect("ids");
+        let prompt = case["prompt_length"].as_i64().expect("a length");
+        let base = logits(model.as_ref(), &ids, prompt, &|_| Box::new(Frozen));
+        assert_close(&format!("{file} base"), &base, &golden["base_logits"].squeeze_dim(0), Tol::Absolute(1e-4));
+        let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
+        let hooks = step.hooks(&layout).expect("disjoint positions");
+        let pass = &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: None };
+        let edited = model.logits(&model.hidden(&Tensor::from_slice(&ids), pass));
+        assert_close(&format!("{file} edited"), &edited, &golden["logits"].squeeze_dim(0), Tol::Absolute(1e-4));
+    }
+}
+
+#[test]
+fn golden_generation_greedy_tokens() {
+    let index = golden_json("generation/index.json");
+    let mut runs = 0;
+    for case in index["cases"].as_array().expect("a list") {
+        let model_name = case["model"].as_str().expect("a name");
+        if !is_llama(model_name) {
+            continue;
+        }
+        let model = model(model_name);
+        let golden = golden_tensors(&format!("generation/{}.safetensors", case["name"].as_str().expect("a name")));
+        for run in case["runs"].as_array().expect("a list") {
+            check_generation(model.as_ref(), case, run, &golden);
+            runs += 1;
+        }
+    }
+    assert!(runs > 0, "no generation cases for this family");
+}
+
+fn check_generation(model: &dyn Decoder, case: &Value, run: &Value, golden: &std::collections::BTreeMap<String, Tensor>) {
+    let prompt = ints(&run["prompt"]);
+    let edited = ints(&run["edited_positions"]);
+    let adaptation = (!edited.is_empty()).then(|| {
+        // The edited positions are a prefix and a suffix of the prompt; their lengths give the specification.
+        let prefix = (0..).zip(&edited).take_while(|(index, at)| index == *at).count();
+        let suffix = edited.len() - prefix;
+        let positions = match (prefix, suffix) {
+            (prefix, 0) => format!("f{prefix}"),
+            (0, suffix) => format!("l{suffix}"),
+            (prefix, suffix) => format!("f{prefix}+l{suffix}"),
+        };
+        let reft = json!({"intervention": "loreft", "rank": case["rank"], "layers": case["layers"], "positions": positions});
+        let adaptation = adaptation(model, &serde_json::from_value(json!({ "reft": reft })).expect("valid"));
+        load_golden(adaptation.as_ref(), golden, "");
+        adaptation
+    });
+    let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
+    let tokens = |max_new: usize, eos: Option<i64>| {
+        let stop = Stopping { max_new, eos };
+        generate(model, &[&prompt], step.as_deref(), stop).expect("disjoint positions").remove(0)
+    };
+    let greedy = ints(&run["greedy"]);
+    assert_eq!(tokens(greedy.len(), None), greedy, "{} greedy", case["name"]);
+    let eos = run["eos"].as_i64().filter(|&eos| eos >= 0);
+    assert_eq!(tokens(greedy.len(), eos), ints(&run["greedy_until_eos"]), "{} until eos {eos:?}", case["name"]);
+}
