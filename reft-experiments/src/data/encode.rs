@@ -1,0 +1,45 @@
+//! Rows as token ids: what the model sees, and which part of it is the prompt.
+
+use rayon::prelude::*;
+
+/// One training row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Example {
+    /// Token ids of prompt, completion and end token, cut to the run's maximum length.
+    pub ids: Vec<i64>,
+    /// Tokens of the prompt alone. The rest is what the model learns to say (eq. 4); where the tokenizer merges across
+    /// the boundary, the boundary is by length, as in the reference.
+    pub prompt: usize,
+    /// The task and the row, for messages.
+    pub name: String,
+}
+
+/// A row before tokenisation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Text {
+    /// What the model is given.
+    pub prompt: String,
+    /// What it learns to say, without the end token.
+    pub completion: String,
+    /// The task and the row, for messages.
+    pub name: String,
+}
+
+/// Tokenises rows in parallel, in order. `eos` is the end token as text.
+///
+/// # Errors
+/// The tokenizer's first.
+pub fn encode<E: Send>(
+    rows: &[Text],
+    eos: &str,
+    max_length: usize,
+    tokenise: impl Fn(&str) -> Result<Vec<i64>, E> + Sync,
+) -> Result<Vec<Example>, E> {
+    let one = |row: &Text| {
+        let mut ids = tokenise(&format!("{}{}{eos}", row.prompt, row.completion))?;
+        let prompt = tokenise(&row.prompt)?.len().min(max_length);
+        ids.truncate(max_length);
+        Ok(Example { ids, prompt, name: row.name.clone() })
+    };
+    rows.par_iter().map(one).collect()
+}

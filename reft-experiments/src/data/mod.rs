@@ -1,0 +1,3 @@
+//! Rows: where they come from, how they are split, how they become tokens.
+
+pub mod encode;

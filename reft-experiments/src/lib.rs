@@ -1,0 +1,7 @@
+//! Experiments with representation finetuning: tasks, training, evaluation, tables.
+
+#![forbid(unsafe_code)]
+
+mod atomic;
+pub mod data;
+pub mod train;

@@ -1,0 +1,87 @@
+//! AdamW on one flat tensor, with a state that can be saved: libtorch's own optimiser cannot export its.
+
+use tch::{Tensor, no_grad};
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPS: f64 = 1e-8;
+
+/// First and second moments of every trainable number, and the updates done.
+#[derive(Debug)]
+pub struct AdamW {
+    /// `m`, `[count]`.
+    pub first: Tensor,
+    /// `v`, `[count]`.
+    pub second: Tensor,
+    /// Updates done so far.
+    pub updates: u64,
+    /// Weight decay of each number, `[count]`; none when nothing decays.
+    decay: Option<Tensor>,
+}
+
+impl AdamW {
+    /// A fresh optimiser for `flat`; `mask` `[count]` is 1 where `weight_decay` applies.
+    pub fn new(flat: &Tensor, weight_decay: f64, mask: &Tensor) -> Self {
+        Self {
+            first: flat.zeros_like().detach(),
+            second: flat.zeros_like().detach(),
+            updates: 0,
+            decay: (weight_decay != 0.0).then(|| mask * weight_decay),
+        }
+    }
+
+    /// One update of `flat` with gradient `grad`, as `torch.optim.AdamW` does it.
+    pub fn update(&mut self, flat: &Tensor, grad: &Tensor, lr: f64) {
+        no_grad(|| {
+            let mut flat = flat.shallow_clone();
+            self.updates += 1;
+            if let Some(decay) = &self.decay {
+                let _ = flat.g_mul_(&(decay * -lr + 1.0));
+            }
+            let _ = self.first.lerp_(grad, 1.0 - BETA1);
+            let _ = self.second.g_mul_scalar_(BETA2).addcmul_(grad, &(grad * (1.0 - BETA2)));
+            let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(self.updates).unwrap_or(i32::MAX));
+            let scale = (&self.second / correction(BETA2)).sqrt() + EPS;
+            flat -= &self.first / scale * (lr / correction(BETA1));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reft_core::testing::{Tol, assert_close, normal};
+
+    use super::*;
+
+    /// Textbook AdamW, number by number in f64.
+    fn reference(mut p: f64, gradients: &[f64], lr: f64, decay: f64) -> f64 {
+        let (mut m, mut v) = (0.0, 0.0);
+        for (t, &g) in (1..).zip(gradients) {
+            p -= lr * decay * p;
+            m = BETA1 * m + (1.0 - BETA1) * g;
+            v = BETA2 * v + (1.0 - BETA2) * g * g;
+            let (m_hat, v_hat) = (m / (1.0 - BETA1.powi(t)), v / (1.0 - BETA2.powi(t)));
+            p -= lr * m_hat / (v_hat.sqrt() + EPS);
+        }
+        p
+    }
+
+    #[test]
+    fn updates_follow_the_textbook() {
+        let (start, grads) = (normal(&[6], 1), normal(&[5, 6], 2));
+        let mask = Tensor::from_slice(&[1f32, 1.0, 1.0, 0.0, 0.0, 0.0]);
+        let flat = start.copy();
+        let mut optimiser = AdamW::new(&flat, 0.1, &mask);
+        for step in 0..5 {
+            optimiser.update(&flat, &grads.get(step), 1e-2);
+        }
+        let expected: Vec<f32> = (0..6)
+            .map(|i| {
+                let gradients: Vec<f64> = (0..5).map(|t| grads.double_value(&[t, i])).collect();
+                let decay = 0.1 * mask.double_value(&[i]);
+                reference(start.double_value(&[i]), &gradients, 1e-2, decay) as f32
+            })
+            .collect();
+        assert_close("parameters", &flat, &Tensor::from_slice(&expected), Tol::F32);
+    }
+}

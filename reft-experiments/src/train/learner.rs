@@ -1,0 +1,96 @@
+//! One update of the trainable parameters: forward and backward over a batch, clip, move, retract.
+
+use reft_core::adaptation::{Adaptation, Mode, OverlapError};
+use reft_models::model::{Decoder, Pass};
+use serde::{Deserialize, Serialize};
+use tch::Kind;
+
+use super::adamw::AdamW;
+use super::batches;
+use super::objective::{Batch, labels};
+use crate::data::encode::Example;
+
+/// What an update did.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Update {
+    /// Mean loss over the batch's output tokens, before the update.
+    pub loss: f64,
+    /// The gradient's norm before clipping.
+    pub norm: f64,
+    /// Tokens of the batch.
+    pub tokens: usize,
+}
+
+/// Why an update was not done. The parameters are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// The loss or the gradient is NaN or infinite.
+    #[error("loss {loss}, gradient norm {norm}")]
+    NonFinite {
+        /// The loss.
+        loss: f64,
+        /// The gradient's norm.
+        norm: f64,
+    },
+    /// Two interventions edit one token.
+    #[error(transparent)]
+    Overlap(#[from] OverlapError),
+}
+
+/// A frozen model, a trainable adaptation and its optimiser.
+pub struct Learner<'a> {
+    /// The model.
+    pub model: &'a dyn Decoder,
+    /// What is trained.
+    pub adaptation: &'a mut dyn Adaptation,
+    /// Moves it.
+    pub optimiser: AdamW,
+    /// Largest norm of the gradient; a larger one is scaled down to it.
+    pub clip: f64,
+    /// Tokens in one pass at most; a larger batch is accumulated over several.
+    pub micro_tokens: usize,
+}
+
+impl Learner<'_> {
+    /// One update on this batch.
+    ///
+    /// # Errors
+    /// When the loss is not finite, or interventions overlap.
+    pub fn update(&mut self, batch: &[&Example], lr: f64) -> Result<Update, UpdateError> {
+        let (loss, tokens) = self.gradients(batch)?;
+        let flat = self.adaptation.params().flat().shallow_clone();
+        let grad = flat.grad();
+        let norm = if grad.defined() { grad.norm().double_value(&[]) } else { 0.0 };
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(UpdateError::NonFinite { loss, norm });
+        }
+        let grad = if grad.defined() { grad } else { flat.zeros_like() };
+        let clipped = if norm > self.clip { grad * (self.clip / (norm + 1e-6)) } else { grad };
+        self.optimiser.update(&flat, &clipped, lr);
+        self.adaptation.params_mut().zero_grad();
+        self.adaptation.params_mut().retract();
+        Ok(Update { loss, norm, tokens })
+    }
+
+    /// Mean loss over the batch's output tokens, its gradient left in the parameters, and the tokens seen.
+    fn gradients(&self, batch: &[&Example]) -> Result<(f64, usize), UpdateError> {
+        let outputs: usize = batch.iter().map(|example| labels(example)).sum();
+        let lengths: Vec<usize> = batch.iter().map(|example| example.ids.len()).collect();
+        let step = self.adaptation.begin(Mode::Train);
+        let (mut loss, mut tokens) = (0.0, 0);
+        for part in batches::micro(&lengths, self.micro_tokens) {
+            let pass = Batch::new(&batch[part], self.model.options().1);
+            let hooks = step.hooks(&pass.layout)?;
+            let h = self.model.hidden(&pass.ids, &mut Pass { layout: &pass.layout, hooks: hooks.as_ref(), cache: None });
+            let mean = pass.loss_sum(self.model, &h) / outputs as f64;
+            // Where every prompt is too short to be edited, nothing depends on the parameters.
+            if mean.requires_grad() {
+                mean.backward();
+            }
+            loss += mean.to_kind(Kind::Double).double_value(&[]);
+            tokens += pass.tokens;
+        }
+        step.backprop();
+        Ok((loss, tokens))
+    }
+}

@@ -1,0 +1,12 @@
+//! The training loop and its parts.
+
+pub mod adamw;
+pub mod batches;
+pub mod checkpoint;
+pub mod learner;
+pub mod objective;
+pub mod observe;
+pub mod progress;
+pub mod schedule;
+pub mod tensorboard;
+pub mod trainer;
