@@ -4,4 +4,7 @@
 
 mod atomic;
 pub mod data;
+pub mod score;
+mod suggest;
+pub mod tasks;
 pub mod train;

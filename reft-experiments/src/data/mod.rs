@@ -1,3 +1,6 @@
 //! Rows: where they come from, how they are split, how they become tokens.
 
 pub mod encode;
+pub mod row;
+pub mod source;
+pub mod split;

@@ -1,0 +1,20 @@
+//! One record of a data set, in the format of LLM-Adapters.
+
+use serde::{Deserialize, Serialize};
+
+/// A question with its answer. Fields that a file lacks are empty.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub struct Row {
+    /// The question, with the answers to choose from and their format.
+    #[serde(default, alias = "question")]
+    pub instruction: String,
+    /// Further text that some instructions refer to.
+    #[serde(default)]
+    pub input: String,
+    /// The whole completion, where the set has one.
+    #[serde(default)]
+    pub output: String,
+    /// The answer alone.
+    #[serde(default)]
+    pub answer: String,
+}

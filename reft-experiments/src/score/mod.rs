@@ -1,0 +1,3 @@
+//! Scoring: from what a model said to right or wrong.
+
+pub mod answers;

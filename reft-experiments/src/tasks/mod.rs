@@ -1,0 +1,167 @@
+//! What a model is trained for and measured on. A new task is a file and a line in [`TASKS`].
+
+pub mod arithmetic;
+pub mod commonsense;
+pub mod embedded;
+pub mod instruct;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::row::Row;
+use crate::data::source::{DataError, Sources};
+use crate::data::split::Split;
+
+/// Which rows stand behind a task's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataKind {
+    /// Made by this project's own code, in the real set's answer format. Its scores are not those of the real set.
+    Embedded,
+    /// The public data set.
+    Real,
+}
+
+impl fmt::Display for DataKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "embedded",
+            Self::Real => "real",
+        })
+    }
+}
+
+/// A task: rows, what the model is shown, and when it is right.
+pub trait Task: Sync {
+    /// The name in configurations and tables.
+    fn key(&self) -> &'static str;
+
+    /// The rows of a split, in a fixed order.
+    ///
+    /// # Errors
+    /// When the data is not to be had.
+    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError>;
+
+    /// What the model is given.
+    fn prompt(&self, row: &Row) -> String;
+
+    /// What it learns to say, without the end token.
+    fn completion(&self, row: &Row) -> String;
+
+    /// The answer inside what it said.
+    fn extract(&self, said: &str) -> String;
+
+    /// Whether an extracted answer is right.
+    fn correct(&self, row: &Row, answer: &str) -> bool {
+        answer == row.answer
+    }
+}
+
+/// Every task.
+pub static TASKS: &[&dyn Task] = &[
+    &commonsense::BOOLQ,
+    &commonsense::PIQA,
+    &commonsense::SIQA,
+    &commonsense::HELLASWAG,
+    &commonsense::WINOGRANDE,
+    &commonsense::ARC_E,
+    &commonsense::ARC_C,
+    &commonsense::OBQA,
+    &commonsense::JOINT,
+    &arithmetic::MATH,
+    &arithmetic::GSM8K,
+    &instruct::INSTRUCT,
+];
+
+/// A task by its name.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct TaskId(&'static dyn Task);
+
+/// A name that no task has.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("task `{given}` is unknown{suggestion}: there is {known}")]
+pub struct TaskError {
+    given: String,
+    suggestion: String,
+    known: String,
+}
+
+impl TaskId {
+    /// The task itself.
+    pub fn task(self) -> &'static dyn Task {
+        self.0
+    }
+
+    /// The name in configurations and tables.
+    pub fn key(self) -> &'static str {
+        self.0.key()
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = TaskError;
+
+    fn from_str(text: &str) -> Result<Self, TaskError> {
+        let keys = || TASKS.iter().map(|task| task.key());
+        TASKS.iter().find(|task| task.key() == text).map(|&task| Self(task)).ok_or_else(|| TaskError {
+            given: text.to_owned(),
+            suggestion: crate::suggest::did_you_mean(text, keys()),
+            known: keys().collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+impl TryFrom<String> for TaskId {
+    type Error = TaskError;
+
+    fn try_from(text: String) -> Result<Self, TaskError> {
+        text.parse()
+    }
+}
+
+impl From<TaskId> for String {
+    fn from(id: TaskId) -> Self {
+        id.key().to_owned()
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+impl PartialEq for TaskId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for TaskId {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_finds_its_own_gold_answer() {
+        for task in TASKS {
+            let answer = if task.key() == "boolq" { "true" } else { "18" };
+            let output = "14 + 9 - 5 = 18. The answer is 18.".to_owned();
+            let row = Row { answer: answer.to_owned(), output, ..Row::default() };
+            let row = if task.key() == "gsm8k" { Row { answer: "a\n#### 18".to_owned(), ..row } } else { row };
+            if task.key() != "instruct" {
+                assert!(task.correct(&row, &task.extract(&task.completion(&row))), "{}", task.key());
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_task_is_answered_with_a_suggestion() {
+        let error = "acr_e".parse::<TaskId>().expect_err("unknown").to_string();
+        assert!(error.contains("did you mean `arc_e`?"), "{error}");
+    }
+}
