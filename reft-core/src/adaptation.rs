@@ -9,8 +9,9 @@ use crate::adaptations::reft::{Reft, ReftSpec, SpecError};
 use crate::hooks::Hooks;
 use crate::layout::Layout;
 use crate::params::ParamSet;
+use crate::positions::Group;
 use crate::rng::Seed;
-use crate::site::{Dims, LayerId};
+use crate::site::{Dims, Site};
 
 /// Whether dropout is on and gradients are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,17 @@ pub struct NamedTensor {
     pub tensor: Tensor,
 }
 
+/// The rows that one parameter set edits at one site.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EditedRows {
+    /// Where.
+    pub site: Site,
+    /// By which parameters.
+    pub group: Group,
+    /// Rows of the pass, ascending.
+    pub rows: Vec<i64>,
+}
+
 /// Trainable parameters that act on a frozen model.
 pub trait Adaptation: Debug {
     /// The parameters.
@@ -44,8 +56,8 @@ pub trait Adaptation: Debug {
     /// Meets the constraints (orthonormal rows) once, for as many passes as happen before the parameters move.
     fn begin(&self, mode: Mode) -> Box<dyn Step + '_>;
 
-    /// The lowest layer it can change.
-    fn first_layer(&self) -> LayerId;
+    /// Which rows of a pass are edited where, by which parameters; for people to look at.
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows>;
 }
 
 /// An adaptation between two parameter updates.

@@ -3,8 +3,16 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod data;
+pub mod evaluate;
+pub mod run;
 pub mod score;
+pub mod session;
+pub mod store;
 mod suggest;
+pub mod tables;
 pub mod tasks;
 pub mod train;

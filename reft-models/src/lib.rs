@@ -1,6 +1,7 @@
 //! Models with hooks: checkpoints, tokenizers, the Llama family, decoding. Nothing here knows what a hook does.
 
 pub mod attention;
+pub mod cuda;
 pub mod decode;
 pub mod gguf;
 mod pickle;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::adaptation::{Adaptation, Mode, NamedTensor, OverlapError, Step};
+use crate::adaptation::{Adaptation, EditedRows, Mode, NamedTensor, OverlapError, Step};
 use crate::hooks::Hooks;
 use crate::intervention::Intervention;
 use crate::layout::Layout;
@@ -212,9 +212,17 @@ impl Adaptation for Reft {
         Box::new(ReftStep { reft: self, mode, derived, leaves })
     }
 
-    fn first_layer(&self) -> LayerId {
-        let layers = self.parts.iter().flat_map(|part| part.layers.iter().copied());
-        layers.min().expect("a checked specification names a layer")
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
+        let of_part = |part: &Part| {
+            let rows = part.spec.positions.resolve(layout, &part.groups, part.spec.truncation);
+            let at = |&layer: &LayerId| {
+                let site = part.site(layer);
+                let groups = part.groups.iter().zip(&rows);
+                groups.map(|(&group, rows)| EditedRows { site, group, rows: rows.clone() }).collect::<Vec<_>>()
+            };
+            part.layers.iter().flat_map(at).collect::<Vec<_>>()
+        };
+        self.parts.iter().flat_map(of_part).collect()
     }
 }
 

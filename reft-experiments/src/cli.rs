@@ -1,0 +1,44 @@
+//! The command line.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{eval, generate, inspect, table, train};
+
+/// Representation finetuning: learned edits of hidden states instead of changed weights.
+#[derive(Debug, Parser)]
+#[command(name = "reft", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train interventions and score them
+    Train(train::Args),
+    /// Score a base model or a trained adapter
+    Eval(eval::Args),
+    /// Continue a prompt, with or without an adapter
+    Generate(generate::Args),
+    /// Show a prompt's tokens with the positions and layers that are edited
+    Inspect(inspect::Args),
+    /// Make a table: do the runs that are missing, then render it
+    Table(table::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// Whatever the command reports.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(args) => args.run(),
+            Command::Eval(args) => args.run(),
+            Command::Generate(args) => args.run(),
+            Command::Inspect(args) => args.run(),
+            Command::Table(args) => args.run(),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `reft eval`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use reft_core::adaptation::Mode;
+
+use crate::config::read::run_plan;
+use crate::data::source::Sources;
+use crate::evaluate::{self, Evaluator};
+
+/// Arguments of `reft eval`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration whose `data` and `eval` sections are used [default: every default]
+    config: Option<PathBuf>,
+    /// Override a setting: --set data.eval=[boolq,piqa]
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    model: super::ModelArgs,
+    /// Folder for the predictions
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+impl Args {
+    /// Scores every task of the configuration.
+    ///
+    /// # Errors
+    /// When the configuration, the model or the adapter is wrong, or data is missing.
+    pub fn run(mut self) -> Result<()> {
+        let plan = run_plan(self.config.as_deref(), &self.overrides)?;
+        if self.model.adapter.is_none() {
+            self.model.model.get_or_insert(plan.model);
+        }
+        let (loaded, adaptation) = self.model.open()?;
+        let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
+        let max_length = plan.data.max_length;
+        let evaluator = Evaluator { loaded: &loaded, adaptation: step.as_deref(), plan: plan.eval, max_length };
+        let sources = Sources::from_env();
+        for id in plan.data.eval {
+            let mut rows = id.task().rows(plan.data.source, &plan.data.eval_split.scored(), &sources)?;
+            rows.truncate(if plan.data.eval_rows == 0 { rows.len() } else { plan.data.eval_rows });
+            let predictions = evaluator.answer(id.task(), &rows)?;
+            if let Some(out) = &self.out {
+                evaluate::save(&predictions, &out.join(format!("predictions-{}.jsonl", id.key())))?;
+            }
+            super::print_score(id.key(), evaluate::score(&predictions));
+        }
+        Ok(())
+    }
+}

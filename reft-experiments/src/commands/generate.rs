@@ -1,0 +1,37 @@
+//! `reft generate`.
+
+use anyhow::Result;
+use reft_core::adaptation::Mode;
+use reft_models::decode::{Stopping, generate};
+use reft_models::tokenizer::Specials;
+
+/// Arguments of `reft generate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The prompt
+    prompt: String,
+    #[command(flatten)]
+    model: super::ModelArgs,
+    /// New tokens at most
+    #[arg(long, default_value_t = 128)]
+    max_new: usize,
+}
+
+impl Args {
+    /// Prints the continuation.
+    ///
+    /// # Errors
+    /// When the model or the adapter is wrong.
+    pub fn run(self) -> Result<()> {
+        let (loaded, adaptation) = self.model.open()?;
+        let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
+        let ids = loaded.tokenizer.encode(&self.prompt, Specials::AsModel)?;
+        if ids.is_empty() {
+            anyhow::bail!("the prompt is empty: give at least one character");
+        }
+        let stop = Stopping { max_new: self.max_new, eos: loaded.tokenizer.eos() };
+        let answer = generate(loaded.decoder.as_ref(), &[&ids], step.as_deref(), stop)?.remove(0);
+        println!("{}", loaded.tokenizer.decode(&answer, true)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! `reft inspect`: what of a prompt is edited, and where.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use reft_core::layout::{Extent, Layout};
+use reft_core::rng::Seed;
+use reft_core::site::LayerId;
+use reft_models::tokenizer::Specials;
+
+use crate::config::read::run_plan;
+
+/// Arguments of `reft inspect`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The prompt
+    prompt: String,
+    /// Configuration whose interventions are shown, instead of an adapter's
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Override a setting of the configuration: --set adapt.reft.positions=f3+l3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    model: super::ModelArgs,
+}
+
+impl Args {
+    /// Prints one line per token: position, token, and which parameters edit it at which layers.
+    ///
+    /// # Errors
+    /// When the model, the adapter or the configuration is wrong, or names no interventions.
+    pub fn run(mut self) -> Result<()> {
+        let plan = run_plan(self.config.as_deref(), &self.overrides)?;
+        if self.model.adapter.is_none() {
+            self.model.model.get_or_insert(plan.model);
+        }
+        let (loaded, saved) = self.model.open()?;
+        let adaptation = match (saved, &plan.adapt) {
+            (Some(saved), _) => saved,
+            (None, Some(spec)) => spec.build(loaded.decoder.dims(), Seed(plan.seed), plan.device.0)?,
+            (None, None) => bail!("nothing to inspect: give --adapter, or --config with interventions"),
+        };
+        let ids = loaded.tokenizer.encode(&self.prompt, Specials::AsModel)?;
+        let len = ids.len() as i64;
+        let layout = Layout::packed(&[Extent { len, prompt: len }]);
+        let mut edits: BTreeMap<i64, BTreeMap<String, Vec<LayerId>>> = BTreeMap::new();
+        for edit in adaptation.edits(&layout) {
+            for row in edit.rows {
+                let parameters = format!("{} {}", edit.site.component, edit.group);
+                edits.entry(row).or_default().entry(parameters).or_default().push(edit.site.layer);
+            }
+        }
+        for (position, id) in (0..).zip(ids) {
+            let piece = loaded.tokenizer.piece(id).unwrap_or_default();
+            let places = edits.get(&position).into_iter().flatten();
+            let places: Vec<String> = places.map(|(name, layers)| format!("{name}: layers {}", ranges(layers))).collect();
+            println!("{position:5}  {piece:<18} {}", places.join("; "));
+        }
+        Ok(())
+    }
+}
+
+/// `0-3, 7`.
+fn ranges(layers: &[LayerId]) -> String {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for layer in layers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == layer.0 => *last = layer.0,
+            _ => runs.push((layer.0, layer.0)),
+        }
+    }
+    let run = |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    runs.iter().map(run).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,79 @@
+//! One file per command of `reft`.
+
+pub mod eval;
+pub mod generate;
+pub mod inspect;
+pub mod table;
+pub mod train;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use reft_core::adaptation::Adaptation;
+use reft_core::adapter_file::SavedAdapter;
+
+use crate::config::plan::{DeviceSpec, Dtype};
+use crate::session::Loaded;
+use crate::store::record::{Record, Score};
+
+/// Which model, and which adapter on it.
+#[derive(Debug, clap::Args)]
+pub struct ModelArgs {
+    /// Folder of a trained adapter
+    #[arg(long)]
+    adapter: Option<PathBuf>,
+    /// Base model: smollm2, a Hugging Face id, a folder or a .gguf file [default: the adapter's]
+    #[arg(long)]
+    model: Option<String>,
+    /// Type of the base weights: f32, bf16 or f16
+    #[arg(long, default_value = "bf16", value_parser = dtype)]
+    dtype: Dtype,
+    /// cpu, cuda or cuda:1
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: DeviceSpec,
+}
+
+fn dtype(text: &str) -> Result<Dtype, String> {
+    let known = [Dtype::F32, Dtype::Bf16, Dtype::F16];
+    known.into_iter().find(|dtype| dtype.name() == text).ok_or("write f32, bf16 or f16".to_owned())
+}
+
+fn device(text: &str) -> Result<DeviceSpec, String> {
+    DeviceSpec::try_from(text.to_owned())
+}
+
+impl ModelArgs {
+    /// The model with its adapter, if one is given.
+    fn open(&self) -> Result<(Loaded, Option<Box<dyn Adaptation>>)> {
+        let saved = self.adapter.as_deref().map(SavedAdapter::read).transpose()?;
+        let trained_on = saved.as_ref().map(|saved| saved.config.base_model.id.clone());
+        let Some(model) = self.model.clone().or(trained_on) else {
+            bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
+        };
+        let loaded = Loaded::open(&model, self.dtype, self.device)?;
+        let adaptation = saved.map(|saved| saved.onto(&loaded.base, self.device.0)).transpose()?;
+        Ok((loaded, adaptation))
+    }
+}
+
+/// A task's score with everything that makes it comparable.
+fn print_score(task: &str, score: Score) {
+    println!("{task}: {:.1} % ({} of {})", score.percent(), score.correct, score.n);
+}
+
+/// A record's scores and cost.
+fn print_record(record: &Record) {
+    let plan = &record.plan;
+    let device = String::from(plan.device);
+    println!("{} on {} rows, seed {}, {}, {device}", plan.model, plan.data.source, plan.seed, plan.dtype.name());
+    record.scores.iter().for_each(|(task, &score)| print_score(task, score));
+    let cost = record.cost;
+    println!(
+        "trained {} numbers ({:.4} %) in {:.0} s, scored in {:.0} s, at most {} MiB",
+        record.parameters.trainable,
+        record.parameters.percent(),
+        cost.train_seconds,
+        cost.eval_seconds,
+        cost.peak_memory_mib
+    );
+}

@@ -1,0 +1,43 @@
+//! `reft train`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::config::read::run_plan;
+use crate::run::Runner;
+use crate::session::Session;
+
+/// Arguments of `reft train`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration of the run
+    config: PathBuf,
+    /// Override a setting: --set train.lr=1e-3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Go on from the checkpoint of an interrupted run
+    #[arg(long)]
+    resume: bool,
+    /// Folder of all runs
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+}
+
+impl Args {
+    /// Trains and scores one run.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, something is missing, or training does not stay finite.
+    pub fn run(self) -> Result<()> {
+        let plan = run_plan(Some(&self.config), &self.overrides)?;
+        if plan.adapt.is_none() {
+            bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.config.display());
+        }
+        let runner = Runner { root: &self.runs, resume: self.resume, title: "train".to_owned() };
+        let (record, paths) = runner.execute(&plan, &mut Session::from_env())?;
+        super::print_record(&record);
+        println!("run {}", paths.folder().display());
+        Ok(())
+    }
+}

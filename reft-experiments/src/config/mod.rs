@@ -1,0 +1,5 @@
+//! Configurations: what a user writes, and what it resolves to.
+
+pub mod keys;
+pub mod plan;
+pub mod read;

@@ -1,0 +1,229 @@
+//! A run, resolved: every setting has its value. This is what is hashed, saved beside the run and printed.
+
+use reft_core::AdaptSpec;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind};
+
+use crate::data::split::{Selection, Split};
+use crate::tasks::{DataKind, TaskId};
+
+/// Type of the frozen weights. Interventions and their optimiser are f32 always.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32 bits.
+    F32,
+    /// 16 bits, the range of f32: the fast path.
+    Bf16,
+    /// 16 bits, a smaller range.
+    F16,
+}
+
+impl Dtype {
+    /// libtorch's name.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::Float,
+            Self::Bf16 => Kind::BFloat16,
+            Self::F16 => Kind::Half,
+        }
+    }
+
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+/// Where a run computes: `cpu`, `cuda` or `cuda:1`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct DeviceSpec(pub Device);
+
+impl From<DeviceSpec> for String {
+    fn from(spec: DeviceSpec) -> Self {
+        match spec.0 {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            Device::Cpu | Device::Mps | Device::Vulkan => "cpu".to_owned(),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceSpec {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let index = match text.as_str() {
+            "cpu" => return Ok(Self(Device::Cpu)),
+            "cuda" => Some(0),
+            other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
+        };
+        index.map(|index| Self(Device::Cuda(index))).ok_or(format!("device `{text}` is unknown: write cpu, cuda or cuda:1"))
+    }
+}
+
+/// Which rows are scored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvalSplit {
+    /// Rows held out of the training set, for choosing settings. They are then not trained on.
+    Dev,
+    /// Test rows, for a setting that was chosen before.
+    Test(Selection),
+}
+
+impl EvalSplit {
+    /// The split that is trained on when this one is scored.
+    pub fn training(&self) -> Split {
+        match self {
+            Self::Dev => Split::TrainWithoutDev,
+            Self::Test(_) => Split::Train,
+        }
+    }
+
+    /// The split that is scored.
+    pub fn scored(&self) -> Split {
+        match self {
+            Self::Dev => Split::Dev,
+            Self::Test(selection) => Split::Test(selection.clone()),
+        }
+    }
+}
+
+/// `data:` what is learned and scored.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataPlan {
+    /// `embedded` rows of this project, or the `real` data sets.
+    pub source: DataKind,
+    /// Tasks to train on, jointly.
+    pub train: Vec<TaskId>,
+    /// Tasks to score, each on its own.
+    pub eval: Vec<TaskId>,
+    /// Training rows of each task at most; 0 for all.
+    pub train_rows: usize,
+    /// Scored rows of each task at most; 0 for all.
+    pub eval_rows: usize,
+    /// Which rows are scored.
+    pub eval_split: EvalSplit,
+    /// Tokens of a row at most.
+    pub max_length: usize,
+}
+
+/// `train:` how parameters move.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainPlan {
+    /// Passes over the training rows.
+    pub epochs: u64,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Rows in one update.
+    pub batch_size: usize,
+    /// Tokens in one pass at most; a larger batch is accumulated over several passes.
+    pub micro_batch_tokens: usize,
+    /// Part of the updates in which the learning rate rises.
+    pub warmup_ratio: f64,
+    /// Weight decay of free parameters (an orthonormal basis does not decay).
+    pub weight_decay: f64,
+    /// Largest norm of the gradient.
+    pub clip: f64,
+    /// Updates between two checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// `eval:` how answers are generated.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalPlan {
+    /// Prompts decoded together.
+    pub batch_size: usize,
+    /// New tokens of an answer at most.
+    pub max_new_tokens: usize,
+}
+
+/// One run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunPlan {
+    /// `smollm2`, a Hugging Face id, a folder, or a `.gguf` file.
+    pub model: String,
+    /// Type of the frozen weights.
+    pub dtype: Dtype,
+    /// Where it computes.
+    pub device: DeviceSpec,
+    /// Decides initial values, shuffling and dropout.
+    pub seed: u64,
+    /// What is trained; none for the base model.
+    pub adapt: Option<AdaptSpec>,
+    /// What is learned and scored.
+    pub data: DataPlan,
+    /// How parameters move.
+    pub train: TrainPlan,
+    /// How answers are generated.
+    pub eval: EvalPlan,
+}
+
+impl Default for RunPlan {
+    fn default() -> Self {
+        let task: TaskId = "arc_e".parse().expect("a registered task");
+        Self {
+            model: "smollm2".to_owned(),
+            dtype: Dtype::Bf16,
+            device: DeviceSpec(Device::Cpu),
+            seed: 42,
+            adapt: None,
+            data: DataPlan {
+                source: DataKind::Embedded,
+                train: vec![task],
+                eval: vec![task],
+                train_rows: 0,
+                eval_rows: 0,
+                eval_split: EvalSplit::Dev,
+                max_length: 512,
+            },
+            train: TrainPlan {
+                epochs: 1,
+                lr: 9e-4,
+                batch_size: 16,
+                micro_batch_tokens: 4096,
+                warmup_ratio: 0.1,
+                weight_decay: 0.0,
+                clip: 1.0,
+                checkpoint_every: 25,
+            },
+            eval: EvalPlan { batch_size: 64, max_new_tokens: 32 },
+        }
+    }
+}
+
+impl RunPlan {
+    /// What cannot be run, as the key and what to do about it.
+    ///
+    /// # Errors
+    /// The first setting that is out of range.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let TrainPlan { epochs, lr, batch_size, micro_batch_tokens, warmup_ratio, weight_decay, clip, checkpoint_every } =
+            self.train;
+        let checks = [
+            ("train.epochs", epochs >= 1, format!("{epochs} is too few: at least 1")),
+            ("train.lr", lr > 0.0 && lr.is_finite(), format!("{lr} is not a learning rate: above 0")),
+            ("train.batch_size", batch_size >= 1, "0 rows make no update: at least 1".to_owned()),
+            ("train.micro_batch_tokens", micro_batch_tokens >= 1, "0 tokens make no pass: at least 1".to_owned()),
+            ("train.warmup_ratio", (0.0..1.0).contains(&warmup_ratio), format!("{warmup_ratio}: from 0 to below 1")),
+            ("train.weight_decay", weight_decay >= 0.0, format!("{weight_decay}: 0 or more")),
+            ("train.clip", clip > 0.0, format!("{clip}: above 0")),
+            ("train.checkpoint_every", checkpoint_every >= 1, "at least 1".to_owned()),
+            ("eval.batch_size", self.eval.batch_size >= 1, "at least 1".to_owned()),
+            ("eval.max_new_tokens", self.eval.max_new_tokens >= 1, "at least 1".to_owned()),
+            ("data.max_length", self.data.max_length >= 2, "at least 2 tokens".to_owned()),
+            ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
+            ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
+        ];
+        checks.into_iter().find(|(_, fine, _)| !fine).map_or(Ok(()), |(key, _, remedy)| Err((key, remedy)))
+    }
+}

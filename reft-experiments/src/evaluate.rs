@@ -1,0 +1,111 @@
+//! Scoring a task: generate every answer, compare, keep what was said.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use reft_core::adaptation::{OverlapError, Step};
+use reft_models::decode::{Stopping, generate};
+use reft_models::tokenizer::{Specials, TokenizerError};
+use serde::{Deserialize, Serialize};
+
+use crate::config::plan::EvalPlan;
+use crate::data::row::Row;
+use crate::session::Loaded;
+use crate::store::record::Score;
+use crate::tasks::Task;
+
+/// One row's answer, as `predictions-TASK.jsonl` keeps it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Prediction {
+    /// What the model was asked.
+    pub instruction: String,
+    /// What it said, special tokens left out.
+    pub said: String,
+    /// The answer found in it.
+    pub answer: String,
+    /// The right answer.
+    pub expected: String,
+    /// Whether they agree.
+    pub correct: bool,
+}
+
+/// Why a task cannot be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// Two interventions edit one token.
+    #[error(transparent)]
+    Overlap(#[from] OverlapError),
+    /// A prompt cannot be encoded or an answer decoded.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The predictions cannot be written.
+    #[error("{path}: {source}: check the path and the space left")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+}
+
+/// A model, with or without an adaptation, and how it answers.
+pub struct Evaluator<'a> {
+    /// The model.
+    pub loaded: &'a Loaded,
+    /// The adaptation, constraints met.
+    pub adaptation: Option<&'a dyn Step>,
+    /// How answers are generated.
+    pub plan: EvalPlan,
+    /// Tokens of a prompt at most.
+    pub max_length: usize,
+}
+
+impl Evaluator<'_> {
+    /// Answers every row of a task; predictions in the order of the rows.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised, or interventions overlap.
+    pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Vec<Prediction>, EvalError> {
+        let (tokenizer, max_length) = (&self.loaded.tokenizer, self.max_length);
+        let encode = |row: &Row| {
+            let mut ids = tokenizer.encode(&task.prompt(row), Specials::AsModel)?;
+            ids.truncate(max_length);
+            Ok(ids)
+        };
+        let prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
+        // Prompts of similar length are decoded together, so that attention has little to skip.
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
+        let stop = Stopping { max_new: self.plan.max_new_tokens, eos: tokenizer.eos() };
+        let mut predictions: Vec<Option<Prediction>> = vec![None; rows.len()];
+        for batch in order.chunks(self.plan.batch_size) {
+            let ids: Vec<&[i64]> = batch.iter().map(|&index| prompts[index].as_slice()).collect();
+            let answers = generate(self.loaded.decoder.as_ref(), &ids, self.adaptation, stop)?;
+            for (&index, answer) in batch.iter().zip(answers) {
+                predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer, true)?));
+            }
+        }
+        Ok(predictions.into_iter().flatten().collect())
+    }
+}
+
+fn judge(task: &dyn Task, row: &Row, said: String) -> Prediction {
+    let answer = task.extract(&said);
+    let correct = task.correct(row, &answer);
+    Prediction { instruction: row.instruction.clone(), said, answer, expected: row.answer.clone(), correct }
+}
+
+/// Right answers among the predictions.
+pub fn score(predictions: &[Prediction]) -> Score {
+    Score { correct: predictions.iter().filter(|prediction| prediction.correct).count(), n: predictions.len() }
+}
+
+/// Keeps the predictions, one JSON object a line.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn save(predictions: &[Prediction], path: &Path) -> Result<(), EvalError> {
+    let line = |prediction| serde_json::to_string(prediction).expect("plain data") + "\n";
+    let lines: String = predictions.iter().map(line).collect();
+    crate::atomic::write(path, lines.as_bytes()).map_err(|source| EvalError::Io { path: path.to_owned(), source })
+}

@@ -1,0 +1,20 @@
+//! `reft`: train, evaluate and inspect representation finetuning, and make the paper's tables.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use reft_experiments::cli::Cli;
+
+fn main() -> ExitCode {
+    // A panic is a defect of this program; its place is worth more to a user than a backtrace.
+    std::panic::set_hook(Box::new(|info| eprintln!("error: internal error, please report it: {info}")));
+    let outcome = std::panic::catch_unwind(|| Cli::parse().run());
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(_) => ExitCode::from(2),
+    }
+}

@@ -1,0 +1,223 @@
+//! One run from its plan to its record: train, keep the adapter, score every task.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::rng::Seed;
+use reft_core::{AdaptSpec, adapter_file};
+use reft_models::tokenizer::Specials;
+
+use crate::config::plan::RunPlan;
+use crate::data::encode::{Example, Text, encode};
+use crate::data::row::Row;
+use crate::data::source::Sources;
+use crate::data::split::fingerprint;
+use crate::evaluate::{self, Evaluator};
+use crate::session::{Loaded, Session};
+use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
+use crate::store::record::{Cost, Parameters, Record};
+use crate::store::{RunId, RunPaths};
+use crate::tasks::TaskId;
+use crate::train::objective::labels;
+use crate::train::observe::Metrics;
+use crate::train::progress::Progress;
+use crate::train::tensorboard::TensorBoard;
+use crate::train::trainer::{Plan, TrainError, Trainer};
+
+/// The rows of a run.
+struct Data {
+    train: Vec<(TaskId, Row)>,
+    eval: Vec<(TaskId, Vec<Row>)>,
+}
+
+impl Data {
+    fn read(plan: &RunPlan, sources: &Sources) -> Result<Self> {
+        let data = &plan.data;
+        let some = |mut rows: Vec<Row>, limit: usize| {
+            rows.truncate(if limit == 0 { rows.len() } else { limit });
+            rows
+        };
+        let mut train = Vec::new();
+        for &id in data.train.iter().filter(|_| plan.adapt.is_some()) {
+            let rows = id.task().rows(data.source, &data.eval_split.training(), sources)?;
+            train.extend(some(rows, data.train_rows).into_iter().map(|row| (id, row)));
+        }
+        let scored = |&id: &TaskId| {
+            let rows = id.task().rows(data.source, &data.eval_split.scored(), sources)?;
+            Ok((id, some(rows, data.eval_rows)))
+        };
+        Ok(Self { train, eval: data.eval.iter().map(scored).collect::<Result<_>>()? })
+    }
+
+    fn fingerprint(&self) -> String {
+        fingerprint(self.train.iter().map(|(_, row)| row).chain(self.eval.iter().flat_map(|(_, rows)| rows)))
+    }
+
+    /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out and counted.
+    fn examples(&self, plan: &RunPlan, loaded: &Loaded) -> Result<Vec<Example>> {
+        let text = |(index, (id, row)): (usize, &(TaskId, Row))| Text {
+            prompt: id.task().prompt(row),
+            completion: id.task().completion(row),
+            name: format!("{} row {index}", id.key()),
+        };
+        let texts: Vec<Text> = self.train.iter().enumerate().map(text).collect();
+        let tokenizer = &loaded.tokenizer;
+        let tokenise = |text: &str| tokenizer.encode(text, Specials::AsModel);
+        let mut examples = encode(&texts, &tokenizer.eos_text(), plan.data.max_length, tokenise)?;
+        let all = examples.len();
+        examples.retain(|example| labels(example) > 0);
+        if examples.len() < all {
+            eprintln!("{} of {all} training rows are longer than data.max_length and left out", all - examples.len());
+        }
+        if examples.is_empty() {
+            return Err(TrainError::NoLabels { max_length: plan.data.max_length }.into());
+        }
+        Ok(examples)
+    }
+}
+
+/// Where and how a plan is executed.
+pub struct Runner<'a> {
+    /// The folder of all runs.
+    pub root: &'a Path,
+    /// Whether an interrupted run goes on from its checkpoint.
+    pub resume: bool,
+    /// Shown with the progress.
+    pub title: String,
+}
+
+impl Runner<'_> {
+    /// The record of a plan: from the store if this run was done before by the same code on the same data, else from
+    /// doing it now.
+    ///
+    /// # Errors
+    /// When anything the run needs is missing, or training does not stay finite; `failure.txt` in the run's folder says why.
+    pub fn execute(&self, plan: &RunPlan, session: &mut Session) -> Result<(Record, RunPaths)> {
+        let data = Data::read(plan, &session.sources)?;
+        let loaded = session.load(plan)?;
+        let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
+        let id = RunId::new(plan, &environment.data_fingerprint, &environment.weights_fingerprint, CODE_HASH);
+        let paths = RunPaths::new(self.root, &id);
+        if let Some(record) = Record::find(&paths.record())? {
+            return Ok((record, paths));
+        }
+        save_config(plan, &environment, &paths)?;
+        let started = Started { plan, environment, data, id, paths, loaded: &loaded };
+        let outcome = self.perform(&started);
+        if let Err(error) = &outcome {
+            let text = format!("{error:#}\n");
+            crate::atomic::write(&started.paths.failure(), text.as_bytes()).context("the failure cannot be noted")?;
+        }
+        outcome.map(|record| (record, started.paths))
+    }
+
+    fn perform(&self, run: &Started<'_>) -> Result<Record> {
+        let Started { plan, paths, loaded, .. } = run;
+        let mut cost = Cost::default();
+        let dims = loaded.decoder.dims();
+        let mut adaptation = match &plan.adapt {
+            Some(spec) => Some((spec, spec.build(dims, Seed(plan.seed), plan.device.0)?)),
+            None => None,
+        };
+        if let Some((spec, adaptation)) = &mut adaptation {
+            let began = Instant::now();
+            cost.train_tokens = self.train(run, spec, adaptation.as_mut())?;
+            cost.train_seconds = began.elapsed().as_secs_f64();
+        }
+        let began = Instant::now();
+        let adaptation = adaptation.as_ref().map(|(_, adaptation)| adaptation.as_ref());
+        let scores = self.score(run, adaptation)?;
+        cost.eval_seconds = began.elapsed().as_secs_f64();
+        cost.peak_memory_mib = peak_memory_mib();
+        let trainable = adaptation.map_or(0, |adaptation| adaptation.params().count());
+        let record = Record {
+            id: run.id.clone(),
+            plan: (*plan).clone(),
+            environment: run.environment.clone(),
+            scores,
+            parameters: Parameters { trainable, base: loaded.decoder.parameters() },
+            cost,
+        };
+        record.save(&paths.record())?;
+        Ok(record)
+    }
+
+    /// Trains and keeps the adapter; after a loss that is not finite, the adapter as it was before that step.
+    fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<u64> {
+        let Started { plan, paths, data, loaded, .. } = run;
+        let examples = data.examples(plan, loaded)?;
+        let mut trainer = Trainer {
+            model: loaded.decoder.as_ref(),
+            adaptation,
+            plan: train_plan(plan),
+            seed: Seed(plan.seed),
+            examples: &examples,
+            checkpoint: paths.checkpoint(),
+        };
+        let mut events = TensorBoard::new(paths.events(), paths.metrics());
+        let mut metrics = Metrics::new(paths.metrics());
+        let mut progress = Progress::new(self.title.clone());
+        let outcome = trainer.fit(self.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Overlap(_))) {
+            adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
+        }
+        outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
+    }
+
+    fn score(&self, run: &Started<'_>, adaptation: Option<&dyn Adaptation>) -> Result<BTreeMap<String, crate::store::record::Score>> {
+        let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
+        let evaluator = Evaluator {
+            loaded: run.loaded,
+            adaptation: step.as_deref(),
+            plan: run.plan.eval,
+            max_length: run.plan.data.max_length,
+        };
+        let mut scores = BTreeMap::new();
+        for (id, rows) in &run.data.eval {
+            if rows.is_empty() {
+                bail!("task {}: no rows to score: choose another data.eval_split", id.key());
+            }
+            let predictions = evaluator.answer(id.task(), rows)?;
+            evaluate::save(&predictions, &run.paths.predictions(id.key()))?;
+            let score = evaluate::score(&predictions);
+            eprintln!("{}: {} {:.1} % of {}", self.title, id.key(), score.percent(), score.n);
+            scores.insert(id.key().to_owned(), score);
+        }
+        Ok(scores)
+    }
+}
+
+/// A run whose folder exists.
+struct Started<'a> {
+    plan: &'a RunPlan,
+    environment: Environment,
+    data: Data,
+    id: RunId,
+    paths: RunPaths,
+    loaded: &'a Loaded,
+}
+
+fn train_plan(plan: &RunPlan) -> Plan {
+    let train = plan.train;
+    Plan {
+        epochs: train.epochs,
+        lr: train.lr,
+        batch: train.batch_size,
+        micro_tokens: train.micro_batch_tokens,
+        warmup_ratio: train.warmup_ratio,
+        weight_decay: train.weight_decay,
+        clip: train.clip,
+        checkpoint_every: train.checkpoint_every,
+    }
+}
+
+/// The resolved configuration beside the run: `reft train` accepts it again, the environment stands in comments.
+fn save_config(plan: &RunPlan, environment: &Environment, paths: &RunPaths) -> Result<()> {
+    let environment = serde_saphyr::to_string(environment)?;
+    let comments: String = environment.lines().map(|line| format!("# {line}\n")).collect();
+    let text = format!("{comments}{}", serde_saphyr::to_string(plan)?);
+    crate::atomic::write(&paths.config(), text.as_bytes()).with_context(|| paths.config().display().to_string())
+}

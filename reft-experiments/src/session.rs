@@ -1,0 +1,72 @@
+//! A loaded model, kept between the runs of one process.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use reft_core::adapter_file::BaseModel;
+use reft_models::model::Decoder;
+use reft_models::tokenizer::Tokenizer;
+use reft_models::weights::Weights;
+use reft_models::{hub, registry};
+use tch::Device;
+
+use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
+use crate::data::source::Sources;
+
+/// A model with its tokenizer.
+pub struct Loaded {
+    /// The model.
+    pub decoder: Box<dyn Decoder>,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Its name, weights and sizes.
+    pub base: BaseModel,
+}
+
+impl Loaded {
+    /// Finds, reads and checks a model.
+    ///
+    /// # Errors
+    /// When the model, a file of it or the device is not to be had.
+    pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
+        if let Device::Cuda(index) = device.0 {
+            reft_models::cuda::prepare(index)?;
+        }
+        let path = hub::locate(model)?;
+        let weights = Weights::open(&path)?;
+        let decoder = registry::load(&weights, dtype.kind(), device.0)?;
+        let base = BaseModel { id: model.to_owned(), fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
+        Ok(Self { decoder, tokenizer: Tokenizer::open(&path)?, base })
+    }
+}
+
+/// What the runs of one process share.
+pub struct Session {
+    loaded: Option<((String, Dtype, DeviceSpec), Rc<Loaded>)>,
+    /// Where data comes from.
+    pub sources: Sources,
+}
+
+impl Session {
+    /// Nothing loaded yet; data from where the environment says.
+    pub fn from_env() -> Self {
+        Self { loaded: None, sources: Sources::from_env() }
+    }
+
+    /// The model of a plan; the one already loaded if it is the same.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<Loaded>> {
+        let key = (plan.model.clone(), plan.dtype, plan.device);
+        if let Some((loaded_key, loaded)) = &self.loaded
+            && *loaded_key == key
+        {
+            return Ok(Rc::clone(loaded));
+        }
+        self.loaded = None;
+        let loaded = Rc::new(Loaded::open(&plan.model, plan.dtype, plan.device)?);
+        self.loaded = Some((key, Rc::clone(&loaded)));
+        Ok(loaded)
+    }
+}

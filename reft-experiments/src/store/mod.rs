@@ -1,0 +1,81 @@
+//! Runs on disk: one folder a run, named by what it depends on. The records are the truth; tables are made from them.
+
+pub mod environment;
+pub mod record;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::plan::RunPlan;
+
+/// A run's name: a hash of everything that decides its result.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(String);
+
+impl RunId {
+    /// The id of a plan on this data and these weights, by this code.
+    pub fn new(plan: &RunPlan, data: &str, weights: &str, code: &str) -> Self {
+        let plan = serde_json::to_string(plan).expect("plain data");
+        let mut hash = Sha256::new();
+        for part in [plan.as_str(), data, weights, code] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The files of one run. The only place that spells their names.
+#[derive(Clone, Debug)]
+pub struct RunPaths {
+    folder: PathBuf,
+}
+
+macro_rules! paths {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+        $($(#[$doc])* pub fn $name(&self) -> PathBuf { self.folder.join($file) })*
+    };
+}
+
+impl RunPaths {
+    /// The run `id` below `root`.
+    pub fn new(root: &Path, id: &RunId) -> Self {
+        Self { folder: root.join(id.to_string()) }
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    paths! {
+        /// The resolved configuration with its environment.
+        config = "config.yaml";
+        /// One line for each update.
+        metrics = "metrics.jsonl";
+        /// The same for TensorBoard.
+        events = "events.out.tfevents.reft";
+        /// The state of training.
+        checkpoint = "checkpoint.safetensors";
+        /// The trained adapter.
+        adapter = "adapter";
+        /// What came out; exists when the run is complete.
+        record = "record.json";
+        /// Why the run ended early; exists until it is repeated.
+        failure = "failure.txt";
+    }
+
+    /// What the model said, row by row.
+    pub fn predictions(&self, task: &str) -> PathBuf {
+        self.folder.join(format!("predictions-{task}.jsonl"))
+    }
+}

@@ -1,0 +1,118 @@
+//! What came out of a run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::RunId;
+use super::environment::Environment;
+use crate::config::plan::RunPlan;
+
+/// Right answers of one task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Score {
+    /// Rows answered rightly.
+    pub correct: usize,
+    /// Rows scored.
+    pub n: usize,
+}
+
+impl Score {
+    /// Accuracy in percent.
+    pub fn percent(self) -> f64 {
+        100.0 * self.correct as f64 / self.n.max(1) as f64
+    }
+}
+
+/// Sizes of model and adaptation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Numbers trained.
+    pub trainable: i64,
+    /// Numbers of the base model.
+    pub base: i64,
+}
+
+impl Parameters {
+    /// Trainable numbers in percent of the base model's.
+    pub fn percent(self) -> f64 {
+        100.0 * self.trainable as f64 / self.base.max(1) as f64
+    }
+}
+
+/// What a run took.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// Seconds of training in the process that finished the run.
+    pub train_seconds: f64,
+    /// Tokens trained on in that process.
+    pub train_tokens: u64,
+    /// Seconds of scoring.
+    pub eval_seconds: f64,
+    /// Most memory held by that process, MiB.
+    pub peak_memory_mib: u64,
+}
+
+/// A complete run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Its name.
+    pub id: RunId,
+    /// Its plan.
+    pub plan: RunPlan,
+    /// What else it depended on.
+    pub environment: Environment,
+    /// Scores by task.
+    pub scores: BTreeMap<String, Score>,
+    /// Sizes.
+    pub parameters: Parameters,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// A record that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file system said no.
+    #[error("{path}: {source}: check the path and its permissions")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// Damaged.
+    #[error("{path}: not a run's record ({reason}): delete the run's folder to repeat the run")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        reason: String,
+    },
+}
+
+impl Record {
+    /// Writes it, complete or not at all.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn save(&self, path: &Path) -> Result<(), RecordError> {
+        let json = serde_json::to_vec_pretty(self).expect("plain data");
+        crate::atomic::write(path, &json).map_err(|source| RecordError::Io { path: path.to_owned(), source })
+    }
+
+    /// The record at `path`; none when the run is not complete.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn find(path: &Path) -> Result<Option<Self>, RecordError> {
+        match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(RecordError::Io { path: path.to_owned(), source }),
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| RecordError::Damaged { path: path.to_owned(), reason: error.to_string() }),
+        }
+    }
+}
