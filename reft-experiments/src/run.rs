@@ -145,7 +145,7 @@ impl Runner<'_> {
         Ok(record)
     }
 
-    /// Trains and keeps the adapter; after a loss that is not finite, the adapter as it was before that step.
+    /// Trains and keeps the adapter; after a loss that is not finite, the adapter of the last finite one.
     fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<u64> {
         let Started { plan, paths, data, loaded, .. } = run;
         let examples = data.examples(plan, loaded)?;
@@ -167,7 +167,11 @@ impl Runner<'_> {
         outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
     }
 
-    fn score(&self, run: &Started<'_>, adaptation: Option<&dyn Adaptation>) -> Result<BTreeMap<String, crate::store::record::Score>> {
+    fn score(
+        &self,
+        run: &Started<'_>,
+        adaptation: Option<&dyn Adaptation>,
+    ) -> Result<BTreeMap<String, crate::store::record::Score>> {
         let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator {
             loaded: run.loaded,

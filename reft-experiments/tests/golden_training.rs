@@ -51,7 +51,12 @@ fn check(case: &Value) {
     let expected = spec.build(model.dims(), Seed(0), Device::Cpu).expect("it fits");
     load_golden(expected.as_ref(), &golden, "final.");
     for (got, expected) in adaptation.named().iter().zip(expected.named()) {
-        assert_close(&format!("{} final {}", case["file"], got.name), &got.tensor, &expected.tensor, Tol::Absolute(FINAL));
+        assert_close(
+            &format!("{} final {}", case["file"], got.name),
+            &got.tensor,
+            &expected.tensor,
+            Tol::Absolute(FINAL),
+        );
     }
 }
 
@@ -62,7 +67,8 @@ fn follow(case: &Value, golden: &BTreeMap<String, Tensor>, model: &dyn Decoder, 
     let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let params = adaptation.params();
     let optimiser = AdamW::new(params.flat(), 0.01, &params.decay_mask());
-    let mut learner = Learner { model, adaptation, optimiser, clip: 1.0, micro_tokens: 10 };
+    // Passes of ten tokens: the accumulated gradient must be the whole batch's.
+    let mut learner = Learner::new(model, adaptation, optimiser, 1.0, 10);
     for (step, expected) in trace.iter().enumerate() {
         let batch: Vec<&Example> = batches[step % 2].iter().collect();
         let lr = schedule.at(step as u64);

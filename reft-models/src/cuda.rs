@@ -6,7 +6,9 @@ use tch::Cuda;
 #[derive(Debug, thiserror::Error)]
 pub enum CudaError {
     /// libtorch has no CUDA part here.
-    #[error("device cuda: libtorch_cuda cannot be loaded ({0}): run `make setup` on a machine with an NVIDIA GPU, or use device cpu")]
+    #[error(
+        "device cuda: libtorch_cuda cannot be loaded ({0}): run `make setup` on a machine with an NVIDIA GPU, or use device cpu"
+    )]
     Library(String),
     /// Fewer devices than asked for.
     #[error("device cuda:{index}: this machine shows {found} CUDA devices: choose another, or use device cpu")]

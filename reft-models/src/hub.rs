@@ -64,7 +64,9 @@ pub fn locate(model: &str) -> Result<PathBuf, HubError> {
         return Ok(PathBuf::from(model));
     }
     match model.split_once('/') {
-        Some((owner, name)) if !owner.is_empty() && !name.is_empty() && !name.contains('/') && !owner.starts_with('.') => {
+        Some((owner, name))
+            if !owner.is_empty() && !name.is_empty() && !name.contains('/') && !owner.starts_with('.') =>
+        {
             Snapshot::new(model)?.complete()
         }
         _ => Err(HubError::Unknown(model.to_owned())),

@@ -56,7 +56,8 @@ impl Linear {
         let weights: Result<Vec<_>, _> =
             parts().map(|(name, &out)| source.sub(name).tensor("weight", &[out, input])).collect();
         let bias = if names.iter().all(|name| source.sub(name).contains("bias")) {
-            let biases: Result<Vec<_>, _> = parts().map(|(name, &out)| source.sub(name).tensor("bias", &[out])).collect();
+            let biases: Result<Vec<_>, _> =
+                parts().map(|(name, &out)| source.sub(name).tensor("bias", &[out])).collect();
             Some(Tensor::cat(&biases?, 0))
         } else {
             None

@@ -9,7 +9,8 @@ use crate::weights::Weights;
 type Load = fn(&Weights, Kind, Device) -> Result<Box<dyn Decoder>, LlamaError>;
 
 /// Every port, by the names its checkpoints give. A new one is a file and a line here.
-const PORTS: &[(&str, Load)] = &[("LlamaForCausalLM", |weights, kind, device| Ok(Box::new(Llama::load(weights, kind, device)?)))];
+const PORTS: &[(&str, Load)] =
+    &[("LlamaForCausalLM", |weights, kind, device| Ok(Box::new(Llama::load(weights, kind, device)?)))];
 
 /// A model that cannot be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -71,7 +71,11 @@ fn check_forward(model: &dyn Decoder, golden: &std::collections::BTreeMap<String
     let padding = if side == "left" { Padding::Left } else { Padding::Right };
     let ids = golden["input_ids"].flatten(0, -1);
     for (layout, ids, rows) in [
-        (Layout::packed(&extents), ids.index_select(0, &real), Tensor::arange(real.numel() as i64, (Kind::Int64, Device::Cpu))),
+        (
+            Layout::packed(&extents),
+            ids.index_select(0, &real),
+            Tensor::arange(real.numel() as i64, (Kind::Int64, Device::Cpu)),
+        ),
         (Layout::new(&extents, padding), ids.shallow_clone(), real.shallow_clone()),
     ] {
         let last = model.dims().layers;
@@ -105,8 +109,12 @@ fn adaptation(model: &dyn Decoder, spec: &AdaptSpec) -> Box<dyn Adaptation> {
 #[test]
 fn golden_reft_logits_with_interventions() {
     let index = golden_json("reft/index.json");
-    let cases: Vec<&Value> =
-        index.as_array().expect("a list").iter().filter(|case| is_llama(case["model"].as_str().expect("a name"))).collect();
+    let cases: Vec<&Value> = index
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|case| is_llama(case["model"].as_str().expect("a name")))
+        .collect();
     assert!(!cases.is_empty(), "no cases for this family");
     for case in cases {
         let file = case["file"].as_str().expect("a name");
@@ -146,7 +154,12 @@ fn golden_generation_greedy_tokens() {
     assert!(runs > 0, "no generation cases for this family");
 }
 
-fn check_generation(model: &dyn Decoder, case: &Value, run: &Value, golden: &std::collections::BTreeMap<String, Tensor>) {
+fn check_generation(
+    model: &dyn Decoder,
+    case: &Value,
+    run: &Value,
+    golden: &std::collections::BTreeMap<String, Tensor>,
+) {
     let prompt = ints(&run["prompt"]);
     let edited = ints(&run["edited_positions"]);
     let adaptation = (!edited.is_empty()).then(|| {
@@ -158,7 +171,8 @@ fn check_generation(model: &dyn Decoder, case: &Value, run: &Value, golden: &std
             (0, suffix) => format!("l{suffix}"),
             (prefix, suffix) => format!("f{prefix}+l{suffix}"),
         };
-        let reft = json!({"intervention": "loreft", "rank": case["rank"], "layers": case["layers"], "positions": positions});
+        let reft =
+            json!({"intervention": "loreft", "rank": case["rank"], "layers": case["layers"], "positions": positions});
         let adaptation = adaptation(model, &serde_json::from_value(json!({ "reft": reft })).expect("valid"));
         load_golden(adaptation.as_ref(), golden, "");
         adaptation

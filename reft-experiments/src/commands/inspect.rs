@@ -55,7 +55,8 @@ impl Args {
         for (position, id) in (0..).zip(ids) {
             let piece = loaded.tokenizer.piece(id).unwrap_or_default();
             let places = edits.get(&position).into_iter().flatten();
-            let places: Vec<String> = places.map(|(name, layers)| format!("{name}: layers {}", ranges(layers))).collect();
+            let places: Vec<String> =
+                places.map(|(name, layers)| format!("{name}: layers {}", ranges(layers))).collect();
             println!("{position:5}  {piece:<18} {}", places.join("; "));
         }
         Ok(())
@@ -71,6 +72,7 @@ fn ranges(layers: &[LayerId]) -> String {
             _ => runs.push((layer.0, layer.0)),
         }
     }
-    let run = |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let run =
+        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     runs.iter().map(run).collect::<Vec<_>>().join(", ")
 }

@@ -62,7 +62,9 @@ impl TryFrom<String> for DeviceSpec {
             "cuda" => Some(0),
             other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
         };
-        index.map(|index| Self(Device::Cuda(index))).ok_or(format!("device `{text}` is unknown: write cpu, cuda or cuda:1"))
+        index
+            .map(|index| Self(Device::Cuda(index)))
+            .ok_or(format!("device `{text}` is unknown: write cpu, cuda or cuda:1"))
     }
 }
 
@@ -207,8 +209,16 @@ impl RunPlan {
     /// # Errors
     /// The first setting that is out of range.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let TrainPlan { epochs, lr, batch_size, micro_batch_tokens, warmup_ratio, weight_decay, clip, checkpoint_every } =
-            self.train;
+        let TrainPlan {
+            epochs,
+            lr,
+            batch_size,
+            micro_batch_tokens,
+            warmup_ratio,
+            weight_decay,
+            clip,
+            checkpoint_every,
+        } = self.train;
         let checks = [
             ("train.epochs", epochs >= 1, format!("{epochs} is too few: at least 1")),
             ("train.lr", lr > 0.0 && lr.is_finite(), format!("{lr} is not a learning rate: above 0")),

@@ -82,7 +82,8 @@ pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
     let mut whole = serde_json::to_value(RunPlan::default()).expect("plain data");
     merge(&mut whole, tree);
     let plan: RunPlan = typed(whole, place)?;
-    let out_of_range = |(key, reason): (&str, String)| ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason };
+    let out_of_range =
+        |(key, reason): (&str, String)| ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason };
     plan.check().map_err(out_of_range)?;
     Ok(plan)
 }
@@ -107,7 +108,8 @@ pub fn yaml(path: &Path) -> Result<Value, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
     let parsed: Result<Option<Value>, _> = serde_saphyr::from_str(&text);
     let reason = |error: serde_saphyr::Error| {
-        let place = error.location().map_or(String::new(), |at| format!("line {}, column {}: ", at.line(), at.column()));
+        let place =
+            error.location().map_or(String::new(), |at| format!("line {}, column {}: ", at.line(), at.column()));
         let first = error.to_string();
         format!("{place}{}", first.lines().next().unwrap_or_default())
     };

@@ -2,18 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::row::Row;
 
-/// LLM-Adapters, the repository whose files the paper trained and tested on.
-const REPOSITORY: &str = "https://raw.githubusercontent.com/AGI-Edgerunners/LLM-Adapters/main";
+/// Where a folder of data files is published: LLM-Adapters, whose files the paper trained and tested on, and the sets it lacks.
+const PUBLISHED: [(&str, &str); 4] = [
+    ("dataset/", "AGI-Edgerunners/LLM-Adapters/HEAD/dataset/"),
+    ("ft-training_set/", "AGI-Edgerunners/LLM-Adapters/HEAD/ft-training_set/"),
+    ("grade_school_math/", "openai/grade-school-math/HEAD/grade_school_math/data/"),
+    ("instruct/", "stanfordnlp/pyreft/HEAD/examples/composition/"),
+];
 
 /// Data that is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// Not in any of the places.
-    #[error("{file}: not found in {tried} and cannot be downloaded ({reason}): place the file at {place}, or set REFT_DATA to a folder that holds it")]
+    #[error(
+        "{file}: not found in {tried} and cannot be downloaded ({reason}): place the file at {place}, or set REFT_DATA to a folder that holds it"
+    )]
     Nowhere {
         /// The file, relative to a data folder.
         file: String,
@@ -41,6 +46,14 @@ pub enum DataError {
         line: usize,
         /// The parser's words.
         reason: String,
+    },
+    /// A row without a question: another format, or a damaged row.
+    #[error("{path}: row {row} has no instruction: expected rows with instruction and answer, or question and answer")]
+    NoQuestion {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 1.
+        row: usize,
     },
     /// The data set has no rows for this use.
     #[error("task {task} has no {split} rows: {remedy}")]
@@ -90,7 +103,9 @@ impl Sources {
         }
         let place = self.cache.join(file);
         let reason = if self.download {
-            match download(file).and_then(|bytes| crate::atomic::write(&place, &bytes).map_err(|error| error.to_string())) {
+            match download(file)
+                .and_then(|bytes| crate::atomic::write(&place, &bytes).map_err(|error| error.to_string()))
+            {
                 Ok(()) => return Ok(place),
                 Err(reason) => reason,
             }
@@ -102,24 +117,41 @@ impl Sources {
     }
 }
 
+/// The address of a published file.
+fn address(file: &str) -> Option<String> {
+    let (folder, home) = PUBLISHED.iter().find(|(folder, _)| file.starts_with(folder))?;
+    Some(format!("https://raw.githubusercontent.com/{home}{}", &file[folder.len()..]))
+}
+
 fn download(file: &str) -> Result<Vec<u8>, String> {
-    let mut response = ureq::get(format!("{REPOSITORY}/{file}")).call().map_err(|error| error.to_string())?;
+    let address = address(file).ok_or("it is not published")?;
+    let mut response = ureq::get(address).call().map_err(|error| error.to_string())?;
     response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|error| error.to_string())
 }
 
 /// A JSON array, or JSON lines: public copies of these files are either, whatever they are called.
 fn read(path: &Path) -> Result<Vec<Row>, DataError> {
     let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    let error = |before: usize, error: serde_json::Error| DataError::Parse {
-        path: path.to_owned(),
-        line: before + error.line(),
-        reason: error.to_string(),
+    let text = text.trim_start_matches('\u{feff}');
+    let error = |line: usize, reason: String| DataError::Parse { path: path.to_owned(), line, reason };
+    let rows: Vec<Row> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).map_err(|cause| error(cause.line(), words(&cause)))?
+    } else {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let parse = |(index, line)| serde_json::from_str(line).map_err(|cause| error(index + 1, words(&cause)));
+        lines.map(parse).collect::<Result<_, _>>()?
     };
-    if text.trim_start().starts_with('[') {
-        return serde_json::from_str(&text).map_err(|cause| error(0, cause));
+    match rows.iter().position(|row| row.instruction.is_empty()) {
+        None if rows.is_empty() => Err(error(1, "the file has no rows".to_owned())),
+        Some(index) => Err(DataError::NoQuestion { path: path.to_owned(), row: index + 1 }),
+        None => Ok(rows),
     }
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(index, line)| Row::deserialize(&mut serde_json::Deserializer::from_str(line)).map_err(|cause| error(index, cause))).collect()
+}
+
+/// A parser's words without its own position, which counts from the start of a line's text.
+fn words(cause: &serde_json::Error) -> String {
+    let text = cause.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(words, _)| words.to_owned())
 }
 
 #[cfg(test)]
@@ -140,9 +172,30 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_row_is_named_by_its_line() {
-        let error = rows_of("{\"answer\": \"1\"}\n{\"answer\": ").expect_err("broken").to_string();
-        assert!(error.contains("a.json:2: "), "{error}");
+    fn a_broken_file_is_named_with_its_line_or_row() {
+        let cases = [
+            ("{\"question\": \"q\"}\n{\"answer\": ", "a.json:2: EOF while parsing a value: expected"),
+            ("{\"question\": \"q\"} {\"question\": \"r\"}\n", "a.json:1: trailing characters: expected"),
+            ("[{\"question\": \"q\"},\n{\"question\": 3}]", "a.json:2: invalid type: integer `3`, expected a string: "),
+            ("", "a.json:1: the file has no rows: "),
+            ("[]", "a.json:1: the file has no rows: "),
+            ("{\"question\": \"q\"}\n{\"ans\": \"1\"}", "a.json: row 2 has no instruction: "),
+            ("version https://git-lfs", "a.json:1: expected value: "),
+        ];
+        for (text, expected) in cases {
+            let error = rows_of(text).expect_err(text).to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_file_that_tasks_read_has_an_address() {
+        let end = "openai/grade-school-math/HEAD/grade_school_math/data/train.jsonl";
+        assert!(address("grade_school_math/train.jsonl").is_some_and(|address| address.ends_with(end)));
+        for file in ["dataset/boolq/test.json", "ft-training_set/math_10k.json", "instruct/ultrafeedback_1k.json"] {
+            assert!(address(file).is_some(), "{file}");
+        }
+        assert_eq!(address("elsewhere/test.json"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Train, dev and test; and the rule that test rows are read by a chosen setting only.
 
+use std::collections::{HashMap, HashSet};
+
 use rand::seq::SliceRandom;
 use reft_core::rng::Seed;
 use serde::{Deserialize, Serialize};
@@ -44,13 +46,29 @@ pub struct Selection {
 const DEV_ROWS: usize = 300;
 
 /// The dev part of a training file, at most a tenth of it, always the same; and the rest.
-pub fn hold_out(mut rows: Vec<Row>) -> (Vec<Row>, Vec<Row>) {
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.shuffle(&mut Seed(0).stream("dev split", 0));
-    let held: std::collections::BTreeSet<usize> = order.into_iter().take((rows.len() / 10).min(DEV_ROWS)).collect();
-    let mut index = 0;
-    let dev = rows.extract_if(.., |_| (held.contains(&index), index += 1).0).collect();
-    (dev, rows)
+///
+/// Public training files repeat questions (WinoGrande's is five nested sets one after the other), so questions are held
+/// out, not rows: every copy of one goes to the same side.
+pub fn hold_out(rows: Vec<Row>) -> (Vec<Row>, Vec<Row>) {
+    let mut copies: HashMap<&str, usize> = HashMap::new();
+    let mut questions: Vec<&str> = Vec::new();
+    for row in &rows {
+        let seen = copies.entry(&row.instruction).or_default();
+        if *seen == 0 {
+            questions.push(&row.instruction);
+        }
+        *seen += 1;
+    }
+    questions.shuffle(&mut Seed(0).stream("dev split", 0));
+    let mut room = (rows.len() / 10).min(DEV_ROWS);
+    let mut held: HashSet<String> = HashSet::new();
+    for question in questions {
+        if let Some(left) = room.checked_sub(copies[question]) {
+            room = left;
+            held.insert(question.to_owned());
+        }
+    }
+    rows.into_iter().partition(|row| held.contains(&row.instruction))
 }
 
 /// Identity of some rows in their order.
@@ -79,5 +97,14 @@ mod tests {
         assert_eq!(hold_out(rows.clone()).0, dev);
         assert_eq!(hold_out((0..9000).map(row).collect()).0.len(), DEV_ROWS);
         assert_ne!(fingerprint(&dev), fingerprint(&train));
+    }
+
+    #[test]
+    fn every_copy_of_a_question_is_on_one_side() {
+        let row = |n: usize| Row { instruction: (n % 300).to_string(), input: n.to_string(), ..Row::default() };
+        let (dev, train) = hold_out((0..900).map(row).collect());
+        assert_eq!((dev.len(), train.len()), (90, 810));
+        let asked: HashSet<&str> = train.iter().map(|row| row.instruction.as_str()).collect();
+        assert!(dev.iter().all(|row| !asked.contains(row.instruction.as_str())));
     }
 }

@@ -1,1 +1,7 @@
-//! Tables.
+//! Tables of the paper: which runs they need, and how records become rows and files.
+
+pub mod paper;
+pub mod render;
+pub mod spec;
+pub mod stats;
+pub mod table;

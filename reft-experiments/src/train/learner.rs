@@ -3,7 +3,7 @@
 use reft_core::adaptation::{Adaptation, Mode, OverlapError};
 use reft_models::model::{Decoder, Pass};
 use serde::{Deserialize, Serialize};
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use super::adamw::AdamW;
 use super::batches;
@@ -21,7 +21,7 @@ pub struct Update {
     pub tokens: usize,
 }
 
-/// Why an update was not done. The parameters are as they were.
+/// Why an update was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError {
     /// The loss or the gradient is NaN or infinite.
@@ -49,21 +49,38 @@ pub struct Learner<'a> {
     pub clip: f64,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
+    /// The parameters that gave the last finite loss, `[count]`; none before the first update.
+    last_good: Option<Tensor>,
 }
 
-impl Learner<'_> {
+impl<'a> Learner<'a> {
+    /// A learner that has done nothing yet.
+    pub fn new(
+        model: &'a dyn Decoder,
+        adaptation: &'a mut dyn Adaptation,
+        optimiser: AdamW,
+        clip: f64,
+        micro_tokens: usize,
+    ) -> Self {
+        Self { model, adaptation, optimiser, clip, micro_tokens, last_good: None }
+    }
+
     /// One update on this batch.
     ///
     /// # Errors
-    /// When the loss is not finite, or interventions overlap.
+    /// When interventions overlap, or the loss is not finite: the parameters are then those of the last finite loss.
     pub fn update(&mut self, batch: &[&Example], lr: f64) -> Result<Update, UpdateError> {
         let (loss, tokens) = self.gradients(batch)?;
         let flat = self.adaptation.params().flat().shallow_clone();
         let grad = flat.grad();
         let norm = if grad.defined() { grad.norm().double_value(&[]) } else { 0.0 };
         if !loss.is_finite() || !norm.is_finite() {
+            if let Some(last_good) = &self.last_good {
+                self.adaptation.params_mut().load(last_good);
+            }
             return Err(UpdateError::NonFinite { loss, norm });
         }
+        self.last_good = Some(flat.detach().copy());
         let grad = if grad.defined() { grad } else { flat.zeros_like() };
         let clipped = if norm > self.clip { grad * (self.clip / (norm + 1e-6)) } else { grad };
         self.optimiser.update(&flat, &clipped, lr);
@@ -81,7 +98,8 @@ impl Learner<'_> {
         for part in batches::micro(&lengths, self.micro_tokens) {
             let pass = Batch::new(&batch[part], self.model.options().1);
             let hooks = step.hooks(&pass.layout)?;
-            let h = self.model.hidden(&pass.ids, &mut Pass { layout: &pass.layout, hooks: hooks.as_ref(), cache: None });
+            let h =
+                self.model.hidden(&pass.ids, &mut Pass { layout: &pass.layout, hooks: hooks.as_ref(), cache: None });
             let mean = pass.loss_sum(self.model, &h) / outputs as f64;
             // Where every prompt is too short to be edited, nothing depends on the parameters.
             if mean.requires_grad() {

@@ -39,7 +39,8 @@ impl Observer for Progress {
         (self.total, self.first, self.began) = (total, done, Instant::now());
         if std::io::stderr().is_terminal() {
             let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} eta {eta}");
-            let bar = ProgressBar::new(total).with_style(style.expect("a fixed template")).with_prefix(self.title.clone());
+            let bar =
+                ProgressBar::new(total).with_style(style.expect("a fixed template")).with_prefix(self.title.clone());
             bar.set_position(done);
             bar.reset_eta();
             self.bar = Some(bar);

@@ -51,8 +51,11 @@ fn record(event: &Event) -> Vec<u8> {
 
 fn step_event(info: &StepInfo) -> Event {
     let value = |tag: &str, value: f64| Value { tag: tag.to_owned(), simple_value: value as f32 };
-    let values =
-        vec![value("train/loss", info.update.loss), value("train/gradient_norm", info.update.norm), value("train/lr", info.lr)];
+    let values = vec![
+        value("train/loss", info.update.loss),
+        value("train/gradient_norm", info.update.norm),
+        value("train/lr", info.lr),
+    ];
     Event { wall_time: now(), step: info.step as i64, what: Some(What::Summary(Summary { values })) }
 }
 

@@ -40,8 +40,8 @@ pub struct Plan {
 pub enum TrainError {
     /// The loss or the gradient is NaN or infinite.
     #[error(
-        "step {step} (epoch {epoch}): loss {loss}, gradient norm {norm} in the batch of {rows}: the parameters before \
-         this step are kept; lower train.lr, or look at these rows"
+        "step {step} (epoch {epoch}): loss {loss}, gradient norm {norm} in the batch of {rows}: the adapter of \
+         the last finite loss is kept; lower train.lr, or look at these rows"
     )]
     NonFinite {
         /// The update, from 0.
@@ -106,7 +106,7 @@ impl Trainer<'_> {
     /// Trains to the end, from the checkpoint if `resume` and there is one. Returns the tokens seen by this call.
     ///
     /// # Errors
-    /// When the loss is not finite (the parameters are then those before that step), or a file cannot be written.
+    /// When the loss is not finite (the parameters are then those of the last finite one), or a file cannot be written.
     pub fn fit(&mut self, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
         let (total, per_epoch, plan) = (self.total(), self.per_epoch(), self.plan);
         let params = self.adaptation.params();
@@ -120,7 +120,7 @@ impl Trainer<'_> {
             observer.start(optimiser.updates, total)?;
         }
         let Plan { clip, micro_tokens, .. } = plan;
-        let mut learner = Learner { model: self.model, adaptation: self.adaptation, optimiser, clip, micro_tokens };
+        let mut learner = Learner::new(self.model, self.adaptation, optimiser, clip, micro_tokens);
         let mut seen = 0;
         while learner.optimiser.updates < total {
             let epoch = learner.optimiser.updates / per_epoch;

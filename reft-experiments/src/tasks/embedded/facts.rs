@@ -34,32 +34,45 @@ pub const MEANS: [(&str, &str); 30] = [
     ("weigh a bag of flour", "a scale"),
 ];
 
+/// Families of feelings. Two feelings of one family may both fit an event, so they never stand side by side as choices.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Proud, happy, grateful.
+    Joy,
+    /// Sad, angry, betrayed, lonely, embarrassed.
+    Hurt,
+    /// Scared, nervous.
+    Fear,
+    /// Tired, hungry, thirsty, bored.
+    Need,
+}
+
 /// Something that happens to a person, `{}` for the name, and how that feels.
-pub const FEELINGS: [(&str, &str); 24] = [
-    ("{} won first prize in the contest", "proud"),
-    ("{} lost a beloved old dog", "sad"),
-    ("{} heard strange steps in the dark house", "scared"),
-    ("{} was insulted by a rude driver", "angry"),
-    ("{} got a surprise birthday party from friends", "happy"),
-    ("{} worked all night without sleep", "tired"),
-    ("{} had not eaten since yesterday morning", "hungry"),
-    ("{} waited two hours with nothing to do", "bored"),
-    ("{} tripped and fell in front of the whole class", "embarrassed"),
-    ("{} got help from a kind stranger with a flat tire", "grateful"),
-    ("{} has to speak in front of a large crowd in a minute", "nervous"),
-    ("{} ran ten miles on a hot day without water", "thirsty"),
-    ("{} found out that a friend had told a lie", "betrayed"),
-    ("{} moved to a new city and knows nobody there", "lonely"),
-    ("{} passed the hardest exam of the year", "proud"),
-    ("{} saw a snake right beside the tent", "scared"),
-    ("{} had a brand new bicycle stolen", "angry"),
-    ("{} received a puppy as a present", "happy"),
-    ("{} carried heavy boxes up the stairs all day", "tired"),
-    ("{} skipped breakfast and lunch", "hungry"),
-    ("{} listened to a very long and dull speech", "bored"),
-    ("{} called the teacher mom by accident", "embarrassed"),
-    ("{} was lent money by a neighbor when the rent was due", "grateful"),
-    ("{} sat in the dentist's waiting room before an operation", "nervous"),
+pub const FEELINGS: [(&str, Mood, &str); 24] = [
+    ("{} won first prize in the contest", Mood::Joy, "proud"),
+    ("{} lost a beloved old dog", Mood::Hurt, "sad"),
+    ("{} heard strange steps in the dark house", Mood::Fear, "scared"),
+    ("{} was insulted by a rude driver", Mood::Hurt, "angry"),
+    ("{} got a surprise birthday party from friends", Mood::Joy, "happy"),
+    ("{} worked all night without sleep", Mood::Need, "tired"),
+    ("{} had not eaten since yesterday morning", Mood::Need, "hungry"),
+    ("{} waited two hours with nothing to do", Mood::Need, "bored"),
+    ("{} tripped and fell in front of the whole class", Mood::Hurt, "embarrassed"),
+    ("{} got help from a kind stranger with a flat tire", Mood::Joy, "grateful"),
+    ("{} has to speak in front of a large crowd in a minute", Mood::Fear, "nervous"),
+    ("{} ran ten miles on a hot day without water", Mood::Need, "thirsty"),
+    ("{} found out that a friend had told a lie", Mood::Hurt, "betrayed"),
+    ("{} moved to a new city and knows nobody there", Mood::Hurt, "lonely"),
+    ("{} passed the hardest exam of the year", Mood::Joy, "proud"),
+    ("{} saw a snake right beside the tent", Mood::Fear, "scared"),
+    ("{} had a brand new bicycle stolen", Mood::Hurt, "angry"),
+    ("{} received a puppy as a present", Mood::Joy, "happy"),
+    ("{} carried heavy boxes up the stairs all day", Mood::Need, "tired"),
+    ("{} skipped breakfast and lunch", Mood::Need, "hungry"),
+    ("{} listened to a very long and dull speech", Mood::Need, "bored"),
+    ("{} called the teacher mom by accident", Mood::Hurt, "embarrassed"),
+    ("{} was lent money by a neighbor when the rent was due", Mood::Joy, "grateful"),
+    ("{} sat in the dentist's waiting room before an operation", Mood::Fear, "nervous"),
 ];
 
 /// An activity, how it begins, and how it goes on.
@@ -73,7 +86,11 @@ pub const ACTIVITIES: [(&str, &str, &str); 24] = [
     ("Painting a picture", "A student sets a canvas on an easel. She", "dips her brush into the blue paint."),
     ("Planting a tree", "A gardener digs a deep hole in the soil. He", "sets the roots in and covers them with earth."),
     ("Brushing teeth", "A child squeezes paste onto a small brush. She", "scrubs her teeth and rinses her mouth."),
-    ("Playing the piano", "A musician sits down on a bench before the keys. He", "plays a slow melody with both hands."),
+    (
+        "Playing the piano",
+        "A musician sits down on a bench before the keys. He",
+        "plays a slow melody with both hands.",
+    ),
     ("Ironing", "A man lays a wrinkled shirt on a board. He", "moves the hot iron over the sleeves."),
     ("Swimming", "A swimmer puts on her goggles at the pool. She", "dives in and swims two laps."),
     ("Climbing", "A climber checks his rope under a steep cliff. He", "reaches for a hold in the rock above."),
@@ -90,7 +107,7 @@ pub const ACTIVITIES: [(&str, &str, &str); 24] = [
     ("Camping", "A family unpacks poles and canvas in a meadow. They", "put up the tent before it gets dark."),
 ];
 
-/// Two things, one of them large; and a sentence in which the blank is the large or the small one.
+/// A thing and what somebody tries to put it into.
 pub const SIZES: [(&str, &str); 20] = [
     ("trophy", "suitcase"),
     ("piano", "door"),
@@ -122,12 +139,12 @@ pub const STATEMENTS: [(&str, &str); 36] = [
     ("Hens lay", "eggs"),
     ("Paper is made from", "wood"),
     ("Bread is made from", "flour"),
-    ("Cheese is made from", "milk"),
+    ("Candles are made from", "wax"),
     ("The sun gives us light and", "heat"),
     ("A fish breathes with its", "gills"),
     ("A person breathes with the", "lungs"),
     ("We hear sounds with our", "ears"),
-    ("We smell flowers with our", "nose"),
+    ("We taste food with our", "tongue"),
     ("A bird flies with its", "wings"),
     ("A tree takes up water with its", "roots"),
     ("The heart pumps", "blood"),

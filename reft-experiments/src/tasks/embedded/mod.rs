@@ -1,8 +1,10 @@
 //! Embedded tasks: rows made from this project's own word lists, in the answer formats of the eight commonsense sets.
 //!
 //! They need no download and are small enough for two cores. Their scores say nothing about the real sets. Each split
-//! draws its facts (words, pairs, activities) from a part of the lists of its own, so test rows ask about things that
-//! no training row mentions as the answer; right answers stand at every place equally often.
+//! draws its facts (words, pairs, activities) from a part of the lists of its own, so no test row asks about a fact that
+//! a training row asks about (feelings are few and occur in every part, the events that cause them do not); right
+//! answers stand at every place equally often. A part has few facts (a test part of siqa, hellaswag and piqa six, of
+//! winogrande four), so rows of one part are not independent draws.
 
 mod facts;
 mod words;
@@ -102,9 +104,8 @@ fn row(instruction: String, answer: String) -> Row {
 fn multiple_choice(question: &str, index: usize, right: &str, wrong: &[&str]) -> Row {
     let (choices, answer) = place(index, right, wrong, "answer");
     let format = (1..=wrong.len() + 1).map(|n| format!("answer{n}")).collect::<Vec<_>>().join("/");
-    let instruction = format!(
-        "Please choose the correct answer to the question: {question}\n\n{choices}\n\nAnswer format: {format}"
-    );
+    let instruction =
+        format!("Please choose the correct answer to the question: {question}\n\n{choices}\n\nAnswer format: {format}");
     row(instruction, answer)
 }
 
@@ -121,7 +122,7 @@ fn strangers(draw: &mut Draw, kind: usize, n: usize) -> Vec<&'static str> {
     chosen.into_iter().map(|other| -> &'static str { *draw.one(KINDS[other].members) }).collect()
 }
 
-/// BoolQ's format: is a member of one kind of this kind?
+/// `BoolQ`'s format: is a member of one kind of this kind?
 pub fn yes_no(draw: &mut Draw, index: usize) -> Row {
     let (kind, member) = kind_with_member(draw);
     let truth = index.is_multiple_of(2);
@@ -137,7 +138,7 @@ pub fn yes_no(draw: &mut Draw, index: usize) -> Row {
     row(instruction, truth.to_string())
 }
 
-/// PIQA's format: what is a thing done with?
+/// `PIQA`'s format: what is a thing done with?
 pub fn two_solutions(draw: &mut Draw, index: usize) -> Row {
     let (goal, means) = *draw.one(&MEANS);
     let all: Vec<&str> = MEANS.iter().map(|(_, means)| *means).collect();
@@ -155,17 +156,18 @@ pub fn two_solutions(draw: &mut Draw, index: usize) -> Row {
     row(instruction, format!("solution{}", 1 + index % 2))
 }
 
-/// SocialIQA's format: how does a person feel after something happened?
+/// `SocialIQA`'s format: how does a person feel after something happened?
 pub fn three_feelings(draw: &mut Draw, index: usize) -> Row {
-    let (event, feeling) = *draw.one(&FEELINGS);
+    let (event, mood, feeling) = *draw.one(&FEELINGS);
     let name = NAMES.choose(&mut draw.rng).expect("names");
-    let feelings: Vec<&str> = FEELINGS.iter().map(|(_, feeling)| *feeling).collect();
+    let feelings: Vec<&str> =
+        FEELINGS.iter().filter(|(_, other, _)| *other != mood).map(|(.., feeling)| *feeling).collect();
     let wrong = draw.others(&feelings, feeling, 2);
     let question = format!("{}. How would {name} feel afterwards?", event.replace("{}", name));
     multiple_choice(&question, index, feeling, &wrong)
 }
 
-/// HellaSwag's format: how does an activity go on?
+/// `HellaSwag`'s format: how does an activity go on?
 pub fn four_endings(draw: &mut Draw, index: usize) -> Row {
     let (activity, beginning, end) = *draw.one(&ACTIVITIES);
     let ends: Vec<&str> = ACTIVITIES.iter().map(|(_, _, end)| *end).collect();
@@ -178,7 +180,7 @@ pub fn four_endings(draw: &mut Draw, index: usize) -> Row {
     row(instruction, answer)
 }
 
-/// WinoGrande's format: which of two things does a sentence mean?
+/// `WinoGrande`'s format: which of two things does a sentence mean?
 pub fn two_options(draw: &mut Draw, index: usize) -> Row {
     let (inner, outer) = *draw.one(&SIZES);
     let name = NAMES.choose(&mut draw.rng).expect("names");
@@ -212,7 +214,7 @@ pub fn which_is_not(draw: &mut Draw, index: usize) -> Row {
     multiple_choice(&format!("Which of these is not {}?", KINDS[kind].name), index, stranger, &wrong)
 }
 
-/// OpenBookQA's format: how does a statement end?
+/// `OpenBookQA`'s format: how does a statement end?
 pub fn completions(draw: &mut Draw, index: usize) -> Row {
     let (beginning, end) = *draw.one(&STATEMENTS);
     let ends: Vec<&str> = STATEMENTS.iter().map(|(_, end)| *end).collect();
@@ -226,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::data::source::Sources;
-    use crate::data::split::Selection;
+    use crate::data::split::{Selection, fingerprint};
     use crate::tasks::{DataKind, TASKS};
 
     fn splits() -> [Split; 3] {
@@ -248,11 +250,52 @@ mod tests {
             assert_eq!(all.len(), 660, "{}: an instruction occurs twice", task.key());
             for part in &parts {
                 let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-                part.iter().for_each(|row| *counts.entry(&row.answer).or_default() += 1);
+                for row in part {
+                    *counts.entry(&row.answer).or_default() += 1;
+                }
                 assert!(counts.values().all(|&n| n == part.len() / counts.len()), "{}: {counts:?}", task.key());
             }
             assert_eq!(self::parts(task.key()), parts);
         }
+    }
+
+    #[test]
+    fn rows_are_the_same_on_every_machine_and_release() {
+        let known: [&str; 8] = [
+            "6b777de5af8745600a19924860b9b331",
+            "8a9573adf6622ed123b80970c3727bb8",
+            "b05a3a0c7ff00c34983cf070e3496221",
+            "a4d2c99e01652759396e418d7653a8ae",
+            "2a4e4b175015fe9456db26f253554a31",
+            "561dde2dad396cdeca0ddff8080cc802",
+            "f4e5c682dda6c0be6c8a78a446ac8b05",
+            "9d44c9d00402ed698847e5a388087fd9",
+        ];
+        for (task, expected) in TASKS[..8].iter().zip(known) {
+            assert_eq!(fingerprint(&parts(task.key()).concat()), expected, "{}: the embedded rows changed", task.key());
+        }
+    }
+
+    #[test]
+    fn test_rows_ask_about_facts_of_their_own() {
+        fn apart<T: Ord>(what: &str, list: &[T]) {
+            let of = |part| Draw { part, rng: Seed(0).stream("unused", 0) }.mine(list);
+            let parts = [Part::Train, Part::Dev, Part::Test].map(of);
+            assert!(parts.iter().all(|part| !part.is_empty()), "{what}: an empty part");
+            assert_eq!(
+                parts.concat().into_iter().collect::<BTreeSet<_>>().len(),
+                list.len(),
+                "{what}: a fact in two parts"
+            );
+        }
+        for kind in &KINDS {
+            apart(kind.name, kind.members);
+        }
+        apart("means", &MEANS.map(|(_, means)| means));
+        apart("events", &FEELINGS.map(|(event, ..)| event));
+        apart("activities", &ACTIVITIES.map(|(activity, ..)| activity));
+        apart("things", &SIZES.map(|(inner, _)| inner));
+        apart("statements", &STATEMENTS.map(|(beginning, _)| beginning));
     }
 
     #[test]

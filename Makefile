@@ -1,0 +1,38 @@
+# Every target sets up what it needs. `make help` lists them.
+PROFILE ?= quick
+REFT := cargo run -q -p reft-experiments --bin reft --
+
+.PHONY: help setup model build table1 plan test golden lint clean
+
+help: ## List the targets
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## Install libtorch into .venv and tell cargo where it is
+	@scripts/setup.sh
+
+model: setup ## Fetch the default model into the user's cache
+	@scripts/model.sh
+
+build: setup ## Compile everything
+	cargo build --workspace
+
+table1: model ## Make Table 1 (PROFILE=quick, small or paper)
+	@echo "compiling (several minutes the first time)"
+	@cargo build -q -p reft-experiments
+	$(REFT) table configs/tables/table1.yaml --profile $(PROFILE)
+
+plan: setup ## List and check the runs of a profile without running them
+	$(REFT) table configs/tables/table1.yaml --profile $(PROFILE) --dry-run
+
+test: model ## Run all tests
+	cargo test --workspace
+
+golden: model ## Run the tests against the reference implementations (REFT_GOLDEN=<dir> for other cases)
+	cargo test --workspace golden
+
+lint: setup ## Check formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+clean: ## Remove build products (results, runs and downloads stay)
+	cargo clean

@@ -1,0 +1,135 @@
+//! A table as a pure function of records and printed figures: no model is needed to make it again.
+
+use super::paper::PrintedRow;
+use super::spec::RowPlan;
+use super::stats::{Estimate, estimate};
+use crate::store::record::Record;
+use crate::tasks::TaskId;
+
+/// Who a row's figures are from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Runs of this project.
+    Ours,
+    /// A publication, as printed.
+    Printed(String),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ours => f.write_str("ours"),
+            Self::Printed(source) => write!(f, "{source}, as printed"),
+        }
+    }
+}
+
+/// One figure, in percent.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Cell {
+    /// Mean and spread.
+    pub value: Estimate,
+    /// Whether no row of the same model and origin is better.
+    pub best: bool,
+}
+
+/// One row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// Base model.
+    pub model: String,
+    /// Method.
+    pub method: String,
+    /// Trained numbers in percent of the model's; none for a base model.
+    pub params_percent: Option<f64>,
+    /// One for each task.
+    pub cells: Vec<Option<Cell>>,
+    /// Mean over tasks of each run, then over runs.
+    pub average: Option<Cell>,
+    /// Whose it is.
+    pub origin: Origin,
+}
+
+/// A table, ready to be rendered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Table {
+    /// Caption.
+    pub title: String,
+    /// What the figures depend on, line by line.
+    pub notes: Vec<String>,
+    /// Columns.
+    pub tasks: Vec<String>,
+    /// Rows.
+    pub rows: Vec<Row>,
+}
+
+impl Row {
+    /// A row from the records of its runs.
+    pub fn ours(plan: &RowPlan, records: &[Record], tasks: &[TaskId]) -> Self {
+        let percent = |record: &Record, task: &TaskId| record.scores.get(task.key()).map(|score| score.percent());
+        let cell = |values: Vec<f64>| estimate(&values).map(|value| Cell { value, best: false });
+        let of_task = |task| cell(records.iter().filter_map(|record| percent(record, task)).collect());
+        let of_run = |record| {
+            let values: Option<Vec<f64>> = tasks.iter().map(|task| percent(record, task)).collect();
+            values.and_then(|values| estimate(&values)).map(|estimate| estimate.mean)
+        };
+        let parameters = records.first().map(|record| record.parameters).filter(|parameters| parameters.trainable > 0);
+        Self {
+            model: plan.model.name.clone(),
+            method: plan.method.clone(),
+            params_percent: parameters.map(|parameters| parameters.percent()),
+            cells: tasks.iter().map(of_task).collect(),
+            average: cell(records.iter().filter_map(of_run).collect()),
+            origin: Origin::Ours,
+        }
+    }
+
+    /// A printed row.
+    pub fn printed(row: &PrintedRow, tasks: &[TaskId]) -> Self {
+        let cell = |name: &str| {
+            let value = |&mean: &f64| Cell { value: Estimate { mean, sd: None, n: 1 }, best: false };
+            row.scores.get(name).map(value)
+        };
+        Self {
+            model: row.model.clone(),
+            method: row.method.clone(),
+            params_percent: row.params_percent,
+            cells: tasks.iter().map(|task| cell(task.key())).collect(),
+            average: cell("avg"),
+            origin: Origin::Printed(row.origin.clone()),
+        }
+    }
+}
+
+impl Table {
+    /// Marks the best figure of every column among our rows of one model; equals are all marked.
+    #[must_use]
+    pub fn with_marks(mut self) -> Self {
+        for column in 0..=self.tasks.len() {
+            let best = |rows: &[Row], model: &str| {
+                let mine = rows.iter().filter(|row| row.model == model && row.origin == Origin::Ours);
+                let values = mine.filter_map(|row| row.cell(column)).map(|cell| cell.value.mean);
+                values.fold(f64::NEG_INFINITY, f64::max)
+            };
+            let bests: Vec<f64> = self.rows.iter().map(|row| best(&self.rows, &row.model)).collect();
+            for (row, best) in self.rows.iter_mut().zip(bests) {
+                let ours = row.origin == Origin::Ours;
+                if let Some(cell) = row.cell_mut(column) {
+                    cell.best = ours && cell.value.mean >= best;
+                }
+            }
+        }
+        self
+    }
+}
+
+impl Row {
+    /// The cell of a column; the one after the last task is the average.
+    pub fn cell(&self, column: usize) -> Option<&Cell> {
+        self.cells.get(column).map_or(self.average.as_ref(), Option::as_ref)
+    }
+
+    fn cell_mut(&mut self, column: usize) -> Option<&mut Cell> {
+        if column < self.cells.len() { self.cells[column].as_mut() } else { self.average.as_mut() }
+    }
+}

@@ -1,0 +1,59 @@
+//! The commands on a tiny model: what a user sees.
+
+mod support;
+
+use support::{Dir, RUN};
+
+fn said(dir: &Dir, arguments: &[&str]) -> String {
+    let output = dir.run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn inspect_shows_what_is_edited() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    let untied = ["--set", "adapt.reft.tying=untied", "--set", "adapt.reft.layers=[0,1,3]"];
+    let shown = said(&dir, &[&["inspect", "hello", "--config", "run.yaml"][..], &untied].concat());
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_trained_adapter_is_scored_again_to_the_same_result() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    let trained = said(&dir, &["train", "run.yaml", "--set", "train.epochs=1"]);
+    let run = trained.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder").to_owned();
+    let adapter = format!("{run}/adapter");
+    let scored = said(&dir, &["eval", "run.yaml", "--adapter", &adapter, "--dtype", "f32", "--out", "again"]);
+    let score = |text: &str| text.lines().find(|line| line.starts_with("arc_e: ")).map(str::to_owned);
+    assert_eq!(score(&scored), score(&trained));
+    let predictions = |path: &str| std::fs::read(dir.path().join(path)).expect("predictions");
+    assert_eq!(predictions("again/predictions-arc_e.jsonl"), predictions(&format!("{run}/predictions-arc_e.jsonl")));
+}
+
+#[test]
+fn a_table_is_made_once_and_rendered_again_from_its_records() {
+    let dir = Dir::new();
+    dir.write("printed.csv", "model,method,params_percent,arc_e,avg,origin\nTiny,LoReFT,0.1,83.2,80.2,ReFT paper\n");
+    let method = "{name: LoReFT, run: {adapt: {reft: {intervention: loreft, rank: 2, positions: f1}}}}";
+    let profile = |printed: &str| {
+        format!(
+            "    purpose: a test\n    tasks: [arc_e]\n    seeds: [1, 2]\n    run: {{dtype: f32, data: {{train_rows: 8, \
+             eval_rows: 3}}, eval: {{max_new_tokens: 2}}}}\n    models: [{{name: Tiny, model: model{printed}}}]\n    \
+             methods: [{{name: base model}}, {method}]\n"
+        )
+    };
+    let (plain, same) = (profile(""), profile(", printed_as: Tiny"));
+    dir.write("t.yaml", &format!("title: T\nprinted: printed.csv\nprofiles:\n  plain:\n{plain}  same:\n{same}"));
+    let first = said(&dir, &["table", "t.yaml", "--profile", "plain"]);
+    assert!(first.contains("| Tiny | LoReFT |") && !first.contains("as printed"), "{first}");
+    let again = dir.run(&["table", "t.yaml", "--profile", "plain"]);
+    assert!(!String::from_utf8_lossy(&again.stderr).contains("step"), "the runs are done already");
+    assert_eq!(String::from_utf8(again.stdout).expect("text"), first);
+    let beside = said(&dir, &["table", "t.yaml", "--profile", "same"]);
+    assert!(beside.contains("ReFT paper, as printed"), "{beside}");
+    let csv = std::fs::read_to_string(dir.path().join("results/plain/t.csv")).expect("written");
+    assert!(csv.starts_with("model,method,params_percent,arc_e,avg,sd,n,origin\nTiny,base model,,"), "{csv}");
+}
