@@ -25,7 +25,7 @@ fn golden_positions_of_the_paper_and_of_the_library() {
         let (prefix, suffix) = (ints(&case["paper_prefix"]), ints(&case["paper_suffix"]));
         let all = [prefix.clone(), suffix.clone()].concat();
         let tied = resolve(positions, n, Tying::Tied, Truncation::Paper);
-        assert_eq!(tied, [all.clone()], "{positions} on {n} tokens, tied");
+        assert_eq!(tied, std::slice::from_ref(&all), "{positions} on {n} tokens, tied");
         let untied = resolve(positions, n, Tying::Untied, Truncation::Paper).concat();
         assert_eq!(untied, all, "{positions} on {n} tokens, untied");
         let mut each = resolve(positions, n, Tying::PerPosition, Truncation::Paper).concat();

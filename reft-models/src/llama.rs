@@ -193,7 +193,7 @@ impl Decoder for Llama {
         let angles = self.config.rope.angles(&pass.layout.position_ids(device), kind);
         let attention = AttentionBlock::new(pass.layout, pass.cache.is_some(), kind, device);
         let blocks = &self.blocks[range];
-        blocks.iter().fold(h, |h, block| block.forward(h, &self.config.dims, &angles, &attention, pass))
+        blocks.iter().fold(h, |h, block| block.forward(&h, &self.config.dims, &angles, &attention, pass))
     }
 
     fn normalise(&self, h: &Tensor) -> Tensor {
@@ -233,10 +233,10 @@ impl Block {
         })
     }
 
-    fn forward(&self, h: Tensor, dims: &Dims, angles: &Angles, block: &AttentionBlock, pass: &mut Pass<'_>) -> Tensor {
+    fn forward(&self, h: &Tensor, dims: &Dims, angles: &Angles, block: &AttentionBlock, pass: &mut Pass<'_>) -> Tensor {
         let hooks = pass.hooks;
         let at = |component: Component| Site { layer: self.layer, component };
-        let h = hooks.visit(at(BlockInput), &h, h.shallow_clone());
+        let h = hooks.visit(at(BlockInput), h, h.shallow_clone());
         let x = self.norm1.forward(&h);
         let (q, k, v) = self.qkv(&x, dims, hooks);
         let (q, k) = (angles.rotate(&q), angles.rotate(&k));

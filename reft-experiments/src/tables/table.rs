@@ -3,7 +3,7 @@
 use super::paper::PrintedRow;
 use super::spec::RowPlan;
 use super::stats::{Estimate, estimate};
-use crate::store::record::Record;
+use crate::store::record::{Parameters, Record};
 use crate::tasks::TaskId;
 
 /// Who a row's figures are from.
@@ -77,7 +77,7 @@ impl Row {
         Self {
             model: plan.model.name.clone(),
             method: plan.method.clone(),
-            params_percent: parameters.map(|parameters| parameters.percent()),
+            params_percent: parameters.map(Parameters::percent),
             cells: tasks.iter().map(of_task).collect(),
             average: cell(records.iter().filter_map(of_run).collect()),
             origin: Origin::Ours,

@@ -32,6 +32,9 @@ pub enum CheckpointError {
 
 /// Everything that a step changes: parameters, both moments, updates done. The batches and the dropout masks of a step
 /// follow from the seed and the step's number, so no generator and no cursor need saving.
+///
+/// # Errors
+/// When the file system refuses.
 pub fn save(path: &Path, params: &ParamSet, optimiser: &AdamW) -> Result<(), CheckpointError> {
     let tensors = [("flat", params.flat()), ("first", &optimiser.first), ("second", &optimiser.second)];
     let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| bytes_of(tensor)).collect();

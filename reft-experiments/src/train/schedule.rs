@@ -32,8 +32,8 @@ mod tests {
     #[test]
     fn rises_then_falls() {
         let schedule = Linear::new(1.0, 0.1, 20);
-        let at = |step| (schedule.at(step) * 18.0).round();
-        assert_eq!([at(0), at(1), at(2), at(3), at(11), at(19), at(20)], [0.0, 9.0, 18.0, 17.0, 9.0, 1.0, 0.0]);
+        let eighteenths = |step| (schedule.at(step) * 18.0).round() as i64;
+        assert_eq!([0, 1, 2, 3, 11, 19, 20].map(eighteenths), [0, 9, 18, 17, 9, 1, 0]);
         assert!((Linear::new(2.0, 0.0, 4).at(0) - 2.0).abs() < 1e-12);
     }
 }

@@ -119,7 +119,8 @@ fn kind_with_member(draw: &mut Draw) -> (usize, &'static str) {
 fn strangers(draw: &mut Draw, kind: usize, n: usize) -> Vec<&'static str> {
     let others: Vec<usize> = (0..KINDS.len()).filter(|&other| other != kind).collect();
     let chosen: Vec<usize> = others.choose_multiple(&mut draw.rng, n).copied().collect();
-    chosen.into_iter().map(|other| -> &'static str { *draw.one(KINDS[other].members) }).collect()
+    let member = |other: usize| draw.one::<&'static str>(KINDS[other].members);
+    chosen.into_iter().map(member).copied().collect()
 }
 
 /// `BoolQ`'s format: is a member of one kind of this kind?
