@@ -239,7 +239,7 @@ impl Step for ReftStep<'_> {
     fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
         let device = self.reft.params.flat().device();
         let mut edits: BTreeMap<Site, Vec<Edit<'s>>> = BTreeMap::new();
-        let mut taken: Vec<(&Part, Vec<i64>)> = Vec::new();
+        let mut taken: Vec<(usize, &Part, Vec<i64>)> = Vec::new();
         for (index, part, leaves) in self.reft.by_part(&self.leaves) {
             let rows = part.spec.positions.resolve(layout, &part.groups, part.spec.truncation);
             let present: Vec<usize> = (0..rows.len()).filter(|&group| !rows[group].is_empty()).collect();
@@ -264,7 +264,7 @@ impl Step for ReftStep<'_> {
                     dropout: (self.mode == Mode::Train && part.spec.dropout.p > 0.0).then_some(part.spec.dropout),
                 });
             }
-            taken.push((part, flat));
+            taken.push((index, part, flat));
         }
         Ok(Box::new(ReftHooks(edits)))
     }
@@ -280,11 +280,11 @@ impl Step for ReftStep<'_> {
 
 /// Def. 3.2: no token of a site is edited twice. Groups of one part are disjoint by construction.
 fn check_disjoint(
-    taken: &[(&Part, Vec<i64>)],
+    taken: &[(usize, &Part, Vec<i64>)],
     (second, part, rows): (usize, &Part, &[i64]),
     layout: &Layout,
 ) -> Result<(), OverlapError> {
-    for (first, (other, other_rows)) in taken.iter().enumerate() {
+    for &(first, other, ref other_rows) in taken {
         let shared_layer = part.layers.iter().find(|&layer| other.layers.contains(layer));
         let Some(&layer) = shared_layer.filter(|_| other.spec.component == part.spec.component) else { continue };
         if let Some(&row) = rows.iter().find(|row| other_rows.contains(row)) {
