@@ -5,12 +5,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use serde_json::json;
 use tch::Tensor;
 
-use crate::pickle::to_libtorch;
-use crate::weights::{Container, WeightsError, open_error};
+use crate::pickle::{brief, to_libtorch};
+use crate::weights::{Container, WeightsError, first_line, open_error};
 
 /// Parts of tensor names, llama.cpp's and Hugging Face's.
 const NAMES: [(&str, &str); 11] = [
@@ -26,6 +26,9 @@ const NAMES: [(&str, &str); 11] = [
     ("token_embd", "model.embed_tokens"),
     ("output_norm", "model.norm"),
 ];
+
+/// Holds divisors of rotary frequencies in files of models with long contexts.
+const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// A GGUF file of a Llama model.
 pub struct GgufFile {
@@ -43,19 +46,34 @@ impl GgufFile {
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let mut file = File::open(path).map_err(|error| open_error(path, format!("{error}: check the path")))?;
         let length = file.metadata().map_or(0, |metadata| metadata.len());
-        let content = Content::read(&mut file)
-            .map_err(|error| open_error(path, format!("truncated, or no GGUF file ({error}): download it again")))?;
-        let offset = content.tensor_infos.values().map(|info| info.offset).max().unwrap_or(0);
-        if content.tensor_data_offset + offset >= length {
+        let content = Content::read(&mut file).map_err(|error| {
+            let advice = "download it again, or choose a file in a common type such as F16, Q8_0 or Q4_K_M";
+            open_error(path, format!("truncated, or no GGUF file that can be read ({}): {advice}", brief(&error)))
+        })?;
+        if content.tensor_infos.values().any(|info| end(&content, info).is_none_or(|end| end > length)) {
             return Err(open_error(path, format!("truncated ({length} bytes): download it again")));
         }
         let names = content.tensor_infos.keys().filter_map(|name| Some((hugging_face_name(name)?, name.clone())));
         let names = names.collect();
         let file = Self { path: path.to_owned(), content, names };
-        match file.text("general.architecture")?.as_str() {
-            "llama" => Ok(file),
-            other => Err(open_error(path, format!("architecture `{other}`: this reader knows llama"))),
+        file.check_family()?;
+        Ok(file)
+    }
+
+    /// Refuses what would load and then compute something else than the model.
+    fn check_family(&self) -> Result<(), WeightsError> {
+        let architecture = self.text("general.architecture")?;
+        if architecture != "llama" {
+            return Err(open_error(&self.path, format!("architecture `{architecture}`: this reader knows llama")));
         }
+        if self.content.tensor_infos.contains_key(ROPE_FACTORS) {
+            let advice = "use the model's safetensors folder, whose config.json says how they came about";
+            return Err(open_error(
+                &self.path,
+                format!("has rotary factors (`{ROPE_FACTORS}`), not read here: {advice}"),
+            ));
+        }
+        Ok(())
     }
 
     /// A metadata value.
@@ -98,7 +116,17 @@ impl GgufFile {
     /// When the file lacks it or holds something else.
     pub fn integers(&self, key: &str) -> Result<Vec<i64>, WeightsError> {
         let list = self.value(key)?.to_vec().map_err(|error| self.wrong(key, &error))?;
-        Ok(list.iter().filter_map(integer).collect())
+        let numbers: Option<Vec<i64>> = list.iter().map(integer).collect();
+        numbers.ok_or_else(|| open_error(&self.path, format!("metadata `{key}` is not a list of numbers")))
+    }
+
+    /// A metadata switch; off when the file does not say.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn switch(&self, key: &str) -> Result<bool, WeightsError> {
+        let value = self.content.metadata.get(key);
+        value.map_or(Ok(false), |value| value.to_bool().map_err(|error| self.wrong(key, &error)))
     }
 
     fn float(&self, key: &str) -> Result<f64, WeightsError> {
@@ -106,7 +134,7 @@ impl GgufFile {
     }
 
     fn wrong(&self, key: &str, error: &candle_core::Error) -> WeightsError {
-        open_error(&self.path, format!("metadata `{key}`: {error}"))
+        open_error(&self.path, format!("metadata `{key}`: {}", brief(error)))
     }
 
     /// The configuration in Hugging Face's terms.
@@ -116,7 +144,9 @@ impl GgufFile {
     pub fn config(&self) -> Result<serde_json::Value, WeightsError> {
         let heads = self.integer("llama.attention.head_count")?;
         let width = self.integer("llama.embedding_length")?;
-        let vocab = self.content.tensor_infos.get("token_embd.weight").map(|info| info.shape.dims()[0]);
+        let vocab = self.content.tensor_infos.get("token_embd.weight").and_then(|info| info.shape.dims().first());
+        let head_width =
+            self.integer("llama.attention.key_length").or_else(|_| self.integer("llama.rope.dimension_count"));
         Ok(json!({
             "architectures": ["LlamaForCausalLM"],
             "hidden_act": "silu",
@@ -124,23 +154,59 @@ impl GgufFile {
             "intermediate_size": self.integer("llama.feed_forward_length")?,
             "num_hidden_layers": self.integer("llama.block_count")?,
             "num_attention_heads": heads,
-            "num_key_value_heads": self.integer("llama.attention.head_count_kv").unwrap_or(heads),
-            "head_dim": self.integer("llama.rope.dimension_count").unwrap_or(width / heads.max(1)),
+            "num_key_value_heads": self.key_value_heads()?,
+            "head_dim": head_width.unwrap_or(width / heads.max(1)),
             "vocab_size": vocab,
             "rms_norm_eps": self.float("llama.attention.layer_norm_rms_epsilon")?,
             "rope_theta": self.float("llama.rope.freq_base").unwrap_or(10_000.0),
+            "rope_scaling": self.rope_scaling(),
             "max_position_embeddings": self.integer("llama.context_length")?,
             "tie_word_embeddings": !self.content.tensor_infos.contains_key("output.weight"),
+            "bos_token_id": self.integer("tokenizer.ggml.bos_token_id").ok(),
+            "eos_token_id": self.integer("tokenizer.ggml.eos_token_id").ok(),
         }))
     }
 
-    /// Undoes llama.cpp's order of rows, which pairs neighbours for its rotary embedding: `[heads, E/2, 2, D]` back to halves.
-    fn unpermute(&self, tensor: &Tensor, heads_key: &str) -> Result<Tensor, String> {
-        let heads = self.integer(heads_key).map_err(|error| error.to_string())?;
-        let (rows, width) = tensor.size2().map_err(|error| error.to_string())?;
-        let grouped = tensor.f_reshape([heads, rows / heads / 2, 2, width]).map_err(|error| error.to_string())?;
-        Ok(grouped.transpose(1, 2).reshape([rows, width]))
+    /// As many as query heads when the file does not say.
+    fn key_value_heads(&self) -> Result<i64, WeightsError> {
+        let own = self.integer("llama.attention.head_count_kv");
+        own.or_else(|_| self.integer("llama.attention.head_count"))
     }
+
+    /// Left to the port to accept or refuse.
+    fn rope_scaling(&self) -> Option<serde_json::Value> {
+        let kind = self.text("llama.rope.scaling.type").ok().filter(|kind| kind != "none")?;
+        Some(json!({ "rope_type": kind, "factor": self.float("llama.rope.scaling.factor").ok() }))
+    }
+
+    /// Heads whose rows llama.cpp has reordered in this tensor.
+    fn permuted_heads(&self, name: &str) -> Result<Option<i64>, WeightsError> {
+        if name.contains(".q_proj.") {
+            self.integer("llama.attention.head_count").map(Some)
+        } else if name.contains(".k_proj.") {
+            self.key_value_heads().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// Undoes llama.cpp's order of rows, which pairs neighbours for its rotary embedding: `[heads, E/2, 2, D]` to halves.
+fn unpermute(tensor: &Tensor, heads: i64) -> Result<Tensor, String> {
+    let (shape, rows) = (tensor.size(), tensor.size().first().copied().unwrap_or(0));
+    if heads <= 0 || rows % (2 * heads) != 0 {
+        return Err(format!("{rows} rows do not divide among {heads} heads"));
+    }
+    let grouped = tensor.f_reshape([heads, rows / heads / 2, 2, -1]).map_err(|error| first_line(&error))?;
+    grouped.transpose(1, 2).f_reshape(shape).map_err(|error| first_line(&error))
+}
+
+/// The byte after a tensor's last one; none when a damaged header says more than can be counted.
+fn end(content: &Content, info: &TensorInfo) -> Option<u64> {
+    let elements = info.shape.dims().iter().try_fold(1_u64, |product, &n| product.checked_mul(n as u64))?;
+    let blocks = elements / info.ggml_dtype.block_size() as u64;
+    let size = blocks.checked_mul(info.ggml_dtype.type_size() as u64)?;
+    content.tensor_data_offset.checked_add(info.offset)?.checked_add(size)
 }
 
 fn integer(value: &Value) -> Option<i64> {
@@ -184,15 +250,12 @@ impl Container for GgufFile {
     fn read(&self, name: &str) -> Result<Tensor, String> {
         let ours = self.names.get(name).ok_or("not in the file")?;
         let mut file = File::open(&self.path).map_err(|error| error.to_string())?;
-        let quantised = self.content.tensor(&mut file, ours, &Device::Cpu).map_err(|error| error.to_string())?;
-        let values = quantised.dequantize(&Device::Cpu).map_err(|error| error.to_string())?;
-        let tensor = to_libtorch(&values).map_err(|error| error.to_string())?;
-        if name.contains("q_proj.weight") {
-            self.unpermute(&tensor, "llama.attention.head_count")
-        } else if name.contains("k_proj.weight") {
-            self.unpermute(&tensor, "llama.attention.head_count_kv")
-        } else {
-            Ok(tensor)
+        let quantised = self.content.tensor(&mut file, ours, &Device::Cpu).map_err(|error| brief(&error))?;
+        let values = quantised.dequantize(&Device::Cpu).map_err(|error| brief(&error))?;
+        let tensor = to_libtorch(&values).map_err(|error| brief(&error))?;
+        match self.permuted_heads(name).map_err(|error| error.to_string())? {
+            Some(heads) => unpermute(&tensor, heads),
+            None => Ok(tensor),
         }
     }
 }

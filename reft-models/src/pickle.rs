@@ -9,6 +9,9 @@ use tch::Tensor;
 
 use crate::weights::{Container, WeightsError, open_error};
 
+/// The zip form came with PyTorch 1.6; the reader knows no other.
+const ADVICE: &str = "download it again, or save it anew as safetensors";
+
 pub(crate) struct PickleFile {
     path: PathBuf,
     tensors: PthTensors,
@@ -20,7 +23,7 @@ impl PickleFile {
             return Err(open_error(path, "no such file: is the download complete?"));
         }
         let tensors = PthTensors::new(path, None)
-            .map_err(|error| open_error(path, format!("truncated or damaged ({error}): download it again")))?;
+            .map_err(|error| open_error(path, format!("truncated or damaged ({}): {ADVICE}", brief(&error))))?;
         Ok(Self { path: path.to_owned(), tensors })
     }
 }
@@ -30,6 +33,11 @@ pub(crate) fn to_libtorch(tensor: &candle_core::Tensor) -> candle_core::Result<T
     let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
     let values = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
     Ok(Tensor::from_slice(&values).reshape(shape))
+}
+
+/// candle's message without the stack trace it may append.
+pub(crate) fn brief(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 impl Container for PickleFile {
@@ -44,7 +52,7 @@ impl Container for PickleFile {
     }
 
     fn read(&self, name: &str) -> Result<Tensor, String> {
-        let found = self.tensors.get(name).map_err(|error| error.to_string())?;
-        to_libtorch(&found.ok_or("not in the archive")?).map_err(|error| error.to_string())
+        let found = self.tensors.get(name).map_err(|error| brief(&error))?;
+        to_libtorch(&found.ok_or("not in the archive")?).map_err(|error| brief(&error))
     }
 }

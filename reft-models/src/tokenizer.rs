@@ -1,27 +1,24 @@
 //! Text to token ids and back, by the tokenizer that came with the model.
 
+mod gguf;
+
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, PreTokenizerWrapper};
 
-use crate::gguf::GgufFile;
 use crate::weights::WeightsError;
 
 /// A tokenizer that cannot be read, or a text it cannot encode.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// The file is missing or damaged.
-    #[error("{path}: {reason}: copy the model's tokenizer.json there")]
+    #[error("{path}: {reason}")]
     Open {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong and what to do.
         reason: String,
     },
     /// The GGUF file's metadata is incomplete.
@@ -30,6 +27,9 @@ pub enum TokenizerError {
     /// The library's words.
     #[error("the text cannot be tokenised: {0}")]
     Encode(String),
+    /// An id that no vocabulary has, or the library's words.
+    #[error("token ids cannot be turned into text: {0}")]
+    Decode(String),
 }
 
 /// Whether the tokens a model wants around a text are added.
@@ -55,13 +55,18 @@ impl Tokenizer {
     /// When there is none, or it is damaged.
     pub fn open(model: &Path) -> Result<Self, TokenizerError> {
         if model.extension().is_some_and(|extension| extension == "gguf") {
-            return from_gguf(model);
+            return gguf::open(model);
         }
         let path = model.join("tokenizer.json");
-        let inner = tokenizers::Tokenizer::from_file(&path)
-            .map_err(|error| TokenizerError::Open { path, reason: error.to_string() })?;
-        let special = |name: &str| special_text(model, name).and_then(|text| inner.token_to_id(&text)).map(i64::from);
-        let (bos, eos) = (special("bos_token"), special("eos_token"));
+        let wrong = |error: tokenizers::Error| TokenizerError::Open {
+            path: path.clone(),
+            reason: format!("{error}: copy the model's tokenizer.json there"),
+        };
+        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(wrong)?;
+        // Files of some models carry their training's length limit and padding; texts here are encoded whole.
+        inner.with_truncation(None).map_err(wrong)?.with_padding(None);
+        let bos = special_id(&inner, model, "bos_token")?;
+        let eos = special_id(&inner, model, "eos_token")?;
         Ok(Self { inner, bos, eos })
     }
 
@@ -72,16 +77,28 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<i64>, TokenizerError> {
         let encoding = self.inner.encode(text, specials == Specials::AsModel);
         let encoding = encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
+        Ok(ids(&encoding))
     }
 
-    /// Text of some ids.
+    /// Ids of many texts, encoded in parallel.
     ///
     /// # Errors
-    /// When the library cannot decode them.
+    /// When the library cannot encode one of them.
+    pub fn encode_batch(&self, texts: &[&str], specials: Specials) -> Result<Vec<Vec<i64>>, TokenizerError> {
+        let encodings = self.inner.encode_batch(texts.to_vec(), specials == Specials::AsModel);
+        let encodings = encodings.map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        Ok(encodings.iter().map(ids).collect())
+    }
+
+    /// Text of some ids. Ids beyond the vocabulary, which a model with a padded embedding can produce, add nothing.
+    ///
+    /// # Errors
+    /// When one of them is negative.
     pub fn decode(&self, ids: &[i64], skip_specials: bool) -> Result<String, TokenizerError> {
-        let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
-        self.inner.decode(&ids, skip_specials).map_err(|error| TokenizerError::Encode(error.to_string()))
+        let known =
+            |&id: &i64| u32::try_from(id).map_err(|_| TokenizerError::Decode(format!("{id} is not a token id")));
+        let ids = ids.iter().map(known).collect::<Result<Vec<u32>, _>>()?;
+        self.inner.decode(&ids, skip_specials).map_err(|error| TokenizerError::Decode(error.to_string()))
     }
 
     /// The begin token.
@@ -105,39 +122,46 @@ impl Tokenizer {
     }
 }
 
-/// A special token's text from the model's own files; an entry is a string or an object with `content`.
-fn special_text(model: &Path, name: &str) -> Option<String> {
-    ["tokenizer_config.json", "special_tokens_map.json"].iter().find_map(|file| {
-        let json: Value = serde_json::from_str(&std::fs::read_to_string(model.join(file)).ok()?).ok()?;
-        let entry = json.get(name)?;
-        entry.as_str().or_else(|| entry.get("content")?.as_str()).map(str::to_owned)
-    })
+fn ids(encoding: &tokenizers::Encoding) -> Vec<i64> {
+    encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
 }
 
-/// The byte-level BPE inside a GGUF file.
-fn from_gguf(path: &Path) -> Result<Tokenizer, TokenizerError> {
-    let file = GgufFile::open(path)?;
-    let error = |reason: String| TokenizerError::Open { path: path.to_owned(), reason };
-    let split = match file.text("tokenizer.ggml.pre")?.as_str() {
-        "smollm" => vec![PreTokenizerWrapper::Digits(Digits::new(true))],
-        "gpt-2" | "default" => Vec::new(),
-        other => return Err(error(format!("pre-tokenizer `{other}` of a GGUF file is not known here"))),
-    };
-    let tokens = file.texts("tokenizer.ggml.tokens")?;
-    let merges = file.texts("tokenizer.ggml.merges")?;
-    let pairs = merges.iter().filter_map(|merge| merge.split_once(' '));
-    let pairs = pairs.map(|(left, right)| (left.to_owned(), right.to_owned())).collect();
-    let vocabulary: Vocab = (0..).zip(&tokens).map(|(id, token)| (token.clone(), id)).collect();
-    let bpe = BPE::builder().vocab_and_merges(vocabulary, pairs).build().map_err(|cause| error(cause.to_string()))?;
-    let mut inner = tokenizers::Tokenizer::new(bpe);
-    let bytes = PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, true));
-    inner.with_pre_tokenizer(Some(Sequence::new(split.into_iter().chain([bytes]).collect())));
-    inner.with_decoder(Some(ByteLevelDecoder::default()));
-    // Type 3 is llama.cpp's mark for control tokens.
-    let kinds = file.integers("tokenizer.ggml.token_type")?;
-    let control = tokens.iter().zip(kinds).filter(|(_, kind)| *kind == 3);
-    let control: Vec<AddedToken> = control.map(|(token, _)| AddedToken::from(token.clone(), true)).collect();
-    inner.add_special_tokens(control).map_err(|cause| error(cause.to_string()))?;
-    let special = |key: &str| file.integer(key).ok();
-    Ok(Tokenizer { inner, bos: special("tokenizer.ggml.bos_token_id"), eos: special("tokenizer.ggml.eos_token_id") })
+/// The id of `bos_token` or `eos_token`: by its text in the tokenizer's own files, else by its id in the model's.
+fn special_id(inner: &tokenizers::Tokenizer, model: &Path, name: &str) -> Result<Option<i64>, TokenizerError> {
+    for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+        let json = read_json(&model.join(file))?;
+        let id = json.get(name).and_then(text).and_then(|text| inner.token_to_id(text));
+        if id.is_some() {
+            return Ok(id.map(i64::from));
+        }
+    }
+    for file in ["generation_config.json", "config.json"] {
+        let id = read_json(&model.join(file))?.get(format!("{name}_id")).and_then(first_id);
+        if id.is_some() {
+            return Ok(id);
+        }
+    }
+    Ok(None)
+}
+
+/// An entry is a string, or an object that describes the token.
+fn text(entry: &Value) -> Option<&str> {
+    entry.as_str().or_else(|| entry.get("content")?.as_str())
+}
+
+/// An entry is a number, or a list of which the first is the model's own.
+fn first_id(entry: &Value) -> Option<i64> {
+    entry.as_i64().or_else(|| entry.get(0)?.as_i64())
+}
+
+/// None of these files must exist; one that does must be whole.
+fn read_json(path: &Path) -> Result<Value, TokenizerError> {
+    let wrong = |reason: String| TokenizerError::Open { path: path.to_owned(), reason };
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            serde_json::from_str(&text).map_err(|error| wrong(format!("not valid JSON ({error}): copy it again")))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(wrong(format!("{error}: make it readable"))),
+    }
 }

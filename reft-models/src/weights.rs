@@ -1,6 +1,6 @@
 //! Checkpoints on disk: safetensors, PyTorch pickles and GGUF behind one door, in Hugging Face's names and layout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,18 @@ pub enum WeightsError {
         found: Vec<i64>,
         /// The shape wanted.
         expected: Vec<i64>,
+    },
+    /// The tensor is too large for where it should go.
+    #[error("{path}: tensor `{name}` does not fit on {device:?} ({reason}): use a narrower type or another device")]
+    Place {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Where it should go.
+        device: Device,
+        /// libtorch's words.
+        reason: String,
     },
     /// The tensor's bytes cannot be read.
     #[error("{path}: tensor `{name}`: {reason}: the file is truncated or damaged; download it again")]
@@ -127,18 +139,18 @@ impl Weights {
     /// The tensor `name` in this type and on this device.
     ///
     /// # Errors
-    /// When it is missing, of another shape than `shape`, or cannot be read.
+    /// When it is missing, of another shape than `shape`, cannot be read, or does not fit on the device.
     pub fn tensor(&self, name: &str, shape: &[i64], kind: Kind, device: Device) -> Result<Tensor, WeightsError> {
-        let stored = self.stored(name)?;
-        if stored.size() != shape {
-            return Err(WeightsError::Shape {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                found: stored.size(),
-                expected: shape.to_vec(),
-            });
+        let (path, name) = (self.path.clone(), name.to_owned());
+        match self.shape(&name) {
+            Some(found) if found != shape => {
+                return Err(WeightsError::Shape { path, name, found: found.to_vec(), expected: shape.to_vec() });
+            }
+            // A tensor that is not there is reported by reading it.
+            Some(_) | None => {}
         }
-        Ok(stored.to_kind(kind).to_device(device))
+        let placed = self.stored(&name)?.f_to_kind(kind).and_then(|tensor| tensor.f_to_device(device));
+        placed.map_err(|error| WeightsError::Place { path, name, device, reason: first_line(&error) })
     }
 
     fn stored(&self, name: &str) -> Result<Tensor, WeightsError> {
@@ -169,6 +181,11 @@ impl Weights {
     }
 }
 
+/// libtorch's message without the stack trace it appends.
+pub(crate) fn first_line(error: &tch::TchError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
 fn read_json(path: &Path) -> Result<Value, WeightsError> {
     let advice = "a model folder holds config.json and its weights, as Hugging Face lays them out";
     let text = fs::read_to_string(path).map_err(|error| open_error(path, format!("{error}: {advice}")))?;
@@ -196,10 +213,13 @@ fn open_folder(folder: &Path) -> Result<Vec<Box<dyn Container>>, WeightsError> {
 }
 
 /// The shard files that an index names, each once.
-fn shards(index: &Path) -> Result<Vec<String>, WeightsError> {
+pub(crate) fn shards(index: &Path) -> Result<BTreeSet<String>, WeightsError> {
     let json = read_json(index)?;
-    let map = json.get("weight_map").and_then(Value::as_object);
+    let map = json.get("weight_map").and_then(Value::as_object).filter(|map| !map.is_empty());
     let map = map.ok_or_else(|| open_error(index, "has no weight_map: copy it again"))?;
-    let names: std::collections::BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
-    Ok(names.into_iter().map(str::to_owned).collect())
+    let shard = |(name, file): (&String, &Value)| {
+        let file = file.as_str().ok_or_else(|| open_error(index, format!("names no file for `{name}`: copy it again")));
+        file.map(str::to_owned)
+    };
+    map.iter().map(shard).collect()
 }
