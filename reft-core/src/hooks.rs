@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::site::{LayerId, Site};
+use crate::site::Site;
 
 /// A reader or editor of hidden states. The default is to leave everything alone.
 pub trait Hooks {
@@ -13,8 +13,9 @@ pub trait Hooks {
     /// `y` comes by value so that leaving it alone moves it through without a copy.
     fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor;
 
-    /// The first layer whose states this can change, if any. Below it no graph is built and outputs may be kept.
-    fn first_layer(&self) -> Option<LayerId>;
+    /// Whether a visit there reads or changes anything. Where it does not, a model may leave the visit out, and with it
+    /// the work of making that state by itself.
+    fn wants(&self, at: Site) -> bool;
 }
 
 /// Changes nothing: the base model.
@@ -26,8 +27,8 @@ impl Hooks for Frozen {
         y
     }
 
-    fn first_layer(&self) -> Option<LayerId> {
-        None
+    fn wants(&self, _: Site) -> bool {
+        false
     }
 }
 
@@ -39,8 +40,8 @@ impl Hooks for Chain<'_> {
         self.0.iter().fold(y, |y, hooks| hooks.visit(at, x, y))
     }
 
-    fn first_layer(&self) -> Option<LayerId> {
-        self.0.iter().filter_map(|hooks| hooks.first_layer()).min()
+    fn wants(&self, at: Site) -> bool {
+        self.0.iter().any(|hooks| hooks.wants(at))
     }
 }
 
@@ -71,7 +72,7 @@ impl Hooks for Collect {
         y
     }
 
-    fn first_layer(&self) -> Option<LayerId> {
-        None
+    fn wants(&self, at: Site) -> bool {
+        self.sites.contains(&at)
     }
 }

@@ -12,6 +12,8 @@ pub struct Span {
     pub row: i64,
     /// Tokens before it that the cache already holds.
     pub past: i64,
+    /// Row of the cache that holds, or will hold, the sequence's token at position 0.
+    pub past_row: i64,
     /// Tokens in this pass.
     pub len: i64,
     /// Length of the whole prompt, whichever part of it is in this pass.
@@ -57,7 +59,7 @@ impl Layout {
                 Padding::Right => (0, longest - len),
                 Padding::Left => (longest - len, 0),
             };
-            spans.push(Span { row: rows + before, past: 0, len, prompt });
+            spans.push(Span { row: rows + before, past: 0, past_row: 0, len, prompt });
             rows += before + len + after;
         }
         Self { spans, rows }
@@ -68,29 +70,15 @@ impl Layout {
         Self::new(extents, Padding::Packed)
     }
 
-    /// One more token for each sequence, after all that this layout and its past hold.
-    #[must_use]
-    pub fn decode_step(&self) -> Self {
-        let next = |(row, span): (usize, &Span)| Span {
-            row: row as i64,
-            past: span.past + span.len,
-            len: 1,
-            prompt: span.prompt,
-        };
-        Self { spans: self.spans.iter().enumerate().map(next).collect(), rows: self.spans.len() as i64 }
-    }
-
-    /// The same pass for some of its sequences only, packed in the order given. For one-token passes of which some are done.
-    #[must_use]
-    pub fn keep(&self, sequences: &[usize]) -> Self {
+    /// Parts of sequences one after the other, without padding, whatever rows their spans say.
+    pub fn of(parts: impl IntoIterator<Item = Span>) -> Self {
         let mut rows = 0;
-        let mut spans = Vec::with_capacity(sequences.len());
-        for &sequence in sequences {
-            let span = Span { row: rows, ..self.spans[sequence] };
+        let place = |span: Span| {
+            let row = rows;
             rows += span.len;
-            spans.push(span);
-        }
-        Self { spans, rows }
+            Span { row, ..span }
+        };
+        Self { spans: parts.into_iter().map(place).collect(), rows }
     }
 
     /// The sequences.
@@ -159,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn a_decode_step_continues_after_the_past() {
-        let step = Layout::packed(&EXTENTS).decode_step();
+    fn a_later_part_continues_after_the_past() {
+        let next = |span: &Span| Span { past: span.len, len: 1, ..*span };
+        let step = Layout::of(Layout::packed(&EXTENTS).spans().iter().map(next));
         assert_eq!(step.rows(), 2);
         assert_eq!(step.row(1, 5), Some(1));
         assert_eq!(step.row(1, 4), None, "an earlier token is not in this pass");
         assert_eq!(Vec::<i64>::try_from(&step.position_ids(Device::Cpu)).unwrap(), [3, 5]);
-        assert_eq!(step.keep(&[1]).row(0, 5), Some(0));
     }
 }

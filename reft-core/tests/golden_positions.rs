@@ -1,6 +1,6 @@
 //! Positions against the paper's rule and the reference library's, for every specification and prompt length given.
 
-use reft_core::layout::{Extent, Layout, Padding};
+use reft_core::layout::{Extent, Layout, Padding, Span};
 use reft_core::positions::{Positions, Truncation, Tying};
 use reft_core::testing::golden_json;
 use serde_json::Value;
@@ -58,7 +58,7 @@ fn padding_moves_rows_and_nothing_else() {
 
 #[test]
 fn edits_of_the_prompt_vanish_while_decoding_and_others_do_not() {
-    let layout = Layout::packed(&[Extent { len: 4, prompt: 4 }]).decode_step().decode_step();
+    let layout = Layout::of([Span { row: 0, past: 5, past_row: 0, len: 1, prompt: 4 }]);
     let rows = |text: &str| {
         let positions: Positions = text.parse().expect("valid");
         positions.resolve(&layout, &positions.groups(Tying::Tied).expect("tied"), Truncation::Paper).concat()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use reft_core::adaptation::{OverlapError, Step};
-use reft_models::decode::{Stopping, generate};
+use reft_models::decode::{Generator, Stopping};
 use reft_models::tokenizer::{Specials, TokenizerError};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::tasks::Task;
 pub struct Prediction {
     /// What the model was asked.
     pub instruction: String,
-    /// What it said, special tokens left out.
+    /// What it said, special tokens left out; cut where it could no longer become right, if `eval.early_verdict`.
     pub said: String,
     /// The answer found in it.
     pub answer: String,
@@ -73,17 +73,24 @@ impl Evaluator<'_> {
             Ok(ids)
         };
         let prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
-        // Prompts of similar length are decoded together, so that attention has little to skip.
+        // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
-        let stop = Stopping { max_new: self.plan.max_new_tokens, eos: tokenizer.eos() };
+        let ids: Vec<&[i64]> = order.iter().map(|&index| prompts[index].as_slice()).collect();
+        let generator = Generator {
+            model: self.loaded.decoder.as_ref(),
+            adaptation: self.adaptation,
+            batch: self.plan.batch_size,
+            stop: Stopping { max_new: self.plan.max_new_tokens, eos: tokenizer.eos() },
+        };
+        let decided = |place: usize, generated: &[i64]| {
+            let said = tokenizer.decode(generated, true);
+            self.plan.early_verdict && said.is_ok_and(|said| task.hopeless(&rows[order[place]], &said))
+        };
+        let answers = generator.run(&ids, &decided)?;
         let mut predictions: Vec<Option<Prediction>> = vec![None; rows.len()];
-        for batch in order.chunks(self.plan.batch_size) {
-            let ids: Vec<&[i64]> = batch.iter().map(|&index| prompts[index].as_slice()).collect();
-            let answers = generate(self.loaded.decoder.as_ref(), &ids, self.adaptation, stop)?;
-            for (&index, answer) in batch.iter().zip(answers) {
-                predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer, true)?));
-            }
+        for (&index, answer) in order.iter().zip(answers) {
+            predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer, true)?));
         }
         Ok(predictions.into_iter().flatten().collect())
     }

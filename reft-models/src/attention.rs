@@ -1,122 +1,185 @@
-//! Causal attention with grouped key/value heads, over any layout, with or without a cache.
+//! Causal attention with grouped key/value heads, over any layout, with or without a past.
 //!
-//! Rows are brought into a block `[B, T]` (right-aligned at position `past`), where one rule holds for training,
-//! prefill and decoding: query `i` of a sequence sees the keys at positions `0 ..= past + i`. Whatever the block holds
-//! beyond a sequence's tokens is seen by no real query.
+//! One rule holds for training, prefill and decoding: token `i` of a sequence sees its past and the tokens `0 ..= i` of
+//! the pass. Which arithmetic serves it depends on the place and type alone:
+//!
+//! | weights | arithmetic | why (`make bench` measures it) |
+//! |---|---|---|
+//! | f32, bf16 on the CPU | [`kernels::attention`] | no padding, no mask, nothing kept for the way back; libtorch's fused CPU kernel has a slow bf16 backward |
+//! | others | explicit products over a padded block | few large batched products |
 
 use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels::{self, Past, Shape};
 use crate::kv_cache::{KvCache, Slots};
+use crate::rope::Angles;
 
-/// How the rows of one pass form a block; computed once and used by every layer.
+/// Where the keys and values of earlier tokens are.
 #[derive(Debug)]
-pub struct Block {
+pub enum Cache<'a> {
+    /// Nowhere: every sequence begins in this pass.
+    None,
+    /// Constant ones, while gradients flow through the tokens of this pass.
+    Fixed(&'a KvCache),
+    /// In a cache that this pass adds to. Not differentiable.
+    Grow(&'a mut KvCache),
+}
+
+/// What every layer's attention needs to know of a pass; computed once.
+#[derive(Debug)]
+pub struct Plan {
+    angles: Angles,
+    how: How,
+}
+
+#[derive(Debug)]
+enum How {
+    /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`.
+    Kernel(Tensor),
+    Composite(Block),
+}
+
+impl Plan {
+    /// The plan of a pass for states of this type.
+    pub fn new(layout: &Layout, angles: Angles, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
+        let how = if kernels::cover(kind, device) {
+            let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, span.past_row, span.past]);
+            How::Kernel(Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]))
+        } else {
+            How::Composite(Block::new(layout, cache, kind, device))
+        };
+        Self { angles, how }
+    }
+
+    /// The same pass through libtorch's operations whatever the type and place: what the kernels are tested against.
+    pub fn composite(layout: &Layout, angles: Angles, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
+        Self { angles, how: How::Composite(Block::new(layout, cache, kind, device)) }
+    }
+
+    /// Attention of one layer. `qkv` `[N, (H + 2K) E]`, not yet rotated; `[N, H E]`.
+    pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, layer: LayerId) -> Tensor {
+        match &self.how {
+            How::Composite(block) => block.attend(dims, qkv, &self.angles, cache, layer),
+            How::Kernel(sequences) => {
+                let past = match cache {
+                    Cache::None => Past::None,
+                    Cache::Fixed(cache) => {
+                        let (k, v) = cache.layer(layer);
+                        Past::Fixed(k, v)
+                    }
+                    Cache::Grow(cache) => {
+                        let (k, v) = cache.layer_mut(layer);
+                        Past::Grow(k, v)
+                    }
+                };
+                let (cos, sin) = self.angles.tables();
+                let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.kv_heads };
+                kernels::attention(qkv, &shape, past)
+            }
+        }
+    }
+}
+
+/// Rows brought into a block: queries `[B, T]`, keys `[B, P]`, sequences aligned at their first token. Whatever it
+/// holds beyond a sequence's tokens is seen by no real query.
+#[derive(Debug)]
+struct Block {
     sequences: i64,
     /// `T`, the longest sequence of the pass.
     longest: i64,
-    /// Positions of keys that can be seen, from 0.
+    /// `P`, keys of the longest sequence with its past.
     end: i64,
-    /// Row of each cell `[B*T]` and cell of each row `[N]`, unless rows and cells are the same.
-    moves: Option<(Tensor, Tensor)>,
-    /// 0 where a query sees a key and -inf elsewhere, `[B or 1, 1, T, end]`; none when every query sees every key.
-    mask: Option<Tensor>,
+    /// Row of each query cell `[B*T]`.
+    query_rows: Tensor,
+    /// Row of each key cell `[B*P]`: in the pass, in the growing cache, or in the fixed past followed by the pass.
+    key_rows: Tensor,
+    /// Query cell of each row `[N]`.
+    cells: Tensor,
+    /// 0 where a query sees a key and -inf elsewhere, `[B, 1, T, P]`.
+    mask: Tensor,
     slots: Option<Slots>,
 }
 
 impl Block {
-    /// The block of a pass. `cached` says whether keys and values go through a cache.
-    pub fn new(layout: &Layout, cached: bool, kind: Kind, device: Device) -> Self {
+    fn new(layout: &Layout, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
         let spans = layout.spans();
         let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
         let end = spans.iter().map(|span| span.past + span.len).max().unwrap_or(0);
+        let first_new = match cache {
+            Cache::Fixed(past) => past.rows(),
+            Cache::None | Cache::Grow(_) => 0,
+        };
+        // Cells and rows without a token point at 0: what they hold is never seen.
+        let mut query_rows = vec![0i64; spans.len() * longest as usize];
+        let mut key_rows = vec![0i64; spans.len() * end as usize];
+        let mut cells = vec![0i64; layout.rows() as usize];
+        for (index, span) in spans.iter().enumerate() {
+            for token in 0..span.len {
+                let cell = index as i64 * longest + token;
+                query_rows[cell as usize] = span.row + token;
+                cells[(span.row + token) as usize] = cell;
+            }
+            for position in 0..span.past + span.len {
+                let new = position - span.past;
+                key_rows[(index as i64 * end + position) as usize] = match cache {
+                    Cache::Grow(_) => span.past_row + position,
+                    Cache::None | Cache::Fixed(_) if new >= 0 => first_new + span.row + new,
+                    Cache::None | Cache::Fixed(_) => span.past_row + position,
+                };
+            }
+        }
+        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         Self {
             sequences: spans.len() as i64,
             longest,
-            end: if cached { end } else { longest },
-            moves: moves(layout, longest, device),
-            mask: mask(layout, longest, if cached { end } else { longest }, cached, kind, device),
-            slots: cached.then(|| Slots::new(layout, device)),
+            end,
+            query_rows: tensor(&query_rows),
+            key_rows: tensor(&key_rows),
+            cells: tensor(&cells),
+            mask: mask(layout, longest, end, kind, device),
+            slots: matches!(cache, Cache::Grow(_)).then(|| Slots::new(layout, device)),
         }
     }
 
-    /// Rows `[N, heads, E]` to `[B, T, heads, E]`.
-    fn gather(&self, x: &Tensor) -> Tensor {
-        let (_, heads, width) = x.size3().expect("[N, heads, E]");
-        let shape = [self.sequences, self.longest, heads, width];
-        match &self.moves {
-            Some((row_of_cell, _)) => x.index_select(0, row_of_cell).view(shape),
-            None => x.reshape(shape),
-        }
-    }
-
-    /// Cells `[B*T, W]` to rows `[N, W]`.
-    fn scatter(&self, x: &Tensor) -> Tensor {
-        match &self.moves {
-            Some((_, cell_of_row)) => x.index_select(0, cell_of_row),
-            None => x.shallow_clone(),
-        }
+    fn attend(&self, dims: &Dims, qkv: &Tensor, angles: &Angles, cache: &mut Cache<'_>, layer: LayerId) -> Tensor {
+        let (b, t, e) = (self.sequences, self.longest, dims.head_width);
+        let (kv, group) = (dims.kv_heads, dims.heads / dims.kv_heads);
+        let parts = qkv.split_with_sizes([dims.heads * e, kv * e, kv * e], -1);
+        let heads = |part: &Tensor| part.reshape([part.size()[0], -1, e]);
+        let (q, k, v) = (angles.rotate(&heads(&parts[0])), angles.rotate(&heads(&parts[1])), heads(&parts[2]));
+        let (keys, values) = match cache {
+            Cache::None => (k, v),
+            Cache::Fixed(cache) => {
+                let (past_k, past_v) = cache.layer(layer);
+                (Tensor::cat(&[past_k, &k], 0), Tensor::cat(&[past_v, &v], 0))
+            }
+            Cache::Grow(cache) => {
+                cache.extend(layer, self.slots.as_ref().expect("made for a growing cache"), &k, &v);
+                let (k, v) = cache.layer(layer);
+                (k.shallow_clone(), v.shallow_clone())
+            }
+        };
+        let gather = |x: &Tensor| {
+            let x = x.index_select(0, &self.key_rows).view([b, self.end, kv, e]);
+            x.transpose(1, 2).reshape([b * kv, self.end, e])
+        };
+        let (keys, values) = (gather(&keys), gather(&values));
+        let q = (q * (e as f64).sqrt().recip()).index_select(0, &self.query_rows);
+        // Query heads that share a key/value head are stacked along the tokens: one product for the group.
+        let q = q.view([b, t, kv, group, e]).permute([0, 2, 3, 1, 4]).reshape([b * kv, group * t, e]);
+        let scores = q.bmm(&keys.transpose(1, 2)).view([b, kv * group, t, self.end]) + &self.mask;
+        let seen = scores.softmax(-1, q.kind()).view([b * kv, group * t, self.end]);
+        let out = seen.bmm(&values).view([b, kv, group, t, e]).permute([0, 3, 1, 2, 4]);
+        out.reshape([b * t, dims.heads * e]).index_select(0, &self.cells)
     }
 }
 
-fn moves(layout: &Layout, longest: i64, device: Device) -> Option<(Tensor, Tensor)> {
-    let spans = layout.spans();
-    let cells = spans.len() as i64 * longest;
-    let aligned = spans.iter().enumerate().all(|(index, span)| span.row == index as i64 * longest);
-    if aligned && layout.rows() == cells {
-        return None;
-    }
-    // Cells and rows without a token point at row or cell 0: what they hold is never seen.
-    let mut row_of_cell = vec![0i64; cells as usize];
-    let mut cell_of_row = vec![0i64; layout.rows() as usize];
-    for (index, span) in spans.iter().enumerate() {
-        for token in 0..span.len {
-            let (cell, row) = (index as i64 * longest + token, span.row + token);
-            row_of_cell[cell as usize] = row;
-            cell_of_row[row as usize] = cell;
-        }
-    }
-    let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-    Some((tensor(&row_of_cell), tensor(&cell_of_row)))
-}
-
-fn mask(layout: &Layout, longest: i64, end: i64, cached: bool, kind: Kind, device: Device) -> Option<Tensor> {
-    let spans = layout.spans();
-    if longest == 1 && spans.iter().all(|span| !cached || span.past + 1 == end) {
-        return None;
-    }
+fn mask(layout: &Layout, longest: i64, end: i64, kind: Kind, device: Device) -> Tensor {
     let positions = |n: i64| Tensor::arange(n, (Kind::Int64, device));
-    let past = if cached { spans.iter().map(|span| span.past).collect() } else { vec![0i64] };
+    let past: Vec<i64> = layout.spans().iter().map(|span| span.past).collect();
     let last_seen = Tensor::from_slice(&past).to_device(device).unsqueeze(1) + positions(longest).unsqueeze(0);
     let hidden = positions(end).gt_tensor(&last_seen.unsqueeze(-1));
-    let mask = Tensor::zeros(hidden.size(), (kind, device)).masked_fill(&hidden, f64::NEG_INFINITY);
-    Some(mask.unsqueeze(1))
-}
-
-/// Attention of one layer. `q` `[N, H, E]`, `k` and `v` `[N, K, E]`, rotated already; `[N, H*E]`.
-pub fn attend(
-    dims: &Dims,
-    block: &Block,
-    (q, k, v): (&Tensor, &Tensor, &Tensor),
-    cache: Option<(&mut KvCache, LayerId)>,
-) -> Tensor {
-    let (b, t, e) = (block.sequences, block.longest, dims.head_width);
-    let (kv, group) = (dims.kv_heads, dims.heads / dims.kv_heads);
-    let (keys, values) = match (cache, &block.slots) {
-        (Some((cache, layer)), Some(slots)) => cache.extend(layer, slots, k, v, block.end),
-        _ => (block.gather(k).transpose(1, 2), block.gather(v).transpose(1, 2)),
-    };
-    let keys = keys.reshape([b * kv, block.end, e]);
-    let values = values.reshape([b * kv, block.end, e]);
-    let q = block.gather(&(q * (e as f64).sqrt().recip()));
-    // Query heads that share a key/value head are stacked along the tokens: one product for the group.
-    let q = q.view([b, t, kv, group, e]).permute([0, 2, 3, 1, 4]).reshape([b * kv, group * t, e]);
-    let mut scores = q.bmm(&keys.transpose(1, 2));
-    if let Some(mask) = &block.mask {
-        scores = (scores.view([b, kv * group, t, block.end]) + mask).view([b * kv, group * t, block.end]);
-    }
-    let out = scores.softmax(-1, q.kind()).bmm(&values);
-    let out = out.view([b, kv, group, t, e]).permute([0, 3, 1, 2, 4]).reshape([b * t, dims.heads * e]);
-    block.scatter(&out)
+    Tensor::zeros(hidden.size(), (kind, device)).masked_fill(&hidden, f64::NEG_INFINITY).unsqueeze(1)
 }

@@ -1,83 +1,95 @@
-//! Keys and values of the tokens that were already seen, for every layer and sequence.
+//! Keys and values of tokens that were already seen, for every layer.
+//!
+//! A cache is rows, like everything else: a sequence owns consecutive rows and [`Span::past_row`] says where they begin.
+//! Sequences of any length live side by side, and a new one may take the rows of one that is done.
+//!
+//! [`Span::past_row`]: reft_core::layout::Span::past_row
 
 use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
 
-/// Room for `capacity` tokens of each of `B` sequences; keys and values `[B, K, C, E]` for each layer.
+/// Keys and values `[rows, K, E]` of each layer, keys rotated.
 #[derive(Debug)]
 pub struct KvCache {
     layers: Vec<(Tensor, Tensor)>,
-    capacity: i64,
+    /// The layer that `layers` begins with.
+    first: LayerId,
+    rows: i64,
 }
 
 impl KvCache {
-    /// An empty cache.
-    pub fn new(dims: &Dims, sequences: usize, capacity: i64, options: (Kind, Device)) -> Self {
-        let shape = [sequences as i64, dims.kv_heads, capacity, dims.head_width];
-        let empty = || Tensor::zeros(shape, options);
-        Self { layers: (0..dims.layers).map(|_| (empty(), empty())).collect(), capacity }
+    /// Room for this many tokens of all sequences together.
+    pub fn new(dims: &Dims, rows: i64, options: (Kind, Device)) -> Self {
+        let empty = || Tensor::zeros([rows, dims.kv_heads, dims.head_width], options);
+        Self { layers: (0..dims.layers).map(|_| (empty(), empty())).collect(), first: LayerId(0), rows }
     }
 
-    /// Tokens that fit for each sequence.
-    pub fn capacity(&self) -> i64 {
-        self.capacity
+    /// Keys and values that were kept, `[L, rows, K, E]` each, for the layers from `first` on.
+    pub fn from_parts(first: LayerId, keys: &Tensor, values: &Tensor) -> Self {
+        let layers = keys.unbind(0).into_iter().zip(values.unbind(0)).collect();
+        Self { layers, first, rows: keys.size()[1] }
     }
 
-    /// Stores the rows of a pass, `k` and `v` `[N, K, E]`, and returns all keys and values up to `end`, `[B, K, end, E]` each.
-    pub fn extend(&mut self, layer: LayerId, slots: &Slots, k: &Tensor, v: &Tensor, end: i64) -> (Tensor, Tensor) {
-        let (keys, values) = &mut self.layers[layer.0];
+    /// Keys and values of `len` rows from `row` on, in the layers from `first` on: `[L, len, K, E]` each.
+    pub fn part(&self, first: LayerId, row: i64, len: i64) -> (Tensor, Tensor) {
+        let layers = &self.layers[first.0 - self.first.0..];
+        let stack = |of: fn(&(Tensor, Tensor)) -> &Tensor| {
+            Tensor::stack(&layers.iter().map(|layer| of(layer).narrow(0, row, len)).collect::<Vec<_>>(), 0)
+        };
+        (stack(|layer| &layer.0), stack(|layer| &layer.1))
+    }
+
+    /// Tokens that fit.
+    pub fn rows(&self) -> i64 {
+        self.rows
+    }
+
+    /// Keys and values of one layer.
+    pub fn layer(&self, layer: LayerId) -> (&Tensor, &Tensor) {
+        let (keys, values) = &self.layers[layer.0 - self.first.0];
+        (keys, values)
+    }
+
+    /// Keys and values of one layer, to be written to.
+    pub fn layer_mut(&mut self, layer: LayerId) -> (&mut Tensor, &mut Tensor) {
+        let (keys, values) = &mut self.layers[layer.0 - self.first.0];
+        (keys, values)
+    }
+
+    /// Stores the tokens of a pass, `k` and `v` `[N, K, E]`, at their `slots`.
+    pub fn extend(&mut self, layer: LayerId, slots: &Slots, k: &Tensor, v: &Tensor) {
+        let (keys, values) = self.layer_mut(layer);
         slots.write(keys, k);
         slots.write(values, v);
-        (keys.narrow(2, 0, end), values.narrow(2, 0, end))
-    }
-
-    /// Keeps some of the sequences, in the order given.
-    pub fn keep(&mut self, sequences: &[usize]) {
-        let index: Vec<i64> = sequences.iter().map(|&sequence| sequence as i64).collect();
-        for (keys, values) in &mut self.layers {
-            let index = Tensor::from_slice(&index).to_device(keys.device());
-            *keys = keys.index_select(0, &index);
-            *values = values.index_select(0, &index);
-        }
     }
 }
 
-/// Where the rows of one pass go in the cache, the same for every layer.
+/// Where the tokens of one pass go in the cache, the same for every layer.
 #[derive(Debug)]
 pub struct Slots {
-    /// Rows that hold a token, `[n]`; all of them when there is no padding.
+    /// Rows of the pass that hold a token, `[n]`; all of them when there is no padding.
     rows: Option<Tensor>,
-    /// Their sequence and position, `[n, 1]` each.
-    sequence: Tensor,
-    position: Tensor,
+    /// Their rows in the cache, `[n]`.
+    cache_rows: Tensor,
 }
 
 impl Slots {
     /// The slots of a pass.
     pub fn new(layout: &Layout, device: Device) -> Self {
-        let (mut rows, mut sequence, mut position) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, span) in layout.spans().iter().enumerate() {
+        let (mut rows, mut cache_rows) = (Vec::new(), Vec::new());
+        for span in layout.spans() {
             for token in 0..span.len {
                 rows.push(span.row + token);
-                sequence.push(index as i64);
-                position.push(span.past + token);
+                cache_rows.push(span.past_row + span.past + token);
             }
         }
-        let column = |values: &[i64]| Tensor::from_slice(values).unsqueeze(1).to_device(device);
-        Self {
-            rows: (rows.len() as i64 != layout.rows()).then(|| Tensor::from_slice(&rows).to_device(device)),
-            sequence: column(&sequence),
-            position: column(&position),
-        }
+        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        Self { rows: (rows.len() as i64 != layout.rows()).then(|| tensor(&rows)), cache_rows: tensor(&cache_rows) }
     }
 
-    /// Writes `x` `[N, K, E]` into `cache` `[B, K, C, E]`.
     fn write(&self, cache: &mut Tensor, x: &Tensor) {
         let selected = self.rows.as_ref().map(|rows| x.index_select(0, rows));
-        let x = selected.as_ref().unwrap_or(x);
-        let heads = Tensor::arange(x.size()[1], (Kind::Int64, x.device())).unsqueeze(0);
-        let index = [Some(&self.sequence), Some(&heads), Some(&self.position)];
-        let _ = cache.index_put_(&index, x, false);
+        let _ = cache.index_copy_(0, &self.cache_rows, selected.as_ref().unwrap_or(x));
     }
 }

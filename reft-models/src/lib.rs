@@ -5,6 +5,7 @@ pub mod cuda;
 pub mod decode;
 pub mod gguf;
 pub mod hub;
+pub mod kernels;
 pub mod kv_cache;
 pub mod llama;
 pub mod model;

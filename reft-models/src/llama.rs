@@ -15,10 +15,10 @@ use reft_core::site::{Dims, LayerId, Site};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::{Block as AttentionBlock, attend};
+use crate::attention::Plan;
 use crate::model::{Decoder, Pass};
-use crate::nn::{Linear, RmsNorm, Source};
-use crate::rope::{Angles, Rope, Scaling};
+use crate::nn::{Linear, RmsNorm, Source, gated_silu};
+use crate::rope::{Rope, Scaling};
 use crate::weights::{Weights, WeightsError};
 
 /// A model that cannot be built.
@@ -191,9 +191,12 @@ impl Decoder for Llama {
     fn layers(&self, h: Tensor, range: Range<usize>, pass: &mut Pass<'_>) -> Tensor {
         let (kind, device) = self.options();
         let angles = self.config.rope.angles(&pass.layout.position_ids(device), kind);
-        let attention = AttentionBlock::new(pass.layout, pass.cache.is_some(), kind, device);
-        let blocks = &self.blocks[range];
-        blocks.iter().fold(h, |h, block| block.forward(&h, &self.config.dims, &angles, &attention, pass))
+        let attention = Plan::new(pass.layout, angles, &pass.cache, kind, device);
+        let dims = &self.config.dims;
+        self.blocks[range].iter().fold(h, |h, block| {
+            let wanted = pass.wanted.filter(|_| block.layer.0 + 1 == dims.layers);
+            block.forward(&h, dims, &attention, wanted, pass)
+        })
     }
 
     fn normalise(&self, h: &Tensor) -> Tensor {
@@ -233,36 +236,57 @@ impl Block {
         })
     }
 
-    fn forward(&self, h: &Tensor, dims: &Dims, angles: &Angles, block: &AttentionBlock, pass: &mut Pass<'_>) -> Tensor {
+    fn forward(
+        &self,
+        h: &Tensor,
+        dims: &Dims,
+        attention: &Plan,
+        wanted: Option<&Tensor>,
+        pass: &mut Pass<'_>,
+    ) -> Tensor {
         let hooks = pass.hooks;
         let at = |component: Component| Site { layer: self.layer, component };
         let h = hooks.visit(at(BlockInput), h, h.shallow_clone());
         let x = self.norm1.forward(&h);
-        let (q, k, v) = self.qkv(&x, dims, hooks);
-        let (q, k) = (angles.rotate(&q), angles.rotate(&k));
-        let cache = pass.cache.as_deref_mut().map(|cache| (cache, self.layer));
-        let a = hooks.visit(at(HeadOutput), &x, attend(dims, block, (&q, &k, &v), cache));
-        let middle = &h + hooks.visit(at(AttentionOutput), &a, self.o.forward(&a));
-        let x = self.norm2.forward(&middle);
-        let end = &middle + hooks.visit(at(MlpOutput), &x, self.mlp(&x, hooks));
+        let qkv = self.qkv(&x, dims, hooks);
+        let a = hooks.visit(at(HeadOutput), &x, attention.attend(dims, &qkv, &mut pass.cache, self.layer));
+        // Behind the last attention no row looks at another: those that nobody asks for need not go on.
+        let inside = [AttentionOutput, MlpHidden, MlpOutput];
+        let wanted = wanted.filter(|_| !inside.iter().any(|&component| hooks.wants(at(component))));
+        let end = match wanted {
+            None => self.after_attention(&h, &a, hooks),
+            Some(rows) => {
+                let end = self.after_attention(&h.index_select(0, rows), &a.index_select(0, rows), hooks);
+                h.zeros_like().index_copy(0, rows, &end)
+            }
+        };
         hooks.visit(at(BlockOutput), &h, end) // h_p <- Φ(h_p), eq. 7
     }
 
-    /// Queries `[N, H, E]`, keys and values `[N, K, E]`.
-    fn qkv(&self, x: &Tensor, dims: &Dims, hooks: &dyn Hooks) -> (Tensor, Tensor, Tensor) {
+    /// The block's output for rows with this input and these heads' outputs.
+    fn after_attention(&self, h: &Tensor, a: &Tensor, hooks: &dyn Hooks) -> Tensor {
+        let at = |component: Component| Site { layer: self.layer, component };
+        let middle = h + hooks.visit(at(AttentionOutput), a, self.o.forward(a));
+        let x = self.norm2.forward(&middle);
+        &middle + hooks.visit(at(MlpOutput), &x, self.mlp(&x, hooks))
+    }
+
+    /// Queries, keys and values side by side, `[N, (H + 2K) E]`; taken apart only for a hook that wants one of them.
+    fn qkv(&self, x: &Tensor, dims: &Dims, hooks: &dyn Hooks) -> Tensor {
+        let all = self.qkv.forward(x);
+        let at = |component| Site { layer: self.layer, component };
+        let components = [Query, Key, Value];
+        if !components.iter().any(|&component| hooks.wants(at(component))) {
+            return all;
+        }
         let (q, kv) = (dims.heads * dims.head_width, dims.kv_heads * dims.head_width);
-        let mut parts = self.qkv.forward(x).split_with_sizes([q, kv, kv], -1).into_iter();
-        let mut next = |component| {
-            let part = parts.next().expect("three parts");
-            let part = hooks.visit(Site { layer: self.layer, component }, x, part);
-            part.reshape([x.size()[0], -1, dims.head_width])
-        };
-        (next(Query), next(Key), next(Value))
+        let parts = all.split_with_sizes([q, kv, kv], -1).into_iter();
+        let visited: Vec<Tensor> = parts.zip(components).map(|(part, c)| hooks.visit(at(c), x, part)).collect();
+        Tensor::cat(&visited, -1)
     }
 
     fn mlp(&self, x: &Tensor, hooks: &dyn Hooks) -> Tensor {
-        let gate_up = self.gate_up.forward(x).chunk(2, -1);
-        let hidden = gate_up[0].silu() * &gate_up[1];
+        let hidden = gated_silu(&self.gate_up.forward(x));
         let hidden = hooks.visit(Site { layer: self.layer, component: MlpHidden }, x, hidden);
         self.down.forward(&hidden)
     }

@@ -7,7 +7,7 @@ use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
 
-use crate::kv_cache::KvCache;
+use crate::attention::Cache;
 
 /// Everything one forward pass depends on beside the weights. A model has no state of its own.
 pub struct Pass<'a> {
@@ -15,8 +15,11 @@ pub struct Pass<'a> {
     pub layout: &'a Layout,
     /// Who reads and edits hidden states.
     pub hooks: &'a dyn Hooks,
-    /// Keys and values of earlier tokens, when decoding.
-    pub cache: Option<&'a mut KvCache>,
+    /// Keys and values of earlier tokens.
+    pub cache: Cache<'a>,
+    /// The rows whose output somebody asks for, `[M]`; what the last block leaves in others is then undefined.
+    /// None for all.
+    pub wanted: Option<&'a Tensor>,
 }
 
 /// A causal language model.

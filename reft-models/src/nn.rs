@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels;
 use crate::weights::{Weights, WeightsError};
 
 /// Where the tensors of one module are read from, and into what. Names are those of the checkpoint.
@@ -102,6 +103,18 @@ impl RmsNorm {
 
     /// `[N, D] -> [N, D]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        if kernels::cover_like(x) {
+            return kernels::rms_norm(x, &self.weight, self.eps);
+        }
         x.rms_norm(self.weight.size(), Some(&self.weight), self.eps)
     }
+}
+
+/// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
+pub fn gated_silu(x: &Tensor) -> Tensor {
+    if kernels::cover_like(x) {
+        return kernels::gated_silu(x);
+    }
+    let halves = x.chunk(2, -1);
+    halves[0].silu() * &halves[1]
 }

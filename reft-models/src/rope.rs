@@ -53,11 +53,13 @@ pub struct Rope {
     frequencies: Vec<f32>,
 }
 
-/// Cosines and sines for the rows of one pass, `[N, 1, E/2]` in the model's type.
+/// Cosines and sines for the rows of one pass.
 #[derive(Debug)]
 pub struct Angles {
-    cos: Tensor,
-    sin: Tensor,
+    /// `[N, E/2]`, f32.
+    tables: (Tensor, Tensor),
+    /// `[N, 1, E/2]` in the model's type.
+    by_head: (Tensor, Tensor),
 }
 
 impl Rope {
@@ -70,16 +72,24 @@ impl Rope {
     /// Angles of these positions `[N]`, computed in f32.
     pub fn angles(&self, positions: &Tensor, kind: Kind) -> Angles {
         let frequencies = Tensor::from_slice(&self.frequencies).to_device(positions.device());
-        let angles = (positions.to_kind(Kind::Float).unsqueeze(1) * frequencies).unsqueeze(1);
-        Angles { cos: angles.cos().to_kind(kind), sin: angles.sin().to_kind(kind) }
+        let angles = positions.to_kind(Kind::Float).unsqueeze(1) * frequencies;
+        let tables = (angles.cos(), angles.sin());
+        let by_head = |table: &Tensor| table.to_kind(kind).unsqueeze(1);
+        Angles { by_head: (by_head(&tables.0), by_head(&tables.1)), tables }
     }
 }
 
 impl Angles {
+    /// Cosines and sines `[N, E/2]`, f32.
+    pub fn tables(&self) -> (&Tensor, &Tensor) {
+        (&self.tables.0, &self.tables.1)
+    }
+
     /// Rotates heads `[N, heads, E]`; the first half of a head pairs with its second half, as in Hugging Face's layout.
     pub fn rotate(&self, x: &Tensor) -> Tensor {
         let halves = x.chunk(2, -1);
         let (a, b) = (&halves[0], &halves[1]);
-        Tensor::cat(&[a * &self.cos - b * &self.sin, b * &self.cos + a * &self.sin], -1)
+        let (cos, sin) = (&self.by_head.0, &self.by_head.1);
+        Tensor::cat(&[a * cos - b * sin, b * cos + a * sin], -1)
     }
 }

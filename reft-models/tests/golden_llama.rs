@@ -10,7 +10,8 @@ use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
-use reft_models::decode::{Stopping, generate};
+use reft_models::attention::Cache;
+use reft_models::decode::{Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -35,7 +36,7 @@ fn ints(value: &Value) -> Vec<i64> {
 fn logits(model: &dyn Decoder, ids: &[i64], prompt: i64, hooks: &dyn Fn(&Layout) -> Box<dyn Hooks>) -> Tensor {
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
     let hooks = hooks(&layout);
-    let h = model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: None });
+    let h = model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None });
     model.logits(&h)
 }
 
@@ -81,7 +82,7 @@ fn check_forward(model: &dyn Decoder, golden: &std::collections::BTreeMap<String
         let last = model.dims().layers;
         let sites = (0..last).map(|layer| Site { layer: LayerId(layer), component: Component::BlockOutput }).collect();
         let collect = Collect::new(sites);
-        let h = model.hidden(&ids, &mut Pass { layout: &layout, hooks: &collect, cache: None });
+        let h = model.hidden(&ids, &mut Pass { layout: &layout, hooks: &collect, cache: Cache::None, wanted: None });
         let expected = |name: &str| golden[name].reshape([b * t, -1]).index_select(0, &real);
         for (site, state) in collect.into_states() {
             let layer = site.layer.0 + 1;
@@ -129,7 +130,7 @@ fn golden_reft_logits_with_interventions() {
         assert_close(&format!("{file} base"), &base, &golden["base_logits"].squeeze_dim(0), Tol::Absolute(1e-4));
         let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
         let hooks = step.hooks(&layout).expect("disjoint positions");
-        let pass = &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: None };
+        let pass = &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
         let edited = model.logits(&model.hidden(&Tensor::from_slice(&ids), pass));
         assert_close(&format!("{file} edited"), &edited, &golden["logits"].squeeze_dim(0), Tol::Absolute(1e-4));
     }
@@ -180,7 +181,8 @@ fn check_generation(
     let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
     let tokens = |max_new: usize, eos: Option<i64>| {
         let stop = Stopping { max_new, eos };
-        generate(model, &[&prompt], step.as_deref(), stop).expect("disjoint positions").remove(0)
+        let generator = Generator { model, adaptation: step.as_deref(), batch: 1, stop };
+        generator.run(&[&prompt], &undecided).expect("disjoint positions").remove(0)
     };
     let greedy = ints(&run["greedy"]);
     assert_eq!(tokens(greedy.len(), None), greedy, "{} greedy", case["name"]);

@@ -6,7 +6,8 @@ use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{golden_json, golden_tensors, load_golden};
 use reft_core::{AdaptSpec, Step};
-use reft_models::decode::{Stopping, generate};
+use reft_models::attention::Cache;
+use reft_models::decode::{Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::tokenizer::{Specials, Tokenizer};
 use reft_models::weights::Weights;
@@ -78,7 +79,7 @@ fn last_logits(model: &dyn Decoder, ids: &[i64], step: Option<&dyn Step>) -> Ten
     let layout = Layout::packed(&[Extent { len, prompt: len }]);
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
     let hooks = hooks.as_deref().unwrap_or(&Frozen);
-    let h = model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks, cache: None });
+    let h = model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
     model.logits(&h.narrow(0, len - 1, 1)).squeeze_dim(0)
 }
 
@@ -95,7 +96,8 @@ fn golden_smollm2_logits_and_greedy_tokens() {
         check_top20(text, &last_logits(model.as_ref(), &ids, None), &case["top20"]);
         let expected = ints(&case["greedy32"]);
         let stop = Stopping { max_new: expected.len(), eos: None };
-        let said = generate(model.as_ref(), &[&ids], None, stop).expect("no edits").remove(0);
+        let generator = Generator { model: model.as_ref(), adaptation: None, batch: 1, stop };
+        let said = generator.run(&[&ids], &undecided).expect("no edits").remove(0);
         assert_eq!(said, expected, "{text:?}");
         assert_eq!(tokenizer.decode(&said, false).expect("decodes"), case["greedy_text"].as_str().expect("a text"));
     }

@@ -10,7 +10,8 @@ use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir};
 use reft_core::{AdaptSpec, Step};
-use reft_models::decode::{Stopping, generate};
+use reft_models::attention::Cache;
+use reft_models::decode::{Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -47,7 +48,7 @@ fn logits(model: &dyn Decoder, batch: &[Sequence], padding: Padding, step: Optio
     let tokens: Vec<&[i64]> = batch.iter().map(|(ids, _)| ids.as_slice()).collect();
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
     let hooks: &dyn Hooks = hooks.as_deref().unwrap_or(&Frozen);
-    let h = model.hidden(&layout.place(&tokens, Device::Cpu), &mut Pass { layout: &layout, hooks, cache: None });
+    let h = model.hidden(&layout.place(&tokens, Device::Cpu), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
     let rows = batch.iter().enumerate().flat_map(|(index, (ids, _))| (0..ids.len() as i64).map(move |at| (index, at)));
     let rows: Vec<i64> = rows.map(|(index, at)| layout.row(index, at).expect("in the pass")).collect();
     model.logits(&h.index_select(0, &Tensor::from_slice(&rows)))
@@ -78,17 +79,26 @@ proptest! {
     }
 
     #[test]
-    fn decoding_with_a_cache_is_decoding_without(batch in sequences(), which in 0..3usize) {
+    fn decoding_with_a_cache_is_decoding_without(batch in sequences(), which in 0..3usize, places in 1..4usize) {
         let model = model(MODELS[which], Kind::Float);
         let adaptation = adaptation(model.as_ref(), "f2+l2", "untied");
         let step = adaptation.begin(Mode::Eval);
         let prompts: Vec<&[i64]> = batch.iter().map(|(ids, _)| ids.as_slice()).collect();
         let eos = Some(7);
-        let together = generate(model.as_ref(), &prompts, Some(step.as_ref()), Stopping { max_new: 6, eos }).expect("disjoint");
+        let together = generator(model.as_ref(), Some(step.as_ref()), places, Stopping { max_new: 6, eos }).run(&prompts, &undecided).expect("disjoint");
         for (prompt, said) in prompts.iter().zip(together) {
             prop_assert_eq!(said, without_cache(model.as_ref(), prompt, step.as_ref(), 6, eos));
         }
     }
+}
+
+fn generator<'a>(
+    model: &'a dyn Decoder,
+    adaptation: Option<&'a dyn Step>,
+    batch: usize,
+    stop: Stopping,
+) -> Generator<'a> {
+    Generator { model, adaptation, batch, stop }
 }
 
 /// Greedy decoding by a full forward pass for every token.
@@ -150,7 +160,7 @@ fn every_component_has_the_width_it_claims() {
     let collect = Collect::new(Component::ALL.map(site).to_vec());
     let layout = Layout::packed(&[Extent { len: 4, prompt: 4 }]);
     let ids = Tensor::from_slice(&[5i64, 6, 7, 8]);
-    let _ = model.hidden(&ids, &mut Pass { layout: &layout, hooks: &collect, cache: None });
+    let _ = model.hidden(&ids, &mut Pass { layout: &layout, hooks: &collect, cache: Cache::None, wanted: None });
     let states = collect.into_states();
     assert_eq!(states.len(), Component::ALL.len(), "every component is visited");
     for (site, state) in states {
@@ -176,7 +186,7 @@ fn nothing_below_the_first_intervened_layer_builds_a_graph() {
     let layout = Layout::packed(&[Extent { len: 4, prompt: 4 }]);
     let step = adaptation.begin(Mode::Train);
     let hooks = step.hooks(&layout).expect("disjoint");
-    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: None };
+    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
     let below = model.layers(model.embed(&Tensor::from_slice(&[5i64, 6, 7, 8])), 0..2, &mut pass);
     assert!(!below.requires_grad());
     assert!(model.layers(below, 2..4, &mut pass).requires_grad());

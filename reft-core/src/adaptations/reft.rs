@@ -346,7 +346,7 @@ impl Hooks for ReftHooks<'_> {
         }
     }
 
-    fn first_layer(&self) -> Option<LayerId> {
-        self.0.keys().next().map(|site| site.layer)
+    fn wants(&self, at: Site) -> bool {
+        self.0.contains_key(&at)
     }
 }

@@ -5,7 +5,7 @@
 use tch::Tensor;
 
 use crate::hooks::Hooks;
-use crate::site::{LayerId, Site};
+use crate::site::Site;
 
 /// `b + Rᵀ(R s − R b)`: `base` and `source` `[M, d]`, `basis` `[r, d]` with orthonormal rows; `[M, d]`.
 pub fn interchange(base: &Tensor, source: &Tensor, basis: &Tensor) -> Tensor {
@@ -36,8 +36,8 @@ impl Hooks for Interchange {
         y.index_copy(0, &self.rows, &mixed.to_kind(kind))
     }
 
-    fn first_layer(&self) -> Option<LayerId> {
-        Some(self.site.layer)
+    fn wants(&self, at: Site) -> bool {
+        at == self.site
     }
 }
 
@@ -45,7 +45,7 @@ impl Hooks for Interchange {
 mod tests {
     use super::*;
     use crate::orthonormal::orthonormalise;
-    use crate::site::Component;
+    use crate::site::{Component, LayerId};
     use crate::testing::{Tol, assert_close, normal};
 
     #[test]

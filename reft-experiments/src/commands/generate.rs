@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use reft_core::adaptation::Mode;
-use reft_models::decode::{Stopping, generate};
+use reft_models::decode::{Generator, Stopping, undecided};
 use reft_models::tokenizer::Specials;
 
 /// Arguments of `reft generate`.
@@ -30,7 +30,8 @@ impl Args {
             anyhow::bail!("the prompt is empty: give at least one character");
         }
         let stop = Stopping { max_new: self.max_new, eos: loaded.tokenizer.eos() };
-        let answer = generate(loaded.decoder.as_ref(), &[&ids], step.as_deref(), stop)?.remove(0);
+        let generator = Generator { model: loaded.decoder.as_ref(), adaptation: step.as_deref(), batch: 1, stop };
+        let answer = generator.run(&[&ids], &undecided)?.remove(0);
         println!("{}", loaded.tokenizer.decode(&answer, true)?);
         Ok(())
     }

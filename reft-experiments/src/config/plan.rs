@@ -142,10 +142,12 @@ pub struct TrainPlan {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalPlan {
-    /// Prompts decoded together.
+    /// Sequences decoded together at most.
     pub batch_size: usize,
     /// New tokens of an answer at most.
     pub max_new_tokens: usize,
+    /// Whether an answer stops growing once it can no longer become the right one. Verdicts stay the same.
+    pub early_verdict: bool,
 }
 
 /// One run.
@@ -198,7 +200,7 @@ impl Default for RunPlan {
                 clip: 1.0,
                 checkpoint_every: 25,
             },
-            eval: EvalPlan { batch_size: 64, max_new_tokens: 32 },
+            eval: EvalPlan { batch_size: 64, max_new_tokens: 32, early_verdict: true },
         }
     }
 }

@@ -66,6 +66,14 @@ impl Task for Commonsense {
     fn extract(&self, said: &str) -> String {
         answers::after(said, TRIGGER).trim().to_owned()
     }
+
+    fn hopeless(&self, row: &Row, said: &str) -> bool {
+        if !said.contains(TRIGGER) {
+            return false;
+        }
+        let answer = answers::after(said.trim_end_matches('\u{FFFD}'), TRIGGER);
+        !row.answer.starts_with(answer) && answer.trim_end() != row.answer
+    }
 }
 
 /// COMMONSENSE170K: the eight training sets in one file, as the paper trained on it.
@@ -101,5 +109,9 @@ impl Task for Joint {
 
     fn extract(&self, said: &str) -> String {
         BOOLQ.extract(said)
+    }
+
+    fn hopeless(&self, row: &Row, said: &str) -> bool {
+        BOOLQ.hopeless(row, said)
     }
 }

@@ -53,6 +53,12 @@ pub trait Task: Sync {
     /// The answer inside what it said.
     fn extract(&self, said: &str) -> String;
 
+    /// Whether what was said so far can no longer become right, whatever is said next. The text may end in the middle
+    /// of a character, then shown as U+FFFD.
+    fn hopeless(&self, _row: &Row, _said: &str) -> bool {
+        false
+    }
+
     /// Whether an extracted answer is right.
     fn correct(&self, row: &Row, answer: &str) -> bool {
         answer == row.answer

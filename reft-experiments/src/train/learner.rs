@@ -1,7 +1,7 @@
 //! One update of the trainable parameters: forward and backward over a batch, clip, move, retract.
 
 use reft_core::adaptation::{Adaptation, Mode, OverlapError};
-use reft_models::model::{Decoder, Pass};
+use reft_models::model::Decoder;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -98,8 +98,7 @@ impl<'a> Learner<'a> {
         for part in batches::micro(&lengths, self.micro_tokens) {
             let pass = Batch::new(&batch[part], self.model.options().1);
             let hooks = step.hooks(&pass.layout)?;
-            let h =
-                self.model.hidden(&pass.ids, &mut Pass { layout: &pass.layout, hooks: hooks.as_ref(), cache: None });
+            let h = self.model.hidden(&pass.ids, &mut pass.on(hooks.as_ref()));
             let mean = pass.loss_sum(self.model, &h) / outputs as f64;
             // Where every prompt is too short to be edited, nothing depends on the parameters.
             if mean.requires_grad() {

@@ -1,7 +1,9 @@
 //! Eq. 4: cross-entropy on the output tokens only, with teacher forcing.
 
+use reft_core::hooks::Hooks;
 use reft_core::layout::{Extent, Layout};
-use reft_models::model::Decoder;
+use reft_models::attention::Cache;
+use reft_models::model::{Decoder, Pass};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::data::encode::Example;
@@ -47,6 +49,11 @@ impl Batch {
             targets: tensor(&targets),
             layout,
         }
+    }
+
+    /// The pass through the model.
+    pub fn on<'a>(&'a self, hooks: &'a dyn Hooks) -> Pass<'a> {
+        Pass { layout: &self.layout, hooks, cache: Cache::None, wanted: Some(&self.rows) }
     }
 
     /// Sum of the cross-entropies of the output tokens, in f32, given the last block's output `[N, D]`.

@@ -1,0 +1,40 @@
+//! Compiles the CPU kernels: once for each instruction set, and once the part that needs libtorch's headers.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The instruction sets that the program chooses from when it starts.
+const X86: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("avx2", &["-mavx2", "-mfma"]),
+    ("avx512", &["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]),
+];
+const OTHER: &[(&str, &[&str])] = &[("base", &[])];
+
+fn main() {
+    println!("cargo:rerun-if-changed=kernels");
+    let x86 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
+    for (set, flags) in if x86 { X86 } else { OTHER } {
+        let mut build = compiler();
+        // Sums are reordered only where the source says so; the compiler may not touch any other rounding.
+        build.opt_level(3).flag("-fopenmp").flag("-fno-math-errno").flag("-fno-trapping-math").flag("-Wno-psabi");
+        flags.iter().for_each(|flag| {
+            build.flag(flag);
+        });
+        build.define("REFT_SET", *set).file("kernels/kernels.cpp").compile(&format!("reft_kernels_{set}"));
+    }
+    let lib = PathBuf::from(env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys says where libtorch is"));
+    let include = lib.join("../include");
+    let mut build = compiler();
+    build.opt_level(1).include(&include).include(include.join("torch/csrc/api/include"));
+    // libtorch's headers warn about themselves.
+    build.warnings(false).file("kernels/autograd.cpp").compile("reft_autograd");
+    // The OpenMP library that libtorch brings, so that both share one set of threads.
+    println!("cargo:rustc-link-lib=gomp");
+}
+
+fn compiler() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").pic(true).extra_warnings(true);
+    build
+}

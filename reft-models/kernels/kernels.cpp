@@ -1,0 +1,417 @@
+// Compiled once for each instruction set, with REFT_SET naming it. Loops are written so that the compiler vectorises
+// them; only the small matrix products of attention say how wide a vector is.
+#include "kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace reft {
+namespace REFT_SET {
+namespace {
+
+#ifdef __AVX512F__
+constexpr int64_t LANES = 16;
+#else
+constexpr int64_t LANES = 8;
+#endif
+typedef float Vector __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+inline float load(const float* x) { return *x; }
+inline void store(float* y, float value) { *y = value; }
+inline float load(const bf16* x) {
+    uint32_t bits = uint32_t(x->bits) << 16;
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+// Rounds to nearest, ties to even; NaN stays NaN.
+inline void store(bf16* y, float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    y->bits = uint16_t((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+}
+
+// e^x within 2 units in the last place, without branches: 2^n e^r with |r| <= ln 2 / 2.
+inline float exponential(float x) {
+    x = std::min(std::max(x, -87.0f), 88.0f);
+    float n = x * 1.44269504f + 12582912.0f;  // rounded by the addition
+    n -= 12582912.0f;
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = (int32_t(n) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, 4);
+    return p * power;
+}
+
+inline int64_t round_up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+// ---- normalisation ----
+
+template <class T>
+void rms_norm(int64_t n, int64_t d, const T* x, const T* w, float eps, T* y, float* inverse_rms) {
+#pragma omp parallel for if (n * d > 32768)
+    for (int64_t row = 0; row < n; row++) {
+        const T* in = x + row * d;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < d; i++) sum += load(in + i) * load(in + i);
+        float inverse = 1.0f / std::sqrt(sum / float(d) + eps);
+        if (inverse_rms) inverse_rms[row] = inverse;
+        for (int64_t i = 0; i < d; i++) store(y + row * d + i, load(in + i) * inverse * load(w + i));
+    }
+}
+
+template <class T>
+void rms_norm_back(int64_t n, int64_t d, const T* x, const T* w, const float* inverse_rms, const T* dy, T* dx) {
+#pragma omp parallel for if (n * d > 32768)
+    for (int64_t row = 0; row < n; row++) {
+        const T *in = x + row * d, *grad = dy + row * d;
+        float inverse = inverse_rms[row], dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t i = 0; i < d; i++) dot += load(grad + i) * load(w + i) * load(in + i);
+        float along = dot * inverse * inverse / float(d);
+        for (int64_t i = 0; i < d; i++)
+            store(dx + row * d + i, inverse * (load(grad + i) * load(w + i) - along * load(in + i)));
+    }
+}
+
+// ---- gated unit ----
+
+template <class T>
+void gated_silu(int64_t n, int64_t d, const T* x, T* y) {
+#pragma omp parallel for if (n * d > 32768)
+    for (int64_t row = 0; row < n; row++) {
+        const T *gate = x + row * 2 * d, *up = gate + d;
+        T* out = y + row * d;
+        for (int64_t i = 0; i < d; i++) {
+            float g = load(gate + i);
+            store(out + i, g / (1.0f + exponential(-g)) * load(up + i));
+        }
+    }
+}
+
+template <class T>
+void gated_silu_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
+#pragma omp parallel for if (n * d > 32768)
+    for (int64_t row = 0; row < n; row++) {
+        const T *gate = x + row * 2 * d, *up = gate + d, *grad = dy + row * d;
+        T *dgate = dx + row * 2 * d, *dup = dgate + d;
+        for (int64_t i = 0; i < d; i++) {
+            float g = load(gate + i), s = 1.0f / (1.0f + exponential(-g)), h = load(grad + i);
+            store(dgate + i, h * load(up + i) * s * (1.0f + g * (1.0f - s)));
+            store(dup + i, h * g * s);
+        }
+    }
+}
+
+// ---- attention ----
+//
+// One task is one sequence and one key/value head. Its keys and values are brought into f32 once (rotated, padded with
+// zeros to whole vectors), then query rows are handled four at a time, each with exactly the keys it may see.
+
+constexpr int64_t ROWS = 4;
+
+inline Vector at(const float* x) { return *reinterpret_cast<const Vector*>(x); }
+inline Vector& at(float* x) { return *reinterpret_cast<Vector*>(x); }
+
+// c[4, 4 V] = a[4, k] b[k, 4 V] (or fewer vectors).
+template <int V>
+inline void product_tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
+    Vector sum[ROWS][V] = {};
+    for (int64_t i = 0; i < k; i++) {
+        Vector column[V];
+        for (int v = 0; v < V; v++) column[v] = at(b + i * ldb + v * LANES);
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < V; v++) sum[r][v] += a[r * lda + i] * column[v];
+    }
+    for (int r = 0; r < ROWS; r++)
+        for (int v = 0; v < V; v++) at(c + r * ldc + v * LANES) = sum[r][v];
+}
+
+// c[4, n] = a[4, k] b[k, n], n a multiple of LANES.
+void product(int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
+    int64_t j = 0;
+    for (; j + 4 * LANES <= n; j += 4 * LANES) product_tile<4>(k, a, lda, b + j, ldb, c + j, ldc);
+    for (; j < n; j += LANES) product_tile<1>(k, a, lda, b + j, ldb, c + j, ldc);
+}
+
+// c[n, e] += aT b for a[4, n], b[4, e]; e a multiple of LANES.
+void add_outer(int64_t n, int64_t e, const float* a, int64_t lda, const float* b, int64_t ldb, float* c) {
+    for (int64_t j = 0; j < e; j += LANES) {
+        Vector row[ROWS];
+        for (int r = 0; r < ROWS; r++) row[r] = at(b + r * ldb + j);
+        for (int64_t i = 0; i < n; i++) {
+            Vector sum = at(c + i * e + j);
+            for (int r = 0; r < ROWS; r++) sum += a[r * lda + i] * row[r];
+            at(c + i * e + j) = sum;
+        }
+    }
+}
+
+inline void softmax(int64_t n, float* x) {
+    float most = x[0], sum = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t j = 0; j < n; j++) most = std::max(most, x[j]);
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n; j++) {
+        x[j] = exponential(x[j] - most);
+        sum += x[j];
+    }
+    for (int64_t j = 0; j < n; j++) x[j] /= sum;
+}
+
+// The first half of a head pairs with its second half. `sign` -1 rotates back.
+template <class T>
+inline void rotate(int64_t width, const float* cos, const float* sin, float sign, const T* x, float* y) {
+    int64_t half = width / 2;
+    for (int64_t i = 0; i < half; i++) {
+        float a = load(x + i), b = load(x + half + i), s = sign * sin[i];
+        y[i] = a * cos[i] - b * s;
+        y[half + i] = b * cos[i] + a * s;
+    }
+}
+
+// Memory of one thread, grown and never shrunk.
+struct Scratch {
+    std::vector<float> memory;
+    float* used = nullptr;
+
+    void reserve(int64_t floats) {
+        if (int64_t(memory.size()) < floats) memory.resize(floats);
+        used = memory.data();
+    }
+    float* take(int64_t floats, bool clear) {
+        float* part = used;
+        used += floats;
+        if (clear) std::fill(part, used, 0.0f);
+        return part;
+    }
+};
+
+// What one task works on.
+template <class T>
+struct Task {
+    const Attention& a;
+    Sequence s;
+    int64_t kv;                    // which key/value head
+    int64_t keys, columns;         // past + len, and that rounded up
+    int64_t width, stride, group;  // E rounded up, row stride of qkv, query heads of this key/value head
+    float *k, *kt, *v;             // [keys, width], [E, columns], [keys, width]
+
+    Task(const Attention& a, int64_t index) : a(a), s(a.sequence[index / a.kv_heads]), kv(index % a.kv_heads) {
+        keys = s.past + s.len;
+        columns = round_up(keys);
+        width = round_up(a.width);
+        stride = (a.heads + 2 * a.kv_heads) * a.width;
+        group = a.heads / a.kv_heads;
+    }
+
+    int64_t key_offset() const { return (a.heads + kv) * a.width; }
+    int64_t value_offset() const { return (a.heads + a.kv_heads + kv) * a.width; }
+    const float* cos(int64_t row) const { return a.cos + row * a.width / 2; }
+    const float* sin(int64_t row) const { return a.sin + row * a.width / 2; }
+
+    void load_keys(const T* qkv, const T* past_k, const T* past_v, Scratch& scratch) {
+        k = scratch.take(keys * width, true);
+        v = scratch.take(keys * width, true);
+        kt = scratch.take(a.width * columns, true);
+        for (int64_t j = 0; j < s.past; j++) {
+            int64_t from = ((s.past_row + j) * a.kv_heads + kv) * a.width;
+            for (int64_t e = 0; e < a.width; e++) {
+                k[j * width + e] = load(past_k + from + e);
+                v[j * width + e] = load(past_v + from + e);
+            }
+        }
+        for (int64_t j = 0; j < s.len; j++) {
+            const T* row = qkv + (s.row + j) * stride;
+            float *key = k + (s.past + j) * width, *value = v + (s.past + j) * width;
+            rotate(a.width, cos(s.row + j), sin(s.row + j), 1.0f, row + key_offset(), key);
+            for (int64_t e = 0; e < a.width; e++) value[e] = load(row + value_offset() + e);
+        }
+        for (int64_t j = 0; j < keys; j++)
+            for (int64_t e = 0; e < a.width; e++) kt[e * columns + j] = k[j * width + e];
+    }
+
+    void append(T* past_k, T* past_v) const {
+        for (int64_t j = s.past; j < keys; j++) {
+            int64_t to = ((s.past_row + j) * a.kv_heads + kv) * a.width;
+            for (int64_t e = 0; e < a.width; e++) {
+                store(past_k + to + e, k[j * width + e]);
+                store(past_v + to + e, v[j * width + e]);
+            }
+        }
+    }
+
+    // Rotated and scaled queries of one head, tokens i .. i + 4 (those beyond the end are 0).
+    void load_queries(const T* qkv, int64_t head, int64_t i, float scale, float* q) const {
+        std::fill(q, q + ROWS * width, 0.0f);
+        for (int64_t r = 0; r < ROWS && i + r < s.len; r++) {
+            int64_t row = s.row + i + r;
+            rotate(a.width, cos(row), sin(row), 1.0f, qkv + row * stride + head * a.width, q + r * width);
+            for (int64_t e = 0; e < a.width; e++) q[r * width + e] *= scale;
+        }
+    }
+
+    // Keys that tokens up to i + 3 may see, rounded up.
+    int64_t seen(int64_t i) const { return std::min(columns, round_up(s.past + i + ROWS)); }
+
+    // p[4, seen] = softmax(q kT), 0 where a key lies after the query.
+    void probabilities(const float* q, int64_t i, float* p) const {
+        product(seen(i), a.width, q, width, kt, columns, p, columns);
+        for (int64_t r = 0; r < ROWS; r++) {
+            float* row = p + r * columns;
+            int64_t end = std::min(s.past + i + r + 1, keys);
+            softmax(end, row);
+            std::fill(row + end, row + seen(i), 0.0f);
+        }
+    }
+
+    // One token per sequence, as in decoding: dot products along the rows of the cache, nothing converted in advance.
+    bool is_step() const { return s.len == 1; }
+};
+
+// The single-token case: reads each key and value once, where they lie.
+template <class T>
+void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T* y, Scratch& scratch) {
+    const Attention& a = t.a;
+    int64_t row = t.s.row, e = a.width, from = (t.s.past_row * a.kv_heads + t.kv) * e, next = a.kv_heads * e;
+    float *key = scratch.take(t.width, false), *q = scratch.take(t.width, false), *p = scratch.take(t.columns, false);
+    const T* value = qkv + row * t.stride + t.value_offset();
+    rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), key);
+    if (append)
+        for (int64_t i = 0; i < e; i++) {
+            store(past_k + from + t.s.past * next + i, key[i]);
+            past_v[from + t.s.past * next + i] = value[i];
+        }
+    float scale = 1.0f / std::sqrt(float(e));
+    for (int64_t head = t.kv * t.group; head < (t.kv + 1) * t.group; head++) {
+        rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + head * e, q);
+        for (int64_t j = 0; j < t.s.past; j++) {
+            const T* k = past_k + from + j * next;
+            float dot = 0;
+#pragma omp simd reduction(+ : dot)
+            for (int64_t i = 0; i < e; i++) dot += q[i] * load(k + i);
+            p[j] = dot * scale;
+        }
+        float own = 0;
+#pragma omp simd reduction(+ : own)
+        for (int64_t i = 0; i < e; i++) own += q[i] * key[i];
+        p[t.s.past] = own * scale;
+        softmax(t.keys, p);
+        std::fill(q, q + e, 0.0f);
+        for (int64_t j = 0; j < t.s.past; j++) {
+            const T* v = past_v + from + j * next;
+            for (int64_t i = 0; i < e; i++) q[i] += p[j] * load(v + i);
+        }
+        T* out = y + row * a.heads * e + head * e;
+        for (int64_t i = 0; i < e; i++) store(out + i, q[i] + p[t.s.past] * load(value + i));
+    }
+}
+
+template <class T>
+void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y) {
+    float scale = 1.0f / std::sqrt(float(a.width));
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
+        static thread_local Scratch scratch;
+        Task<T> t(a, index);
+        scratch.reserve(t.keys * t.width * 2 + (a.width + ROWS) * t.columns + 2 * ROWS * t.width);
+        if (t.is_step()) {
+            attend_step(t, qkv, past_k, past_v, append, y, scratch);
+            continue;
+        }
+        t.load_keys(qkv, past_k, past_v, scratch);
+        if (append) t.append(past_k, past_v);
+        float* q = scratch.take(ROWS * t.width, false);
+        float* p = scratch.take(ROWS * t.columns, false);
+        float* o = scratch.take(ROWS * t.width, false);
+        for (int64_t head = t.kv * t.group; head < (t.kv + 1) * t.group; head++)
+            for (int64_t i = 0; i < t.s.len; i += ROWS) {
+                t.load_queries(qkv, head, i, scale, q);
+                t.probabilities(q, i, p);
+                product(t.width, std::min(t.keys, t.seen(i)), p, t.columns, t.v, t.width, o, t.width);
+                for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
+                    T* out = y + (t.s.row + i + r) * a.heads * a.width + head * a.width;
+                    for (int64_t e = 0; e < a.width; e++) store(out + e, o[r * t.width + e]);
+                }
+            }
+    }
+}
+
+// Keeps nothing from the way forth but qkv: probabilities are cheaper to make again than to read.
+template <class T>
+void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv) {
+    float scale = 1.0f / std::sqrt(float(a.width));
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
+        static thread_local Scratch scratch;
+        Task<T> t(a, index);
+        scratch.reserve(t.keys * t.width * 4 + 2 * (a.width + ROWS) * t.columns + 3 * ROWS * t.width);
+        t.load_keys(qkv, past_k, past_v, scratch);
+        float* vt = scratch.take(a.width * t.columns, true);
+        for (int64_t j = 0; j < t.keys; j++)
+            for (int64_t e = 0; e < a.width; e++) vt[e * t.columns + j] = t.v[j * t.width + e];
+        float *dk = scratch.take(t.keys * t.width, true), *dv = scratch.take(t.keys * t.width, true);
+        float *q = scratch.take(ROWS * t.width, false), *dout = scratch.take(ROWS * t.width, false);
+        float *dq = scratch.take(ROWS * t.width, false);
+        float *p = scratch.take(ROWS * t.columns, false), *dp = scratch.take(ROWS * t.columns, false);
+        for (int64_t head = t.kv * t.group; head < (t.kv + 1) * t.group; head++)
+            for (int64_t i = 0; i < t.s.len; i += ROWS) {
+                int64_t seen = std::min(t.keys, t.seen(i));
+                t.load_queries(qkv, head, i, scale, q);
+                t.probabilities(q, i, p);
+                std::fill(dout, dout + ROWS * t.width, 0.0f);
+                for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
+                    const T* grad = dy + (t.s.row + i + r) * a.heads * a.width + head * a.width;
+                    for (int64_t e = 0; e < a.width; e++) dout[r * t.width + e] = load(grad + e);
+                }
+                product(t.seen(i), a.width, dout, t.width, vt, t.columns, dp, t.columns);
+                add_outer(seen, t.width, p, t.columns, dout, t.width, dv);
+                for (int64_t r = 0; r < ROWS; r++) {
+                    float *row = p + r * t.columns, *grad = dp + r * t.columns, mean = 0;
+#pragma omp simd reduction(+ : mean)
+                    for (int64_t j = 0; j < seen; j++) mean += row[j] * grad[j];
+                    for (int64_t j = 0; j < seen; j++) grad[j] = row[j] * (grad[j] - mean);
+                }
+                add_outer(seen, t.width, dp, t.columns, q, t.width, dk);  // q carries the scale
+                product(t.width, seen, dp, t.columns, t.k, t.width, dq, t.width);
+                for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
+                    int64_t row = t.s.row + i + r;
+                    rotate(a.width, t.cos(row), t.sin(row), -1.0f, dq + r * t.width, q);
+                    T* out = dqkv + row * t.stride + head * a.width;
+                    for (int64_t e = 0; e < a.width; e++) store(out + e, q[e] * scale);
+                }
+            }
+        for (int64_t j = 0; j < t.s.len; j++) {
+            int64_t row = t.s.row + j;
+            rotate(a.width, t.cos(row), t.sin(row), -1.0f, dk + (t.s.past + j) * t.width, q);
+            T* out = dqkv + row * t.stride;
+            for (int64_t e = 0; e < a.width; e++) {
+                store(out + t.key_offset() + e, q[e]);
+                store(out + t.value_offset() + e, dv[(t.s.past + j) * t.width + e]);
+            }
+        }
+    }
+}
+
+template <class T>
+constexpr Kernels<T> table = {rms_norm<T>,        rms_norm_back<T>, gated_silu<T>,
+                              gated_silu_back<T>, attention<T>,     attention_back<T>};
+
+}  // namespace
+
+const Kernels<float>& f32() { return table<float>; }
+const Kernels<bf16>& b16() { return table<bf16>; }
+
+}  // namespace REFT_SET
+}  // namespace reft

@@ -1,0 +1,52 @@
+// What the CPU kernels offer: plain functions on raw memory, for f32 and bf16, arithmetic in f32.
+//
+// `kernels.cpp` is compiled once for each instruction set and `kernels_for_this_machine` picks one; `autograd.cpp`
+// gives them to libtorch. Matrices are row-major; a `stride` is the distance between rows, in elements.
+#pragma once
+
+#include <cstdint>
+
+namespace reft {
+
+struct bf16 {
+    uint16_t bits;
+};
+
+// A sequence of one pass: `len` tokens from row `row` on, after `past` tokens whose keys and values lie in the rows of
+// another buffer from `past_row` on.
+struct Sequence {
+    int64_t row, len, past_row, past;
+};
+
+struct Attention {
+    int64_t heads, kv_heads, width;  // H, K, E (even)
+    int64_t sequences;
+    const Sequence* sequence;
+    const float* cos;  // [N, E/2], by row
+    const float* sin;
+};
+
+// `T` is the type of the model's weights and hidden states.
+template <class T>
+struct Kernels {
+    // y = x / rms(x) * w, and 1 / rms(x) for the way back. x, y [n, d], w [d], inverse_rms [n] or null.
+    void (*rms_norm)(int64_t n, int64_t d, const T* x, const T* w, float eps, T* y, float* inverse_rms);
+    // Gradient of x from that of y.
+    void (*rms_norm_back)(int64_t n, int64_t d, const T* x, const T* w, const float* inverse_rms, const T* dy, T* dx);
+
+    // y = silu(gate) * up, with gate and up side by side in x [n, 2 d]. y [n, d].
+    void (*gated_silu)(int64_t n, int64_t d, const T* x, T* y);
+    // Gradient of x from that of y.
+    void (*gated_silu_back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
+
+    // Causal attention of the rows of qkv [N, (H + 2K) E], rotated here; past keys are rotated already. Keys and values
+    // of the past are rows [K E] each. With `append` the new keys and values are written behind the past. y [N, H E].
+    void (*attention)(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y);
+    // Gradient of qkv from that of y; the past is constant.
+    void (*attention_back)(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv);
+};
+
+template <class T>
+const Kernels<T>& kernels_for_this_machine();
+
+}  // namespace reft
