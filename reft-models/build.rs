@@ -35,6 +35,6 @@ fn main() {
 
 fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").pic(true).extra_warnings(true);
+    build.cpp(true).std("c++17").pic(true).debug(false).extra_warnings(true);
     build
 }

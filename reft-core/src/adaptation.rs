@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use crate::params::ParamSet;
 use crate::positions::Group;
 use crate::rng::Seed;
-use crate::site::{Dims, Site};
+use crate::site::{Component, Dims, LayerId, Site};
 
 /// Whether dropout is on and gradients are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +42,25 @@ pub struct EditedRows {
     pub rows: Vec<i64>,
 }
 
+/// Where an adaptation's influence begins, in layers. Everything below is the base model's, whatever the parameters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frontier {
+    /// Blocks, counted from the first, whose output is the base model's before anybody visits it.
+    pub blocks: usize,
+    /// Whether the last of these outputs is then visited: the edit that comes first.
+    pub visits_last: bool,
+}
+
+impl Frontier {
+    /// No block is sure to be the base model's.
+    pub const NONE: Self = Self { blocks: 0, visits_last: false };
+
+    /// The visit that comes first, where it is to an output kept.
+    pub fn site(self) -> Option<Site> {
+        self.visits_last.then(|| Site { layer: LayerId(self.blocks - 1), component: Component::BlockOutput })
+    }
+}
+
 /// Trainable parameters that act on a frozen model.
 pub trait Adaptation: Debug {
     /// The parameters.
@@ -58,6 +77,13 @@ pub trait Adaptation: Debug {
 
     /// Which rows of a pass are edited where, by which parameters; for people to look at.
     fn edits(&self, layout: &Layout) -> Vec<EditedRows>;
+
+    /// Where its influence begins, in layers.
+    fn frontier(&self) -> Frontier;
+
+    /// Where its influence begins in a sequence with a prompt of this length, if it does: in a causal model all states
+    /// left of this token are the base model's.
+    fn first_edited(&self, prompt: i64) -> Option<i64>;
 }
 
 /// An adaptation between two parameter updates.

@@ -6,6 +6,7 @@ use clap::Parser;
 use reft_experiments::cli::Cli;
 
 fn main() -> ExitCode {
+    reft_models::memory::keep_freed();
     // A panic is a defect of this program; its place is worth more to a user than a backtrace.
     std::panic::set_hook(Box::new(|info| eprintln!("error: internal error, please report it: {info}")));
     let outcome = std::panic::catch_unwind(|| Cli::parse().run());

@@ -21,6 +21,7 @@ use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
 use crate::store::record::{Cost, Parameters, Record};
 use crate::store::{RunId, RunPaths};
 use crate::tasks::TaskId;
+use crate::train::frozen::Budget;
 use crate::train::objective::labels;
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
@@ -215,6 +216,9 @@ fn train_plan(plan: &RunPlan) -> Plan {
         weight_decay: train.weight_decay,
         clip: train.clip,
         checkpoint_every: train.checkpoint_every,
+        frozen: train
+            .frozen_cache
+            .then(|| Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 }),
     }
 }
 

@@ -1,6 +1,7 @@
 // The kernels as differentiable libtorch operations, and the C functions that Rust calls. The only file that needs
 // libtorch's headers. Weights are frozen: none of these has a gradient with respect to one.
 #include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels.h"
@@ -158,6 +159,35 @@ struct Attend : Function<Attend> {
     }
 };
 
+// oneDNN's own arrangement of a weight, made once instead of at every product.
+Tensor pack(const Tensor& weight) {
+    static auto op = c10::Dispatcher::singleton()
+                         .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
+                         .typed<Tensor(const Tensor&, std::optional<c10::SymInt>)>();
+    return op.call(weight, std::nullopt);
+}
+
+Tensor packed_product(const Tensor& x, const Tensor& packed, const std::optional<Tensor>& bias) {
+    static auto op = c10::Dispatcher::singleton()
+                         .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                         .typed<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::string_view,
+                                       c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>)>();
+    return op.call(x, packed, bias, "none", c10::List<std::optional<at::Scalar>>(), "");
+}
+
+struct PackedLinear : Function<PackedLinear> {
+    static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& packed, const Tensor& back,
+                          const std::optional<Tensor>& bias) {
+        ctx->saved_data["back"] = back;
+        return packed_product(x.contiguous(), packed, bias);
+    }
+
+    static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        Tensor back = ctx->saved_data["back"].toTensor();
+        return {packed_product(grads[0].contiguous(), back, std::nullopt), Tensor(), Tensor(), Tensor()};
+    }
+};
+
 thread_local std::string failure;
 
 // A new tensor that Rust owns, or null with the reason in `failure`: no exception leaves C++.
@@ -180,6 +210,18 @@ extern "C" {
 using at::Tensor;
 
 const char* reft_failure() { return reft::failure.c_str(); }
+
+Tensor* reft_pack(const Tensor* weight) {
+    return reft::guarded([&] { return reft::pack(*weight); });
+}
+
+// `back` is the packed transpose, needed where `x` has a gradient only.
+Tensor* reft_packed_linear(const Tensor* x, const Tensor* packed, const Tensor* back, const Tensor* bias) {
+    return reft::guarded([&] {
+        auto with = bias ? std::optional<Tensor>(*bias) : std::nullopt;
+        return back ? reft::PackedLinear::apply(*x, *packed, *back, with) : reft::packed_product(x->contiguous(), *packed, with);
+    });
+}
 
 Tensor* reft_rms_norm(const Tensor* x, const Tensor* weight, double eps) {
     return reft::guarded([&] { return reft::RmsNorm::apply(*x, *weight, eps); });

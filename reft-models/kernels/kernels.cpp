@@ -91,8 +91,10 @@ template <class T>
 void gated_silu(int64_t n, int64_t d, const T* x, T* y) {
 #pragma omp parallel for if (n * d > 32768)
     for (int64_t row = 0; row < n; row++) {
-        const T *gate = x + row * 2 * d, *up = gate + d;
-        T* out = y + row * d;
+        const T* __restrict gate = x + row * 2 * d;
+        const T* __restrict up = gate + d;
+        T* __restrict out = y + row * d;
+#pragma omp simd
         for (int64_t i = 0; i < d; i++) {
             float g = load(gate + i);
             store(out + i, g / (1.0f + exponential(-g)) * load(up + i));
@@ -104,8 +106,12 @@ template <class T>
 void gated_silu_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
 #pragma omp parallel for if (n * d > 32768)
     for (int64_t row = 0; row < n; row++) {
-        const T *gate = x + row * 2 * d, *up = gate + d, *grad = dy + row * d;
-        T *dgate = dx + row * 2 * d, *dup = dgate + d;
+        const T* __restrict gate = x + row * 2 * d;
+        const T* __restrict up = gate + d;
+        const T* __restrict grad = dy + row * d;
+        T* __restrict dgate = dx + row * 2 * d;
+        T* __restrict dup = dgate + d;
+#pragma omp simd
         for (int64_t i = 0; i < d; i++) {
             float g = load(gate + i), s = 1.0f / (1.0f + exponential(-g)), h = load(grad + i);
             store(dgate + i, h * load(up + i) * s * (1.0f + g * (1.0f - s)));
@@ -172,7 +178,8 @@ inline void softmax(int64_t n, float* x) {
 
 // The first half of a head pairs with its second half. `sign` -1 rotates back.
 template <class T>
-inline void rotate(int64_t width, const float* cos, const float* sin, float sign, const T* x, float* y) {
+inline void rotate(int64_t width, const float* cos, const float* sin, float sign, const T* __restrict x,
+                   float* __restrict y) {
     int64_t half = width / 2;
     for (int64_t i = 0; i < half; i++) {
         float a = load(x + i), b = load(x + half + i), s = sign * sin[i];

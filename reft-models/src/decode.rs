@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use reft_core::adaptation::{OverlapError, Step};
 use reft_core::hooks::{Frozen, Hooks};
 use reft_core::layout::{Layout, Span};
+use reft_core::site::LayerId;
 use tch::{Kind, Tensor, no_grad};
 
 use crate::attention::Cache;
@@ -67,7 +68,7 @@ impl Generator<'_> {
         no_grad(|| {
             let longest = prompts.iter().map(|ids| ids.len()).max().unwrap_or(0);
             let (room, places) = ((longest + self.stop.max_new) as i64, self.batch.min(prompts.len()) as i64);
-            let mut cache = KvCache::new(self.model.dims(), places * room, self.model.options());
+            let mut cache = KvCache::new(self.model.dims(), LayerId(0), places * room, self.model.options());
             let mut free: Vec<i64> = (0..places).rev().map(|place| place * room).collect();
             let mut waiting: VecDeque<usize> = if self.stop.max_new > 0 { (0..prompts.len()).collect() } else { [].into() };
             let (mut rows, mut done) = (Vec::new(), vec![Vec::new(); prompts.len()]);

@@ -19,10 +19,10 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Room for this many tokens of all sequences together.
-    pub fn new(dims: &Dims, rows: i64, options: (Kind, Device)) -> Self {
+    /// Room for this many tokens of all sequences together, in the layers from `first` on.
+    pub fn new(dims: &Dims, first: LayerId, rows: i64, options: (Kind, Device)) -> Self {
         let empty = || Tensor::zeros([rows, dims.kv_heads, dims.head_width], options);
-        Self { layers: (0..dims.layers).map(|_| (empty(), empty())).collect(), first: LayerId(0), rows }
+        Self { layers: (first.0..dims.layers).map(|_| (empty(), empty())).collect(), first, rows }
     }
 
     /// Keys and values that were kept, `[L, rows, K, E]` each, for the layers from `first` on.
@@ -31,11 +31,10 @@ impl KvCache {
         Self { layers, first, rows: keys.size()[1] }
     }
 
-    /// Keys and values of `len` rows from `row` on, in the layers from `first` on: `[L, len, K, E]` each.
-    pub fn part(&self, first: LayerId, row: i64, len: i64) -> (Tensor, Tensor) {
-        let layers = &self.layers[first.0 - self.first.0..];
+    /// Keys and values of `len` rows from `row` on, in all layers: `[L, len, K, E]` each.
+    pub fn part(&self, row: i64, len: i64) -> (Tensor, Tensor) {
         let stack = |of: fn(&(Tensor, Tensor)) -> &Tensor| {
-            Tensor::stack(&layers.iter().map(|layer| of(layer).narrow(0, row, len)).collect::<Vec<_>>(), 0)
+            Tensor::stack(&self.layers.iter().map(|layer| of(layer).narrow(0, row, len)).collect::<Vec<_>>(), 0)
         };
         (stack(|layer| &layer.0), stack(|layer| &layer.1))
     }

@@ -8,6 +8,7 @@ pub mod hub;
 pub mod kernels;
 pub mod kv_cache;
 pub mod llama;
+pub mod memory;
 pub mod model;
 pub mod nn;
 mod pickle;

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels;
+use crate::kernels::{self, Packed};
 use crate::weights::{Weights, WeightsError};
 
 /// Where the tensors of one module are read from, and into what. Names are those of the checkpoint.
@@ -43,8 +43,21 @@ impl<'a> Source<'a> {
 /// `x Wᵀ + b`; several layers with the same input may be fused into one.
 #[derive(Debug)]
 pub struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
+}
+
+/// `[out, in]`.
+#[derive(Debug)]
+enum Weight {
+    Plain(Tensor),
+    Packed(Packed),
+}
+
+impl Weight {
+    fn new(weight: Tensor) -> Self {
+        Packed::new(&weight).map_or(Self::Plain(weight), Self::Packed)
+    }
 }
 
 impl Linear {
@@ -63,7 +76,7 @@ impl Linear {
         } else {
             None
         };
-        Ok(Self { weight: Tensor::cat(&weights?, 0), bias })
+        Ok(Self { weight: Weight::new(Tensor::cat(&weights?, 0)), bias })
     }
 
     /// One module.
@@ -76,12 +89,15 @@ impl Linear {
 
     /// A layer without bias that shares its weight `[out, in]` with somebody else (tied embeddings).
     pub fn tied(weight: &Tensor) -> Self {
-        Self { weight: weight.shallow_clone(), bias: None }
+        Self { weight: Weight::new(weight.shallow_clone()), bias: None }
     }
 
     /// `[N, in] -> [N, out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        match &self.weight {
+            Weight::Plain(weight) => x.linear(weight, self.bias.as_ref()),
+            Weight::Packed(weight) => weight.linear(x, self.bias.as_ref()),
+        }
     }
 }
 

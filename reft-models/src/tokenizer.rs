@@ -106,6 +106,15 @@ impl Tokenizer {
         self.bos
     }
 
+    /// Writes it as `tokenizer.json`, for other programs.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), TokenizerError> {
+        let error = |error: tokenizers::Error| TokenizerError::Open { path: path.to_owned(), reason: error.to_string() };
+        self.inner.save(path, false).map_err(error)
+    }
+
     /// The end token.
     pub fn eos(&self) -> Option<i64> {
         self.eos

@@ -5,7 +5,7 @@ use reft_core::layout::{Layout, Span};
 use reft_core::site::{Dims, LayerId};
 use reft_core::testing::{Tol, assert_close, normal};
 use reft_models::attention::{Cache, Plan};
-use reft_models::kernels;
+use reft_models::kernels::{self, Packed};
 use reft_models::kv_cache::KvCache;
 use reft_models::rope::{Angles, Rope, Scaling};
 use tch::{Device, Kind, Tensor};
@@ -57,6 +57,18 @@ fn gated_unit() {
     assert_close("extremes", &kernels::gated_silu(&x), &(halves[0].silu() * &halves[1]), Tol::F32);
 }
 
+#[test]
+fn packed_weights() {
+    let (weight, bias) = (normal(&[33, 48], 1).to_kind(Kind::BFloat16), normal(&[33], 2).to_kind(Kind::BFloat16));
+    // A machine without bf16 products packs nothing, and multiplies by the plain weight.
+    let Some(packed) = Packed::new(&weight) else { return };
+    for rows in [1, 5, 70] {
+        let x = normal(&[rows, 48], 3).to_kind(Kind::BFloat16);
+        let exact = |x: &Tensor| x.linear(&weight.to_kind(Kind::Float), Some(bias.to_kind(Kind::Float)));
+        compare("packed", |x| packed.linear(x, Some(&bias)), exact, &x, Tol::BF16);
+    }
+}
+
 /// Sequences as (past, tokens).
 fn layout(parts: &[(i64, i64)]) -> Layout {
     let mut past_row = 0;
@@ -77,7 +89,7 @@ fn random_cache(dims: &Dims, rows: i64, kind: Kind) -> KvCache {
 }
 
 fn in_f32(cache: &KvCache) -> KvCache {
-    let (k, v) = cache.part(LayerId(0), 0, cache.rows());
+    let (k, v) = cache.part(0, cache.rows());
     KvCache::from_parts(LayerId(0), &k.to_kind(Kind::Float), &v.to_kind(Kind::Float))
 }
 

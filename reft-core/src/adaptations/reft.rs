@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::adaptation::{Adaptation, EditedRows, Mode, NamedTensor, OverlapError, Step};
+use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
 use crate::hooks::Hooks;
 use crate::intervention::Intervention;
 use crate::layout::Layout;
@@ -223,6 +223,18 @@ impl Adaptation for Reft {
             part.layers.iter().flat_map(at).collect::<Vec<_>>()
         };
         self.parts.iter().flat_map(of_part).collect()
+    }
+
+    fn frontier(&self) -> Frontier {
+        let lowest = |part: &Part| part.layers.iter().min().copied();
+        let Some(first) = self.parts.iter().filter_map(lowest).min() else { return Frontier::NONE };
+        let mut there = self.parts.iter().filter(|part| lowest(part) == Some(first));
+        let visits_last = there.all(|part| part.spec.component == Component::BlockOutput);
+        Frontier { blocks: first.0 + usize::from(visits_last), visits_last }
+    }
+
+    fn first_edited(&self, prompt: i64) -> Option<i64> {
+        self.parts.iter().filter_map(|part| part.spec.positions.first_edited(prompt, part.spec.truncation)).min()
     }
 }
 

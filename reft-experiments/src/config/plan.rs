@@ -136,6 +136,12 @@ pub struct TrainPlan {
     pub clip: f64,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// Whether what training cannot change is computed once. Results stay the same up to rounding.
+    pub frozen_cache: bool,
+    /// Memory that this may take, in MiB.
+    pub frozen_memory_mib: usize,
+    /// Room in a temporary file after that, in MiB.
+    pub frozen_disk_mib: usize,
 }
 
 /// `eval:` how answers are generated.
@@ -199,6 +205,9 @@ impl Default for RunPlan {
                 weight_decay: 0.0,
                 clip: 1.0,
                 checkpoint_every: 25,
+                frozen_cache: true,
+                frozen_memory_mib: 4096,
+                frozen_disk_mib: 16384,
             },
             eval: EvalPlan { batch_size: 64, max_new_tokens: 32, early_verdict: true },
         }
@@ -220,6 +229,7 @@ impl RunPlan {
             weight_decay,
             clip,
             checkpoint_every,
+            ..
         } = self.train;
         let checks = [
             ("train.epochs", epochs >= 1, format!("{epochs} is too few: at least 1")),

@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 
 use super::adamw::AdamW;
 use super::batches;
-use super::objective::{Batch, labels};
+use super::frozen::Frozen;
+use super::objective::{Targets, labels};
 use crate::data::encode::Example;
 
 /// What an update did.
@@ -41,6 +42,8 @@ pub enum UpdateError {
 pub struct Learner<'a> {
     /// The model.
     pub model: &'a dyn Decoder,
+    /// What of it no update can change.
+    pub frozen: Frozen<'a>,
     /// What is trained.
     pub adaptation: &'a mut dyn Adaptation,
     /// Moves it.
@@ -57,12 +60,13 @@ impl<'a> Learner<'a> {
     /// A learner that has done nothing yet.
     pub fn new(
         model: &'a dyn Decoder,
+        frozen: Frozen<'a>,
         adaptation: &'a mut dyn Adaptation,
         optimiser: AdamW,
         clip: f64,
         micro_tokens: usize,
     ) -> Self {
-        Self { model, adaptation, optimiser, clip, micro_tokens, last_good: None }
+        Self { model, frozen, adaptation, optimiser, clip, micro_tokens, last_good: None }
     }
 
     /// One update on this batch.
@@ -90,22 +94,27 @@ impl<'a> Learner<'a> {
     }
 
     /// Mean loss over the batch's output tokens, its gradient left in the parameters, and the tokens seen.
-    fn gradients(&self, batch: &[&Example]) -> Result<(f64, usize), UpdateError> {
+    ///
+    /// # Errors
+    /// When interventions overlap.
+    pub fn gradients(&self, batch: &[&Example]) -> Result<(f64, usize), UpdateError> {
         let outputs: usize = batch.iter().map(|example| labels(example)).sum();
-        let lengths: Vec<usize> = batch.iter().map(|example| example.ids.len()).collect();
+        let lengths: Vec<usize> = batch.iter().map(|example| self.frozen.trained(example)).collect();
         let step = self.adaptation.begin(Mode::Train);
         let (mut loss, mut tokens) = (0.0, 0);
         for part in batches::micro(&lengths, self.micro_tokens) {
-            let pass = Batch::new(&batch[part], self.model.options().1);
-            let hooks = step.hooks(&pass.layout)?;
-            let h = self.model.hidden(&pass.ids, &mut pass.on(hooks.as_ref()));
-            let mean = pass.loss_sum(self.model, &h) / outputs as f64;
+            let examples = &batch[part];
+            let split = self.frozen.split(examples);
+            let targets = Targets::new(examples, &split.layout, self.model.options().1);
+            let hooks = step.hooks(&split.layout)?;
+            let h = split.hidden(self.model, hooks.as_ref(), &targets.rows);
+            let mean = targets.loss_sum(self.model, &h) / outputs as f64;
             // Where every prompt is too short to be edited, nothing depends on the parameters.
             if mean.requires_grad() {
                 mean.backward();
             }
             loss += mean.to_kind(Kind::Double).double_value(&[]);
-            tokens += pass.tokens;
+            tokens += examples.iter().map(|example| example.ids.len()).sum::<usize>();
         }
         step.backprop();
         Ok((loss, tokens))

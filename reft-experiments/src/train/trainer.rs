@@ -9,6 +9,7 @@ use reft_models::model::Decoder;
 use super::adamw::AdamW;
 use super::batches;
 use super::checkpoint::{self, CheckpointError};
+use super::frozen::{Budget, Frozen};
 use super::learner::{Learner, UpdateError};
 use super::observe::{Observer, StepInfo};
 use super::schedule::Linear;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub clip: f64,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// What may be kept of what training cannot change; none to compute it anew in every pass.
+    pub frozen: Option<Budget>,
 }
 
 /// Why training stopped before its end.
@@ -103,6 +106,19 @@ impl Trainer<'_> {
         self.examples.len().div_ceil(self.plan.batch) as u64
     }
 
+    /// What is seen once is not kept: it would not be asked for again.
+    fn frozen<'m>(&self, model: &'m dyn Decoder) -> Frozen<'m> {
+        let Some(budget) = self.plan.frozen else { return Frozen::off(model) };
+        let longest = self.examples.iter().map(|example| example.prompt).max().unwrap_or(0);
+        let mut frozen = Frozen::new(model, self.adaptation, longest, budget);
+        if self.plan.epochs > 1
+            && let Some(held) = frozen.fill(self.examples, self.plan.micro_tokens)
+        {
+            eprintln!("{held}");
+        }
+        frozen
+    }
+
     /// Trains to the end, from the checkpoint if `resume` and there is one. Returns the tokens seen by this call.
     ///
     /// # Errors
@@ -119,8 +135,9 @@ impl Trainer<'_> {
         for observer in observers.iter_mut() {
             observer.start(optimiser.updates, total)?;
         }
+        let frozen = self.frozen(self.model);
         let Plan { clip, micro_tokens, .. } = plan;
-        let mut learner = Learner::new(self.model, self.adaptation, optimiser, clip, micro_tokens);
+        let mut learner = Learner::new(self.model, frozen, self.adaptation, optimiser, clip, micro_tokens);
         let mut seen = 0;
         while learner.optimiser.updates < total {
             let epoch = learner.optimiser.updates / per_epoch;

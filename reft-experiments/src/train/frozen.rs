@@ -1,0 +1,274 @@
+//! What training cannot change, computed once.
+//!
+//! The base model is frozen, so two parts of an example's forward pass are the same in every epoch:
+//!
+//! - the output of all blocks below the first intervention ([`Frontier`]), and
+//! - in a causal model, the keys and values of every token left of the first edited position.
+//!
+//! An example is therefore split at its first edited token: what lies to the left is [`Kept`], and a training pass runs
+//! the tokens from there on, through the blocks from the frontier on, attending to the keys and values that were kept.
+//! Losses and gradients are those of the whole pass (tested in f32). Without anything to keep, the split is at token 0
+//! and block 0, and the same code is the plain pass.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use reft_core::adaptation::{Adaptation, Frontier};
+use reft_core::hooks::{Frozen as NoHooks, Hooks};
+use reft_core::layout::{Extent, Layout, Span};
+use reft_core::site::LayerId;
+use reft_models::attention::Cache;
+use reft_models::kv_cache::KvCache;
+use reft_models::model::{Decoder, Pass};
+use tch::{Tensor, no_grad};
+
+use super::batches;
+use super::spill::{Spill, Stored, bytes};
+use crate::data::encode::Example;
+
+/// How much may be kept between updates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Bytes in memory.
+    pub memory: usize,
+    /// Bytes in a temporary file, once memory is used up.
+    pub disk: usize,
+}
+
+/// The part of one example that no parameter reaches.
+#[derive(Debug)]
+struct Base {
+    /// Input of the blocks from the frontier on, for the tokens from the first edited one on, `[n, D]`.
+    h: Tensor,
+    /// Keys and values of the tokens before, for these blocks, `[L, s, K, E]` each; none where `s` is 0.
+    past: Option<(Tensor, Tensor)>,
+}
+
+/// Where it is kept.
+#[derive(Debug)]
+enum Kept {
+    Memory(Rc<Base>),
+    Disk { h: Stored, past: Option<(Stored, Stored)> },
+}
+
+/// Splits examples into the part that cannot change and the part that is trained, and remembers the former.
+pub struct Frozen<'a> {
+    model: &'a dyn Decoder,
+    frontier: Frontier,
+    /// First edited token, by prompt length.
+    first_edited: Vec<i64>,
+    budget: Budget,
+    kept: HashMap<String, Kept>,
+    /// Bytes kept in memory and on disk.
+    held: (usize, usize),
+    spill: Option<Spill>,
+}
+
+/// The tokens of a pass, from each example's first edited one on, ready for the blocks from the frontier on.
+pub struct Split {
+    /// Which row is which token.
+    pub layout: Layout,
+    h: Tensor,
+    past: Option<KvCache>,
+    frontier: Frontier,
+}
+
+impl<'a> Frozen<'a> {
+    /// Takes nothing for granted: every pass is the whole pass.
+    pub fn off(model: &'a dyn Decoder) -> Self {
+        Self::with(model, Frontier::NONE, Vec::new(), Budget { memory: 0, disk: 0 })
+    }
+
+    /// Splits where the influence of an adaptation of this kind begins, and keeps what the budget allows. `longest` is
+    /// the length of the longest prompt.
+    pub fn new(model: &'a dyn Decoder, adaptation: &dyn Adaptation, longest: usize, budget: Budget) -> Self {
+        // Asked for at once, so that the adaptation is free to be trained meanwhile.
+        let first_edited = (0..=longest as i64).map(|prompt| adaptation.first_edited(prompt).unwrap_or(0)).collect();
+        Self::with(model, adaptation.frontier(), first_edited, budget)
+    }
+
+    fn with(model: &'a dyn Decoder, frontier: Frontier, first_edited: Vec<i64>, budget: Budget) -> Self {
+        Self { model, frontier, first_edited, budget, kept: HashMap::new(), held: (0, 0), spill: None }
+    }
+
+    /// Tokens of an example that no parameter reaches. The last prompt token is never one of them: its output is scored.
+    fn left(&self, example: &Example) -> i64 {
+        let first = self.first_edited.get(example.prompt).copied().unwrap_or(0);
+        first.min(example.prompt.min(example.ids.len()) as i64 - 1).max(0)
+    }
+
+    /// Tokens of an example that a pass computes gradients for.
+    pub fn trained(&self, example: &Example) -> usize {
+        example.ids.len() - self.left(example) as usize
+    }
+
+    /// Whether keeping anything pays: a tenth of the blocks, or the tokens left of the edits.
+    fn pays(&self) -> bool {
+        self.frontier.blocks * 10 >= self.model.dims().layers || self.first_edited.iter().any(|&first| first > 0)
+    }
+
+    /// What is held and where, in words.
+    pub fn describe(&self) -> String {
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        format!(
+            "frozen cache: blocks 0 to {} of {} and the tokens left of the edits are computed once; {} examples held, {} \
+             MiB in memory, {} MiB on disk",
+            self.frontier.blocks,
+            self.model.dims().layers,
+            self.kept.len(),
+            mib(self.held.0),
+            mib(self.held.1)
+        )
+    }
+
+    /// Computes and keeps what the budget allows, if that pays, and says what is held. In the order of length, whatever
+    /// order training has: a resumed run then holds the very same numbers.
+    pub fn fill(&mut self, examples: &[Example], tokens: usize) -> Option<String> {
+        if !self.pays() {
+            return None;
+        }
+        let mut order: Vec<&Example> = examples.iter().collect();
+        order.sort_by_key(|example| example.ids.len());
+        let lengths: Vec<usize> = order.iter().map(|example| example.ids.len()).collect();
+        for part in batches::micro(&lengths, tokens) {
+            let bases = no_grad(|| self.compute(&order[part.clone()]));
+            let kept = order[part].iter().zip(bases).map(|(example, base)| self.remember(&example.name, base));
+            if kept.fold(false, |full, kept| full | !kept) {
+                break;
+            }
+        }
+        Some(self.describe())
+    }
+
+    /// The pass over these examples.
+    pub fn split(&self, examples: &[&Example]) -> Split {
+        let mut bases: Vec<Option<Rc<Base>>> = examples.iter().map(|example| self.recall(&example.name)).collect();
+        let missing: Vec<usize> = (0..examples.len()).filter(|&index| bases[index].is_none()).collect();
+        if !missing.is_empty() {
+            let absent: Vec<&Example> = missing.iter().map(|&index| examples[index]).collect();
+            for (index, base) in missing.into_iter().zip(no_grad(|| self.compute(&absent))) {
+                bases[index] = Some(Rc::new(base));
+            }
+        }
+        self.assemble(examples, &bases.into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    fn recall(&self, name: &str) -> Option<Rc<Base>> {
+        match self.kept.get(name)? {
+            Kept::Memory(base) => Some(Rc::clone(base)),
+            // A file that cannot be read costs time, not the run: the part is computed again.
+            Kept::Disk { h, past } => {
+                let get = |stored: &Stored| self.spill.as_ref()?.get(stored).ok();
+                let past = match past {
+                    None => None,
+                    Some((keys, values)) => Some((get(keys)?, get(values)?)),
+                };
+                Some(Rc::new(Base { h: get(h)?, past }))
+            }
+        }
+    }
+
+    /// Keeps a part, in memory as long as there is room; whether it did.
+    fn remember(&mut self, name: &str, base: Base) -> bool {
+        let size = bytes(&base.h) + base.past.as_ref().map_or(0, |(keys, values)| bytes(keys) + bytes(values));
+        let kept = if self.held.0 + size <= self.budget.memory {
+            self.held.0 += size;
+            Kept::Memory(Rc::new(base))
+        } else if self.held.1 + size <= self.budget.disk {
+            match self.write(&base) {
+                Ok(kept) => kept,
+                Err(error) => {
+                    eprintln!("frozen cache: no more is kept on disk ({error}); training goes on without");
+                    return false;
+                }
+            }
+        } else {
+            return false;
+        };
+        if let Kept::Disk { .. } = kept {
+            self.held.1 += size;
+        }
+        self.kept.insert(name.to_owned(), kept);
+        true
+    }
+
+    fn write(&mut self, base: &Base) -> std::io::Result<Kept> {
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            none => none.insert(Spill::new()?),
+        };
+        let past = match &base.past {
+            None => None,
+            Some((keys, values)) => Some((spill.put(keys)?, spill.put(values)?)),
+        };
+        Ok(Kept::Disk { h: spill.put(&base.h)?, past })
+    }
+
+    /// The base model's pass over these examples: up to the frontier for all tokens, beyond it for those on the left.
+    fn compute(&self, examples: &[&Example]) -> Vec<Base> {
+        let (kind, device) = self.model.options();
+        let extent = |example: &&Example| Extent { len: example.ids.len() as i64, prompt: example.prompt as i64 };
+        let layout = Layout::packed(&examples.iter().map(extent).collect::<Vec<_>>());
+        let ids: Vec<&[i64]> = examples.iter().map(|example| example.ids.as_slice()).collect();
+        let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: Cache::None, wanted: None };
+        let h = self.model.layers(self.model.embed(&layout.place(&ids, device)), 0..self.frontier.blocks, &mut pass);
+        let left = Layout::of(examples.iter().zip(layout.spans()).scan(0, |past_row, (example, span)| {
+            let span = Span { len: self.left(example), past_row: *past_row, ..*span };
+            *past_row += span.len;
+            Some(span)
+        }));
+        let end = self.model.dims().layers;
+        let past = (left.rows() > 0 && self.frontier.blocks < end).then(|| {
+            let rows = layout.spans().iter().zip(left.spans()).flat_map(|(span, left)| span.row..span.row + left.len);
+            let rows = Tensor::from_slice(&rows.collect::<Vec<_>>()).to_device(device);
+            let mut cache = KvCache::new(self.model.dims(), LayerId(self.frontier.blocks), left.rows(), (kind, device));
+            // Keys and values are all that is asked for: of the last block's output a single row will do.
+            let wanted = Tensor::from_slice(&[0i64]).to_device(device);
+            let mut pass =
+                Pass { layout: &left, hooks: &NoHooks, cache: Cache::Grow(&mut cache), wanted: Some(&wanted) };
+            let _ = self.model.layers(h.index_select(0, &rows), self.frontier.blocks..end, &mut pass);
+            cache
+        });
+        let base = |(span, left): (&Span, &Span)| Base {
+            h: h.narrow(0, span.row + left.len, span.len - left.len).copy(),
+            past: past.as_ref().filter(|_| left.len > 0).map(|past| past.part(left.row, left.len)),
+        };
+        layout.spans().iter().zip(left.spans()).map(base).collect()
+    }
+
+    fn assemble(&self, examples: &[&Example], bases: &[Rc<Base>]) -> Split {
+        let layout = Layout::of(examples.iter().scan(0, |past_row, example| {
+            let past = self.left(example);
+            let (len, prompt) = (example.ids.len() as i64 - past, example.prompt as i64);
+            let span = Span { row: 0, past, past_row: *past_row, len, prompt };
+            *past_row += past;
+            Some(span)
+        }));
+        let of = |part: fn(&(Tensor, Tensor)) -> &Tensor| {
+            let parts: Vec<&Tensor> = bases.iter().filter_map(|base| base.past.as_ref()).map(part).collect();
+            (!parts.is_empty()).then(|| Tensor::cat(&parts, 1))
+        };
+        let first = LayerId(self.frontier.blocks);
+        let past = of(|past| &past.0).zip(of(|past| &past.1));
+        Split {
+            h: Tensor::cat(&bases.iter().map(|base| &base.h).collect::<Vec<_>>(), 0),
+            past: past.map(|(keys, values)| KvCache::from_parts(first, &keys, &values)),
+            layout,
+            frontier: self.frontier,
+        }
+    }
+}
+
+impl Split {
+    /// The last block's output `[N, D]`, right in the rows `wanted`.
+    pub fn hidden(&self, model: &dyn Decoder, hooks: &dyn Hooks, wanted: &Tensor) -> Tensor {
+        let cache = self.past.as_ref().map_or(Cache::None, Cache::Fixed);
+        let mut pass = Pass { layout: &self.layout, hooks, cache, wanted: Some(wanted) };
+        let h = match self.frontier.site() {
+            // Visitors of a block's output look at that alone; its input is not at hand here.
+            Some(site) => hooks.visit(site, &self.h, self.h.shallow_clone()),
+            None => self.h.shallow_clone(),
+        };
+        model.layers(h, self.frontier.blocks..model.dims().layers, &mut pass)
+    }
+}

@@ -1,0 +1,73 @@
+//! Losses and gradients with what cannot change kept are those of the whole pass.
+
+use reft_core::AdaptSpec;
+use reft_core::rng::Seed;
+use reft_core::testing::{Tol, assert_close, golden_dir};
+use reft_experiments::data::encode::Example;
+use reft_experiments::train::adamw::AdamW;
+use reft_experiments::train::frozen::{Budget, Frozen};
+use reft_experiments::train::learner::Learner;
+use reft_models::model::Decoder;
+use reft_models::registry;
+use reft_models::weights::Weights;
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+/// Prompts of 1 to 17 tokens: some are shorter than what is edited.
+fn examples() -> Vec<Example> {
+    let example = |index: i64| {
+        let (prompt, answer) = (1 + 4 * index, 1 + index % 3);
+        let ids = (0..prompt + answer).map(|position| 3 + (position * 29 + index * 7) % 200).collect();
+        Example { ids, prompt: prompt as usize, name: format!("row {index}") }
+    };
+    (0..5).map(example).collect()
+}
+
+/// Loss and gradient of one batch.
+fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)>) -> (f64, Tensor) {
+    let examples = examples();
+    let mut adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
+    let frozen = match budget {
+        None => Frozen::off(model),
+        Some((memory, disk)) => {
+            let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, Budget { memory, disk });
+            let held = frozen.fill(&examples, 30);
+            assert_eq!(held.is_some_and(|held| !held.contains(" 0 examples")), memory + disk > 0, "{spec:?}");
+            frozen
+        }
+    };
+    let optimiser = AdamW::new(adaptation.params().flat(), 0.0, &adaptation.params().decay_mask());
+    let learner = Learner::new(model, frozen, adaptation.as_mut(), optimiser, 1.0, 1 << 20);
+    let batch: Vec<&Example> = examples.iter().collect();
+    let (loss, tokens) = learner.gradients(&batch).expect("disjoint positions");
+    assert_eq!(tokens, examples.iter().map(|example| example.ids.len()).sum::<usize>());
+    (loss, adaptation.params().flat().grad())
+}
+
+#[test]
+fn cached_is_uncached() {
+    let path = golden_dir().join("models/llama3");
+    let model = registry::load(&Weights::open(&path).expect("a model"), Kind::Float, Device::Cpu).expect("a model");
+    let last = model.dims().layers - 1;
+    let reft = |positions: &str, layers: serde_json::Value, component: &str| {
+        json!({"intervention": "loreft", "rank": 4, "positions": positions, "layers": layers, "component": component})
+    };
+    let specs = [
+        json!({"reft": reft("f3+l2", json!("all"), "block_output")}),
+        json!({"reft": reft("l1", json!([last]), "block_output")}),
+        json!({"reft": reft("l3", json!("all"), "block_output")}),
+        json!({"reft": reft("l2", json!([last]), "mlp_output")}),
+        json!({"reft": reft("f2", json!([1]), "attention_output")}),
+        json!({"reft": reft("gen", json!([1]), "block_output")}),
+        json!({"refts": [reft("l1", json!([1]), "block_output"), reft("l4", json!([last]), "block_input")]}),
+    ];
+    for spec in specs {
+        let spec: AdaptSpec = serde_json::from_value(spec).expect("a specification");
+        let (loss, grad) = gradient(model.as_ref(), &spec, None);
+        for (memory, disk) in [(1 << 20, 0), (0, 1 << 20), (2000, 1 << 20), (0, 0)] {
+            let (kept_loss, kept_grad) = gradient(model.as_ref(), &spec, Some((memory, disk)));
+            assert!((kept_loss - loss).abs() < 1e-5, "{spec:?}: loss {kept_loss}, uncached {loss}");
+            assert_close(&format!("{spec:?}, {memory} and {disk} bytes"), &kept_grad, &grad, Tol::F32);
+        }
+    }
+}
