@@ -2,7 +2,7 @@
 PROFILE ?= quick
 REFT := cargo run -q -p reft-experiments --bin reft --
 
-.PHONY: help setup model build table1 plan test golden lint clean
+.PHONY: help setup model build table1 plan bench test golden lint clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,11 @@ table1: model ## Make Table 1 (PROFILE=quick, small or paper)
 
 plan: setup ## List and check the runs of a profile without running them
 	$(REFT) table configs/tables/table1.yaml --profile $(PROFILE) --dry-run
+
+bench: model ## Compare speed and memory with pyreft, in one run (installs it into .venv-peer, 5 GB)
+	@scripts/peer.sh
+	cargo build -q -p reft-experiments
+	$(REFT) bench
 
 test: model ## Run all tests
 	cargo test --workspace

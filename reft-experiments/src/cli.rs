@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{eval, generate, inspect, table, train};
+use crate::commands::{bench, eval, generate, inspect, table, train};
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]
@@ -25,6 +25,11 @@ enum Command {
     Inspect(inspect::Args),
     /// Make a table: do the runs that are missing, then render it
     Table(table::Args),
+    /// Compare speed and memory with pyreft
+    Bench(bench::Args),
+    /// Time one job and print a JSON line
+    #[command(hide = true)]
+    BenchJob(bench::JobArgs),
 }
 
 impl Cli {
@@ -39,6 +44,8 @@ impl Cli {
             Command::Generate(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Table(args) => args.run(),
+            Command::Bench(args) => args.run(),
+            Command::BenchJob(args) => args.run(),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::plan::EvalPlan;
 use crate::data::row::Row;
+use crate::score::verdict::Verdicts;
 use crate::session::Loaded;
 use crate::store::record::Score;
 use crate::tasks::Task;
@@ -83,9 +84,16 @@ impl Evaluator<'_> {
             batch: self.plan.batch_size,
             stop: Stopping { max_new: self.plan.max_new_tokens, eos: tokenizer.eos() },
         };
+        let sought = |row| if self.plan.early_verdict { task.sought(row) } else { None };
+        let verdicts = match rows.first().and_then(sought) {
+            Some(_) => Verdicts::new(rows.iter().filter_map(sought), tokenizer.texts()),
+            None => Verdicts::new([].into_iter(), &[]),
+        };
         let decided = |place: usize, generated: &[i64]| {
-            let said = tokenizer.decode(generated, true);
-            self.plan.early_verdict && said.is_ok_and(|said| task.hopeless(&rows[order[place]], &said))
+            let (Some(sought), Ok(said)) = (sought(&rows[order[place]]), tokenizer.decode(generated, true)) else {
+                return false;
+            };
+            verdicts.hopeless(&sought, &said, self.plan.max_new_tokens - generated.len())
         };
         let answers = generator.run(&ids, &decided)?;
         let mut predictions: Vec<Option<Prediction>> = vec![None; rows.len()];

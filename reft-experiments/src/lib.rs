@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -216,9 +216,11 @@ fn train_plan(plan: &RunPlan) -> Plan {
         weight_decay: train.weight_decay,
         clip: train.clip,
         checkpoint_every: train.checkpoint_every,
-        frozen: train
-            .frozen_cache
-            .then(|| Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 }),
+        frozen: if train.frozen_cache {
+            Some(Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 })
+        } else {
+            None
+        },
     }
 }
 

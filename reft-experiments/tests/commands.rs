@@ -2,6 +2,7 @@
 
 mod support;
 
+use serde_json::json;
 use support::{Dir, RUN};
 
 fn said(dir: &Dir, arguments: &[&str]) -> String {
@@ -38,14 +39,20 @@ fn a_table_is_made_once_and_rendered_again_from_its_records() {
     let dir = Dir::new();
     dir.write("printed.csv", "model,method,params_percent,arc_e,avg,origin\nTiny,LoReFT,0.1,83.2,80.2,ReFT paper\n");
     let method = "{name: LoReFT, run: {adapt: {reft: {intervention: loreft, rank: 2, positions: f1}}}}";
-    let profile = |printed: &str| {
+    let real = |index: usize| json!({"instruction": format!("Which of {index}? Answer format: answer1/answer2"), "answer": "answer1"});
+    std::fs::create_dir_all(dir.path().join("cache/data/dataset/ARC-Easy")).expect("writable");
+    for (split, rows) in [("train", 0..330), ("test", 400..403)] {
+        let rows: Vec<_> = rows.map(real).collect();
+        dir.write(&format!("cache/data/dataset/ARC-Easy/{split}.json"), &json!(rows).to_string());
+    }
+    let profile = |printed: &str, source: &str| {
         format!(
-            "    purpose: a test\n    tasks: [arc_e]\n    seeds: [1, 2]\n    run: {{dtype: f32, data: {{train_rows: 8, \
-             eval_rows: 3}}, eval: {{max_new_tokens: 2}}}}\n    models: [{{name: Tiny, model: model{printed}}}]\n    \
+            "    purpose: a test\n    tasks: [arc_e]\n    seeds: [1, 2]\n    run: {{dtype: f32, data: {{source: {source}, \
+             train_rows: 8, eval_rows: 3}}, eval: {{max_new_tokens: 2}}}}\n    models: [{{name: Tiny, model: model{printed}}}]\n    \
              methods: [{{name: base model}}, {method}]\n"
         )
     };
-    let (plain, same) = (profile(""), profile(", printed_as: Tiny"));
+    let (plain, same) = (profile("", "embedded"), profile(", printed_as: Tiny", "real"));
     dir.write("t.yaml", &format!("title: T\nprinted: printed.csv\nprofiles:\n  plain:\n{plain}  same:\n{same}"));
     let first = said(&dir, &["table", "t.yaml", "--profile", "plain"]);
     assert!(first.contains("| Tiny | LoReFT |") && !first.contains("as printed"), "{first}");

@@ -49,9 +49,7 @@ fn cached_is_uncached() {
     let path = golden_dir().join("models/llama3");
     let model = registry::load(&Weights::open(&path).expect("a model"), Kind::Float, Device::Cpu).expect("a model");
     let last = model.dims().layers - 1;
-    let reft = |positions: &str, layers: serde_json::Value, component: &str| {
-        json!({"intervention": "loreft", "rank": 4, "positions": positions, "layers": layers, "component": component})
-    };
+    let reft = |positions: &str, layers: serde_json::Value, component: &str| json!({"intervention": "loreft", "rank": 4, "positions": positions, "layers": layers, "component": component});
     let specs = [
         json!({"reft": reft("f3+l2", json!("all"), "block_output")}),
         json!({"reft": reft("l1", json!([last]), "block_output")}),

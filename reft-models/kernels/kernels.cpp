@@ -287,42 +287,57 @@ struct Task {
     bool is_step() const { return s.len == 1; }
 };
 
-// The single-token case: reads each key and value once, where they lie.
+template <class T>
+inline void widen(int64_t n, const T* __restrict x, float* __restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] = load(x + i);
+}
+
+inline float dot(int64_t n, const float* a, const float* b) {
+    Vector sum = {};
+    for (int64_t i = 0; i < n; i += LANES) sum += at(a + i) * at(b + i);
+    float total = 0;
+    for (int64_t i = 0; i < LANES; i++) total += sum[i];
+    return total;
+}
+
+inline void add_scaled(int64_t n, float scale, const float* x, float* y) {
+    for (int64_t i = 0; i < n; i += LANES) at(y + i) += scale * at(x + i);
+}
+
+// The single-token case: each key and value is read once, where it lies, for all query heads of the group.
 template <class T>
 void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T* y, Scratch& scratch) {
     const Attention& a = t.a;
-    int64_t row = t.s.row, e = a.width, from = (t.s.past_row * a.kv_heads + t.kv) * e, next = a.kv_heads * e;
-    float *key = scratch.take(t.width, false), *q = scratch.take(t.width, false), *p = scratch.take(t.columns, false);
-    const T* value = qkv + row * t.stride + t.value_offset();
-    rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), key);
+    int64_t row = t.s.row, e = a.width, next = a.kv_heads * e, from = t.s.past_row * next + t.kv * e;
+    float *own_k = scratch.take(t.width, true), *own_v = scratch.take(t.width, true), *x = scratch.take(t.width, true);
+    float *q = scratch.take(t.group * t.width, true), *o = scratch.take(t.group * t.width, true);
+    float* p = scratch.take(t.group * t.columns, false);
+    rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), own_k);
+    widen(e, qkv + row * t.stride + t.value_offset(), own_v);
     if (append)
         for (int64_t i = 0; i < e; i++) {
-            store(past_k + from + t.s.past * next + i, key[i]);
-            past_v[from + t.s.past * next + i] = value[i];
+            store(past_k + from + t.s.past * next + i, own_k[i]);
+            store(past_v + from + t.s.past * next + i, own_v[i]);
         }
     float scale = 1.0f / std::sqrt(float(e));
-    for (int64_t head = t.kv * t.group; head < (t.kv + 1) * t.group; head++) {
-        rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + head * e, q);
-        for (int64_t j = 0; j < t.s.past; j++) {
-            const T* k = past_k + from + j * next;
-            float dot = 0;
-#pragma omp simd reduction(+ : dot)
-            for (int64_t i = 0; i < e; i++) dot += q[i] * load(k + i);
-            p[j] = dot * scale;
-        }
-        float own = 0;
-#pragma omp simd reduction(+ : own)
-        for (int64_t i = 0; i < e; i++) own += q[i] * key[i];
-        p[t.s.past] = own * scale;
-        softmax(t.keys, p);
-        std::fill(q, q + e, 0.0f);
-        for (int64_t j = 0; j < t.s.past; j++) {
-            const T* v = past_v + from + j * next;
-            for (int64_t i = 0; i < e; i++) q[i] += p[j] * load(v + i);
-        }
-        T* out = y + row * a.heads * e + head * e;
-        for (int64_t i = 0; i < e; i++) store(out + i, q[i] + p[t.s.past] * load(value + i));
+    for (int64_t g = 0; g < t.group; g++) {
+        rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
+        p[g * t.columns + t.s.past] = scale * dot(t.width, q + g * t.width, own_k);
     }
+    for (int64_t j = 0; j < t.s.past; j++) {
+        widen(e, past_k + from + j * next, x);
+        for (int64_t g = 0; g < t.group; g++) p[g * t.columns + j] = scale * dot(t.width, q + g * t.width, x);
+    }
+    for (int64_t g = 0; g < t.group; g++) {
+        softmax(t.keys, p + g * t.columns);
+        add_scaled(t.width, p[g * t.columns + t.s.past], own_v, o + g * t.width);
+    }
+    for (int64_t j = 0; j < t.s.past; j++) {
+        widen(e, past_v + from + j * next, x);
+        for (int64_t g = 0; g < t.group; g++) add_scaled(t.width, p[g * t.columns + j], x, o + g * t.width);
+    }
+    for (int64_t g = 0; g < t.group; g++)
+        for (int64_t i = 0; i < e; i++) store(y + (row * a.heads + t.kv * t.group + g) * e + i, o[g * t.width + i]);
 }
 
 template <class T>
@@ -332,11 +347,12 @@ void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool appe
     for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
         static thread_local Scratch scratch;
         Task<T> t(a, index);
-        scratch.reserve(t.keys * t.width * 2 + (a.width + ROWS) * t.columns + 2 * ROWS * t.width);
         if (t.is_step()) {
+            scratch.reserve((3 + 2 * t.group) * t.width + t.group * t.columns);
             attend_step(t, qkv, past_k, past_v, append, y, scratch);
             continue;
         }
+        scratch.reserve(t.keys * t.width * 2 + (a.width + ROWS) * t.columns + 2 * ROWS * t.width);
         t.load_keys(qkv, past_k, past_v, scratch);
         if (append) t.append(past_k, past_v);
         float* q = scratch.take(ROWS * t.width, false);

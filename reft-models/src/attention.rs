@@ -123,11 +123,9 @@ impl Block {
             }
             for position in 0..span.past + span.len {
                 let new = position - span.past;
-                key_rows[(index as i64 * end + position) as usize] = match cache {
-                    Cache::Grow(_) => span.past_row + position,
-                    Cache::None | Cache::Fixed(_) if new >= 0 => first_new + span.row + new,
-                    Cache::None | Cache::Fixed(_) => span.past_row + position,
-                };
+                let in_pass = new >= 0 && !matches!(cache, Cache::Grow(_));
+                let row = if in_pass { first_new + span.row + new } else { span.past_row + position };
+                key_rows[(index as i64 * end + position) as usize] = row;
             }
         }
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);

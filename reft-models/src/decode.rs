@@ -54,7 +54,7 @@ struct Row {
     /// Index of its prompt.
     prompt: usize,
     /// Where its keys and values begin in the cache.
-    past_row: i64,
+    place: i64,
     generated: Vec<i64>,
 }
 
@@ -70,13 +70,14 @@ impl Generator<'_> {
             let (room, places) = ((longest + self.stop.max_new) as i64, self.batch.min(prompts.len()) as i64);
             let mut cache = KvCache::new(self.model.dims(), LayerId(0), places * room, self.model.options());
             let mut free: Vec<i64> = (0..places).rev().map(|place| place * room).collect();
-            let mut waiting: VecDeque<usize> = if self.stop.max_new > 0 { (0..prompts.len()).collect() } else { [].into() };
+            let mut waiting: VecDeque<usize> =
+                if self.stop.max_new > 0 { (0..prompts.len()).collect() } else { [].into() };
             let (mut rows, mut done) = (Vec::new(), vec![Vec::new(); prompts.len()]);
             while !(rows.is_empty() && waiting.is_empty()) {
                 admit(prompts, &mut waiting, &mut free, &mut rows);
                 self.pass(prompts, &mut rows, &mut cache)?;
                 for row in rows.extract_if(.., |row| self.ended(row, decided)) {
-                    free.push(row.past_row);
+                    free.push(row.place);
                     done[row.prompt] = row.generated;
                 }
             }
@@ -94,8 +95,7 @@ impl Generator<'_> {
             None => Box::new(Frozen),
         };
         let last = Tensor::from_slice(&layout.last_rows()).to_device(ids.device());
-        let mut pass =
-            Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::Grow(cache), wanted: Some(&last) };
+        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::Grow(cache), wanted: Some(&last) };
         let h = self.model.hidden(&ids, &mut pass);
         let best = self.model.logits(&h.index_select(0, &last)).argmax(-1, false).to_kind(Kind::Int64);
         let best = Vec::<i64>::try_from(best).expect("one id for each sequence");
@@ -112,14 +112,14 @@ impl Generator<'_> {
 /// Starts waiting prompts in free places of the cache.
 fn admit(prompts: &[&[i64]], waiting: &mut VecDeque<usize>, free: &mut Vec<i64>, rows: &mut Vec<Row>) {
     let mut tokens = 0;
-    while let (Some(&prompt), Some(&past_row)) = (waiting.front(), free.last()) {
+    while let (Some(&prompt), Some(&place)) = (waiting.front(), free.last()) {
         tokens += prompts[prompt].len() as i64;
         if tokens > PREFILL && tokens > prompts[prompt].len() as i64 {
             break;
         }
         waiting.pop_front();
         free.pop();
-        rows.push(Row { prompt, past_row, generated: Vec::new() });
+        rows.push(Row { prompt, place, generated: Vec::new() });
     }
 }
 
@@ -135,6 +135,6 @@ impl Row {
     fn span(&self, prompts: &[&[i64]]) -> Span {
         let (prompt, generated) = (prompts[self.prompt].len() as i64, self.generated.len() as i64);
         let (past, len) = if generated == 0 { (0, prompt) } else { (prompt + generated - 1, 1) };
-        Span { row: 0, past, past_row: self.past_row, len, prompt }
+        Span { row: 0, past, past_row: self.place, len, prompt }
     }
 }

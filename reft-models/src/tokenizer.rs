@@ -5,6 +5,7 @@ mod gguf;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -46,6 +47,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<i64>,
     eos: Option<i64>,
+    /// Made when first asked for.
+    texts: OnceLock<Vec<String>>,
 }
 
 impl Tokenizer {
@@ -67,7 +70,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(wrong)?.with_padding(None);
         let bos = special_id(&inner, model, "bos_token")?;
         let eos = special_id(&inner, model, "eos_token")?;
-        Ok(Self { inner, bos, eos })
+        Ok(Self { inner, bos, eos, texts: OnceLock::new() })
     }
 
     /// Ids of a text. Special tokens written out in the text are recognised.
@@ -101,6 +104,12 @@ impl Tokenizer {
         self.inner.decode(&ids, skip_specials).map_err(|error| TokenizerError::Decode(error.to_string()))
     }
 
+    /// What each token of the vocabulary says by itself, in the order of ids; nothing for special ones.
+    pub fn texts(&self) -> &[String] {
+        let text = |id| self.inner.decode(&[id], true).unwrap_or_default();
+        self.texts.get_or_init(|| (0..self.inner.get_vocab_size(true) as u32).map(text).collect())
+    }
+
     /// The begin token.
     pub fn bos(&self) -> Option<i64> {
         self.bos
@@ -111,7 +120,8 @@ impl Tokenizer {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), TokenizerError> {
-        let error = |error: tokenizers::Error| TokenizerError::Open { path: path.to_owned(), reason: error.to_string() };
+        let error =
+            |error: tokenizers::Error| TokenizerError::Open { path: path.to_owned(), reason: error.to_string() };
         self.inner.save(path, false).map_err(error)
     }
 

@@ -36,7 +36,10 @@ fn ints(value: &Value) -> Vec<i64> {
 fn logits(model: &dyn Decoder, ids: &[i64], prompt: i64, hooks: &dyn Fn(&Layout) -> Box<dyn Hooks>) -> Tensor {
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
     let hooks = hooks(&layout);
-    let h = model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None });
+    let h = model.hidden(
+        &Tensor::from_slice(ids),
+        &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None },
+    );
     model.logits(&h)
 }
 

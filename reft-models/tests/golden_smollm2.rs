@@ -79,7 +79,8 @@ fn last_logits(model: &dyn Decoder, ids: &[i64], step: Option<&dyn Step>) -> Ten
     let layout = Layout::packed(&[Extent { len, prompt: len }]);
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
     let hooks = hooks.as_deref().unwrap_or(&Frozen);
-    let h = model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
+    let h =
+        model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
     model.logits(&h.narrow(0, len - 1, 1)).squeeze_dim(0)
 }
 

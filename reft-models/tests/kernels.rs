@@ -22,7 +22,13 @@ fn both(f: impl Fn(&Tensor) -> Tensor, x: &Tensor) -> (Tensor, Tensor) {
 }
 
 /// The composite always computes in f32: what differs for bf16 is then the kernel's rounding alone.
-fn compare(what: &str, kernel: impl Fn(&Tensor) -> Tensor, composite: impl Fn(&Tensor) -> Tensor, x: &Tensor, tol: Tol) {
+fn compare(
+    what: &str,
+    kernel: impl Fn(&Tensor) -> Tensor,
+    composite: impl Fn(&Tensor) -> Tensor,
+    x: &Tensor,
+    tol: Tol,
+) {
     let ((y, dx), (y2, dx2)) = (both(kernel, x), both(composite, &x.to_kind(Kind::Float)));
     assert_close(&format!("{what}: value"), &y, &y2, tol);
     assert_close(&format!("{what}: gradient"), &dx, &dx2, tol.times(4.0));

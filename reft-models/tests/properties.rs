@@ -48,7 +48,10 @@ fn logits(model: &dyn Decoder, batch: &[Sequence], padding: Padding, step: Optio
     let tokens: Vec<&[i64]> = batch.iter().map(|(ids, _)| ids.as_slice()).collect();
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
     let hooks: &dyn Hooks = hooks.as_deref().unwrap_or(&Frozen);
-    let h = model.hidden(&layout.place(&tokens, Device::Cpu), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
+    let h = model.hidden(
+        &layout.place(&tokens, Device::Cpu),
+        &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None },
+    );
     let rows = batch.iter().enumerate().flat_map(|(index, (ids, _))| (0..ids.len() as i64).map(move |at| (index, at)));
     let rows: Vec<i64> = rows.map(|(index, at)| layout.row(index, at).expect("in the pass")).collect();
     model.logits(&h.index_select(0, &Tensor::from_slice(&rows)))

@@ -1,5 +1,6 @@
 //! One file per command of `reft`.
 
+pub mod bench;
 pub mod eval;
 pub mod generate;
 pub mod inspect;
@@ -33,7 +34,11 @@ pub struct ModelArgs {
     device: DeviceSpec,
 }
 
-fn dtype(text: &str) -> Result<Dtype, String> {
+/// A type by its name in configurations.
+///
+/// # Errors
+/// When there is no such type.
+pub fn dtype(text: &str) -> Result<Dtype, String> {
     let known = [Dtype::F32, Dtype::Bf16, Dtype::F16];
     known.into_iter().find(|dtype| dtype.name() == text).ok_or("write f32, bf16 or f16".to_owned())
 }

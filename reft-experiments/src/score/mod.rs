@@ -1,3 +1,4 @@
 //! Scoring: from what a model said to right or wrong.
 
 pub mod answers;
+pub mod verdict;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::config::keys;
 use crate::config::plan::RunPlan;
 use crate::config::read::{ConfigError, merge, resolve, typed, yaml};
-use crate::tasks::TaskId;
+use crate::tasks::{DataKind, TaskId};
 
 /// `configs/tables/table1.yaml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -111,12 +111,25 @@ impl Profile {
     /// # Errors
     /// When a row's settings are wrong.
     pub fn rows(&self, place: &str) -> Result<Vec<RowPlan>, ConfigError> {
+        let wrong = |key: &str, reason: String| {
+            Err(ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason })
+        };
+        if self.seeds.is_empty() {
+            return wrong("seeds", "a table needs at least one seed".to_owned());
+        }
+        if let Some(twice) = self.seeds.iter().enumerate().find(|(at, seed)| self.seeds[..*at].contains(seed)) {
+            return wrong("seeds", format!("{} is there twice: the same run counts once", twice.1));
+        }
         let mut rows = Vec::new();
         for model in &self.models {
             for method in &self.methods {
                 let plans: Result<Vec<_>, _> =
                     self.seeds.iter().map(|&seed| self.plan(model, method, seed, place)).collect();
                 let mut runs = plans?;
+                if model.printed_as.is_some() && runs.iter().any(|run| run.data.source != DataKind::Real) {
+                    let reason = "the paper's figures are for real data: set data.source: real, or leave this out";
+                    return wrong("models.printed_as", reason.to_owned());
+                }
                 if runs.iter().all(|run| run.adapt.is_none()) {
                     runs.truncate(1);
                 }
@@ -156,6 +169,21 @@ mod tests {
         assert_eq!(rows("small").iter().map(|row| row.runs.len()).collect::<Vec<_>>(), [1, 3, 3]);
         assert_eq!(rows("paper").len(), 8);
         assert!(rows("paper").iter().all(|row| row.runs.len() == 3 && row.model.printed_as.is_some()));
+    }
+
+    #[test]
+    fn seeds_twice_or_none_and_printed_figures_beside_other_data_are_refused() {
+        let refused = |change: &dyn Fn(&mut Profile)| {
+            let mut profile = spec().profiles.remove("paper").expect("a profile");
+            change(&mut profile);
+            profile.rows("a test").expect_err("refused").to_string()
+        };
+        assert!(refused(&|profile| profile.seeds.clear()).contains("seeds"));
+        assert!(refused(&|profile| profile.seeds.push(42)).contains("42 is there twice"));
+        let embedded = refused(&|profile| {
+            profile.run.insert("data".to_owned(), json!({"source": "embedded"}));
+        });
+        assert!(embedded.contains("printed_as"), "{embedded}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::{Split, hold_out};
 use crate::score::answers;
+use crate::score::verdict::Sought;
 
 /// What an answer begins with.
 const TRIGGER: &str = "the correct answer is ";
@@ -67,12 +68,8 @@ impl Task for Commonsense {
         answers::after(said, TRIGGER).trim().to_owned()
     }
 
-    fn hopeless(&self, row: &Row, said: &str) -> bool {
-        if !said.contains(TRIGGER) {
-            return false;
-        }
-        let answer = answers::after(said.trim_end_matches('\u{FFFD}'), TRIGGER);
-        !row.answer.starts_with(answer) && answer.trim_end() != row.answer
+    fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {
+        Some(Sought { trigger: TRIGGER, answer: &row.answer })
     }
 }
 
@@ -111,7 +108,7 @@ impl Task for Joint {
         BOOLQ.extract(said)
     }
 
-    fn hopeless(&self, row: &Row, said: &str) -> bool {
-        BOOLQ.hopeless(row, said)
+    fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {
+        BOOLQ.sought(row)
     }
 }

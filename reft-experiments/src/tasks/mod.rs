@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::Split;
+use crate::score::verdict::Sought;
 
 /// Which rows stand behind a task's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -53,10 +54,9 @@ pub trait Task: Sync {
     /// The answer inside what it said.
     fn extract(&self, said: &str) -> String;
 
-    /// Whether what was said so far can no longer become right, whatever is said next. The text may end in the middle
-    /// of a character, then shown as U+FFFD.
-    fn hopeless(&self, _row: &Row, _said: &str) -> bool {
-        false
+    /// What a right answer must say, where that alone makes it right; none where answers are judged otherwise.
+    fn sought<'a>(&self, _row: &'a Row) -> Option<Sought<'a>> {
+        None
     }
 
     /// Whether an extracted answer is right.

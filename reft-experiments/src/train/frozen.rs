@@ -132,8 +132,8 @@ impl<'a> Frozen<'a> {
         let lengths: Vec<usize> = order.iter().map(|example| example.ids.len()).collect();
         for part in batches::micro(&lengths, tokens) {
             let bases = no_grad(|| self.compute(&order[part.clone()]));
-            let kept = order[part].iter().zip(bases).map(|(example, base)| self.remember(&example.name, base));
-            if kept.fold(false, |full, kept| full | !kept) {
+            let mut kept = order[part].iter().zip(bases).map(|(example, base)| self.remember(&example.name, base));
+            if kept.any(|kept| !kept) {
                 break;
             }
         }

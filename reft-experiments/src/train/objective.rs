@@ -26,7 +26,9 @@ impl Targets {
         let (mut rows, mut next) = (Vec::new(), Vec::new());
         for (sequence, example) in examples.iter().enumerate() {
             for position in example.ids.len() - labels(example)..example.ids.len() {
-                rows.push(layout.row(sequence, position as i64 - 1).expect("a pass holds the tokens before the output"));
+                rows.push(
+                    layout.row(sequence, position as i64 - 1).expect("a pass holds the tokens before the output"),
+                );
                 next.push(example.ids[position]);
             }
         }

@@ -1,6 +1,7 @@
 //! The byte-level BPE vocabulary inside a GGUF file, as a tokenizer of the same behaviour.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
@@ -40,7 +41,7 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     inner.add_tokens(of_kind(USER_DEFINED, false)).map_err(library)?;
     let special = |key: &str| file.integer(key).ok();
     let (bos, eos) = (special("tokenizer.ggml.bos_token_id"), special("tokenizer.ggml.eos_token_id"));
-    let mut tokenizer = Tokenizer { inner, bos, eos };
+    let mut tokenizer = Tokenizer { inner, bos, eos, texts: OnceLock::new() };
     if file.switch("tokenizer.ggml.add_bos_token")? {
         tokenizer.begin_texts().map_err(wrong)?;
     }

@@ -1,0 +1,121 @@
+//! Speed and memory, ours and the peer's (pyreft), on the same rows in one run, as ratios.
+//!
+//! Every measurement is a process of its own, so that peak memory is that job's. Training is timed by update (median),
+//! so that loading and the first updates do not count; the rest by wall clock.
+
+pub mod export;
+pub mod gemm;
+pub mod ours;
+pub mod peer;
+pub mod report;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::plan::Dtype;
+
+/// What is timed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Updates; unpadded tokens a second.
+    Train,
+    /// Commonsense answers; examples a second.
+    Eval,
+    /// One sequence at a time; new tokens a second.
+    Decode,
+}
+
+/// One thing to measure.
+#[derive(Clone, PartialEq, Debug, clap::Args)]
+pub struct Job {
+    /// What is timed
+    #[arg(value_enum)]
+    pub kind: Kind,
+    /// Type of the base weights: f32 or bf16
+    #[arg(long, default_value = "bf16", value_parser = crate::commands::dtype)]
+    pub dtype: Dtype,
+    /// Edited tokens
+    #[arg(long, default_value = "f7+l7")]
+    pub positions: String,
+    /// `all`, or one layer
+    #[arg(long, default_value = "all")]
+    pub layers: String,
+    /// Dimension of the subspace
+    #[arg(long, default_value_t = 8)]
+    pub rank: i64,
+    /// Rows in one update, or sequences that run together
+    #[arg(long, default_value_t = 16)]
+    pub batch: usize,
+    /// Timed updates; two more come first
+    #[arg(long, default_value_t = 6)]
+    pub steps: usize,
+    /// New tokens of an answer at most
+    #[arg(long, default_value_t = 32)]
+    pub new: usize,
+    /// Rows, after the first, that are used
+    #[arg(long, default_value_t = 64)]
+    pub rows: usize,
+    /// Whether the model is edited
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub edited: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Tokens, examples or new tokens a second, by the kind of job.
+    pub value: f64,
+    /// Peak memory of the process, MiB.
+    pub peak_mib: f64,
+    /// Seconds of an update; 0 where that is not what is timed.
+    #[serde(default)]
+    pub step_s: f64,
+    /// Seconds that the matrix products of an update take by themselves, measured in the same process; 0 likewise.
+    #[serde(default)]
+    pub gemm_s: f64,
+    /// Speed of those products.
+    #[serde(default)]
+    pub gflops: f64,
+}
+
+/// A line of the summary: a job, and what is asked of the ratio.
+pub struct Line {
+    /// Its name.
+    pub name: &'static str,
+    /// The job.
+    pub job: Job,
+    /// Least ratio of ours to the peer's.
+    pub goal: f64,
+    /// What is counted.
+    pub unit: &'static str,
+}
+
+/// The comparison: one line a job.
+pub fn lines() -> Vec<Line> {
+    let job = Job {
+        kind: Kind::Train,
+        dtype: Dtype::Bf16,
+        positions: "f7+l7".to_owned(),
+        layers: "all".to_owned(),
+        rank: 8,
+        batch: 16,
+        steps: 6,
+        new: 32,
+        rows: 128,
+        edited: true,
+    };
+    let one = Job { positions: "l1".to_owned(), layers: "15".to_owned(), rank: 4, ..job.clone() };
+    let f32 = |job: &Job| Job { dtype: Dtype::F32, ..job.clone() };
+    let eval = Job { kind: Kind::Eval, rows: 64, ..job.clone() };
+    let decode = Job { kind: Kind::Decode, batch: 1, rows: 8, ..job.clone() };
+    let line = |name, job, goal, unit| Line { name, job, goal, unit };
+    vec![
+        line("train, all layers f7+l7 rank 8", job.clone(), 4.5, "tokens/s"),
+        line("train, all layers f7+l7 rank 8", f32(&job), 2.3, "tokens/s"),
+        line("train, layer 15 l1 rank 4", one.clone(), 12.0, "tokens/s"),
+        line("train, layer 15 l1 rank 4", f32(&one), 12.0, "tokens/s"),
+        line("evaluate, batch 16", eval.clone(), 6.0, "examples/s"),
+        line("evaluate, batch 16", f32(&eval), 2.3, "examples/s"),
+        line("decode, batch 1", decode, 2.0, "new tokens/s"),
+    ]
+}

@@ -1,0 +1,115 @@
+//! Our side of a job.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use reft_core::AdaptSpec;
+use reft_core::adaptation::{Adaptation, Mode, Step};
+use reft_core::rng::Seed;
+use reft_models::decode::{Generator, Stopping, undecided};
+use reft_models::tokenizer::Specials;
+use serde_json::json;
+use tch::Device;
+
+use super::{Job, Kind, Outcome, gemm};
+use crate::config::plan::{DeviceSpec, EvalPlan};
+use crate::data::encode::{Example, Text, encode};
+use crate::data::row::Row;
+use crate::evaluate::Evaluator;
+use crate::session::Loaded;
+use crate::store::environment::peak_memory_mib;
+use crate::tasks::Task;
+use crate::tasks::commonsense::ARC_E;
+use crate::train::adamw::AdamW;
+use crate::train::frozen::{Budget, Frozen};
+use crate::train::learner::Learner;
+
+const MAX_LENGTH: usize = 512;
+const SEED: Seed = Seed(0);
+
+/// Measures a job on the rows of a file.
+///
+/// # Errors
+/// When the model or the rows cannot be read.
+pub fn run(job: &Job, model: &str, rows: &Path) -> Result<Outcome> {
+    let loaded = Loaded::open(model, job.dtype, DeviceSpec(Device::Cpu))?;
+    let text = std::fs::read_to_string(rows).with_context(|| rows.display().to_string())?;
+    let rows: Vec<Row> = serde_json::from_str(&text).with_context(|| rows.display().to_string())?;
+    let layers = job.layers.parse::<usize>().map_or(json!("all"), |layer| json!([layer]));
+    let spec = json!({"intervention": "loreft", "rank": job.rank, "positions": job.positions, "layers": layers});
+    let spec: AdaptSpec = serde_json::from_value(json!({ "reft": spec }))?;
+    let mut adaptation = spec.build(loaded.decoder.dims(), SEED, Device::Cpu)?;
+    let mut outcome = match job.kind {
+        Kind::Train => train(job, &loaded, adaptation.as_mut(), &rows)?,
+        Kind::Eval | Kind::Decode => {
+            let step = job.edited.then(|| adaptation.begin(Mode::Eval));
+            let rows = rows.get(..job.rows).context("too few rows")?;
+            let value = match job.kind {
+                Kind::Eval => evaluate(job, &loaded, step.as_deref(), rows)?,
+                Kind::Train | Kind::Decode => decode(job, &loaded, step.as_deref(), rows)?,
+            };
+            Outcome { value, peak_mib: 0.0, step_s: 0.0, gemm_s: 0.0, gflops: 0.0 }
+        }
+    };
+    outcome.peak_mib = outcome.peak_mib.max(peak_memory_mib() as f64);
+    Ok(outcome)
+}
+
+fn examples(loaded: &Loaded, rows: &[Row]) -> Result<Vec<Example>> {
+    let text = |(index, row): (usize, &Row)| Text {
+        prompt: ARC_E.prompt(row),
+        completion: ARC_E.completion(row),
+        name: format!("row {index}"),
+    };
+    let texts: Vec<Text> = rows.iter().enumerate().map(text).collect();
+    let tokenizer = &loaded.tokenizer;
+    let tokenise = |text: &str| tokenizer.encode(text, Specials::AsModel);
+    Ok(encode(&texts, &tokenizer.eos_text(), MAX_LENGTH, tokenise)?)
+}
+
+/// Times updates, once what cannot change is there (as it is after the first epoch).
+fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Row]) -> Result<Outcome> {
+    let model = loaded.decoder.as_ref();
+    let Some(rows) = rows.get(..job.batch * (job.steps + 2)) else { bail!("too few rows") };
+    let examples = examples(loaded, rows)?;
+    let mut frozen = Frozen::new(model, adaptation, MAX_LENGTH, Budget { memory: 4 << 30, disk: 0 });
+    frozen.fill(&examples, 4096);
+    let trained = examples.iter().map(|example| frozen.trained(example)).sum::<usize>() as f64;
+    let blocks = model.dims().layers - adaptation.frontier().blocks;
+    let optimiser = AdamW::new(adaptation.params().flat(), 0.0, &adaptation.params().decay_mask());
+    let mut learner = Learner::new(model, frozen, adaptation, optimiser, 1.0, 4096);
+    let (mut times, mut tokens) = (Vec::new(), 0.0);
+    for batch in examples.chunks(job.batch) {
+        let batch: Vec<&Example> = batch.iter().collect();
+        let began = Instant::now();
+        tokens += learner.update(&batch, 9e-4)?.tokens as f64;
+        times.push(began.elapsed().as_secs_f64());
+    }
+    let peak_mib = peak_memory_mib() as f64;
+    let mut timed = times.split_off(2);
+    timed.sort_by(f64::total_cmp);
+    let step_s = timed[timed.len() / 2];
+    let per_step = |total: f64| total / (job.steps + 2) as f64;
+    let (seconds, operations) = gemm::block(model.dims(), per_step(trained) as i64, job.dtype.kind(), true);
+    let (gemm_s, gflops) = (seconds * blocks as f64, operations / seconds / 1e9);
+    Ok(Outcome { value: per_step(tokens) / step_s, peak_mib, step_s, gemm_s, gflops })
+}
+
+fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<f64> {
+    let plan = EvalPlan { batch_size: job.batch, max_new_tokens: job.new, early_verdict: true };
+    let began = Instant::now();
+    Evaluator { loaded, adaptation, plan, max_length: MAX_LENGTH }.answer(&ARC_E, rows)?;
+    Ok(rows.len() as f64 / began.elapsed().as_secs_f64())
+}
+
+fn decode(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<f64> {
+    let encode = |row: &Row| loaded.tokenizer.encode(&ARC_E.prompt(row), Specials::AsModel);
+    let prompts = rows.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+    let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
+    let stop = Stopping { max_new: job.new, eos: None };
+    let generator = Generator { model: loaded.decoder.as_ref(), adaptation, batch: job.batch, stop };
+    let began = Instant::now();
+    let said = generator.run(&prompts, &undecided)?;
+    Ok(said.iter().map(Vec::len).sum::<usize>() as f64 / began.elapsed().as_secs_f64())
+}

@@ -1,0 +1,44 @@
+//! The peer's side of a job: its own process, its own Python.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Job, Kind, Outcome};
+use crate::config::plan::Dtype;
+
+/// A process that prints one JSON line at its end.
+///
+/// # Errors
+/// When it fails, or says something else.
+pub fn outcome(mut command: Command) -> Result<Outcome> {
+    let what = format!("{command:?}");
+    let output = command.stderr(Stdio::piped()).output().with_context(|| what.clone())?;
+    let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let last = said.lines().last().unwrap_or_default();
+    match serde_json::from_str(last) {
+        Ok(outcome) if output.status.success() => Ok(outcome),
+        _ => bail!("{what} failed: {}", complaint.lines().last().unwrap_or("it said nothing")),
+    }
+}
+
+/// Measures a job with the Python at `python`, on the model in `folder`.
+///
+/// # Errors
+/// When the peer fails.
+pub fn run(job: &Job, python: &Path, folder: &Path, rows: &Path) -> Result<Outcome> {
+    let kind = match job.kind {
+        Kind::Train => "train",
+        Kind::Eval => "eval",
+        Kind::Decode => "decode",
+    };
+    let dtype = if job.dtype == Dtype::F32 { "float32" } else { "bfloat16" };
+    let mut command = Command::new(python);
+    command.args(["-W", "ignore", "scripts/bench/pyreft_job.py", kind, "--dtype", dtype]);
+    command.arg("--model").arg(folder).arg("--rows").arg(rows);
+    command.args(["--positions", &job.positions, "--layers", &job.layers, "--rank", &job.rank.to_string()]);
+    command.args(["--batch", &job.batch.to_string(), "--steps", &job.steps.to_string(), "--new", &job.new.to_string()]);
+    command.args(["--method", if job.edited { "LoReFT" } else { "none" }]);
+    outcome(command)
+}

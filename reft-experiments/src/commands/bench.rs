@@ -1,0 +1,184 @@
+//! `reft bench`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::bench::report::{self, Measured};
+use crate::bench::{Job, Kind, Line, Outcome, export, lines, ours, peer};
+use crate::data::row::Row;
+use crate::data::source::Sources;
+use crate::data::split::Split;
+use crate::tasks::commonsense::ARC_E;
+use crate::tasks::{DataKind, Task};
+
+/// Arguments of `reft bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The Python that has pyreft (`scripts/peer.sh` installs one)
+    #[arg(long, default_value = ".venv-peer/bin/python")]
+    peer: PathBuf,
+    /// Base model
+    #[arg(long, default_value = "smollm2")]
+    model: String,
+    /// Where the summary goes
+    #[arg(long, default_value = "results/bench")]
+    out: PathBuf,
+}
+
+/// Arguments of `reft bench-job`: one measurement of ours, as a JSON line.
+#[derive(Debug, clap::Args)]
+pub struct JobArgs {
+    #[command(flatten)]
+    job: Job,
+    /// Base model
+    #[arg(long, default_value = "smollm2")]
+    model: String,
+    /// JSON file of rows
+    #[arg(long)]
+    data: PathBuf,
+}
+
+impl JobArgs {
+    /// Measures.
+    ///
+    /// # Errors
+    /// When the model or the rows cannot be read.
+    pub fn run(self) -> Result<()> {
+        println!("{}", serde_json::to_string(&ours::run(&self.job, &self.model, &self.data)?)?);
+        Ok(())
+    }
+}
+
+/// What both sides work on.
+struct Bench {
+    args: Args,
+    /// The model as a folder that the peer reads.
+    folder: PathBuf,
+    /// All rows; each job gets its own number of them.
+    rows: Vec<Row>,
+    scratch: tempfile::TempDir,
+}
+
+impl Args {
+    /// Runs both sides of every job in turn and writes the summary.
+    ///
+    /// # Errors
+    /// When either side fails.
+    pub fn run(self) -> Result<()> {
+        let program = self.peer.display().to_string();
+        ensure!(self.peer.exists(), "{program}: not found: run `make bench`, or scripts/peer.sh, which installs it");
+        let scratch = tempfile::tempdir()?;
+        let folder = scratch.path().join("model");
+        export::export(&self.model, &folder)?;
+        let (rows, source) = rows();
+        let bench = Bench { args: self, folder, rows, scratch };
+        let mut measured = Vec::new();
+        for line in lines() {
+            measured.extend(bench.compare(&line)?);
+        }
+        measured.push(bench.overhead()?);
+        let about = format!(
+            "{} rows of ARC-Easy ({source}), {}, seed 0, cpu with {} threads, both sides in one run of `make bench`; \
+             medians of {} updates; code {}",
+            bench.rows.len(),
+            bench.args.model,
+            tch::get_num_threads(),
+            lines()[0].job.steps,
+            crate::store::environment::CODE_HASH
+        );
+        report::write(&measured, &about, &bench.args.out)
+    }
+}
+
+/// Real rows where they are at hand, those of this project otherwise.
+fn rows() -> (Vec<Row>, DataKind) {
+    let sources = Sources::from_env();
+    match ARC_E.rows(DataKind::Real, &Split::Train, &sources) {
+        Ok(rows) => (rows, DataKind::Real),
+        Err(_) => (ARC_E.rows(DataKind::Embedded, &Split::Train, &sources).unwrap_or_default(), DataKind::Embedded),
+    }
+}
+
+impl Bench {
+    fn file(&self, job: &Job) -> Result<PathBuf> {
+        let count = if job.kind == Kind::Train { job.batch * (job.steps + 2) } else { job.rows };
+        let rows = self.rows.get(..count).context("too few rows for this job")?;
+        let path = self.scratch.path().join("rows.json");
+        std::fs::write(&path, serde_json::to_vec(rows)?)?;
+        Ok(path)
+    }
+
+    fn ours(&self, job: &Job, rows: &Path) -> Result<Outcome> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let kind = serde_json::to_value(job.kind)?;
+        command.args(["bench-job", kind.as_str().unwrap_or_default(), "--dtype", job.dtype.name()]);
+        command.args(["--positions", &job.positions, "--layers", &job.layers, "--model", &self.args.model]);
+        let numbers =
+            [("--rank", job.rank as usize), ("--batch", job.batch), ("--steps", job.steps), ("--new", job.new)];
+        for (flag, number) in numbers.into_iter().chain([("--rows", job.rows)]) {
+            command.args([flag, &number.to_string()]);
+        }
+        command.args(["--edited", &job.edited.to_string()]).arg("--data").arg(rows);
+        peer::outcome(command)
+    }
+
+    /// A job's speed, and for training its memory.
+    fn compare(&self, line: &Line) -> Result<Vec<Measured>> {
+        eprintln!("{}, {}", line.name, line.job.dtype.name());
+        let rows = self.file(&line.job)?;
+        let theirs = peer::run(&line.job, &self.args.peer, &self.folder, &rows)?;
+        let ours = self.ours(&line.job, &rows)?;
+        let train = line.job.kind == Kind::Train;
+        let speed = Measured {
+            job: line.name.to_owned(),
+            dtype: line.job.dtype.name(),
+            ours: ours.value,
+            peer: theirs.value,
+            ratio: ours.value / theirs.value,
+            goal: format!(">= {}", line.goal),
+            met: ours.value / theirs.value >= line.goal,
+            unit: line.unit,
+            gemm_share: train.then(|| 100.0 * ours.gemm_s / ours.step_s),
+            gemm_gflops: train.then_some(ours.gflops),
+        };
+        let memory = Measured {
+            job: format!("{}: peak memory", line.name),
+            ours: ours.peak_mib,
+            peer: theirs.peak_mib,
+            ratio: ours.peak_mib / theirs.peak_mib,
+            goal: "<= 0.5".to_owned(),
+            met: ours.peak_mib / theirs.peak_mib <= 0.5,
+            unit: "MiB",
+            gemm_share: None,
+            gemm_gflops: None,
+            ..speed.clone()
+        };
+        Ok(if train { vec![speed, memory] } else { vec![speed] })
+    }
+
+    /// Decoding with edits on the prompt against without, each the best of several turns.
+    fn overhead(&self) -> Result<Measured> {
+        let edited = lines().pop().context("a last line")?.job;
+        let plain = Job { edited: false, ..edited.clone() };
+        let rows = self.file(&edited)?;
+        let (mut with, mut without) = (0f64, 0f64);
+        for _ in 0..3 {
+            with = with.max(self.ours(&edited, &rows)?.value);
+            without = without.max(self.ours(&plain, &rows)?.value);
+        }
+        Ok(Measured {
+            job: "decode, batch 1: edited against ours unedited".to_owned(),
+            dtype: edited.dtype.name(),
+            ours: with,
+            peer: without,
+            ratio: with / without,
+            goal: ">= 0.99".to_owned(),
+            met: with / without >= 0.99,
+            unit: "new tokens/s",
+            gemm_share: None,
+            gemm_gflops: None,
+        })
+    }
+}
