@@ -7,8 +7,9 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 /// Sources, relative to the workspace, that decide what a run computes. Tables and commands do not.
-const DECIDING: [&str; 10] = [
+const DECIDING: [&str; 11] = [
     "reft-core/src",
+    "reft-models/kernels",
     "reft-models/src",
     "reft-experiments/src/train",
     "reft-experiments/src/data",

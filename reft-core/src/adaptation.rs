@@ -94,6 +94,9 @@ pub trait Step {
     /// When two interventions would edit the same token at the same site (Def. 3.2).
     fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError>;
 
+    /// Which rows of a pass are edited where, as [`Adaptation::edits`] says.
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows>;
+
     /// Carries the gradients of all passes since [`Adaptation::begin`] back to the flat leaf. Once per step.
     fn backprop(self: Box<Self>);
 }

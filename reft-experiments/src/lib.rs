@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod data;
 pub mod evaluate;
+pub mod memory;
 pub mod run;
 pub mod score;
 pub mod session;

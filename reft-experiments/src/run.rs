@@ -16,12 +16,13 @@ use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::fingerprint;
 use crate::evaluate::{self, Evaluator};
+use crate::memory::{self, Estimate};
 use crate::session::{Loaded, Session};
 use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
 use crate::store::record::{Cost, Parameters, Record};
 use crate::store::{RunId, RunPaths};
 use crate::tasks::TaskId;
-use crate::train::frozen::Budget;
+use crate::train::frozen::{Budget, Frozen};
 use crate::train::objective::labels;
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
@@ -150,6 +151,7 @@ impl Runner<'_> {
     fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<u64> {
         let Started { plan, paths, data, loaded, .. } = run;
         let examples = data.examples(plan, loaded)?;
+        check_memory(plan, loaded, adaptation, &examples)?;
         let mut trainer = Trainer {
             model: loaded.decoder.as_ref(),
             adaptation,
@@ -205,6 +207,22 @@ struct Started<'a> {
     loaded: &'a Loaded,
 }
 
+/// Says what memory the run will take, and refuses one that cannot fit. The weights are there already.
+fn check_memory(plan: &RunPlan, loaded: &Loaded, adaptation: &dyn Adaptation, examples: &[Example]) -> Result<()> {
+    let (model, parameters) = (loaded.decoder.as_ref(), loaded.decoder.parameters());
+    let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
+    let kept = match train_plan(plan).frozen {
+        Some(budget) if plan.train.epochs > 1 => Frozen::new(model, adaptation, longest, budget).size(examples),
+        _ => 0,
+    };
+    let graph = model.dims().layers - adaptation.frontier().blocks;
+    let estimate = Estimate::new(plan, model.dims(), parameters, longest, graph, kept);
+    let loaded = parameters as usize * plan.dtype.kind().elt_size_in_bytes();
+    estimate.check(memory::available(plan.device.0).map(|available| available + loaded))?;
+    eprintln!("memory: about {} MiB ({})", estimate.total() >> 20, estimate.describe());
+    Ok(())
+}
+
 fn train_plan(plan: &RunPlan) -> Plan {
     let train = plan.train;
     Plan {
@@ -216,6 +234,7 @@ fn train_plan(plan: &RunPlan) -> Plan {
         weight_decay: train.weight_decay,
         clip: train.clip,
         checkpoint_every: train.checkpoint_every,
+        recompute: train.recompute_blocks,
         frozen: if train.frozen_cache {
             Some(Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 })
         } else {

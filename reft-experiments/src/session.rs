@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use reft_core::adapter_file::BaseModel;
 use reft_models::model::Decoder;
 use reft_models::tokenizer::Tokenizer;
@@ -12,6 +12,7 @@ use tch::Device;
 
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::Sources;
+use crate::memory;
 
 /// A model with its tokenizer.
 pub struct Loaded {
@@ -34,6 +35,16 @@ impl Loaded {
         }
         let path = hub::locate(model)?;
         let weights = Weights::open(&path)?;
+        let needed = weights.numbers() * dtype.kind().elt_size_in_bytes();
+        if let Some(available) = memory::available(device.0).filter(|&available| available < needed) {
+            let (path, dtype) = (path.display(), dtype.name());
+            bail!(
+                "{path}: its weights need {} MiB in {dtype} and {} MiB of memory are available: use dtype bf16, or take a \
+                 smaller model",
+                needed >> 20,
+                available >> 20
+            );
+        }
         let decoder = registry::load(&weights, dtype.kind(), device.0)?;
         let base = BaseModel { id: model.to_owned(), fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
         Ok(Self { decoder, tokenizer: Tokenizer::open(&path)?, base })

@@ -1,8 +1,8 @@
-//! Losses and gradients with what cannot change kept are those of the whole pass.
+//! Losses and gradients with what cannot change kept, or with states computed again, are those of the plain pass.
 
 use reft_core::AdaptSpec;
 use reft_core::rng::Seed;
-use reft_core::testing::{Tol, assert_close, golden_dir};
+use reft_core::testing::{Tol, assert_close, golden_dir, normal};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::adamw::AdamW;
 use reft_experiments::train::frozen::{Budget, Frozen};
@@ -24,7 +24,7 @@ fn examples() -> Vec<Example> {
 }
 
 /// Loss and gradient of one batch.
-fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)>) -> (f64, Tensor) {
+fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)>, recompute: usize) -> (f64, Tensor) {
     let examples = examples();
     let mut adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
     let frozen = match budget {
@@ -37,7 +37,8 @@ fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)
         }
     };
     let optimiser = AdamW::new(adaptation.params().flat(), 0.0, &adaptation.params().decay_mask());
-    let learner = Learner::new(model, frozen, adaptation.as_mut(), optimiser, 1.0, 1 << 20);
+    let mut learner = Learner::new(model, frozen, adaptation.as_mut(), optimiser, 1.0, 1 << 20);
+    learner.recompute = recompute;
     let batch: Vec<&Example> = examples.iter().collect();
     let (loss, tokens) = learner.gradients(&batch).expect("disjoint positions");
     assert_eq!(tokens, examples.iter().map(|example| example.ids.len()).sum::<usize>());
@@ -61,11 +62,48 @@ fn cached_is_uncached() {
     ];
     for spec in specs {
         let spec: AdaptSpec = serde_json::from_value(spec).expect("a specification");
-        let (loss, grad) = gradient(model.as_ref(), &spec, None);
+        let (loss, grad) = gradient(model.as_ref(), &spec, None, 0);
         for (memory, disk) in [(1 << 20, 0), (0, 1 << 20), (2000, 1 << 20), (0, 0)] {
-            let (kept_loss, kept_grad) = gradient(model.as_ref(), &spec, Some((memory, disk)));
+            let (kept_loss, kept_grad) = gradient(model.as_ref(), &spec, Some((memory, disk)), 0);
             assert!((kept_loss - loss).abs() < 1e-5, "{spec:?}: loss {kept_loss}, uncached {loss}");
             assert_close(&format!("{spec:?}, {memory} and {disk} bytes"), &kept_grad, &grad, Tol::F32);
         }
+        for (every, budget) in [(1, None), (2, None), (3, Some((1 << 20, 0))), (9, None)] {
+            let (again_loss, again_grad) = gradient(model.as_ref(), &spec, budget, every);
+            assert!((again_loss - loss).abs() < 1e-5, "{spec:?}: loss {again_loss} recomputed, {loss} kept");
+            assert_close(&format!("{spec:?}, recomputed by {every}"), &again_grad, &grad, Tol::F32);
+        }
     }
+}
+
+/// Dropout masks of the way back are those of the way forth: the gradient is that of the loss as it was computed.
+#[test]
+fn recomputed_states_drop_the_same_coordinates() {
+    let path = golden_dir().join("models/llama3");
+    let model = registry::load(&Weights::open(&path).expect("a model"), Kind::Float, Device::Cpu).expect("a model");
+    let reft = json!({"intervention": "direft", "rank": 4, "positions": "f3+l3", "dropout": {"p": 0.3}});
+    let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("a specification");
+    let mut adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
+    let examples = examples();
+    let batch: Vec<&Example> = examples.iter().collect();
+    let start = adaptation.params().flat().detach().copy();
+    let direction = normal(&start.size(), 8);
+    let mut at = |along: f64| {
+        adaptation.params_mut().load(&(&start + &direction * along));
+        adaptation.params_mut().zero_grad();
+        let _draws = Seed(1).seed_libtorch("dropout", 0);
+        let optimiser = AdamW::new(adaptation.params().flat(), 0.0, &adaptation.params().decay_mask());
+        let frozen = Frozen::off(model.as_ref());
+        let mut learner = Learner::new(model.as_ref(), frozen, adaptation.as_mut(), optimiser, 1.0, 1 << 20);
+        learner.recompute = 1;
+        let (loss, _) = learner.gradients(&batch).expect("disjoint positions");
+        (loss, (adaptation.params().flat().grad() * &direction).sum(Kind::Double).double_value(&[]))
+    };
+    let step = 2e-3;
+    let numeric = (at(step).0 - at(-step).0) / (2.0 * step);
+    let analytic = at(0.0).1;
+    assert!(
+        (numeric - analytic).abs() < 0.02 * analytic.abs().max(0.1),
+        "{numeric} by differences, {analytic} by backward"
+    );
 }

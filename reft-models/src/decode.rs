@@ -2,7 +2,7 @@
 //!
 //! Batches are *continuous*: as soon as a sequence is done the next prompt takes its place, so a pass holds the next
 //! token of every running sequence and the whole prompts of those that just began. Each continues at its own position;
-//! nothing is padded.
+//! nothing is padded. What all prompts begin with (a task's instruction, say) is computed once and copied.
 
 use std::collections::VecDeque;
 
@@ -15,6 +15,9 @@ use tch::{Kind, Tensor, no_grad};
 use crate::attention::Cache;
 use crate::kv_cache::KvCache;
 use crate::model::{Decoder, Pass};
+
+/// Tokens that all prompts must have in common before computing them once pays.
+const SHARED: usize = 4;
 
 /// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.
 const PREFILL: i64 = 4096;
@@ -68,16 +71,29 @@ impl Generator<'_> {
         no_grad(|| {
             let longest = prompts.iter().map(|ids| ids.len()).max().unwrap_or(0);
             let (room, places) = ((longest + self.stop.max_new) as i64, self.batch.min(prompts.len()) as i64);
-            let mut cache = KvCache::new(self.model.dims(), LayerId(0), places * room, self.model.options());
-            let mut free: Vec<i64> = (0..places).rev().map(|place| place * room).collect();
-            let mut waiting: VecDeque<usize> =
-                if self.stop.max_new > 0 { (0..prompts.len()).collect() } else { [].into() };
+            let shared = self.shared(prompts);
+            let rows = places * room + shared;
+            let mut cache = KvCache::new(self.model.dims(), LayerId(0), rows, self.model.options());
+            let mut queue = Queue {
+                prompts,
+                waiting: if self.stop.max_new > 0 { (0..prompts.len()).collect() } else { VecDeque::new() },
+                free: (0..places).rev().map(|place| place * room).collect(),
+                shared: (places * room, shared),
+            };
+            if shared > 0 {
+                let prompt = prompts[0].len() as i64;
+                let span = Span { row: 0, past: 0, past_row: places * room, len: shared, prompt };
+                self.predict(&Layout::of([span]), &[&prompts[0][..shared as usize]], &mut cache)?;
+            }
             let (mut rows, mut done) = (Vec::new(), vec![Vec::new(); prompts.len()]);
-            while !(rows.is_empty() && waiting.is_empty()) {
-                admit(prompts, &mut waiting, &mut free, &mut rows);
-                self.pass(prompts, &mut rows, &mut cache)?;
+            while !(rows.is_empty() && queue.waiting.is_empty()) {
+                queue.admit(&mut rows, &mut cache);
+                let layout = Layout::of(rows.iter().map(|row| row.span(&queue)));
+                let tokens: Vec<&[i64]> = rows.iter().map(|row| row.tokens(&queue)).collect();
+                let next = self.predict(&layout, &tokens, &mut cache)?;
+                rows.iter_mut().zip(next).for_each(|(row, token)| row.generated.push(token));
                 for row in rows.extract_if(.., |row| self.ended(row, decided)) {
-                    free.push(row.place);
+                    queue.free.push(row.place);
                     done[row.prompt] = row.generated;
                 }
             }
@@ -85,22 +101,36 @@ impl Generator<'_> {
         })
     }
 
-    /// One pass over what the cache does not hold yet; appends the most likely next token of each sequence.
-    fn pass(&self, prompts: &[&[i64]], rows: &mut [Row], cache: &mut KvCache) -> Result<(), OverlapError> {
-        let layout = Layout::of(rows.iter().map(|row| row.span(prompts)));
-        let tokens: Vec<&[i64]> = rows.iter().map(|row| row.tokens(prompts)).collect();
-        let ids = layout.place(&tokens, self.model.options().1);
+    /// Tokens at the beginning of all prompts that are the same and edited the same: they need to be run only once.
+    fn shared(&self, prompts: &[&[i64]]) -> i64 {
+        let [first, others @ ..] = prompts else { return 0 };
+        let common = |ids: &&[i64]| ids.iter().zip(*first).take_while(|(a, b)| a == b).count();
+        // The last token of a prompt is always run: the first new one follows from it.
+        let shortest = prompts.iter().map(|ids| ids.len()).min().unwrap_or(0);
+        let shared = others.iter().map(common).min().unwrap_or(0).min(shortest.saturating_sub(1));
+        if shared < SHARED {
+            return 0;
+        }
+        let edits = |ids: &&[i64]| {
+            let span = Span { row: 0, past: 0, past_row: 0, len: shared as i64, prompt: ids.len() as i64 };
+            self.adaptation.map(|step| step.edits(&Layout::of([span])))
+        };
+        let expected = edits(first);
+        if others.iter().all(|ids| edits(ids) == expected) { shared as i64 } else { 0 }
+    }
+
+    /// One pass over tokens that the cache does not hold yet; the most likely next token of each sequence.
+    fn predict(&self, layout: &Layout, tokens: &[&[i64]], cache: &mut KvCache) -> Result<Vec<i64>, OverlapError> {
+        let ids = layout.place(tokens, self.model.options().1);
         let hooks: Box<dyn Hooks> = match self.adaptation {
-            Some(step) => step.hooks(&layout)?,
+            Some(step) => step.hooks(layout)?,
             None => Box::new(Frozen),
         };
         let last = Tensor::from_slice(&layout.last_rows()).to_device(ids.device());
-        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::Grow(cache), wanted: Some(&last) };
+        let mut pass = Pass { layout, hooks: hooks.as_ref(), cache: Cache::Grow(cache), wanted: Some(&last) };
         let h = self.model.hidden(&ids, &mut pass);
         let best = self.model.logits(&h.index_select(0, &last)).argmax(-1, false).to_kind(Kind::Int64);
-        let best = Vec::<i64>::try_from(best).expect("one id for each sequence");
-        rows.iter_mut().zip(best).for_each(|(row, token)| row.generated.push(token));
-        Ok(())
+        Ok(Vec::<i64>::try_from(best).expect("one id for each sequence"))
     }
 
     fn ended(&self, row: &Row, decided: Decided<'_>) -> bool {
@@ -109,32 +139,48 @@ impl Generator<'_> {
     }
 }
 
-/// Starts waiting prompts in free places of the cache.
-fn admit(prompts: &[&[i64]], waiting: &mut VecDeque<usize>, free: &mut Vec<i64>, rows: &mut Vec<Row>) {
-    let mut tokens = 0;
-    while let (Some(&prompt), Some(&place)) = (waiting.front(), free.last()) {
-        tokens += prompts[prompt].len() as i64;
-        if tokens > PREFILL && tokens > prompts[prompt].len() as i64 {
-            break;
+/// Prompts that have not begun, and the places of the cache that are free.
+struct Queue<'a> {
+    prompts: &'a [&'a [i64]],
+    waiting: VecDeque<usize>,
+    free: Vec<i64>,
+    /// Row of the cache where the shared beginning lies, and its tokens.
+    shared: (i64, i64),
+}
+
+impl Queue<'_> {
+    /// Starts waiting prompts in free places.
+    fn admit(&mut self, rows: &mut Vec<Row>, cache: &mut KvCache) {
+        let mut tokens = 0;
+        while let (Some(&prompt), Some(&place)) = (self.waiting.front(), self.free.last()) {
+            tokens += self.prompts[prompt].len() as i64;
+            if tokens > PREFILL && tokens > self.prompts[prompt].len() as i64 {
+                break;
+            }
+            self.waiting.pop_front();
+            self.free.pop();
+            let (from, len) = self.shared;
+            if len > 0 {
+                cache.copy(from, place, len);
+            }
+            rows.push(Row { prompt, place, generated: Vec::new() });
         }
-        waiting.pop_front();
-        free.pop();
-        rows.push(Row { prompt, place, generated: Vec::new() });
     }
 }
 
 impl Row {
     /// The tokens that the cache does not hold yet.
-    fn tokens<'t>(&'t self, prompts: &[&'t [i64]]) -> &'t [i64] {
+    fn tokens<'t>(&'t self, queue: &Queue<'t>) -> &'t [i64] {
         match self.generated.as_slice() {
-            [] => prompts[self.prompt],
+            [] => &queue.prompts[self.prompt][queue.shared.1 as usize..],
             [.., last] => std::slice::from_ref(last),
         }
     }
 
-    fn span(&self, prompts: &[&[i64]]) -> Span {
-        let (prompt, generated) = (prompts[self.prompt].len() as i64, self.generated.len() as i64);
-        let (past, len) = if generated == 0 { (0, prompt) } else { (prompt + generated - 1, 1) };
+    fn span(&self, queue: &Queue<'_>) -> Span {
+        let (prompt, generated) = (queue.prompts[self.prompt].len() as i64, self.generated.len() as i64);
+        let shared = queue.shared.1;
+        let (past, len) = if generated == 0 { (shared, prompt - shared) } else { (prompt + generated - 1, 1) };
         Span { row: 0, past, past_row: self.place, len, prompt }
     }
 }

@@ -39,6 +39,15 @@ impl KvCache {
         (stack(|layer| &layer.0), stack(|layer| &layer.1))
     }
 
+    /// Copies `len` rows from `from` on to the rows from `to` on, in all layers.
+    pub fn copy(&mut self, from: i64, to: i64, len: i64) {
+        for (keys, values) in &mut self.layers {
+            for tensor in [keys, values] {
+                tensor.narrow(0, to, len).copy_(&tensor.narrow(0, from, len));
+            }
+        }
+    }
+
     /// Tokens that fit.
     pub fn rows(&self) -> i64 {
         self.rows

@@ -126,6 +126,12 @@ impl Weights {
         self.tensors.keys().map(String::as_str).collect()
     }
 
+    /// Numbers in all tensors together.
+    pub fn numbers(&self) -> usize {
+        let size = |name| self.shape(name).map_or(0, |shape| shape.iter().product::<i64>());
+        self.names().into_iter().map(size).sum::<i64>() as usize
+    }
+
     /// Whether there is such a tensor.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)

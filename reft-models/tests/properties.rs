@@ -82,11 +82,18 @@ proptest! {
     }
 
     #[test]
-    fn decoding_with_a_cache_is_decoding_without(batch in sequences(), which in 0..3usize, places in 1..4usize) {
+    fn decoding_with_a_cache_is_decoding_without(
+        batch in sequences(),
+        which in 0..3usize,
+        places in 1..4usize,
+        shared in 0..9i64,
+    ) {
         let model = model(MODELS[which], Kind::Float);
         let adaptation = adaptation(model.as_ref(), "f2+l2", "untied");
         let step = adaptation.begin(Mode::Eval);
-        let prompts: Vec<&[i64]> = batch.iter().map(|(ids, _)| ids.as_slice()).collect();
+        let begun = |ids: &[i64]| (0..shared).map(|at| 50 + at).chain(ids.iter().copied()).collect::<Vec<i64>>();
+        let prompts: Vec<Vec<i64>> = batch.iter().map(|(ids, _)| begun(ids)).collect();
+        let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
         let eos = Some(7);
         let together = generator(model.as_ref(), Some(step.as_ref()), places, Stopping { max_new: 6, eos }).run(&prompts, &undecided).expect("disjoint");
         for (prompt, said) in prompts.iter().zip(together) {

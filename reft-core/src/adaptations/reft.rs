@@ -281,6 +281,10 @@ impl Step for ReftStep<'_> {
         Ok(Box::new(ReftHooks(edits)))
     }
 
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
+        self.reft.edits(layout)
+    }
+
     fn backprop(self: Box<Self>) {
         let pairs = self.derived.iter().zip(&self.leaves).filter(|(_, leaf)| leaf.grad().defined());
         let products: Vec<Tensor> = pairs.map(|(derived, leaf)| (derived * leaf.grad()).sum(Kind::Float)).collect();

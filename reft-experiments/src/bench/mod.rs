@@ -5,9 +5,12 @@
 
 pub mod export;
 pub mod gemm;
+pub mod micro;
 pub mod ours;
 pub mod peer;
+pub mod plot;
 pub mod report;
+pub mod scaling;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +40,7 @@ pub struct Job {
     /// Edited tokens
     #[arg(long, default_value = "f7+l7")]
     pub positions: String,
-    /// `all`, or one layer
+    /// `all`, or layers separated by commas
     #[arg(long, default_value = "all")]
     pub layers: String,
     /// Dimension of the subspace

@@ -36,7 +36,8 @@ pub fn run(job: &Job, model: &str, rows: &Path) -> Result<Outcome> {
     let loaded = Loaded::open(model, job.dtype, DeviceSpec(Device::Cpu))?;
     let text = std::fs::read_to_string(rows).with_context(|| rows.display().to_string())?;
     let rows: Vec<Row> = serde_json::from_str(&text).with_context(|| rows.display().to_string())?;
-    let layers = job.layers.parse::<usize>().map_or(json!("all"), |layer| json!([layer]));
+    let listed: Result<Vec<usize>, _> = job.layers.split(',').map(str::parse).collect();
+    let layers = listed.map_or(json!("all"), |layers| json!(layers));
     let spec = json!({"intervention": "loreft", "rank": job.rank, "positions": job.positions, "layers": layers});
     let spec: AdaptSpec = serde_json::from_value(json!({ "reft": spec }))?;
     let mut adaptation = spec.build(loaded.decoder.dims(), SEED, Device::Cpu)?;

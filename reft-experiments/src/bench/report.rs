@@ -31,22 +31,28 @@ pub struct Measured {
     pub gemm_gflops: Option<f64>,
 }
 
-/// Writes the CSV and prints the table.
+/// Writes the table as CSV and Markdown, and prints it.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write(lines: &[Measured], about: &str, folder: &Path) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    for line in lines {
-        csv.serialize(line)?;
-    }
     let table = markdown(lines, about);
     print!("{table}");
-    for (name, bytes) in [("summary.csv", csv.into_inner()?), ("summary.md", table.into_bytes())] {
-        let path = folder.join(name);
-        crate::atomic::write(&path, &bytes).with_context(|| path.display().to_string())?;
+    csv(lines, &folder.join("summary.csv"))?;
+    let path = folder.join("summary.md");
+    crate::atomic::write(&path, table.as_bytes()).with_context(|| path.display().to_string())
+}
+
+/// Writes rows as CSV.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn csv(rows: &[impl Serialize], path: &Path) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row)?;
     }
-    Ok(())
+    crate::atomic::write(path, &writer.into_inner()?).with_context(|| path.display().to_string())
 }
 
 fn markdown(lines: &[Measured], about: &str) -> String {

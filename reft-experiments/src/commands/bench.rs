@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use reft_core::site::Dims;
+use tch::Device;
 
+use crate::bench::micro::Part;
 use crate::bench::report::{self, Measured};
-use crate::bench::{Job, Kind, Line, Outcome, export, lines, ours, peer};
+use crate::bench::{Job, Kind, Line, Outcome, export, lines, micro, ours, peer, plot, scaling};
+use crate::config::plan::{DeviceSpec, Dtype};
 use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::Split;
+use crate::session::Loaded;
 use crate::tasks::commonsense::ARC_E;
 use crate::tasks::{DataKind, Task};
 
@@ -88,7 +93,11 @@ impl Args {
             lines()[0].job.steps,
             crate::store::environment::CODE_HASH
         );
-        report::write(&measured, &about, &bench.args.out)
+        report::write(&measured, &about, &bench.args.out)?;
+        plot::ratios(&measured, &bench.args.out.join("ratios.svg"))?;
+        let dims = *Loaded::open(&bench.args.model, Dtype::Bf16, DeviceSpec(Device::Cpu))?.decoder.dims();
+        bench.micro(&dims)?;
+        bench.scaling(dims.layers)
     }
 }
 
@@ -156,6 +165,30 @@ impl Bench {
             ..speed.clone()
         };
         Ok(if train { vec![speed, memory] } else { vec![speed] })
+    }
+
+    /// Parts of a step beside their alternatives.
+    fn micro(&self, dims: &Dims) -> Result<()> {
+        let parts = micro::run(dims)?;
+        for Part { part, ours_ms, other, other_ms } in &parts {
+            println!("{part}: {ours_ms:.2} ms; {other}: {other_ms:.2} ms ({:.1} times)", other_ms / ours_ms);
+        }
+        report::csv(&parts, &self.args.out.join("micro.csv"))
+    }
+
+    /// Our cost by one setting at a time.
+    fn scaling(&self, layers: usize) -> Result<()> {
+        let base = Job { steps: 3, ..lines()[0].job.clone() };
+        let points = scaling::run(&base, layers, &self.rows, |job, rows| {
+            let path = self.scratch.path().join("rows.json");
+            std::fs::write(&path, serde_json::to_vec(rows)?)?;
+            Ok(self.ours(job, &path)?.step_s)
+        })?;
+        report::csv(&points, &self.args.out.join("scaling.csv"))?;
+        for series in points.chunk_by(|a, b| a.setting == b.setting) {
+            println!("cost of an update by {}: slope {:.2}", series[0].setting, series[0].slope);
+        }
+        plot::scaling(&points, &self.args.out.join("scaling.svg"))
     }
 
     /// Decoding with edits on the prompt against without, each the best of several turns.

@@ -136,6 +136,8 @@ pub struct TrainPlan {
     pub clip: f64,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// Gradient checkpointing: blocks that form a group whose states are computed again on the way back; 0 keeps all.
+    pub recompute_blocks: usize,
     /// Whether what training cannot change is computed once. Results stay the same up to rounding.
     pub frozen_cache: bool,
     /// Memory that this may take, in MiB.
@@ -205,6 +207,7 @@ impl Default for RunPlan {
                 weight_decay: 0.0,
                 clip: 1.0,
                 checkpoint_every: 25,
+                recompute_blocks: 0,
                 frozen_cache: true,
                 frozen_memory_mib: 4096,
                 frozen_disk_mib: 16384,

@@ -11,6 +11,7 @@
 //! and block 0, and the same code is the plain pass.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use reft_core::adaptation::{Adaptation, Frontier};
@@ -119,6 +120,21 @@ impl<'a> Frozen<'a> {
             mib(self.held.0),
             mib(self.held.1)
         )
+    }
+
+    /// Bytes of memory that keeping all of these would take, within the budget.
+    pub fn size(&self, examples: &[Example]) -> usize {
+        if !self.pays() {
+            return 0;
+        }
+        let dims = self.model.dims();
+        let of = |example: &Example| {
+            let beyond = dims.layers - self.frontier.blocks;
+            let left = self.left(example) as usize * beyond * 2 * (dims.kv_heads * dims.head_width) as usize;
+            left + self.trained(example) * dims.width as usize
+        };
+        let numbers: usize = examples.iter().map(of).sum();
+        (numbers * self.model.options().0.elt_size_in_bytes()).min(self.budget.memory)
     }
 
     /// Computes and keeps what the budget allows, if that pays, and says what is held. In the order of length, whatever
@@ -260,15 +276,31 @@ impl<'a> Frozen<'a> {
 }
 
 impl Split {
-    /// The last block's output `[N, D]`, right in the rows `wanted`.
-    pub fn hidden(&self, model: &dyn Decoder, hooks: &dyn Hooks, wanted: &Tensor) -> Tensor {
-        let cache = self.past.as_ref().map_or(Cache::None, Cache::Fixed);
-        let mut pass = Pass { layout: &self.layout, hooks, cache, wanted: Some(wanted) };
-        let h = match self.frontier.site() {
+    /// The blocks that a pass runs through.
+    pub fn range(&self, model: &dyn Decoder) -> Range<usize> {
+        self.frontier.blocks..model.dims().layers
+    }
+
+    /// Input of the first of them, after the visit that comes first, `[N, D]`.
+    pub fn enter(&self, hooks: &dyn Hooks) -> Tensor {
+        match self.frontier.site() {
             // Visitors of a block's output look at that alone; its input is not at hand here.
             Some(site) => hooks.visit(site, &self.h, self.h.shallow_clone()),
             None => self.h.shallow_clone(),
-        };
-        model.layers(h, self.frontier.blocks..model.dims().layers, &mut pass)
+        }
+    }
+
+    /// Some of them; the last one's output is right in the rows `wanted`.
+    pub fn blocks(
+        &self,
+        model: &dyn Decoder,
+        h: Tensor,
+        range: Range<usize>,
+        hooks: &dyn Hooks,
+        wanted: &Tensor,
+    ) -> Tensor {
+        let cache = self.past.as_ref().map_or(Cache::None, Cache::Fixed);
+        let mut pass = Pass { layout: &self.layout, hooks, cache, wanted: Some(wanted) };
+        model.layers(h, range, &mut pass)
     }
 }

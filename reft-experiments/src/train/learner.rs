@@ -1,14 +1,16 @@
 //! One update of the trainable parameters: forward and backward over a batch, clip, move, retract.
 
 use reft_core::adaptation::{Adaptation, Mode, OverlapError};
+use reft_core::hooks::Hooks;
 use reft_models::model::Decoder;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::adamw::AdamW;
 use super::batches;
-use super::frozen::Frozen;
+use super::frozen::{Frozen, Split};
 use super::objective::{Targets, labels};
+use super::recompute;
 use crate::data::encode::Example;
 
 /// What an update did.
@@ -52,6 +54,8 @@ pub struct Learner<'a> {
     pub clip: f64,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
+    /// Blocks between two states that are kept for the way back; 0 keeps everything.
+    pub recompute: usize,
     /// The parameters that gave the last finite loss, `[count]`; none before the first update.
     last_good: Option<Tensor>,
 }
@@ -66,7 +70,7 @@ impl<'a> Learner<'a> {
         clip: f64,
         micro_tokens: usize,
     ) -> Self {
-        Self { model, frozen, adaptation, optimiser, clip, micro_tokens, last_good: None }
+        Self { model, frozen, adaptation, optimiser, clip, micro_tokens, recompute: 0, last_good: None }
     }
 
     /// One update on this batch.
@@ -107,16 +111,25 @@ impl<'a> Learner<'a> {
             let split = self.frozen.split(examples);
             let targets = Targets::new(examples, &split.layout, self.model.options().1);
             let hooks = step.hooks(&split.layout)?;
-            let h = split.hidden(self.model, hooks.as_ref(), &targets.rows);
-            let mean = targets.loss_sum(self.model, &h) / outputs as f64;
-            // Where every prompt is too short to be edited, nothing depends on the parameters.
-            if mean.requires_grad() {
-                mean.backward();
-            }
+            let mean = match self.recompute {
+                0 => self.pass(&split, hooks.as_ref(), &targets, outputs),
+                every => recompute::gradients(&split, self.model, hooks.as_ref(), &targets, outputs, every),
+            };
             loss += mean.to_kind(Kind::Double).double_value(&[]);
             tokens += examples.iter().map(|example| example.ids.len()).sum::<usize>();
         }
         step.backprop();
         Ok((loss, tokens))
+    }
+
+    /// One pass forth and back; its part of the mean loss.
+    fn pass(&self, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
+        let h = split.blocks(self.model, split.enter(hooks), split.range(self.model), hooks, &targets.rows);
+        let mean = targets.loss_sum(self.model, &h) / outputs as f64;
+        // Where every prompt is too short to be edited, nothing depends on the parameters.
+        if mean.requires_grad() {
+            mean.backward();
+        }
+        mean.detach()
     }
 }

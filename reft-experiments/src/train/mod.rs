@@ -8,6 +8,7 @@ pub mod learner;
 pub mod objective;
 pub mod observe;
 pub mod progress;
+mod recompute;
 pub mod schedule;
 mod spill;
 pub mod tensorboard;

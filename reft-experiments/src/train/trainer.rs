@@ -34,6 +34,8 @@ pub struct Plan {
     pub clip: f64,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// Blocks between two states that are kept for the way back; 0 keeps everything.
+    pub recompute: usize,
     /// What may be kept of what training cannot change; none to compute it anew in every pass.
     pub frozen: Option<Budget>,
 }
@@ -138,6 +140,7 @@ impl Trainer<'_> {
         let frozen = self.frozen(self.model);
         let Plan { clip, micro_tokens, .. } = plan;
         let mut learner = Learner::new(self.model, frozen, self.adaptation, optimiser, clip, micro_tokens);
+        learner.recompute = plan.recompute;
         let mut seen = 0;
         while learner.optimiser.updates < total {
             let epoch = learner.optimiser.updates / per_epoch;

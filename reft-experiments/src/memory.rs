@@ -1,0 +1,116 @@
+//! How much memory a run will take, said before it starts, and refused where it cannot fit.
+
+use reft_core::site::Dims;
+use tch::Device;
+
+use crate::config::plan::RunPlan;
+
+/// libtorch's own libraries, threads and buffers, measured with a tiny model.
+const FIXED: usize = 400 << 20;
+
+/// Bytes a run needs, by what for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Estimate {
+    /// The frozen weights, in the arrangements that products need.
+    pub weights: usize,
+    /// What a training pass keeps for its way back.
+    pub training: usize,
+    /// Keys and values while scoring.
+    pub scoring: usize,
+    /// What is kept because training cannot change it.
+    pub frozen: usize,
+}
+
+/// A run that does not fit.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "this run needs about {needed} MiB of memory and {available} MiB are available ({estimate}): use dtype bf16, set \
+     train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or train.frozen_memory_mib, or take a smaller model"
+)]
+pub struct TooLarge {
+    needed: usize,
+    available: usize,
+    estimate: String,
+}
+
+impl Estimate {
+    /// Of a plan on a model of these sizes. `longest` is the longest row in tokens, `graph` the blocks that gradients
+    /// pass through, `frozen` the bytes kept between updates.
+    pub fn new(plan: &RunPlan, dims: &Dims, parameters: i64, longest: usize, graph: usize, frozen: usize) -> Self {
+        let bytes = plan.dtype.kind().elt_size_in_bytes();
+        let (q, kv) = (dims.heads * dims.head_width, dims.kv_heads * dims.head_width);
+        // Kept for each token and block: both inputs of a norm, q/k/v, attention's output, gate and up.
+        let kept = (3 * dims.width + 2 * q + 2 * kv + 2 * dims.mlp_width) as usize * bytes;
+        // With recomputation, the state between groups for all of them and everything inside one of them.
+        let group = plan.train.recompute_blocks;
+        let between = dims.width as usize * bytes;
+        let kept = if group == 0 { graph * kept } else { graph.div_ceil(group) * between + group.min(graph) * kept };
+        let tokens = plan.train.micro_batch_tokens.min(plan.train.batch_size * longest).max(longest);
+        // Weights are packed once more, transposed, for gradients.
+        let copies = if plan.adapt.is_some() { 2 } else { 1 };
+        let rows = plan.eval.batch_size * (longest + plan.eval.max_new_tokens);
+        Self {
+            weights: copies * parameters as usize * bytes,
+            training: if plan.adapt.is_some() { tokens * kept } else { 0 },
+            scoring: rows * dims.layers * 2 * kv as usize * bytes,
+            frozen,
+        }
+    }
+
+    /// All of it; training and scoring do not happen at the same time.
+    pub fn total(&self) -> usize {
+        FIXED + self.weights + (self.frozen + self.training).max(self.scoring)
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        let mib = |bytes: usize| bytes >> 20;
+        format!(
+            "weights {}, training {}, scoring {}, frozen cache {} MiB",
+            mib(self.weights),
+            mib(self.training),
+            mib(self.scoring),
+            mib(self.frozen)
+        )
+    }
+
+    /// Refuses a run that cannot fit into `available` bytes.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check(&self, available: Option<usize>) -> Result<(), TooLarge> {
+        let (needed, Some(available)) = (self.total(), available) else { return Ok(()) };
+        if needed <= available {
+            return Ok(());
+        }
+        Err(TooLarge { needed: needed >> 20, available: available >> 20, estimate: self.describe() })
+    }
+}
+
+/// Bytes of memory that this machine can still give, where it says so; nothing is known of other devices.
+pub fn available(device: Device) -> Option<usize> {
+    if device != Device::Cpu {
+        return None;
+    }
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kib| kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn llama7b() -> Dims {
+        Dims { layers: 32, width: 4096, heads: 32, kv_heads: 32, head_width: 128, mlp_width: 11008, vocab: 32000 }
+    }
+
+    #[test]
+    fn a_run_that_cannot_fit_is_refused_with_the_keys_to_change() {
+        let estimate = Estimate::new(&RunPlan::default(), &llama7b(), 6_738_415_616, 512, 32, 0);
+        assert!(estimate.total() > 12 << 30, "{}", estimate.describe());
+        let error = estimate.check(Some(8 << 30)).expect_err("too large").to_string();
+        assert!(error.contains("8192 MiB are available") && error.contains("train.micro_batch_tokens"), "{error}");
+        assert_eq!(estimate.check(Some(1 << 40)), Ok(()));
+    }
+}
