@@ -140,3 +140,16 @@ fn edit(dims: &Dims, x: &Tensor) -> Result<Part> {
         other_ms: both(x, |x| x * 1.0 + x.linear::<&Tensor>(&down, None).linear::<&Tensor>(&up, None)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_measured_on_both_sides() {
+        let dims = Dims { layers: 2, width: 32, heads: 4, kv_heads: 2, head_width: 8, mlp_width: 16, vocab: 8 };
+        let parts = run(&dims).expect("a model that is large enough");
+        assert_eq!(parts.len(), 6);
+        assert!(parts.iter().all(|part| part.ours_ms > 0.0 && part.other_ms > 0.0), "{parts:?}");
+    }
+}

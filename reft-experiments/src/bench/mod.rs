@@ -50,7 +50,7 @@ pub struct Job {
     #[arg(long, default_value_t = 16)]
     pub batch: usize,
     /// Timed updates; two more come first
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 4)]
     pub steps: usize,
     /// New tokens of an answer at most
     #[arg(long, default_value_t = 32)]
@@ -102,7 +102,7 @@ pub fn lines() -> Vec<Line> {
         layers: "all".to_owned(),
         rank: 8,
         batch: 16,
-        steps: 6,
+        steps: 4,
         new: 32,
         rows: 128,
         edited: true,

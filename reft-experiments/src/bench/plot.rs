@@ -68,3 +68,32 @@ fn draw(path: &Path, picture: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::
     let drawn = root.fill(&WHITE).map_err(Into::into).and_then(|()| picture(&root)).and_then(|()| Ok(root.present()?));
     drawn.map_err(|error| anyhow!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_hold_every_job_and_every_setting() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let line = |job: &str, ratio| Measured {
+            job: job.to_owned(),
+            dtype: "bf16",
+            ours: ratio,
+            peer: 1.0,
+            ratio,
+            goal: ">= 2".to_owned(),
+            met: ratio >= 2.0,
+            unit: "tokens/s",
+            gemm_share: None,
+            gemm_gflops: None,
+        };
+        let point = |setting, value, step_s| Point { setting, value, step_s, slope: 1.0 };
+        let (bars, lines) = (folder.path().join("ratios.svg"), folder.path().join("scaling.svg"));
+        ratios(&[line("train", 47.0), line("peak memory", 0.3)], &bars).expect("drawn");
+        scaling(&[point("rank", 1.0, 2.0), point("rank", 4.0, 3.0), point("batch", 4.0, 1.0)], &lines).expect("drawn");
+        let text = |path: &Path| std::fs::read_to_string(path).expect("written");
+        assert!(text(&bars).contains("train bf16: 47.00") && text(&bars).contains("peak memory"));
+        assert!(text(&lines).contains("rank (slope 1.00)") && text(&lines).contains("batch"));
+    }
+}

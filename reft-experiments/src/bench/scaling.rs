@@ -36,10 +36,10 @@ const SETTINGS: &[(&str, &[usize], Vary)] = &[
         let last: Vec<String> = (layers - n.min(layers)..layers).map(|layer| layer.to_string()).collect();
         (Job { layers: last.join(","), ..job.clone() }, 1)
     }),
-    ("rank", &[1, 4, 16, 64], |job, n, _| (Job { rank: n as i64, ..job.clone() }, 1)),
-    ("positions", &[2, 6, 14, 22], |job, n, _| (Job { positions: format!("f{0}+l{0}", n / 2), ..job.clone() }, 1)),
-    ("batch", &[4, 8, 16, 32], |job, n, _| (Job { batch: n, ..job.clone() }, 1)),
-    ("prompt length", &[1, 2, 4], |job, n, _| (job.clone(), n)),
+    ("rank", &[1, 8, 64], |job, n, _| (Job { rank: n as i64, ..job.clone() }, 1)),
+    ("positions", &[2, 14, 28], |job, n, _| (Job { positions: format!("f{0}+l{0}", n / 2), ..job.clone() }, 1)),
+    ("batch", &[4, 8, 16], |job, n, _| (Job { batch: n, ..job.clone() }, 1)),
+    ("prompt length", &[1, 2, 3], |job, n, _| (job.clone(), n)),
 ];
 
 /// Measures all points with `measure`, which gives the seconds of an update of a job on these rows.

@@ -178,7 +178,7 @@ impl Bench {
 
     /// Our cost by one setting at a time.
     fn scaling(&self, layers: usize) -> Result<()> {
-        let base = Job { steps: 3, ..lines()[0].job.clone() };
+        let base = Job { steps: 2, ..lines()[0].job.clone() };
         let points = scaling::run(&base, layers, &self.rows, |job, rows| {
             let path = self.scratch.path().join("rows.json");
             std::fs::write(&path, serde_json::to_vec(rows)?)?;
