@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, eval, generate, inspect, table, train};
+use crate::commands::{bench, eval, generate, inspect, judge, table, train, win_rate};
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]
@@ -25,6 +25,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Make a table: do the runs that are missing, then render it
     Table(table::Args),
+    /// Have a model's outputs judged against a reference's, after an estimate of the cost
+    Judge(judge::Args),
+    /// Show the win rate of judged outputs
+    WinRate(win_rate::Args),
     /// Compare speed and memory with pyreft
     Bench(bench::Args),
     /// Time one job and print a JSON line
@@ -44,6 +48,8 @@ impl Cli {
             Command::Generate(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Table(args) => args.run(),
+            Command::Judge(args) => args.run(),
+            Command::WinRate(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::BenchJob(args) => args.run(),
         }

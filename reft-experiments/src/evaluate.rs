@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use reft_core::adaptation::{OverlapError, Step};
 use reft_models::decode::{Generator, Stopping};
-use reft_models::tokenizer::{Specials, TokenizerError};
+use reft_models::tokenizer::TokenizerError;
 use serde::{Deserialize, Serialize};
 
+use crate::alpaca_eval::outputs::ModelOutput;
 use crate::config::plan::EvalPlan;
 use crate::data::row::Row;
+use crate::data::template::Template;
 use crate::score::verdict::Verdicts;
 use crate::session::Loaded;
 use crate::store::record::Score;
@@ -56,9 +58,13 @@ pub struct Evaluator<'a> {
     /// The adaptation, constraints met.
     pub adaptation: Option<&'a dyn Step>,
     /// How answers are generated.
-    pub plan: EvalPlan,
+    pub plan: &'a EvalPlan,
     /// Tokens of a prompt at most.
     pub max_length: usize,
+    /// How a question is put.
+    pub template: Template,
+    /// Decides what is drawn by chance.
+    pub seed: u64,
 }
 
 impl Evaluator<'_> {
@@ -67,13 +73,9 @@ impl Evaluator<'_> {
     /// # Errors
     /// When a text cannot be tokenised, or interventions overlap.
     pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Vec<Prediction>, EvalError> {
-        let (tokenizer, max_length) = (&self.loaded.tokenizer, self.max_length);
-        let encode = |row: &Row| {
-            let mut ids = tokenizer.encode(&task.prompt(row), Specials::AsModel)?;
-            ids.truncate(max_length);
-            Ok(ids)
-        };
-        let prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
+        let tokenizer = &self.loaded.tokenizer;
+        let prompts: Vec<Vec<i64>> =
+            rows.par_iter().map(|row| self.encode(task, row)).collect::<Result<_, TokenizerError>>()?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
@@ -82,26 +84,47 @@ impl Evaluator<'_> {
             model: self.loaded.decoder.as_ref(),
             adaptation: self.adaptation,
             batch: self.plan.batch_size,
-            stop: Stopping { max_new: self.plan.max_new_tokens, eos: tokenizer.eos() },
+            stop: Stopping { max_new: self.plan.max_new_tokens, ends: tokenizer.ends().to_vec() },
+            decoding: &self.plan.decoding,
+            seed: self.seed,
         };
-        let sought = |row| if self.plan.early_verdict { task.sought(row) } else { None };
+        // A hopeless beam must go on: another may win by a score that its end would have changed.
+        let early = self.plan.early_verdict && self.plan.decoding.beams == 1;
+        let sought = |row| if early { task.sought(row) } else { None };
         let verdicts = match rows.first().and_then(sought) {
             Some(_) => Verdicts::new(rows.iter().filter_map(sought), tokenizer.texts()),
             None => Verdicts::new([].into_iter(), &[]),
         };
+        let stop = &self.plan.decoding.stop;
         let decided = |place: usize, generated: &[i64]| {
-            let (Some(sought), Ok(said)) = (sought(&rows[order[place]]), tokenizer.decode(generated, true)) else {
+            let sought = sought(&rows[order[place]]);
+            if sought.is_none() && stop.is_empty() {
                 return false;
-            };
-            verdicts.hopeless(&sought, &said, self.plan.max_new_tokens - generated.len())
+            }
+            let Ok(said) = tokenizer.decode(generated, true) else { return false };
+            let left = self.plan.max_new_tokens - generated.len();
+            sought.is_some_and(|sought| verdicts.hopeless(&sought, &said, left)) || stops(stop, &said)
         };
         let answers = generator.run(&ids, &decided)?;
         let mut predictions: Vec<Option<Prediction>> = vec![None; rows.len()];
         for (&index, answer) in order.iter().zip(answers) {
-            predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer, true)?));
+            predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer.ids, true)?));
         }
         Ok(predictions.into_iter().flatten().collect())
     }
+
+    /// The tokens of a row's prompt.
+    fn encode(&self, task: &dyn Task, row: &Row) -> Result<Vec<i64>, TokenizerError> {
+        let tokenizer = &self.loaded.tokenizer;
+        let mut ids = tokenizer.encode(&self.template.prompt(task, row, tokenizer)?, self.template.specials())?;
+        ids.truncate(self.max_length);
+        Ok(ids)
+    }
+}
+
+/// Whether a text ends with one that stops it.
+pub fn stops(stop: &[String], said: &str) -> bool {
+    stop.iter().any(|end| said.ends_with(end.as_str()))
 }
 
 fn judge(task: &dyn Task, row: &Row, said: String) -> Prediction {
@@ -113,6 +136,28 @@ fn judge(task: &dyn Task, row: &Row, said: String) -> Prediction {
 /// Right answers among the predictions.
 pub fn score(predictions: &[Prediction]) -> Score {
     Score { correct: predictions.iter().filter(|prediction| prediction.correct).count(), n: predictions.len() }
+}
+
+/// The predictions as a file of model outputs, to be judged.
+pub fn outputs(predictions: &[Prediction], dataset: &str, generator: &str) -> Vec<ModelOutput> {
+    let output = |prediction: &Prediction| ModelOutput {
+        dataset: Some(dataset.to_owned()),
+        instruction: prediction.instruction.clone(),
+        output: prediction.answer.clone(),
+        generator: generator.to_owned(),
+    };
+    predictions.iter().map(output).collect()
+}
+
+/// Predictions that were kept.
+///
+/// # Errors
+/// When the file is missing or damaged.
+pub fn load(path: &Path) -> Result<Vec<Prediction>, EvalError> {
+    let error = |source| EvalError::Io { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(error)?;
+    let lines = text.lines().map(|line| serde_json::from_str(line).map_err(|cause| error(cause.into())));
+    lines.collect()
 }
 
 /// Keeps the predictions, one JSON object a line.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alpaca_eval;
 mod atomic;
 pub mod bench;
 pub mod cli;

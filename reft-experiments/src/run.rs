@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
-use reft_models::tokenizer::Specials;
 
+use crate::alpaca_eval::outputs;
 use crate::config::plan::RunPlan;
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
@@ -60,14 +60,13 @@ impl Data {
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out and counted.
     fn examples(&self, plan: &RunPlan, loaded: &Loaded) -> Result<Vec<Example>> {
-        let text = |(index, (id, row)): (usize, &(TaskId, Row))| Text {
-            prompt: id.task().prompt(row),
-            completion: id.task().completion(row),
-            name: format!("{} row {index}", id.key()),
+        let (tokenizer, template) = (&loaded.tokenizer, plan.data.template);
+        let text = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Text> {
+            let prompt = template.prompt(id.task(), row, tokenizer)?;
+            Ok(Text { prompt, completion: id.task().completion(row), name: format!("{} row {index}", id.key()) })
         };
-        let texts: Vec<Text> = self.train.iter().enumerate().map(text).collect();
-        let tokenizer = &loaded.tokenizer;
-        let tokenise = |text: &str| tokenizer.encode(text, Specials::AsModel);
+        let texts = self.train.iter().enumerate().map(text).collect::<Result<Vec<_>>>()?;
+        let tokenise = |text: &str| tokenizer.encode(text, template.specials());
         let mut examples = encode(&texts, &tokenizer.eos_text(), plan.data.max_length, tokenise)?;
         let all = examples.len();
         examples.retain(|example| labels(example) > 0);
@@ -179,8 +178,10 @@ impl Runner<'_> {
         let evaluator = Evaluator {
             loaded: run.loaded,
             adaptation: step.as_deref(),
-            plan: run.plan.eval,
+            plan: &run.plan.eval,
             max_length: run.plan.data.max_length,
+            template: run.plan.data.template,
+            seed: run.plan.seed,
         };
         let mut scores = BTreeMap::new();
         for (id, rows) in &run.data.eval {
@@ -189,6 +190,12 @@ impl Runner<'_> {
             }
             let predictions = evaluator.answer(id.task(), rows)?;
             evaluate::save(&predictions, &run.paths.predictions(id.key()))?;
+            if id.task().judged() {
+                let path = run.paths.outputs(id.key());
+                outputs::write(&path, &evaluate::outputs(&predictions, id.key(), &self.title))?;
+                eprintln!("{}: {} answers to {} in {}", self.title, predictions.len(), id.key(), path.display());
+                continue;
+            }
             let score = evaluate::score(&predictions);
             eprintln!("{}: {} {:.1} % of {}", self.title, id.key(), score.percent(), score.n);
             scores.insert(id.key().to_owned(), score);

@@ -9,6 +9,17 @@ use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
 
+/// Neighbouring rows to be copied within a cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Move {
+    /// The first row to read.
+    pub from: i64,
+    /// The first row to write.
+    pub to: i64,
+    /// How many.
+    pub len: i64,
+}
+
 /// Keys and values `[rows, K, E]` of each layer, keys rotated.
 #[derive(Debug)]
 pub struct KvCache {
@@ -39,11 +50,21 @@ impl KvCache {
         (stack(|layer| &layer.0), stack(|layer| &layer.1))
     }
 
-    /// Copies `len` rows from `from` on to the rows from `to` on, in all layers.
-    pub fn copy(&mut self, from: i64, to: i64, len: i64) {
+    /// Copies rows in all layers, as if all at once: a row may be read by one move and written by another.
+    pub fn copy(&mut self, moves: &[Move]) {
+        if moves.is_empty() {
+            return;
+        }
+        let rows = |start: fn(&Move) -> i64| -> Vec<i64> {
+            moves.iter().flat_map(|part| (0..part.len).map(move |index| start(part) + index)).collect()
+        };
+        let device = self.layers.first().map_or(Device::Cpu, |(keys, _)| keys.device());
+        let tensor = |rows: Vec<i64>| Tensor::from_slice(&rows).to_device(device);
+        let (from, to) = (tensor(rows(|part| part.from)), tensor(rows(|part| part.to)));
         for (keys, values) in &mut self.layers {
             for tensor in [keys, values] {
-                tensor.narrow(0, to, len).copy_(&tensor.narrow(0, from, len));
+                let read = tensor.index_select(0, &from);
+                let _ = tensor.index_copy_(0, &to, &read);
             }
         }
     }

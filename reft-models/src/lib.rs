@@ -1,8 +1,9 @@
-//! Models with hooks: checkpoints, tokenizers, the Llama family, decoding. Nothing here knows what a hook does.
+//! Models with hooks: checkpoints, tokenizers, the Llama family, encoders, decoding. Nothing here knows what a hook does.
 
 pub mod attention;
 pub mod cuda;
 pub mod decode;
+pub mod encoder;
 pub mod gguf;
 pub mod hub;
 pub mod kernels;

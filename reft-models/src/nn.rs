@@ -126,6 +126,31 @@ impl RmsNorm {
     }
 }
 
+/// `(x - mean) / sd * w + b`.
+#[derive(Debug)]
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// The module `name` of `source`. Old checkpoints call weight and bias `gamma` and `beta`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn load(source: &Source<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
+        let source = source.sub(name);
+        let (weight, bias) = if source.contains("gamma") { ("gamma", "beta") } else { ("weight", "bias") };
+        Ok(Self { weight: source.tensor(weight, &[width])?, bias: source.tensor(bias, &[width])?, eps })
+    }
+
+    /// `[N, D] -> [N, D]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, false)
+    }
+}
+
 /// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
 pub fn gated_silu(x: &Tensor) -> Tensor {
     if kernels::cover_like(x) {

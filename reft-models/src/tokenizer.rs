@@ -1,5 +1,6 @@
 //! Text to token ids and back, by the tokenizer that came with the model.
 
+mod chat;
 mod gguf;
 
 use std::fs;
@@ -9,6 +10,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use self::chat::ChatTemplate;
+pub use self::chat::{Message, Role};
 use crate::weights::WeightsError;
 
 /// A tokenizer that cannot be read, or a text it cannot encode.
@@ -28,6 +31,9 @@ pub enum TokenizerError {
     /// The library's words.
     #[error("the text cannot be tokenised: {0}")]
     Encode(String),
+    /// The tokenizer has no template, or it refuses the conversation.
+    #[error("the conversation cannot be put into the model's chat template: {0}")]
+    Chat(String),
     /// An id that no vocabulary has, or the library's words.
     #[error("token ids cannot be turned into text: {0}")]
     Decode(String),
@@ -47,6 +53,9 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<i64>,
     eos: Option<i64>,
+    /// All end tokens, `eos` first.
+    ends: Vec<i64>,
+    chat: Option<ChatTemplate>,
     /// Made when first asked for.
     texts: OnceLock<Vec<String>>,
 }
@@ -70,7 +79,12 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(wrong)?.with_padding(None);
         let bos = special_id(&inner, model, "bos_token")?;
         let eos = special_id(&inner, model, "eos_token")?;
-        Ok(Self { inner, bos, eos, texts: OnceLock::new() })
+        let generation = read_json(&model.join("generation_config.json"))?;
+        let further = generation.get("eos_token_id").map(all_ids).unwrap_or_default();
+        let mut tokenizer = Self { inner, bos, eos, ends: Vec::new(), chat: None, texts: OnceLock::new() };
+        tokenizer.ends = tokenizer.eos.into_iter().chain(further.into_iter().filter(|id| eos != Some(*id))).collect();
+        tokenizer.chat = chat_template(model)?.map(|source| tokenizer.template(source));
+        Ok(tokenizer)
     }
 
     /// Ids of a text. Special tokens written out in the text are recognised.
@@ -130,6 +144,27 @@ impl Tokenizer {
         self.eos
     }
 
+    /// Every token that ends an answer: chat models have one for a turn and one for a text.
+    pub fn ends(&self) -> &[i64] {
+        &self.ends
+    }
+
+    /// A conversation as text, up to the point where the model is to speak. Encode it with [`Specials::None`]: the
+    /// template writes special tokens out.
+    ///
+    /// # Errors
+    /// When the tokenizer has no template, or the template refuses the conversation.
+    pub fn chat(&self, messages: &[Message]) -> Result<String, TokenizerError> {
+        let missing = "the tokenizer has none: use template: task, or a chat model".to_owned();
+        let template = self.chat.as_ref().ok_or(TokenizerError::Chat(missing))?;
+        template.render(messages).map_err(TokenizerError::Chat)
+    }
+
+    fn template(&self, source: String) -> ChatTemplate {
+        let piece = |id: Option<i64>| id.and_then(|id| self.piece(id)).unwrap_or_default();
+        ChatTemplate { source, bos: piece(self.bos), eos: piece(self.eos) }
+    }
+
     /// The end token as text; empty when there is none.
     pub fn eos_text(&self) -> String {
         self.eos.and_then(|id| self.piece(id)).unwrap_or_default()
@@ -171,6 +206,27 @@ fn text(entry: &Value) -> Option<&str> {
 /// An entry is a number, or a list of which the first is the model's own.
 fn first_id(entry: &Value) -> Option<i64> {
     entry.as_i64().or_else(|| entry.get(0)?.as_i64())
+}
+
+/// An entry is a number, or a list of numbers.
+fn all_ids(entry: &Value) -> Vec<i64> {
+    let listed = entry.as_array().map(|ids| ids.iter().filter_map(Value::as_i64).collect());
+    listed.unwrap_or_else(|| entry.as_i64().into_iter().collect())
+}
+
+/// The chat template of a model's folder: a file of its own, or in `tokenizer_config.json` as text, or there as a list
+/// of named ones.
+fn chat_template(model: &Path) -> Result<Option<String>, TokenizerError> {
+    if let Ok(source) = fs::read_to_string(model.join("chat_template.jinja")) {
+        return Ok(Some(source));
+    }
+    let config = read_json(&model.join("tokenizer_config.json"))?;
+    let Some(entry) = config.get("chat_template") else { return Ok(None) };
+    let named = |list: &Vec<Value>| {
+        let default = list.iter().find(|template| template["name"] == "default")?;
+        default["template"].as_str().map(str::to_owned)
+    };
+    Ok(entry.as_str().map(str::to_owned).or_else(|| entry.as_array().and_then(named)))
 }
 
 /// None of these files must exist; one that does must be whole.

@@ -11,7 +11,9 @@ use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_models::attention::Cache;
-use reft_models::decode::{Generator, Stopping, undecided};
+use reft_models::decode::processors::{History, processors};
+use reft_models::decode::settings::{EarlyStopping, Sampling};
+use reft_models::decode::{Answer, Decoding, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -182,13 +184,68 @@ fn check_generation(
         adaptation
     });
     let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
-    let tokens = |max_new: usize, eos: Option<i64>| {
-        let stop = Stopping { max_new, eos };
-        let generator = Generator { model, adaptation: step.as_deref(), batch: 1, stop };
+    let answer = |max_new: usize, ends: &[i64], decoding: &Decoding| {
+        let stop = Stopping { max_new, ends: ends.to_vec() };
+        let generator = Generator { model, adaptation: step.as_deref(), batch: 1, stop, decoding, seed: 0 };
         generator.run(&[&prompt], &undecided).expect("disjoint positions").remove(0)
     };
-    let greedy = ints(&run["greedy"]);
-    assert_eq!(tokens(greedy.len(), None), greedy, "{} greedy", case["name"]);
-    let eos = run["eos"].as_i64().filter(|&eos| eos >= 0);
-    assert_eq!(tokens(greedy.len(), eos), ints(&run["greedy_until_eos"]), "{} until eos {eos:?}", case["name"]);
+    let greedy = Decoding::default();
+    let expected = ints(&run["greedy"]);
+    assert_eq!(answer(expected.len(), &[], &greedy).ids, expected, "{} greedy", case["name"]);
+    let ends: Vec<i64> = run["eos"].as_i64().into_iter().filter(|&eos| eos >= 0).collect();
+    let until = answer(expected.len(), &ends, &greedy).ids;
+    assert_eq!(until, ints(&run["greedy_until_eos"]), "{} until {ends:?}", case["name"]);
+    for (key, expected) in run.as_object().expect("an object").iter().filter(|(key, _)| key.contains("_ngram")) {
+        let (penalty, ngram) = key.trim_start_matches("greedy_rep").split_once("_ngram").expect("two numbers");
+        let (repetition_penalty, no_repeat_ngram) = (penalty.parse().expect(key), ngram.parse().expect(key));
+        let decoding = Decoding { repetition_penalty, no_repeat_ngram, ..Decoding::default() };
+        let expected = ints(expected);
+        assert_eq!(answer(expected.len(), &[], &decoding).ids, expected, "{} {key}", case["name"]);
+    }
+    check_beams(run, &|beams, ends| answer(16, ends, &beams), &ends);
+}
+
+/// The fixtures' beam searches: length penalty 1, early stopping, 16 tokens at most.
+fn check_beams(run: &Value, answer: &dyn Fn(Decoding, &[i64]) -> Answer, ends: &[i64]) {
+    let scored = |key: &&String| key.starts_with("beam") && !key.ends_with("_score");
+    for key in run.as_object().expect("an object").keys().filter(scored) {
+        let beams = key.trim_start_matches("beam").parse().expect("a number of beams");
+        let early_stopping = EarlyStopping::Switch(true);
+        let got = answer(Decoding { beams, early_stopping, ..Decoding::default() }, ends);
+        assert_eq!(got.ids, ints(&run[key]), "{key}");
+        let expected = run[format!("{key}_score")].as_f64().expect("a score");
+        let score = f64::from(got.score.expect("beams are scored"));
+        assert!((score - expected).abs() < 1e-4, "{key}: score {score}, expected {expected}");
+    }
+}
+
+#[test]
+fn golden_generation_processors() {
+    let golden = golden_tensors("generation/processors.safetensors");
+    let ids = golden["previous_ids"].shallow_clone();
+    let numbers = |name: &str| -> Vec<f64> { name.split('_').filter_map(|part| part.parse().ok()).collect() };
+    for (name, expected) in golden.iter().filter(|(name, _)| !matches!(name.as_str(), "previous_ids" | "logits")) {
+        let given = numbers(name);
+        let sampling = |temperature, top_k: f64, top_p| Some(Sampling { temperature, top_k: top_k as usize, top_p });
+        let plain = Decoding::default();
+        let (decoding, ends) = match (name.split('_').next().expect("a name"), given.as_slice()) {
+            ("min", &[length, end]) => (Decoding { min_new_tokens: length as usize, ..plain }, vec![end as i64]),
+            ("no", &[n]) => (Decoding { no_repeat_ngram: n as usize, ..plain }, vec![]),
+            ("repetition", &[repetition_penalty]) => (Decoding { repetition_penalty, ..plain }, vec![]),
+            ("temperature", &[t, k, p]) => (Decoding { sample: sampling(t, k, p), ..plain }, vec![]),
+            ("temperature", &[t]) => (Decoding { sample: sampling(t, 0.0, 1.0), ..plain }, vec![]),
+            ("top", &[k]) if name.contains("_k_") => (Decoding { sample: sampling(1.0, k, 1.0), ..plain }, vec![]),
+            ("top", &[p]) => (Decoding { sample: sampling(1.0, 0.0, p), ..plain }, vec![]),
+            _ => panic!("an unknown rule: {name}"),
+        };
+        let rules = processors(&decoding, &ends);
+        for row in 0..ids.size()[0] {
+            let ids = Vec::<i64>::try_from(ids.get(row)).expect("ids");
+            let mut scores = Vec::<f32>::try_from(golden["logits"].get(row)).expect("logits");
+            rules.iter().for_each(|rule| rule.apply(History { ids: &ids, prompt: 0 }, &mut scores));
+            let expected = Vec::<f32>::try_from(expected.get(row)).expect("scores");
+            let same = |(a, b): (&f32, &f32)| a == b || (a - b).abs() <= 1e-5;
+            assert!(scores.iter().zip(&expected).all(same), "{name} row {row}: {scores:?}, expected {expected:?}");
+        }
+    }
 }

@@ -7,9 +7,9 @@ use reft_core::rng::Seed;
 use reft_core::testing::{golden_json, golden_tensors, load_golden};
 use reft_core::{AdaptSpec, Step};
 use reft_models::attention::Cache;
-use reft_models::decode::{Generator, Stopping, undecided};
+use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
-use reft_models::tokenizer::{Specials, Tokenizer};
+use reft_models::tokenizer::{Message, Role, Specials, Tokenizer};
 use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use serde_json::{Value, json};
@@ -96,9 +96,10 @@ fn golden_smollm2_logits_and_greedy_tokens() {
         assert_eq!(ids, ints(&case["ids"]), "{text:?}");
         check_top20(text, &last_logits(model.as_ref(), &ids, None), &case["top20"]);
         let expected = ints(&case["greedy32"]);
-        let stop = Stopping { max_new: expected.len(), eos: None };
-        let generator = Generator { model: model.as_ref(), adaptation: None, batch: 1, stop };
-        let said = generator.run(&[&ids], &undecided).expect("no edits").remove(0);
+        let stop = Stopping { max_new: expected.len(), ends: Vec::new() };
+        let decoding = &Decoding::default();
+        let generator = Generator { model: model.as_ref(), adaptation: None, batch: 1, stop, decoding, seed: 0 };
+        let said = generator.run(&[&ids], &undecided).expect("no edits").remove(0).ids;
         assert_eq!(said, expected, "{text:?}");
         assert_eq!(tokenizer.decode(&said, false).expect("decodes"), case["greedy_text"].as_str().expect("a text"));
     }
@@ -119,4 +120,16 @@ fn golden_smollm2_logits_with_a_loreft() {
         let ids = ints(&case["ids"]);
         check_top20("edited", &last_logits(model.as_ref(), &ids, Some(step.as_ref())), &case["top20"]);
     }
+}
+
+#[test]
+fn smollm2_s_own_chat_template_is_read_from_the_gguf() {
+    let (_, tokenizer) = open();
+    let turn = |role, content: &str| Message { role, content: content.to_owned() };
+    let system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n";
+    let asked = tokenizer.chat(&[turn(Role::User, "hi")]).expect("it has one");
+    assert_eq!(asked, format!("{system}<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"));
+    let told = tokenizer.chat(&[turn(Role::System, "Be brief."), turn(Role::User, "hi")]).expect("it has one");
+    assert!(told.starts_with("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"), "{told}");
+    assert_eq!(tokenizer.ends(), [tokenizer.eos().expect("an end token")]);
 }

@@ -11,7 +11,8 @@ use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir};
 use reft_core::{AdaptSpec, Step};
 use reft_models::attention::Cache;
-use reft_models::decode::{Generator, Stopping, undecided};
+use reft_models::decode::settings::{EarlyStopping, Sampling};
+use reft_models::decode::{Answer, Decoding, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -87,34 +88,88 @@ proptest! {
         which in 0..3usize,
         places in 1..4usize,
         shared in 0..9i64,
+        positions in prop::sample::select(vec!["f2+l2", "all", "gen", "gen[:2]"]),
+        lookahead in 0..9usize,
+    ) {
+        let model = model(MODELS[which], Kind::Float);
+        let adaptation = adaptation(model.as_ref(), positions, "tied");
+        let step = adaptation.begin(Mode::Eval);
+        let prompts = begun(&batch, shared);
+        let decoding = Decoding { lookahead, ..Decoding::default() };
+        let together = answers(model.as_ref(), step.as_ref(), places, &decoding, &prompts);
+        for (prompt, said) in prompts.iter().zip(together) {
+            prop_assert_eq!(said.ids, without_cache(model.as_ref(), prompt, step.as_ref(), MAX_NEW, END));
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_answered_the_same_alone_and_among_others(
+        batch in sequences(),
+        which in 0..3usize,
+        places in 1..9usize,
+        shared in 0..9i64,
+        beams in 1..4usize,
+        sampled in any::<bool>(),
     ) {
         let model = model(MODELS[which], Kind::Float);
         let adaptation = adaptation(model.as_ref(), "f2+l2", "untied");
         let step = adaptation.begin(Mode::Eval);
-        let begun = |ids: &[i64]| (0..shared).map(|at| 50 + at).chain(ids.iter().copied()).collect::<Vec<i64>>();
-        let prompts: Vec<Vec<i64>> = batch.iter().map(|(ids, _)| begun(ids)).collect();
-        let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
-        let eos = Some(7);
-        let together = generator(model.as_ref(), Some(step.as_ref()), places, Stopping { max_new: 6, eos }).run(&prompts, &undecided).expect("disjoint");
+        let sample = sampled.then_some(Sampling { temperature: 0.7, top_k: 20, top_p: 0.9 });
+        let decoding = Decoding { beams, sample, repetition_penalty: 1.2, no_repeat_ngram: 3, ..Decoding::default() };
+        let prompts = begun(&batch, shared);
+        let together = answers(model.as_ref(), step.as_ref(), places, &decoding, &prompts);
         for (prompt, said) in prompts.iter().zip(together) {
-            prop_assert_eq!(said, without_cache(model.as_ref(), prompt, step.as_ref(), 6, eos));
+            let alone = answers(model.as_ref(), step.as_ref(), 1, &decoding, std::slice::from_ref(prompt)).remove(0);
+            prop_assert_eq!(said.ids, alone.ids);
         }
+    }
+
+    #[test]
+    fn beams_find_what_a_search_without_cache_finds(batch in sequences(), which in 0..3usize, early in any::<bool>()) {
+        let model = model(MODELS[which], Kind::Float);
+        let adaptation = adaptation(model.as_ref(), "all", "tied");
+        let step = adaptation.begin(Mode::Eval);
+        let early_stopping = EarlyStopping::Switch(early);
+        let decoding = Decoding { beams: 3, early_stopping, ..Decoding::default() };
+        let answer = answers(model.as_ref(), step.as_ref(), 3, &decoding, &begun(&batch[..1], 0)).remove(0);
+        // The score of an answer is what a full pass over it gives.
+        let ids = [batch[0].0.as_slice(), &answer.ids].concat();
+        let prompt = batch[0].0.len() as i64;
+        let all = logits(model.as_ref(), &[(ids, prompt)], Padding::Packed, Some(step.as_ref()));
+        let said = all.narrow(0, prompt - 1, answer.ids.len() as i64).log_softmax(-1, Kind::Float);
+        let of_token = said.gather(1, &Tensor::from_slice(&answer.ids).unsqueeze(1), false);
+        let mean = of_token.mean(Kind::Float).double_value(&[]);
+        prop_assert!((mean - f64::from(answer.score.expect("beams are scored"))).abs() < 1e-4);
     }
 }
 
-fn generator<'a>(
-    model: &'a dyn Decoder,
-    adaptation: Option<&'a dyn Step>,
+const MAX_NEW: usize = 24;
+const END: i64 = 7;
+
+/// Prompts with a common beginning of this length.
+fn begun(batch: &[Sequence], shared: i64) -> Vec<Vec<i64>> {
+    let begun = |(ids, _): &Sequence| (0..shared).map(|at| 50 + at).chain(ids.iter().copied()).collect();
+    batch.iter().map(begun).collect()
+}
+
+fn answers(
+    model: &dyn Decoder,
+    step: &dyn Step,
     batch: usize,
-    stop: Stopping,
-) -> Generator<'a> {
-    Generator { model, adaptation, batch, stop }
+    decoding: &Decoding,
+    prompts: &[Vec<i64>],
+) -> Vec<Answer> {
+    let stop = Stopping { max_new: MAX_NEW, ends: vec![END] };
+    let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
+    Generator { model, adaptation: Some(step), batch, stop, decoding, seed: 3 }
+        .run(&prompts, &undecided)
+        .expect("disjoint")
 }
 
 /// Greedy decoding by a full forward pass for every token.
-fn without_cache(model: &dyn Decoder, prompt: &[i64], step: &dyn Step, max_new: usize, eos: Option<i64>) -> Vec<i64> {
+fn without_cache(model: &dyn Decoder, prompt: &[i64], step: &dyn Step, max_new: usize, end: i64) -> Vec<i64> {
     let mut ids = prompt.to_vec();
-    while ids.len() < prompt.len() + max_new && (ids.len() == prompt.len() || ids.last() != eos.as_ref()) {
+    while ids.len() < prompt.len() + max_new && (ids.len() == prompt.len() || ids.last() != Some(&end)) {
         let sequence = (ids.clone(), prompt.len() as i64);
         let all = logits(model, &[sequence], Padding::Packed, Some(step));
         ids.push(all.get(-1).argmax(-1, false).int64_value(&[]));

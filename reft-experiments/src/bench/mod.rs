@@ -7,6 +7,7 @@ pub mod export;
 pub mod gemm;
 pub mod micro;
 pub mod ours;
+pub mod overhead;
 pub mod peer;
 pub mod plot;
 pub mod report;
@@ -61,6 +62,9 @@ pub struct Job {
     /// Whether the model is edited
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub edited: bool,
+    /// Tokens that our decoding guesses at once
+    #[arg(long, default_value_t = 8)]
+    pub lookahead: usize,
 }
 
 /// What came of it.
@@ -106,11 +110,13 @@ pub fn lines() -> Vec<Line> {
         new: 32,
         rows: 128,
         edited: true,
+        lookahead: 8,
     };
     let one = Job { positions: "l1".to_owned(), layers: "15".to_owned(), rank: 4, ..job.clone() };
     let f32 = |job: &Job| Job { dtype: Dtype::F32, ..job.clone() };
     let eval = Job { kind: Kind::Eval, rows: 64, ..job.clone() };
     let decode = Job { kind: Kind::Decode, batch: 1, rows: 8, ..job.clone() };
+    let long = Job { batch: 16, rows: 16, new: 256, ..decode.clone() };
     let line = |name, job, goal, unit| Line { name, job, goal, unit };
     vec![
         line("train, all layers f7+l7 rank 8", job.clone(), 4.5, "tokens/s"),
@@ -119,6 +125,8 @@ pub fn lines() -> Vec<Line> {
         line("train, layer 15 l1 rank 4", f32(&one), 12.0, "tokens/s"),
         line("evaluate, batch 16", eval.clone(), 6.0, "examples/s"),
         line("evaluate, batch 16", f32(&eval), 2.3, "examples/s"),
+        line("decode, batch 16, 256 tokens each", long, 2.0, "new tokens/s"),
+        line("decode, batch 1, no guesses", Job { lookahead: 0, ..decode.clone() }, 2.0, "new tokens/s"),
         line("decode, batch 1", decode, 2.0, "new tokens/s"),
     ]
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode, Step};
 use reft_core::rng::Seed;
-use reft_models::decode::{Generator, Stopping, undecided};
+use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::tokenizer::Specials;
 use serde_json::json;
 use tch::Device;
@@ -16,6 +16,7 @@ use super::{Job, Kind, Outcome, gemm};
 use crate::config::plan::{DeviceSpec, EvalPlan};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
+use crate::data::template::Template;
 use crate::evaluate::Evaluator;
 use crate::session::Loaded;
 use crate::store::environment::peak_memory_mib;
@@ -98,9 +99,11 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
 }
 
 fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<f64> {
-    let plan = EvalPlan { batch_size: job.batch, max_new_tokens: job.new, early_verdict: true };
+    let decoding = Decoding { lookahead: job.lookahead, ..Decoding::default() };
+    let plan = &EvalPlan { batch_size: job.batch, max_new_tokens: job.new, early_verdict: true, decoding };
+    let (max_length, template) = (MAX_LENGTH, Template::Task);
     let began = Instant::now();
-    Evaluator { loaded, adaptation, plan, max_length: MAX_LENGTH }.answer(&ARC_E, rows)?;
+    Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0 }.answer(&ARC_E, rows)?;
     Ok(rows.len() as f64 / began.elapsed().as_secs_f64())
 }
 
@@ -108,9 +111,13 @@ fn decode(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row
     let encode = |row: &Row| loaded.tokenizer.encode(&ARC_E.prompt(row), Specials::AsModel);
     let prompts = rows.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
     let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
-    let stop = Stopping { max_new: job.new, eos: None };
-    let generator = Generator { model: loaded.decoder.as_ref(), adaptation, batch: job.batch, stop };
+    let (stop, decoding) = (
+        Stopping { max_new: job.new, ends: Vec::new() },
+        &Decoding { lookahead: job.lookahead, ..Decoding::default() },
+    );
+    let model = loaded.decoder.as_ref();
+    let generator = Generator { model, adaptation, batch: job.batch, stop, decoding, seed: SEED.0 };
     let began = Instant::now();
     let said = generator.run(&prompts, &undecided)?;
-    Ok(said.iter().map(Vec::len).sum::<usize>() as f64 / began.elapsed().as_secs_f64())
+    Ok(said.iter().map(|answer| answer.ids.len()).sum::<usize>() as f64 / began.elapsed().as_secs_f64())
 }

@@ -5,11 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use reft_core::site::Dims;
+use reft_models::tokenizer::Specials;
 use tch::Device;
 
 use crate::bench::micro::Part;
+use crate::bench::overhead::Point;
 use crate::bench::report::{self, Measured};
-use crate::bench::{Job, Kind, Line, Outcome, export, lines, micro, ours, peer, plot, scaling};
+use crate::bench::{Job, Kind, Line, Outcome, export, lines, micro, ours, overhead, peer, plot, scaling};
 use crate::config::plan::{DeviceSpec, Dtype};
 use crate::data::row::Row;
 use crate::data::source::Sources;
@@ -95,8 +97,11 @@ impl Args {
         );
         report::write(&measured, &about, &bench.args.out)?;
         plot::ratios(&measured, &bench.args.out.join("ratios.svg"))?;
-        let dims = *Loaded::open(&bench.args.model, Dtype::Bf16, DeviceSpec(Device::Cpu))?.decoder.dims();
+        let loaded = Loaded::open(&bench.args.model, Dtype::Bf16, DeviceSpec(Device::Cpu))?;
+        let dims = *loaded.decoder.dims();
         bench.micro(&dims)?;
+        bench.edits(&loaded)?;
+        drop(loaded);
         bench.scaling(dims.layers)
     }
 }
@@ -126,7 +131,7 @@ impl Bench {
         command.args(["--positions", &job.positions, "--layers", &job.layers, "--model", &self.args.model]);
         let numbers =
             [("--rank", job.rank as usize), ("--batch", job.batch), ("--steps", job.steps), ("--new", job.new)];
-        for (flag, number) in numbers.into_iter().chain([("--rows", job.rows)]) {
+        for (flag, number) in numbers.into_iter().chain([("--rows", job.rows), ("--lookahead", job.lookahead)]) {
             command.args([flag, &number.to_string()]);
         }
         command.args(["--edited", &job.edited.to_string()]).arg("--data").arg(rows);
@@ -176,6 +181,17 @@ impl Bench {
         report::csv(&parts, &self.args.out.join("micro.csv"))
     }
 
+    /// What edits of the prompt add to an answer.
+    fn edits(&self, loaded: &Loaded) -> Result<()> {
+        let text: String = self.rows.iter().take(8).map(|row| row.instruction.as_str()).collect();
+        let ids = loaded.tokenizer.encode(&text, Specials::AsModel)?;
+        let points = overhead::run(loaded, &ids, 32)?;
+        for Point { axis, value, plain_s, added_s, .. } in &points {
+            println!("edits, {axis} {value}: {:.1} ms added to {plain_s:.2} s", 1000.0 * added_s);
+        }
+        report::csv(&points, &self.args.out.join("overhead.csv"))
+    }
+
     /// Our cost by one setting at a time.
     fn scaling(&self, layers: usize) -> Result<()> {
         let base = Job { steps: 2, ..lines()[0].job.clone() };
@@ -193,7 +209,8 @@ impl Bench {
 
     /// Decoding with edits on the prompt against without, each the best of several turns.
     fn overhead(&self) -> Result<Measured> {
-        let edited = lines().pop().context("a last line")?.job;
+        // Without guesses: how many come true depends on what is said, and edits change that.
+        let edited = Job { lookahead: 0, ..lines().pop().context("a last line")?.job };
         let plain = Job { edited: false, ..edited.clone() };
         let rows = self.file(&edited)?;
         let (mut with, mut without) = (0f64, 0f64);

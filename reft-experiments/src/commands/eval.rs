@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use reft_core::adaptation::Mode;
 
+use crate::alpaca_eval::outputs;
 use crate::config::read::run_plan;
 use crate::data::source::Sources;
 use crate::evaluate::{self, Evaluator};
@@ -32,12 +33,18 @@ impl Args {
     pub fn run(mut self) -> Result<()> {
         let plan = run_plan(self.config.as_deref(), &self.overrides)?;
         if self.model.adapter.is_none() {
-            self.model.model.get_or_insert(plan.model);
+            self.model.base.model.get_or_insert(plan.model);
         }
         let (loaded, adaptation) = self.model.open()?;
         let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
-        let max_length = plan.data.max_length;
-        let evaluator = Evaluator { loaded: &loaded, adaptation: step.as_deref(), plan: plan.eval, max_length };
+        let evaluator = Evaluator {
+            loaded: &loaded,
+            adaptation: step.as_deref(),
+            plan: &plan.eval,
+            max_length: plan.data.max_length,
+            template: plan.data.template,
+            seed: plan.seed,
+        };
         let sources = Sources::from_env();
         for id in plan.data.eval {
             let mut rows = id.task().rows(plan.data.source, &plan.data.eval_split.scored(), &sources)?;
@@ -45,8 +52,16 @@ impl Args {
             let predictions = evaluator.answer(id.task(), &rows)?;
             if let Some(out) = &self.out {
                 evaluate::save(&predictions, &out.join(format!("predictions-{}.jsonl", id.key())))?;
+                if id.task().judged() {
+                    let outputs = evaluate::outputs(&predictions, id.key(), "reft");
+                    outputs::write(&out.join(format!("outputs-{}.json", id.key())), &outputs)?;
+                }
             }
-            super::print_score(id.key(), evaluate::score(&predictions));
+            if id.task().judged() {
+                println!("{}: {} answers, to be judged with `reft judge`", id.key(), predictions.len());
+            } else {
+                super::print_score(id.key(), evaluate::score(&predictions));
+            }
         }
         Ok(())
     }

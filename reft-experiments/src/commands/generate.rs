@@ -1,38 +1,241 @@
-//! `reft generate`.
+//! `reft generate`: one prompt, a file of prompts, or a conversation.
 
-use anyhow::Result;
-use reft_core::adaptation::Mode;
-use reft_models::decode::{Generator, Stopping, undecided};
+use std::cell::RefCell;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use reft_core::adaptation::{Mode, Step};
+use reft_models::decode::settings::Sampling;
+use reft_models::decode::{Decoding, Generator, Stopping};
 use reft_models::tokenizer::Specials;
+use serde_json::json;
+
+use super::inspect::edited;
+use super::{BaseArgs, Opened};
+use crate::data::source;
+use crate::evaluate::stops;
 
 /// Arguments of `reft generate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The prompt
-    prompt: String,
+    #[arg(required_unless_present_any = ["file", "chat"], conflicts_with_all = ["file", "chat"])]
+    prompt: Option<String>,
+    /// File of prompts: JSON rows with `instruction`, or one prompt a line; answers come as JSON lines
+    #[arg(long, conflicts_with = "chat")]
+    file: Option<PathBuf>,
+    /// Talk with the model, by its chat template
+    #[arg(long)]
+    chat: bool,
+    /// Folder of a trained adapter; give several to compare their answers, or to switch between them in a conversation
+    #[arg(long = "adapter", value_name = "ADAPTER")]
+    adapters: Vec<PathBuf>,
+    /// Show on stderr which tokens of the prompt are edited, and where
+    #[arg(long)]
+    show_edits: bool,
     #[command(flatten)]
-    model: super::ModelArgs,
+    base: BaseArgs,
+    #[command(flatten)]
+    decoding: DecodingArgs,
+}
+
+/// How tokens are chosen; greedily unless something else is said.
+#[derive(Debug, clap::Args)]
+struct DecodingArgs {
     /// New tokens at most
     #[arg(long, default_value_t = 128)]
     max_new: usize,
+    /// Continuations followed side by side
+    #[arg(long, default_value_t = 1)]
+    beams: usize,
+    /// Draw tokens by chance: below 1 prefers likely ones
+    #[arg(long)]
+    temperature: Option<f64>,
+    /// Draw from the K most likely tokens
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Draw from the most likely tokens whose probabilities add up to P
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Above 1: tokens that occurred become less likely
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f64,
+    /// No N tokens in a row twice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    no_repeat_ngram: usize,
+    /// A text that ends the answer; may be given more than once
+    #[arg(long)]
+    stop: Vec<String>,
+    /// Decides what is drawn
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
+impl DecodingArgs {
+    fn decoding(&self) -> Result<Decoding> {
+        let drawn = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some();
+        let sampling = Sampling {
+            temperature: self.temperature.unwrap_or(1.0),
+            top_k: self.top_k.unwrap_or(0),
+            top_p: self.top_p.unwrap_or(1.0),
+        };
+        let decoding = Decoding {
+            beams: self.beams,
+            sample: drawn.then_some(sampling),
+            repetition_penalty: self.repetition_penalty,
+            no_repeat_ngram: self.no_repeat_ngram,
+            stop: self.stop.clone(),
+            ..Decoding::default()
+        };
+        match decoding.check() {
+            Ok(()) => Ok(decoding),
+            Err((key, remedy)) => bail!("--{}: {remedy}", key.trim_start_matches("sample.").replace('_', "-")),
+        }
+    }
 }
 
 impl Args {
-    /// Prints the continuation.
+    /// Prints the continuation, the answers or the conversation.
     ///
     /// # Errors
-    /// When the model or the adapter is wrong.
+    /// When the model, an adapter or the file is wrong.
     pub fn run(self) -> Result<()> {
-        let (loaded, adaptation) = self.model.open()?;
-        let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
-        let ids = loaded.tokenizer.encode(&self.prompt, Specials::AsModel)?;
-        if ids.is_empty() {
-            anyhow::bail!("the prompt is empty: give at least one character");
+        let decoding = self.decoding.decoding()?;
+        let opened = self.base.open(&self.adapters)?;
+        let (max_new, seed, show_edits) = (self.decoding.max_new, self.decoding.seed, self.show_edits);
+        let speaker = Speaker { opened, decoding, max_new, seed, show_edits };
+        match (&self.prompt, &self.file) {
+            (Some(prompt), _) => speaker.one(prompt),
+            (None, Some(file)) => speaker.file(file),
+            (None, None) => super::chat::talk(&speaker, &mut std::io::stdin().lock(), &mut std::io::stdout()),
         }
-        let stop = Stopping { max_new: self.max_new, eos: loaded.tokenizer.eos() };
-        let generator = Generator { model: loaded.decoder.as_ref(), adaptation: step.as_deref(), batch: 1, stop };
-        let answer = generator.run(&[&ids], &undecided)?.remove(0);
-        println!("{}", loaded.tokenizer.decode(&answer, true)?);
+    }
+}
+
+/// A model with its adapters, and how it speaks.
+pub(super) struct Speaker {
+    pub opened: Opened,
+    decoding: Decoding,
+    max_new: usize,
+    seed: u64,
+    show_edits: bool,
+}
+
+/// Prompts of a file that are answered together.
+const TOGETHER: usize = 16;
+
+impl Speaker {
+    /// The base model if there is no adapter, else every adapter in turn.
+    fn voices(&self) -> Vec<Option<usize>> {
+        match self.opened.adapters.len() {
+            0 => vec![None],
+            n => (0..n).map(Some).collect(),
+        }
+    }
+
+    /// The name of an adapter, or of the base model.
+    pub fn name(&self, voice: Option<usize>) -> &str {
+        voice.map_or("base model", |index| self.opened.adapters[index].0.as_str())
+    }
+
+    fn one(&self, prompt: &str) -> Result<()> {
+        let voices = self.voices();
+        for &voice in &voices {
+            if voices.len() > 1 {
+                println!("== {}", self.name(voice));
+            }
+            self.say(voice, prompt, Specials::AsModel, &mut std::io::stdout())?;
+        }
         Ok(())
+    }
+
+    /// Says the continuation of a prompt while it comes, and returns it.
+    pub fn say(&self, voice: Option<usize>, prompt: &str, specials: Specials, out: &mut dyn Write) -> Result<String> {
+        let tokenizer = &self.opened.loaded.tokenizer;
+        let ids = tokenizer.encode(prompt, specials)?;
+        if ids.is_empty() {
+            bail!("the prompt is empty: give at least one character");
+        }
+        let step = voice.map(|index| self.opened.adapters[index].1.begin(Mode::Eval));
+        if let Some(step) = step.as_ref().filter(|_| self.show_edits) {
+            eprint!("{}", edited(tokenizer, &ids, |layout| step.edits(layout)));
+        }
+        let stream = RefCell::new(Stream { out, printed: 0 });
+        let decided = |_: usize, generated: &[i64]| {
+            let said = tokenizer.decode(generated, true).unwrap_or_default();
+            // With several beams nobody knows yet which one wins.
+            if self.decoding.beams == 1 {
+                stream.borrow_mut().show(&said, false);
+            }
+            stops(&self.decoding.stop, &said)
+        };
+        let answer = self.generator(step.as_deref(), 1).run(&[&ids], &decided)?.remove(0);
+        let said = tokenizer.decode(&answer.ids, true)?;
+        stream.into_inner().show(&said, true);
+        Ok(said)
+    }
+
+    /// Answers every prompt of a file.
+    fn file(&self, path: &std::path::Path) -> Result<()> {
+        let tokenizer = &self.opened.loaded.tokenizer;
+        let prompts = prompts(path)?;
+        let encode = |prompt: &String| tokenizer.encode(prompt, Specials::AsModel);
+        let ids = prompts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
+        let decided = |_: usize, generated: &[i64]| {
+            let stop = &self.decoding.stop;
+            !stop.is_empty() && tokenizer.decode(generated, true).is_ok_and(|said| stops(stop, &said))
+        };
+        for voice in self.voices() {
+            let step = voice.map(|index| self.opened.adapters[index].1.begin(Mode::Eval));
+            let answers = self.generator(step.as_deref(), TOGETHER).run(&ids, &decided)?;
+            for (prompt, answer) in prompts.iter().zip(answers) {
+                let said = tokenizer.decode(&answer.ids, true)?;
+                println!("{}", json!({"prompt": prompt, "adapter": voice.map(|_| self.name(voice)), "said": said}));
+            }
+        }
+        Ok(())
+    }
+
+    fn generator<'a>(&'a self, adaptation: Option<&'a dyn Step>, batch: usize) -> Generator<'a> {
+        let loaded = &self.opened.loaded;
+        let stop = Stopping { max_new: self.max_new, ends: loaded.tokenizer.ends().to_vec() };
+        let model = loaded.decoder.as_ref();
+        Generator { model, adaptation, batch, stop, decoding: &self.decoding, seed: self.seed }
+    }
+}
+
+/// The prompts of a file: rows in one of the data formats, else lines.
+fn prompts(path: &std::path::Path) -> Result<Vec<String>> {
+    if path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl") {
+        return Ok(source::read(path)?.into_iter().map(|row| row.instruction).collect());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let prompts: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    if prompts.is_empty() {
+        bail!("{}: the file has no prompts: write one a line", path.display());
+    }
+    Ok(prompts)
+}
+
+/// Text that is shown as it grows.
+struct Stream<'a> {
+    out: &'a mut dyn Write,
+    printed: usize,
+}
+
+impl Stream<'_> {
+    /// Shows what is new. The text may end in the middle of a character, then shown as U+FFFD: that waits for the rest.
+    fn show(&mut self, said: &str, complete: bool) {
+        let end = if complete { said.len() } else { said.trim_end_matches('\u{FFFD}').len() };
+        if let Some(new) = said.get(self.printed..end) {
+            // A reader that has gone away is no error of ours.
+            let _ = write!(self.out, "{new}").and_then(|()| self.out.flush());
+            self.printed = end;
+        }
+        if complete {
+            let _ = writeln!(self.out);
+        }
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use reft_core::adaptation::EditedRows;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::site::LayerId;
-use reft_models::tokenizer::Specials;
+use reft_models::tokenizer::{Specials, Tokenizer};
 
 use crate::config::read::run_plan;
 
@@ -34,7 +35,7 @@ impl Args {
     pub fn run(mut self) -> Result<()> {
         let plan = run_plan(self.config.as_deref(), &self.overrides)?;
         if self.model.adapter.is_none() {
-            self.model.model.get_or_insert(plan.model);
+            self.model.base.model.get_or_insert(plan.model);
         }
         let (loaded, saved) = self.model.open()?;
         let adaptation = match (saved, &plan.adapt) {
@@ -43,24 +44,28 @@ impl Args {
             (None, None) => bail!("nothing to inspect: give --adapter, or --config with interventions"),
         };
         let ids = loaded.tokenizer.encode(&self.prompt, Specials::AsModel)?;
-        let len = ids.len() as i64;
-        let layout = Layout::packed(&[Extent { len, prompt: len }]);
-        let mut edits: BTreeMap<i64, BTreeMap<String, Vec<LayerId>>> = BTreeMap::new();
-        for edit in adaptation.edits(&layout) {
-            for row in edit.rows {
-                let parameters = format!("{} {}", edit.site.component, edit.group);
-                edits.entry(row).or_default().entry(parameters).or_default().push(edit.site.layer);
-            }
-        }
-        for (position, id) in (0..).zip(ids) {
-            let piece = loaded.tokenizer.piece(id).unwrap_or_default();
-            let places = edits.get(&position).into_iter().flatten();
-            let places: Vec<String> =
-                places.map(|(name, layers)| format!("{name}: layers {}", ranges(layers))).collect();
-            println!("{position:5}  {piece:<18} {}", places.join("; "));
-        }
+        print!("{}", edited(&loaded.tokenizer, &ids, |layout| adaptation.edits(layout)));
         Ok(())
     }
+}
+
+/// One line per token of a prompt: position, token, and which parameters edit it at which layers.
+pub(super) fn edited(tokenizer: &Tokenizer, ids: &[i64], edits: impl Fn(&Layout) -> Vec<EditedRows>) -> String {
+    let len = ids.len() as i64;
+    let mut at: BTreeMap<i64, BTreeMap<String, Vec<LayerId>>> = BTreeMap::new();
+    for edit in edits(&Layout::packed(&[Extent { len, prompt: len }])) {
+        for row in edit.rows {
+            let parameters = format!("{} {}", edit.site.component, edit.group);
+            at.entry(row).or_default().entry(parameters).or_default().push(edit.site.layer);
+        }
+    }
+    let line = |(position, &id): (i64, &i64)| {
+        let piece = tokenizer.piece(id).unwrap_or_default();
+        let places = at.get(&position).into_iter().flatten();
+        let places: Vec<String> = places.map(|(name, layers)| format!("{name}: layers {}", ranges(layers))).collect();
+        format!("{position:5}  {piece:<18} {}\n", places.join("; "))
+    };
+    (0..).zip(ids).map(line).collect()
 }
 
 /// `0-3, 7`.

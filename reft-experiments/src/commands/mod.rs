@@ -1,11 +1,14 @@
 //! One file per command of `reft`.
 
 pub mod bench;
+pub mod chat;
 pub mod eval;
 pub mod generate;
 pub mod inspect;
+pub mod judge;
 pub mod table;
 pub mod train;
+pub mod win_rate;
 
 use std::path::PathBuf;
 
@@ -17,12 +20,9 @@ use crate::config::plan::{DeviceSpec, Dtype};
 use crate::session::Loaded;
 use crate::store::record::{Record, Score};
 
-/// Which model, and which adapter on it.
+/// Which model.
 #[derive(Debug, clap::Args)]
-pub struct ModelArgs {
-    /// Folder of a trained adapter
-    #[arg(long)]
-    adapter: Option<PathBuf>,
+pub struct BaseArgs {
     /// Base model: smollm2, a Hugging Face id, a folder or a .gguf file [default: the adapter's]
     #[arg(long)]
     model: Option<String>,
@@ -32,6 +32,16 @@ pub struct ModelArgs {
     /// cpu, cuda or cuda:1
     #[arg(long, default_value = "cpu", value_parser = device)]
     device: DeviceSpec,
+}
+
+/// Which model, and which adapter on it.
+#[derive(Debug, clap::Args)]
+pub struct ModelArgs {
+    /// Folder of a trained adapter
+    #[arg(long)]
+    adapter: Option<PathBuf>,
+    #[command(flatten)]
+    base: BaseArgs,
 }
 
 /// A type by its name in configurations.
@@ -47,17 +57,35 @@ fn device(text: &str) -> Result<DeviceSpec, String> {
     DeviceSpec::try_from(text.to_owned())
 }
 
-impl ModelArgs {
-    /// The model with its adapter, if one is given.
-    fn open(&self) -> Result<(Loaded, Option<Box<dyn Adaptation>>)> {
-        let saved = self.adapter.as_deref().map(SavedAdapter::read).transpose()?;
-        let trained_on = saved.as_ref().map(|saved| saved.config.base_model.id.clone());
+/// A model with adapters that were trained on it.
+struct Opened {
+    loaded: Loaded,
+    /// By the names of their folders.
+    adapters: Vec<(String, Box<dyn Adaptation>)>,
+}
+
+impl BaseArgs {
+    /// The model with these adapters; without a model, the one the first was trained on.
+    fn open(&self, adapters: &[PathBuf]) -> Result<Opened> {
+        let saved = adapters.iter().map(|path| SavedAdapter::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let trained_on = saved.first().map(|saved| saved.config.base_model.id.clone());
         let Some(model) = self.model.clone().or(trained_on) else {
             bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
         };
         let loaded = Loaded::open(&model, self.dtype, self.device)?;
-        let adaptation = saved.map(|saved| saved.onto(&loaded.base, self.device.0)).transpose()?;
-        Ok((loaded, adaptation))
+        let named = |(path, saved): (&PathBuf, SavedAdapter)| {
+            Ok((path.display().to_string(), saved.onto(&loaded.base, self.device.0)?))
+        };
+        let adapters = adapters.iter().zip(saved).map(named).collect::<Result<_>>()?;
+        Ok(Opened { loaded, adapters })
+    }
+}
+
+impl ModelArgs {
+    /// The model with its adapter, if one is given.
+    fn open(&self) -> Result<(Loaded, Option<Box<dyn Adaptation>>)> {
+        let Opened { loaded, mut adapters } = self.base.open(self.adapter.as_slice())?;
+        Ok((loaded, adapters.pop().map(|(_, adaptation)| adaptation)))
     }
 }
 

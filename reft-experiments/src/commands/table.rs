@@ -1,16 +1,23 @@
 //! `reft table`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::alpaca_eval::annotations;
+use crate::alpaca_eval::win_rate::WinRate;
+use crate::evaluate;
 use crate::run::Runner;
 use crate::session::Session;
+use crate::store::RunPaths;
 use crate::store::record::Record;
 use crate::tables::paper;
 use crate::tables::render::FORMATS;
+use crate::tables::samples::{Answers, side_by_side};
 use crate::tables::spec::{Profile, RowPlan, TableSpec};
-use crate::tables::table::{Row, Table};
+use crate::tables::table::{Row, Run, Table};
+use crate::tasks::TaskId;
 
 /// Arguments of `reft table`.
 #[derive(Debug, clap::Args)]
@@ -48,48 +55,62 @@ impl Args {
         let folder = self.results.join(&self.profile);
         // Created first: a folder that cannot be written should not be noticed after hours of training.
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-        let table = self.table(&spec, profile, &rows)?;
+        let mut done = self.runs(&rows)?;
+        for runs in &mut done {
+            runs.iter_mut().try_for_each(|run| run.read_judgements())?;
+        }
+        let table = self.table(&spec, profile, &rows, &done)?;
         for format in FORMATS {
             let path = folder.join(format!("{name}.{}", format.extension()));
-            crate::atomic::write(&path, format.render(&table).as_bytes())
-                .with_context(|| format!("{}: cannot be written", path.display()))?;
+            write(&path, &format.render(&table))?;
             if format.extension() == "md" {
                 println!("{}", format.render(&table));
             }
-            eprintln!("wrote {}", path.display());
         }
-        Ok(())
+        if profile.samples > 0 {
+            write(&folder.join(format!("{name}-samples.md")), &samples(profile, &rows, &done)?)?;
+        }
+        judged(profile, &done, &folder, &name)
     }
 
-    fn table(&self, spec: &TableSpec, profile: &Profile, rows: &[RowPlan]) -> Result<Table> {
-        let printed = paper::read(Path::new(&spec.printed))?;
+    /// The runs of every row, those that are missing done now.
+    fn runs(&self, rows: &[RowPlan]) -> Result<Vec<Vec<Done>>> {
         let mut session = Session::from_env();
-        let (mut table_rows, mut all) = (Vec::new(), Vec::new());
-        let total: usize = rows.iter().map(|row| row.runs.len()).sum();
-        for row in rows {
-            let mut records = Vec::new();
+        let (mut number, total) = (0, rows.iter().map(|row| row.runs.len()).sum::<usize>());
+        let mut of_row = |row: &RowPlan| {
+            let mut runs = Vec::new();
             for run in &row.runs {
-                let number = all.len() + records.len() + 1;
+                number += 1;
                 let title = format!("[{number}/{total}] {} {} seed {}", row.model.name, row.method, run.seed);
-                let (record, _) = Runner { root: &self.runs, resume: true, title }.execute(run, &mut session)?;
-                records.push(record);
+                let (record, paths) = Runner { root: &self.runs, resume: true, title }.execute(run, &mut session)?;
+                runs.push(Done { run: Run { record, win_rates: BTreeMap::new() }, paths });
             }
-            table_rows.push(Row::ours(row, &records, &profile.tasks));
+            Ok(runs)
+        };
+        rows.iter().map(&mut of_row).collect()
+    }
+
+    fn table(&self, spec: &TableSpec, profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<Table> {
+        let printed = paper::read(Path::new(&spec.printed))?;
+        let mut table_rows = Vec::new();
+        for (row, done) in rows.iter().zip(done) {
+            let runs: Vec<Run> = done.iter().map(|done| done.run.clone()).collect();
+            table_rows.push(Row::ours(row, &runs, &profile.tasks));
             let same = |printed: &&paper::PrintedRow| {
                 row.model.printed_as.as_ref() == Some(&printed.model) && printed.method == row.method
             };
             table_rows.extend(printed.iter().find(same).map(|printed| Row::printed(printed, &profile.tasks)));
-            all.extend(records);
         }
-        let tasks = profile.tasks.iter().map(|task| task.key().to_owned()).collect();
-        let notes = self.notes(profile, &all);
+        let tasks = profile.tasks.iter().map(|task| task.column().to_owned()).collect();
+        let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
+        let notes = self.notes(profile, &records);
         Ok(Table { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
             .with_marks())
     }
 
     /// What the figures depend on.
-    fn notes(&self, profile: &Profile, records: &[Record]) -> Vec<String> {
-        let Some(record) = records.last() else { return Vec::new() };
+    fn notes(&self, profile: &Profile, records: &[&Record]) -> Vec<String> {
+        let Some(&record) = records.last() else { return Vec::new() };
         let plan = &record.plan;
         let counts: Vec<String> = record.scores.iter().map(|(task, score)| format!("{task} {}", score.n)).collect();
         let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
@@ -114,6 +135,79 @@ impl Args {
             format!("made by `reft table {} --profile {}`", self.spec.display(), self.profile),
         ]
     }
+}
+
+/// A complete run and its files.
+struct Done {
+    run: Run,
+    paths: RunPaths,
+}
+
+impl Done {
+    /// Tasks whose answers are to be judged.
+    fn judged(&self) -> impl Iterator<Item = TaskId> {
+        self.run.record.plan.data.eval.iter().copied().filter(|id| id.task().judged())
+    }
+
+    /// What judges said so far about its answers.
+    fn read_judgements(&mut self) -> Result<()> {
+        for id in self.judged().collect::<Vec<_>>() {
+            let path = self.paths.annotations(id.key());
+            if path.exists() {
+                let rate = WinRate::of(&annotations::read(&path)?)?;
+                self.run.win_rates.insert(id.key().to_owned(), rate.win_rate);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    crate::atomic::write(path, text.as_bytes()).with_context(|| format!("{}: cannot be written", path.display()))?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
+}
+
+/// The first seed's answers of every row, side by side.
+fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<String> {
+    let mut parts = Vec::new();
+    for task in &profile.tasks {
+        let mut systems = Vec::new();
+        for (row, runs) in rows.iter().zip(done) {
+            let Some(first) = runs.first() else { continue };
+            let system = format!("{} {}", row.model.name, row.method);
+            systems.push(Answers { system, predictions: evaluate::load(&first.paths.predictions(task.key()))? });
+        }
+        parts.push(side_by_side(task.key(), &systems, profile.samples));
+    }
+    Ok(parts.join("\n"))
+}
+
+/// Puts the outputs of judged tasks beside the table, and says how to have them judged where that was not done.
+fn judged(profile: &Profile, done: &[Vec<Done>], folder: &Path, name: &str) -> Result<()> {
+    let mut missing = Vec::new();
+    for done in done.iter().flatten() {
+        for id in done.judged() {
+            let from = done.paths.outputs(id.key());
+            let to = folder.join(format!("{name}-outputs-{}.json", done.run.record.id));
+            let bytes = std::fs::read(&from).with_context(|| format!("{}: cannot be read", from.display()))?;
+            crate::atomic::write(&to, &bytes).with_context(|| format!("{}: cannot be written", to.display()))?;
+            if !done.run.win_rates.contains_key(id.key()) {
+                missing.push((from, done.paths.annotations(id.key())));
+            }
+        }
+    }
+    if let Some((outputs, annotations)) = missing.first() {
+        println!(
+            "No judge was configured: {} of {} rows have answers but no win rate. To have them judged, for each:\n  reft judge \
+             --outputs {} --reference REFERENCE.json --judge-model NAME --out {}\nthen make the table again.",
+            missing.len(),
+            done.iter().flatten().count() * profile.tasks.len(),
+            outputs.display(),
+            annotations.display()
+        );
+    }
+    Ok(())
 }
 
 /// Every run of a profile in a line, with the number of trained parameters by formula.

@@ -12,6 +12,7 @@ pub fn all() -> Value {
         "component": null, "truncation": null, "dropout": {"p": null, "on": null}});
     keys["adapt"] = json!({ "reft": reft, "refts": null });
     keys["data"]["eval_split"] = Value::Null;
+    keys["eval"]["decoding"]["sample"] = json!({"temperature": null, "top_k": null, "top_p": null});
     keys
 }
 

@@ -1,10 +1,12 @@
 //! A run, resolved: every setting has its value. This is what is hashed, saved beside the run and printed.
 
 use reft_core::AdaptSpec;
+use reft_models::decode::Decoding;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
 use crate::data::split::{Selection, Split};
+use crate::data::template::Template;
 use crate::tasks::{DataKind, TaskId};
 
 /// Type of the frozen weights. Interventions and their optimiser are f32 always.
@@ -114,6 +116,8 @@ pub struct DataPlan {
     pub eval_split: EvalSplit,
     /// Tokens of a row at most.
     pub max_length: usize,
+    /// How a question is put to the model.
+    pub template: Template,
 }
 
 /// `train:` how parameters move.
@@ -147,15 +151,18 @@ pub struct TrainPlan {
 }
 
 /// `eval:` how answers are generated.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalPlan {
-    /// Sequences decoded together at most.
+    /// Sequences decoded together at most, every beam counted.
     pub batch_size: usize,
     /// New tokens of an answer at most.
     pub max_new_tokens: usize,
-    /// Whether an answer stops growing once it can no longer become the right one. Verdicts stay the same.
+    /// Whether an answer stops growing once it can no longer become the right one. Verdicts stay the same. With several
+    /// beams every answer grows to its end.
     pub early_verdict: bool,
+    /// How tokens are chosen.
+    pub decoding: Decoding,
 }
 
 /// One run.
@@ -197,6 +204,7 @@ impl Default for RunPlan {
                 eval_rows: 0,
                 eval_split: EvalSplit::Dev,
                 max_length: 512,
+                template: Template::Task,
             },
             train: TrainPlan {
                 epochs: 1,
@@ -212,7 +220,12 @@ impl Default for RunPlan {
                 frozen_memory_mib: 4096,
                 frozen_disk_mib: 16384,
             },
-            eval: EvalPlan { batch_size: 64, max_new_tokens: 32, early_verdict: true },
+            eval: EvalPlan {
+                batch_size: 64,
+                max_new_tokens: 32,
+                early_verdict: true,
+                decoding: Decoding::default(),
+            },
         }
     }
 }
@@ -222,7 +235,7 @@ impl RunPlan {
     ///
     /// # Errors
     /// The first setting that is out of range.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
+    pub fn check(&self) -> Result<(), (String, String)> {
         let TrainPlan {
             epochs,
             lr,
@@ -249,6 +262,9 @@ impl RunPlan {
             ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
             ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
         ];
-        checks.into_iter().find(|(_, fine, _)| !fine).map_or(Ok(()), |(key, _, remedy)| Err((key, remedy)))
+        if let Some((key, _, remedy)) = checks.into_iter().find(|(_, fine, _)| !fine) {
+            return Err((key.to_owned(), remedy));
+        }
+        self.eval.decoding.check().map_err(|(key, remedy)| (format!("eval.decoding.{key}"), remedy))
     }
 }

@@ -83,7 +83,7 @@ pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
     merge(&mut whole, tree);
     let plan: RunPlan = typed(whole, place)?;
     let out_of_range =
-        |(key, reason): (&str, String)| ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason };
+        |(key, reason): (String, String)| ConfigError::Value { place: place.to_owned(), key, reason };
     plan.check().map_err(out_of_range)?;
     Ok(plan)
 }

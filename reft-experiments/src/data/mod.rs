@@ -4,3 +4,4 @@ pub mod encode;
 pub mod row;
 pub mod source;
 pub mod split;
+pub mod template;

@@ -130,7 +130,10 @@ fn download(file: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A JSON array, or JSON lines: public copies of these files are either, whatever they are called.
-fn read(path: &Path) -> Result<Vec<Row>, DataError> {
+///
+/// # Errors
+/// When the file is missing or not valid.
+pub fn read(path: &Path) -> Result<Vec<Row>, DataError> {
     let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     let text = text.trim_start_matches('\u{feff}');
     let error = |line: usize, reason: String| DataError::Parse { path: path.to_owned(), line, reason };
@@ -149,7 +152,7 @@ fn read(path: &Path) -> Result<Vec<Row>, DataError> {
 }
 
 /// A parser's words without its own position, which counts from the start of a line's text.
-fn words(cause: &serde_json::Error) -> String {
+pub(crate) fn words(cause: &serde_json::Error) -> String {
     let text = cause.to_string();
     text.rsplit_once(" at line ").map_or(text.clone(), |(words, _)| words.to_owned())
 }

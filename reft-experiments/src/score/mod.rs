@@ -1,4 +1,5 @@
 //! Scoring: from what a model said to right or wrong.
 
 pub mod answers;
+pub mod metrics;
 pub mod verdict;

@@ -78,4 +78,14 @@ impl RunPaths {
     pub fn predictions(&self, task: &str) -> PathBuf {
         self.folder.join(format!("predictions-{task}.jsonl"))
     }
+
+    /// The same as a file of model outputs, for tasks that are judged.
+    pub fn outputs(&self, task: &str) -> PathBuf {
+        self.folder.join(format!("outputs-{task}.json"))
+    }
+
+    /// What a judge said about them.
+    pub fn annotations(&self, task: &str) -> PathBuf {
+        self.folder.join(format!("annotations-{task}.json"))
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod paper;
 pub mod render;
+pub mod samples;
 pub mod spec;
 pub mod stats;
 pub mod table;

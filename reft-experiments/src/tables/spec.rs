@@ -33,6 +33,9 @@ pub struct Profile {
     pub tasks: Vec<TaskId>,
     /// One run for each; the base model is run once.
     pub seeds: Vec<u64>,
+    /// Rows of each task whose answers are shown side by side in a file beside the table.
+    #[serde(default)]
+    pub samples: usize,
     /// Settings of every run, as in a run's configuration.
     #[serde(default)]
     pub run: Map<String, Value>,

@@ -1,5 +1,7 @@
 //! A table as a pure function of records and printed figures: no model is needed to make it again.
 
+use std::collections::BTreeMap;
+
 use super::paper::PrintedRow;
 use super::spec::RowPlan;
 use super::stats::{Estimate, estimate};
@@ -63,23 +65,39 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
+/// A complete run with what others said about its answers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Run {
+    /// What came out of it.
+    pub record: Record,
+    /// Win rates of judged tasks, in percent, where a judge was asked.
+    pub win_rates: BTreeMap<String, f64>,
+}
+
+impl Run {
+    /// A task's figure, in percent.
+    fn percent(&self, task: TaskId) -> Option<f64> {
+        let score = self.record.scores.get(task.key()).map(|score| score.percent());
+        score.or_else(|| self.win_rates.get(task.key()).copied())
+    }
+}
+
 impl Row {
-    /// A row from the records of its runs.
-    pub fn ours(plan: &RowPlan, records: &[Record], tasks: &[TaskId]) -> Self {
-        let percent = |record: &Record, task: &TaskId| record.scores.get(task.key()).map(|score| score.percent());
+    /// A row from its runs.
+    pub fn ours(plan: &RowPlan, runs: &[Run], tasks: &[TaskId]) -> Self {
         let cell = |values: Vec<f64>| estimate(&values).map(|value| Cell { value, best: false });
-        let of_task = |task| cell(records.iter().filter_map(|record| percent(record, task)).collect());
-        let of_run = |record| {
-            let values: Option<Vec<f64>> = tasks.iter().map(|task| percent(record, task)).collect();
+        let of_task = |&task| cell(runs.iter().filter_map(|run| run.percent(task)).collect());
+        let of_run = |run: &Run| {
+            let values: Option<Vec<f64>> = tasks.iter().map(|&task| run.percent(task)).collect();
             values.and_then(|values| estimate(&values)).map(|estimate| estimate.mean)
         };
-        let parameters = records.first().map(|record| record.parameters).filter(|parameters| parameters.trainable > 0);
+        let parameters = runs.first().map(|run| run.record.parameters).filter(|parameters| parameters.trainable > 0);
         Self {
             model: plan.model.name.clone(),
             method: plan.method.clone(),
             params_percent: parameters.map(Parameters::percent),
             cells: tasks.iter().map(of_task).collect(),
-            average: cell(records.iter().filter_map(of_run).collect()),
+            average: cell(runs.iter().filter_map(of_run).collect()),
             origin: Origin::Ours,
         }
     }

@@ -59,6 +59,11 @@ pub trait Task: Sync {
         None
     }
 
+    /// Whether answers are judged by somebody else instead of compared with the right one.
+    fn judged(&self) -> bool {
+        false
+    }
+
     /// Whether an extracted answer is right.
     fn correct(&self, row: &Row, answer: &str) -> bool {
         answer == row.answer

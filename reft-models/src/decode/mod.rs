@@ -1,37 +1,55 @@
-//! Greedy generation for many prompts: one prefill each, then one token per sequence and pass.
+//! Generation for many prompts: one prefill each, then one token per lane and pass.
 //!
-//! Batches are *continuous*: as soon as a sequence is done the next prompt takes its place, so a pass holds the next
-//! token of every running sequence and the whole prompts of those that just began. Each continues at its own position;
+//! Batches are *continuous*: as soon as a prompt is done the next takes its place, so a pass holds the next token of
+//! every running continuation and the whole prompts of those that just began. Each continues at its own position;
 //! nothing is padded. What all prompts begin with (a task's instruction, say) is computed once and copied.
 
-use std::collections::VecDeque;
+mod beams;
+mod guess;
+pub mod processors;
+mod queue;
+mod search;
+pub mod settings;
 
+use rayon::prelude::*;
 use reft_core::adaptation::{OverlapError, Step};
 use reft_core::hooks::{Frozen, Hooks};
 use reft_core::layout::{Layout, Span};
 use reft_core::site::LayerId;
 use tch::{Kind, Tensor, no_grad};
 
+use self::guess::Guesses;
+use self::processors::{Processor, processors};
+use self::queue::{Fed, Queue, Running};
+use self::search::{Candidate, Next, Scores, ended};
+pub use self::settings::Decoding;
 use crate::attention::Cache;
-use crate::kv_cache::KvCache;
+use crate::kv_cache::{KvCache, Move};
 use crate::model::{Decoder, Pass};
 
 /// Tokens that all prompts must have in common before computing them once pays.
 const SHARED: usize = 4;
 
-/// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.
-const PREFILL: i64 = 4096;
-
 /// When to stop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stopping {
     /// Tokens to generate at most, the end token included.
     pub max_new: usize,
-    /// The end token, if it ends a generation.
-    pub eos: Option<i64>,
+    /// Tokens that end a generation; none to go on to the last.
+    pub ends: Vec<i64>,
 }
 
-/// Says whether prompt `index` needs no more tokens than those generated. Asked after each.
+/// What a prompt was continued with.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answer {
+    /// The new tokens, the end token included.
+    pub ids: Vec<i64>,
+    /// With several beams: the log-probability after the length penalty.
+    pub score: Option<f32>,
+}
+
+/// Says whether the continuation of prompt `index` needs no more tokens than those generated. Asked after each, and of
+/// every beam that could go on.
 pub type Decided<'a> = &'a dyn Fn(usize, &[i64]) -> bool;
 
 /// Never before the stopping rule: full decoding.
@@ -40,65 +58,125 @@ pub fn undecided(_: usize, _: &[i64]) -> bool {
 }
 
 /// A model, with or without an adaptation, that continues prompts. Edits follow the positions of the adaptation, so
-/// those on the prompt are part of the cache and cost nothing afterwards.
+/// those on the prompt are part of the cache and cost nothing afterwards, while those on generated tokens
+/// (`all`, `gen`, `gen[:n]`) happen as the tokens come.
 pub struct Generator<'a> {
     /// The model.
     pub model: &'a dyn Decoder,
     /// The adaptation, constraints met.
     pub adaptation: Option<&'a dyn Step>,
-    /// Sequences that run together at most.
+    /// Lanes that run together at most; one prompt always does, however many beams it has.
     pub batch: usize,
     /// When to stop.
     pub stop: Stopping,
+    /// How tokens are chosen.
+    pub decoding: &'a Decoding,
+    /// Decides what is drawn by chance.
+    pub seed: u64,
 }
 
-/// A sequence that is still growing.
-struct Row {
-    /// Index of its prompt.
-    prompt: usize,
-    /// Where its keys and values begin in the cache.
-    place: i64,
-    generated: Vec<i64>,
+/// What a run of the generator knows besides the prompts that are running.
+struct State<'a> {
+    queue: Queue<'a>,
+    guesses: Guesses,
+    done: Vec<Answer>,
 }
 
 impl Generator<'_> {
-    /// Continues every prompt greedily; the generated ids of each, its end token included. Prompts begin in the order
-    /// given: the longest first keeps the last passes full.
+    /// Continues every prompt. Prompts begin in the order given: the longest first keeps the last passes full.
     ///
     /// # Errors
     /// When interventions overlap (Def. 3.2).
-    pub fn run(&self, prompts: &[&[i64]], decided: Decided<'_>) -> Result<Vec<Vec<i64>>, OverlapError> {
+    pub fn run(&self, prompts: &[&[i64]], decided: Decided<'_>) -> Result<Vec<Answer>, OverlapError> {
         no_grad(|| {
-            let longest = prompts.iter().map(|ids| ids.len()).max().unwrap_or(0);
-            let (room, places) = ((longest + self.stop.max_new) as i64, self.batch.min(prompts.len()) as i64);
-            let shared = self.shared(prompts);
-            let rows = places * room + shared;
-            let mut cache = KvCache::new(self.model.dims(), LayerId(0), rows, self.model.options());
-            let mut queue = Queue {
-                prompts,
-                waiting: if self.stop.max_new > 0 { (0..prompts.len()).collect() } else { VecDeque::new() },
-                free: (0..places).rev().map(|place| place * room).collect(),
-                shared: (places * room, shared),
+            let rules = processors(self.decoding, &self.stop.ends);
+            let most = if self.decoding.is_plain() { self.decoding.lookahead } else { 0 };
+            let mut state = State {
+                queue: Queue::new(self, prompts, self.shared(prompts)),
+                guesses: Guesses::new(most, prompts.len()),
+                done: vec![Answer { ids: Vec::new(), score: None }; prompts.len()],
             };
-            if shared > 0 {
-                let prompt = prompts[0].len() as i64;
-                let span = Span { row: 0, past: 0, past_row: places * room, len: shared, prompt };
-                self.predict(&Layout::of([span]), &[&prompts[0][..shared as usize]], &mut cache)?;
+            let mut cache = KvCache::new(self.model.dims(), LayerId(0), state.queue.rows(), self.model.options());
+            if let Some(beginning) = state.queue.beginning() {
+                let _ = self.pass(&[beginning], &mut cache)?;
             }
-            let (mut rows, mut done) = (Vec::new(), vec![Vec::new(); prompts.len()]);
-            while !(rows.is_empty() && queue.waiting.is_empty()) {
-                queue.admit(&mut rows, &mut cache);
-                let layout = Layout::of(rows.iter().map(|row| row.span(&queue)));
-                let tokens: Vec<&[i64]> = rows.iter().map(|row| row.tokens(&queue)).collect();
-                let next = self.predict(&layout, &tokens, &mut cache)?;
-                rows.iter_mut().zip(next).for_each(|(row, token)| row.generated.push(token));
-                for row in rows.extract_if(.., |row| self.ended(row, decided)) {
-                    queue.free.push(row.place);
-                    done[row.prompt] = row.generated;
+            let mut running: Vec<Running> = Vec::new();
+            while !(running.is_empty() && state.queue.is_empty()) {
+                state.queue.admit(self, &mut running, &mut cache);
+                for one in &mut running {
+                    let room = self.stop.max_new - one.search.lanes()[0].len() - 1;
+                    one.guess = state.guesses.of(one.prompt, room).to_vec();
+                }
+                let fed: Vec<Vec<Fed>> = running.iter().map(|one| state.queue.feed(one)).collect();
+                let lanes: Vec<usize> = fed.iter().map(Vec::len).collect();
+                let logits = self.pass(&fed.into_iter().flatten().collect::<Vec<_>>(), &mut cache)?;
+                let proposed = self.propose(&mut running, &state.queue, &lanes, &logits, &rules);
+                let moves = self.accept(&mut running, proposed, &mut state, decided);
+                cache.copy(&moves);
+            }
+            Ok(state.done)
+        })
+    }
+
+    /// Every running prompt takes its tokens; those that are complete leave. Rows of the cache to be copied.
+    fn accept(
+        &self,
+        running: &mut Vec<Running>,
+        proposed: Vec<Vec<Candidate>>,
+        state: &mut State<'_>,
+        decided: Decided<'_>,
+    ) -> Vec<Move> {
+        let mut moves = Vec::new();
+        for (mut one, proposed) in std::mem::take(running).into_iter().zip(proposed) {
+            match one.search.accept(proposed, self, &ended(self, one.prompt, decided)) {
+                Next::Lanes(lanes) => {
+                    state.guesses.learn(one.prompt, one.search.lanes()[0], one.guess.len());
+                    moves.extend(state.queue.follow(&mut one, &lanes));
+                    running.push(one);
+                }
+                Next::Done(answer) => {
+                    state.guesses.learn(one.prompt, &answer.ids, one.guess.len());
+                    state.queue.release(&one);
+                    state.done[one.prompt] = answer;
                 }
             }
-            Ok(done)
-        })
+        }
+        moves
+    }
+
+    /// Each running prompt's next tokens from the logits `[lanes, V]` of a pass.
+    fn propose(
+        &self,
+        running: &mut [Running],
+        queue: &Queue<'_>,
+        lanes: &[usize],
+        logits: &Tensor,
+        rules: &[Box<dyn Processor>],
+    ) -> Vec<Vec<Candidate>> {
+        if self.decoding.is_plain() {
+            let best = logits.argmax(-1, false).to_kind(Kind::Int64);
+            let best = Vec::<i64>::try_from(best).expect("one id for each row");
+            let mut rest = best.as_slice();
+            let single = |Running { search, guess, .. }: &mut Running| {
+                let (tokens, others) = rest.split_at(1 + guess.len());
+                rest = others;
+                search.propose(&[], Scores::Best { tokens, guess }, rules)
+            };
+            return running.iter_mut().map(single).collect();
+        }
+        let logits = logits.to_kind(Kind::Float);
+        // The rules of a beam search see log-probabilities, because beams are compared by their sums.
+        let scores = if self.decoding.beams > 1 { logits.log_softmax(-1, Kind::Float) } else { logits };
+        let width = scores.size()[1] as usize;
+        let mut scores = Vec::<f32>::try_from(scores.flatten(0, -1)).expect("f32 scores");
+        let mut rest = scores.as_mut_slice();
+        let mut jobs = Vec::with_capacity(running.len());
+        for (one, lanes) in running.iter_mut().zip(lanes) {
+            let (rows, others) = rest.split_at_mut(lanes * width);
+            rest = others;
+            jobs.push((queue.prompt(one), one, rows));
+        }
+        jobs.into_par_iter().map(|(prompt, one, rows)| one.search.propose(prompt, Scores::Rows(rows), rules)).collect()
     }
 
     /// Tokens at the beginning of all prompts that are the same and edited the same: they need to be run only once.
@@ -119,68 +197,20 @@ impl Generator<'_> {
         if others.iter().all(|ids| edits(ids) == expected) { shared as i64 } else { 0 }
     }
 
-    /// One pass over tokens that the cache does not hold yet; the most likely next token of each sequence.
-    fn predict(&self, layout: &Layout, tokens: &[&[i64]], cache: &mut KvCache) -> Result<Vec<i64>, OverlapError> {
-        let ids = layout.place(tokens, self.model.options().1);
+    /// One pass over tokens that the cache does not hold yet; logits `[R, V]` of what follows the rows asked for.
+    fn pass(&self, fed: &[Fed], cache: &mut KvCache) -> Result<Tensor, OverlapError> {
+        let layout = Layout::of(fed.iter().map(|lane| lane.span));
+        let tokens: Vec<&[i64]> = fed.iter().map(|lane| lane.ids.as_slice()).collect();
+        let ids = layout.place(&tokens, self.model.options().1);
         let hooks: Box<dyn Hooks> = match self.adaptation {
-            Some(step) => step.hooks(layout)?,
+            Some(step) => step.hooks(&layout)?,
             None => Box::new(Frozen),
         };
-        let last = Tensor::from_slice(&layout.last_rows()).to_device(ids.device());
-        let mut pass = Pass { layout, hooks: hooks.as_ref(), cache: Cache::Grow(cache), wanted: Some(&last) };
+        let last = layout.last_rows().into_iter().zip(fed);
+        let asked: Vec<i64> = last.flat_map(|(last, lane)| last + 1 - lane.asked as i64..=last).collect();
+        let asked = Tensor::from_slice(&asked).to_device(ids.device());
+        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::Grow(cache), wanted: Some(&asked) };
         let h = self.model.hidden(&ids, &mut pass);
-        let best = self.model.logits(&h.index_select(0, &last)).argmax(-1, false).to_kind(Kind::Int64);
-        Ok(Vec::<i64>::try_from(best).expect("one id for each sequence"))
-    }
-
-    fn ended(&self, row: &Row, decided: Decided<'_>) -> bool {
-        let stopped = row.generated.len() >= self.stop.max_new || row.generated.last() == self.stop.eos.as_ref();
-        stopped || decided(row.prompt, &row.generated)
-    }
-}
-
-/// Prompts that have not begun, and the places of the cache that are free.
-struct Queue<'a> {
-    prompts: &'a [&'a [i64]],
-    waiting: VecDeque<usize>,
-    free: Vec<i64>,
-    /// Row of the cache where the shared beginning lies, and its tokens.
-    shared: (i64, i64),
-}
-
-impl Queue<'_> {
-    /// Starts waiting prompts in free places.
-    fn admit(&mut self, rows: &mut Vec<Row>, cache: &mut KvCache) {
-        let mut tokens = 0;
-        while let (Some(&prompt), Some(&place)) = (self.waiting.front(), self.free.last()) {
-            tokens += self.prompts[prompt].len() as i64;
-            if tokens > PREFILL && tokens > self.prompts[prompt].len() as i64 {
-                break;
-            }
-            self.waiting.pop_front();
-            self.free.pop();
-            let (from, len) = self.shared;
-            if len > 0 {
-                cache.copy(from, place, len);
-            }
-            rows.push(Row { prompt, place, generated: Vec::new() });
-        }
-    }
-}
-
-impl Row {
-    /// The tokens that the cache does not hold yet.
-    fn tokens<'t>(&'t self, queue: &Queue<'t>) -> &'t [i64] {
-        match self.generated.as_slice() {
-            [] => &queue.prompts[self.prompt][queue.shared.1 as usize..],
-            [.., last] => std::slice::from_ref(last),
-        }
-    }
-
-    fn span(&self, queue: &Queue<'_>) -> Span {
-        let (prompt, generated) = (queue.prompts[self.prompt].len() as i64, self.generated.len() as i64);
-        let shared = queue.shared.1;
-        let (past, len) = if generated == 0 { (shared, prompt - shared) } else { (prompt + generated - 1, 1) };
-        Span { row: 0, past, past_row: self.place, len, prompt }
+        Ok(self.model.logits(&h.index_select(0, &asked)))
     }
 }

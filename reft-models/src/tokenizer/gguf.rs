@@ -41,7 +41,9 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     inner.add_tokens(of_kind(USER_DEFINED, false)).map_err(library)?;
     let special = |key: &str| file.integer(key).ok();
     let (bos, eos) = (special("tokenizer.ggml.bos_token_id"), special("tokenizer.ggml.eos_token_id"));
-    let mut tokenizer = Tokenizer { inner, bos, eos, texts: OnceLock::new() };
+    let ends = eos.into_iter().collect();
+    let mut tokenizer = Tokenizer { inner, bos, eos, ends, chat: None, texts: OnceLock::new() };
+    tokenizer.chat = file.text("tokenizer.chat_template").ok().map(|source| tokenizer.template(source));
     if file.switch("tokenizer.ggml.add_bos_token")? {
         tokenizer.begin_texts().map_err(wrong)?;
     }

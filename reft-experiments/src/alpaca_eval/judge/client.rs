@@ -1,0 +1,229 @@
+//! Questions to a server and what it answers, asked again where that may help.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use reft_core::rng::Seed;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ureq::{Agent, Proxy};
+
+use super::endpoint::Endpoint;
+use super::pace::{Gate, Pace};
+use super::{Event, Watch};
+use crate::alpaca_eval::one_line;
+
+/// Bytes of an answer at most: a judge says a word.
+const LONGEST: u64 = 1 << 20;
+
+/// A judge that cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No key.
+    #[error(
+        "OPENAI_API_KEY is not set: set it to your key for {url}, or to any word where none is needed \
+         (OPENAI_BASE_URL is the address of another server)"
+    )]
+    NoKey {
+        /// The address.
+        url: String,
+    },
+    /// A key with a space or a line break within.
+    #[error("OPENAI_API_KEY: it holds characters that no key has: copy it again")]
+    BadKey,
+    /// No address.
+    #[error("OPENAI_BASE_URL: `{url}` is no web address: write it like https://api.openai.com/v1")]
+    NoAddress {
+        /// What was given.
+        url: String,
+    },
+    /// Asking again would not help.
+    #[error("{url}: {reason}: {remedy}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// What the server said.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Asking again did not help.
+    #[error(
+        "{url}: {reason}, in the last of {attempts} attempts: run the command again later (what is judged is kept), \
+         with a lower --rpm or a higher --timeout-s"
+    )]
+    GaveUp {
+        /// The address.
+        url: String,
+        /// What happened last.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+}
+
+/// How patient a client is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// For one attempt, from the connection to the last byte.
+    pub timeout: Duration,
+    /// For one question, at least one.
+    pub attempts: u32,
+    /// Times between requests.
+    pub pace: Pace,
+}
+
+/// A question.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat<'a> {
+    /// Who is asked.
+    pub model: &'a str,
+    /// What is asked.
+    pub prompt: &'a str,
+    /// Length of the reply at most.
+    pub max_tokens: u32,
+}
+
+/// Asks an endpoint, from any number of threads.
+#[derive(Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+    limits: Limits,
+    agent: Agent,
+    gate: Gate,
+    /// Waits so far: each is shortened by another draw.
+    waits: AtomicU64,
+}
+
+/// An attempt without a reply.
+enum Failure {
+    /// It may pass; the server may have said after how many seconds.
+    Passing { reason: String, retry_after: Option<u32> },
+    /// It will not.
+    Final(ClientError),
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: Option<String>,
+}
+
+impl Client {
+    /// A client of this endpoint.
+    pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
+        let config = Agent::config_builder()
+            .timeout_global(Some(limits.timeout))
+            .http_status_as_error(false)
+            // A question that is sent elsewhere would arrive there without its text or without the key.
+            .max_redirects(0)
+            .proxy(if endpoint.local() { None } else { Proxy::try_from_env() })
+            .build();
+        let gate = Gate::new(limits.pace.interval);
+        Self { endpoint, limits, agent: Agent::new_with_config(config), gate, waits: AtomicU64::new(0) }
+    }
+
+    /// The reply to a question.
+    ///
+    /// # Errors
+    /// When the server refuses for good, or every attempt was in vain.
+    pub fn ask(&self, chat: &Chat<'_>, watch: Watch<'_>) -> Result<String, ClientError> {
+        let body = json!({
+            "model": chat.model,
+            "messages": [{"role": "user", "content": chat.prompt}],
+            "temperature": 0,
+            "max_tokens": chat.max_tokens,
+        });
+        let (body, mut failed) = (body.to_string(), 0);
+        loop {
+            self.gate.pass();
+            let (reason, retry_after) = match self.attempt(&body) {
+                Ok(reply) => return Ok(reply),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing { reason, retry_after }) => (reason, retry_after),
+            };
+            failed += 1;
+            if failed >= self.limits.attempts {
+                return Err(ClientError::GaveUp { url: self.endpoint.url().to_owned(), reason, attempts: failed });
+            }
+            let wait = self.limits.pace.wait(failed, retry_after, self.draw());
+            watch(Event::Waiting { url: self.endpoint.url(), reason: &reason, wait });
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// Which part of a wait is kept: threads and processes that were refused together should not come back together.
+    fn draw(&self) -> f64 {
+        let number = self.waits.fetch_add(1, Ordering::Relaxed);
+        Seed(u64::from(std::process::id())).stream("wait for a judge", number).random_range(0.5..1.0)
+    }
+
+    fn attempt(&self, body: &str) -> Result<String, Failure> {
+        let request = self.agent.post(self.endpoint.url()).header("Authorization", self.endpoint.authorization());
+        let mut response = request.content_type("application/json").send(body).map_err(|error| self.broken(&error))?;
+        let status = response.status().as_u16();
+        let retry_after: Option<u32> =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let text = response.body_mut().with_config().limit(LONGEST).lossy_utf8(true).read_to_string();
+        match status {
+            200..=299 => self.reply(&text.map_err(|error| self.broken(&error))?),
+            408 | 429 | 500..=599 => {
+                Err(Failure::Passing { reason: self.said(status, &text.unwrap_or_default()), retry_after })
+            }
+            _ => Err(self.refused(self.said(status, &text.unwrap_or_default()), remedy(status))),
+        }
+    }
+
+    /// The reply in a server's answer; empty when the judge said nothing.
+    fn reply(&self, text: &str) -> Result<String, Failure> {
+        let choice = serde_json::from_str(text).ok().and_then(|answer: Completion| answer.choices.into_iter().next());
+        let remedy = "check that OPENAI_BASE_URL is the address of an OpenAI-compatible server";
+        let choice = choice.ok_or_else(|| self.refused("the answer is no chat completion".to_owned(), remedy))?;
+        Ok(choice.message.content.unwrap_or_default())
+    }
+
+    /// A request without an answer.
+    fn broken(&self, error: &ureq::Error) -> Failure {
+        use ureq::Error::{ConnectionFailed, HostNotFound, Io, Protocol, Timeout};
+        let reason = one_line(&self.endpoint.redact(&error.to_string()), 200);
+        match error {
+            Timeout(_) | Io(_) | Protocol(_) | HostNotFound | ConnectionFailed => {
+                Failure::Passing { reason, retry_after: None }
+            }
+            _ => self.refused(reason, "check OPENAI_BASE_URL"),
+        }
+    }
+
+    fn refused(&self, reason: String, remedy: &'static str) -> Failure {
+        Failure::Final(ClientError::Refused { url: self.endpoint.url().to_owned(), reason, remedy })
+    }
+
+    /// A status with the server's own words, if it has any.
+    fn said(&self, status: u16, text: &str) -> String {
+        let answer: Value = serde_json::from_str(text).unwrap_or_default();
+        let words = [&answer["error"]["message"], &answer["error"], &answer["message"]];
+        match words.into_iter().find_map(Value::as_str) {
+            Some(words) => format!("status {status} ({})", one_line(&self.endpoint.redact(words), 200)),
+            None => format!("status {status}"),
+        }
+    }
+}
+
+/// What to do about a status that asking again would not change.
+fn remedy(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "check OPENAI_API_KEY",
+        300..=399 | 404 => "check OPENAI_BASE_URL and --judge-model",
+        _ => "check --judge-model, --max-tokens and the length of the prompts",
+    }
+}

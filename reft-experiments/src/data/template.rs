@@ -1,0 +1,43 @@
+//! How a row's question becomes a prompt.
+
+use reft_models::tokenizer::{Message, Role, Specials, Tokenizer, TokenizerError};
+use serde::{Deserialize, Serialize};
+
+use super::row::Row;
+use crate::tasks::Task;
+
+/// The text around a question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Template {
+    /// The task's own, as in the paper: the instruction alone, or the Alpaca template.
+    #[default]
+    Task,
+    /// The model's chat template, with the instruction as the user's turn.
+    Chat,
+}
+
+impl Template {
+    /// A row's prompt.
+    ///
+    /// # Errors
+    /// When the tokenizer has no chat template.
+    pub fn prompt(self, task: &dyn Task, row: &Row, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
+        match self {
+            Self::Task => Ok(task.prompt(row)),
+            Self::Chat => {
+                let parts = [row.instruction.as_str(), row.input.as_str()];
+                let content = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
+                tokenizer.chat(&[Message { role: Role::User, content }])
+            }
+        }
+    }
+
+    /// What the tokenizer adds: a chat template has written the special tokens already.
+    pub fn specials(self) -> Specials {
+        match self {
+            Self::Task => Specials::AsModel,
+            Self::Chat => Specials::None,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Which prompts run, and where their keys and values lie in the cache.
+//!
+//! The cache is divided into *places*, each with room for one lane from its prompt's first token to its last new one.
+//! A running prompt owns as many neighbouring places as there are beams.
+
+use std::collections::VecDeque;
+
+use reft_core::layout::Span;
+
+use super::search::{Candidate, Search};
+use super::Generator;
+use crate::kv_cache::{KvCache, Move};
+
+/// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.
+const PREFILL: usize = 4096;
+
+/// A prompt that is being continued.
+pub(super) struct Running {
+    /// Its number.
+    pub prompt: usize,
+    pub search: Search,
+    /// Row of the cache where its first lane begins.
+    base: i64,
+    /// Whether its prompt is in the cache.
+    begun: bool,
+    /// Tokens guessed to come next.
+    pub guess: Vec<i64>,
+}
+
+/// A lane's tokens in one pass.
+pub(super) struct Fed {
+    pub span: Span,
+    pub ids: Vec<i64>,
+    /// Its last rows, of which somebody wants to know what follows.
+    pub asked: usize,
+}
+
+/// Prompts that have not begun, and the places that are free.
+pub(super) struct Queue<'a> {
+    prompts: &'a [&'a [i64]],
+    waiting: VecDeque<usize>,
+    free: Vec<i64>,
+    /// Rows of one place.
+    room: i64,
+    /// Tokens that all prompts begin with; they lie behind the last place.
+    shared: i64,
+    /// Rows of all places.
+    places: i64,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(generator: &Generator<'_>, prompts: &'a [&'a [i64]], shared: i64) -> Self {
+        let beams = generator.decoding.beams;
+        let longest = prompts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let room = (longest + generator.stop.max_new) as i64;
+        let together = (generator.batch / beams).clamp(1, prompts.len().max(1)) as i64;
+        let owned = beams as i64 * room;
+        Self {
+            prompts,
+            waiting: if generator.stop.max_new > 0 { (0..prompts.len()).collect() } else { VecDeque::new() },
+            free: (0..together).rev().map(|index| index * owned).collect(),
+            room,
+            shared,
+            places: together * owned,
+        }
+    }
+
+    /// Rows that the cache needs.
+    pub(super) fn rows(&self) -> i64 {
+        self.places + self.shared
+    }
+
+    /// The prompts' common beginning, as a sequence of its own.
+    pub(super) fn beginning(&self) -> Option<Fed> {
+        let first = self.prompts.first().filter(|_| self.shared > 0)?;
+        let span = Span { row: 0, past: 0, past_row: self.places, len: self.shared, prompt: first.len() as i64 };
+        Some(Fed { span, ids: first[..self.shared as usize].to_vec(), asked: 1 })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Starts waiting prompts in free places.
+    pub(super) fn admit(&mut self, generator: &Generator<'_>, running: &mut Vec<Running>, cache: &mut KvCache) {
+        let mut tokens = 0;
+        while let (Some(&prompt), Some(&base)) = (self.waiting.front(), self.free.last()) {
+            let ids = self.prompts[prompt];
+            tokens += ids.len();
+            if tokens > PREFILL.max(ids.len()) {
+                break;
+            }
+            self.waiting.pop_front();
+            self.free.pop();
+            if self.shared > 0 {
+                cache.copy(&[Move { from: self.places, to: base, len: self.shared }]);
+            }
+            running.push(Running {
+                prompt,
+                search: Search::new(generator, ids),
+                base,
+                begun: false,
+                guess: Vec::new(),
+            });
+        }
+    }
+
+    /// Tokens of a running prompt's lanes that the cache does not hold yet, with the guess at its end.
+    pub(super) fn feed(&self, running: &Running) -> Vec<Fed> {
+        let ids = self.prompts[running.prompt];
+        let prompt = ids.len() as i64;
+        let fed = |past: i64, past_row: i64, new: &[i64]| {
+            let ids = [new, &running.guess].concat();
+            let span = Span { row: 0, past, past_row, len: ids.len() as i64, prompt };
+            Fed { span, ids, asked: 1 + running.guess.len() }
+        };
+        if !running.begun {
+            return vec![fed(self.shared, running.base, &ids[self.shared as usize..])];
+        }
+        let lane = |(lane, said): (usize, &[i64])| {
+            let past_row = running.base + lane as i64 * self.room;
+            fed(prompt + said.len() as i64 - 1, past_row, &said[said.len() - 1..])
+        };
+        running.search.lanes().into_iter().enumerate().map(lane).collect()
+    }
+
+    /// What a running prompt was asked.
+    pub(super) fn prompt(&self, running: &Running) -> &'a [i64] {
+        self.prompts[running.prompt]
+    }
+
+    /// Rows to be copied so that each lane finds what the lane it goes on from has seen.
+    pub(super) fn follow(&self, running: &mut Running, lanes: &[Candidate]) -> Vec<Move> {
+        let prompt = self.prompts[running.prompt].len() as i64;
+        let said = running.search.lanes().first().map_or(0, |said| said.len()) as i64 - 1;
+        // Later on all lanes hold the prompt, and only what was said differs.
+        let (begin, len) = if running.begun { (prompt, said) } else { (0, prompt) };
+        running.begun = true;
+        let row = |lane: usize| running.base + lane as i64 * self.room + begin;
+        let moved = lanes.iter().enumerate().filter(|(to, candidate)| *to != candidate.lane && len > 0);
+        moved.map(|(to, candidate)| Move { from: row(candidate.lane), to: row(to), len }).collect()
+    }
+
+    /// A running prompt is complete.
+    pub(super) fn release(&mut self, running: &Running) {
+        self.free.push(running.base);
+    }
+}

@@ -1,0 +1,181 @@
+//! One prompt's continuation: which tokens it takes next, when it is complete.
+//!
+//! A search has *lanes*, the continuations it follows side by side. After a pass it looks at its lanes' scores and says
+//! which lane goes on with which token; a lane may go on more than once, another not at all.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use reft_core::rng::Seed;
+
+use super::beams::Beams;
+use super::processors::{History, Processor};
+use super::{Answer, Decided, Generator};
+
+/// A token that a lane might take next.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Candidate {
+    /// The lane's score with this token, where scores matter.
+    pub score: f32,
+    pub lane: usize,
+    pub token: i64,
+}
+
+/// What a search does next.
+pub(super) enum Next {
+    /// It goes on with these tokens, one for each lane from now on.
+    Lanes(Vec<Candidate>),
+    /// It is complete.
+    Done(Answer),
+}
+
+/// Scores of the next token, as a pass gives them to one search.
+pub(super) enum Scores<'a> {
+    /// The most likely token of its only lane, then those after each token of a guess.
+    Best { tokens: &'a [i64], guess: &'a [i64] },
+    /// `[lanes, V]`.
+    Rows(&'a mut [f32]),
+}
+
+/// The state of a search.
+pub(super) enum Search {
+    /// One lane.
+    Single { said: Vec<i64>, rng: Option<ChaCha8Rng> },
+    /// Several.
+    Beams(Beams),
+}
+
+impl Search {
+    /// A search that has said nothing yet.
+    pub(super) fn new(generator: &Generator<'_>, prompt: &[i64]) -> Self {
+        // By prompt and not by number: what is drawn does not depend on what else is in the batch.
+        let rng = generator.decoding.sample.map(|_| Seed(generator.seed).stream(&format!("decode {prompt:?}"), 0));
+        match generator.decoding.beams {
+            1 => Self::Single { said: Vec::new(), rng },
+            _ => Self::Beams(Beams::new(generator, rng)),
+        }
+    }
+
+    /// What each lane has said.
+    pub(super) fn lanes(&self) -> Vec<&[i64]> {
+        match self {
+            Self::Single { said, .. } => vec![said],
+            Self::Beams(beams) => beams.lanes(),
+        }
+    }
+
+    /// Tokens to take next, the best first. `scores` are changed by the rules.
+    pub(super) fn propose(
+        &mut self,
+        prompt: &[i64],
+        scores: Scores<'_>,
+        rules: &[Box<dyn Processor>],
+    ) -> Vec<Candidate> {
+        let rows = match scores {
+            Scores::Best { tokens, guess } => return confirmed(tokens, guess),
+            Scores::Rows(rows) => rows,
+        };
+        let lanes = self.lanes();
+        let width = rows.len() / lanes.len();
+        for (said, row) in lanes.into_iter().zip(rows.chunks_mut(width)) {
+            let ids = [prompt, said].concat();
+            rules.iter().for_each(|rule| rule.apply(History { ids: &ids, prompt: prompt.len() }, row));
+        }
+        match self {
+            Self::Single { rng, .. } => {
+                let token = rng.as_mut().map_or_else(|| best(rows), |rng| draw(rows, rng)) as i64;
+                vec![Candidate { score: 0.0, lane: 0, token }]
+            }
+            Self::Beams(beams) => beams.propose(rows, width),
+        }
+    }
+
+    /// Takes the tokens proposed.
+    pub(super) fn accept(
+        &mut self,
+        proposed: Vec<Candidate>,
+        generator: &Generator<'_>,
+        ended: &dyn Fn(&[i64]) -> bool,
+    ) -> Next {
+        match self {
+            Self::Single { said, .. } => {
+                for candidate in &proposed {
+                    said.push(candidate.token);
+                    if said.len() >= generator.stop.max_new || ended(said) {
+                        return Next::Done(Answer { ids: std::mem::take(said), score: None });
+                    }
+                }
+                Next::Lanes(vec![Candidate { lane: 0, ..proposed[0] }])
+            }
+            Self::Beams(beams) => beams.accept(&proposed, ended),
+        }
+    }
+}
+
+/// The most likely tokens as far as the guess agrees with them, and the one that comes after.
+fn confirmed(tokens: &[i64], guess: &[i64]) -> Vec<Candidate> {
+    let right = guess.iter().zip(tokens).take_while(|(guessed, token)| guessed == token).count();
+    tokens[..=right].iter().map(|&token| Candidate { score: 0.0, lane: 0, token }).collect()
+}
+
+/// Whether what was said is complete: an end token came, or somebody decided.
+pub(super) fn ended<'a>(
+    generator: &'a Generator<'_>,
+    prompt: usize,
+    decided: Decided<'a>,
+) -> impl Fn(&[i64]) -> bool + 'a {
+    move |said| said.last().is_some_and(|last| generator.stop.ends.contains(last)) || decided(prompt, said)
+}
+
+/// The place of the highest score, the first of equals.
+fn best(scores: &[f32]) -> usize {
+    let better = |best: usize, at: usize| if scores[at] > scores[best] { at } else { best };
+    (1..scores.len()).fold(0, better)
+}
+
+/// A place drawn by the probabilities that scores stand for.
+fn draw(scores: &[f32], rng: &mut ChaCha8Rng) -> usize {
+    let highest = scores[best(scores)];
+    let weight = |score: &f32| f64::from(score - highest).exp();
+    let mut left = rng.random::<f64>() * scores.iter().map(weight).sum::<f64>();
+    let falls = |score: &f32| {
+        left -= weight(score);
+        left < 0.0
+    };
+    // Rounding may leave a little behind the last.
+    scores.iter().position(falls).unwrap_or_else(|| best(scores))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let scores = [0.2f32, 0.5, 0.3].map(f32::ln);
+        let mut rng = Seed(1).stream("a test", 0);
+        let mut counts = [0f64; 3];
+        (0..10_000).for_each(|_| counts[draw(&scores, &mut rng)] += 1.0 / 10_000.0);
+        // Five standard deviations of a count of 10,000 draws are at most 0.025.
+        for (count, p) in counts.iter().zip([0.2, 0.5, 0.3]) {
+            assert!((count - p).abs() < 0.025, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_guess_is_confirmed_up_to_its_first_mistake() {
+        let tokens = |best: &[i64], guess: &[i64]| -> Vec<i64> {
+            confirmed(best, guess).iter().map(|candidate| candidate.token).collect()
+        };
+        assert_eq!(tokens(&[4], &[]), [4]);
+        assert_eq!(tokens(&[4, 5, 6], &[4, 5]), [4, 5, 6]);
+        assert_eq!(tokens(&[4, 5, 6], &[4, 7]), [4, 5]);
+        assert_eq!(tokens(&[4, 5, 6], &[9, 5]), [4]);
+    }
+
+    #[test]
+    fn what_must_not_be_said_is_never_drawn() {
+        let scores = [f32::NEG_INFINITY, 1.0, f32::NEG_INFINITY];
+        let mut rng = Seed(1).stream("a test", 0);
+        assert!((0..100).all(|_| draw(&scores, &mut rng) == 1));
+    }
+}

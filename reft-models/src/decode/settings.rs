@@ -1,0 +1,137 @@
+//! How the next token is chosen, as a configuration says it. The defaults are greedy decoding.
+
+use serde::{Deserialize, Serialize};
+
+/// Choosing tokens. The names and their meaning are those of Hugging Face's `generate`; every combination is valid:
+/// one beam or several, with or without sampling.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decoding {
+    /// Continuations of one prompt that are followed side by side; 1 follows the best token only.
+    pub beams: usize,
+    /// Draws tokens by chance; none takes the most likely.
+    pub sample: Option<Sampling>,
+    /// Above 1: tokens that occur in the prompt or were said become less likely; 1 changes nothing.
+    pub repetition_penalty: f64,
+    /// No sequence of so many tokens is said twice; 0 allows all.
+    pub no_repeat_ngram: usize,
+    /// Tokens to say before an end token may come.
+    pub min_new_tokens: usize,
+    /// A beam's score is its log-probability divided by its length to this power.
+    pub length_penalty: f64,
+    /// When enough complete beams end a search.
+    pub early_stopping: EarlyStopping,
+    /// Texts that end an answer, which keeps them.
+    pub stop: Vec<String>,
+    /// Greedy decoding guesses up to so many tokens at once from what was said before, and checks them in one pass;
+    /// 0 for none. Answers stay the same up to rounding.
+    pub lookahead: usize,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            beams: 1,
+            sample: None,
+            repetition_penalty: 1.0,
+            no_repeat_ngram: 0,
+            min_new_tokens: 0,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::Switch(false),
+            stop: Vec::new(),
+            lookahead: 8,
+        }
+    }
+}
+
+impl Decoding {
+    /// Whether the next token is always the most likely one, whatever was said before.
+    pub fn is_plain(&self) -> bool {
+        let untouched = (self.repetition_penalty - 1.0).abs() < f64::EPSILON;
+        self.beams == 1 && self.sample.is_none() && untouched && self.no_repeat_ngram == 0 && self.min_new_tokens == 0
+    }
+
+    /// The first setting that is out of range, as its key and what to do.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let Sampling { temperature, top_p, .. } = self.sample.unwrap_or_default();
+        let penalty = self.repetition_penalty;
+        let checks = [
+            ("beams", self.beams >= 1, "0 beams say nothing: at least 1".to_owned()),
+            ("repetition_penalty", penalty > 0.0 && penalty.is_finite(), format!("{penalty}: above 0; 1 is none")),
+            ("length_penalty", self.length_penalty.is_finite(), format!("{}: a finite number", self.length_penalty)),
+            ("sample.temperature", temperature > 0.0 && temperature.is_finite(), format!("{temperature}: above 0")),
+            ("sample.top_p", top_p > 0.0 && top_p <= 1.0, format!("{top_p}: above 0, at most 1")),
+            (
+                "stop",
+                self.stop.iter().all(|text| !text.is_empty()),
+                "an empty text ends everything: remove it".to_owned(),
+            ),
+        ];
+        checks.into_iter().find(|(_, fine, _)| !fine).map_or(Ok(()), |(key, _, remedy)| Err((key, remedy)))
+    }
+}
+
+/// Which tokens chance may choose from, and how evenly.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// Scores are divided by it: below 1 prefers likely tokens.
+    pub temperature: f64,
+    /// The most likely tokens that stay; 0 for all.
+    pub top_k: usize,
+    /// The most likely tokens that stay, until their probabilities add up to this.
+    pub top_p: f64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0 }
+    }
+}
+
+/// When a search with complete beams ends, in Hugging Face's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EarlyStopping {
+    /// `true`: as soon as there are as many complete beams as beams. `false`: when the best open beam, if it ended now,
+    /// could not beat the worst complete one.
+    Switch(bool),
+    /// `never`: when no open beam can, however long it grows.
+    Word(Never),
+}
+
+/// The word `never`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Never {
+    /// The only one.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_read_as_they_are_written() {
+        let read = |text: &str| serde_json::from_str::<Decoding>(text).expect("valid");
+        assert_eq!(read("{}"), Decoding::default());
+        assert!(read("{}").is_plain() && !read(r#"{"sample": {}}"#).is_plain());
+        let beam = read(r#"{"beams": 4, "early_stopping": "never", "sample": {"top_k": 40}}"#);
+        assert_eq!((beam.beams, beam.early_stopping), (4, EarlyStopping::Word(Never::Never)));
+        assert_eq!(beam.sample, Some(Sampling { top_k: 40, ..Sampling::default() }));
+        assert_eq!(read(&serde_json::to_string(&beam).expect("plain")), beam);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let key = |text: &str| serde_json::from_str::<Decoding>(text).expect("valid").check().expect_err(text).0;
+        assert_eq!(key(r#"{"beams": 0}"#), "beams");
+        assert_eq!(key(r#"{"sample": {"temperature": 0}}"#), "sample.temperature");
+        assert_eq!(key(r#"{"sample": {"top_p": 1.5}}"#), "sample.top_p");
+        assert_eq!(key(r#"{"stop": [""]}"#), "stop");
+    }
+}
