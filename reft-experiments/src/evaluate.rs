@@ -74,8 +74,9 @@ impl Evaluator<'_> {
     /// When a text cannot be tokenised, or interventions overlap.
     pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Vec<Prediction>, EvalError> {
         let tokenizer = &self.loaded.tokenizer;
-        let prompts: Vec<Vec<i64>> =
-            rows.par_iter().map(|row| self.encode(task, row)).collect::<Result<_, TokenizerError>>()?;
+        let (template, max_length) = (self.template, self.max_length);
+        let encode = |row| template.encode(task, row, tokenizer, max_length);
+        let prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
@@ -111,14 +112,6 @@ impl Evaluator<'_> {
             predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer.ids, true)?));
         }
         Ok(predictions.into_iter().flatten().collect())
-    }
-
-    /// The tokens of a row's prompt.
-    fn encode(&self, task: &dyn Task, row: &Row) -> Result<Vec<i64>, TokenizerError> {
-        let tokenizer = &self.loaded.tokenizer;
-        let mut ids = tokenizer.encode(&self.template.prompt(task, row, tokenizer)?, self.template.specials())?;
-        ids.truncate(self.max_length);
-        Ok(ids)
     }
 }
 

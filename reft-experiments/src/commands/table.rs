@@ -57,7 +57,7 @@ impl Args {
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
         let mut done = self.runs(&rows)?;
         for runs in &mut done {
-            runs.iter_mut().try_for_each(|run| run.read_judgements())?;
+            runs.iter_mut().try_for_each(Done::read_judgements)?;
         }
         let table = self.table(&spec, profile, &rows, &done)?;
         for format in FORMATS {
@@ -154,7 +154,7 @@ impl Done {
         for id in self.judged().collect::<Vec<_>>() {
             let path = self.paths.annotations(id.key());
             if path.exists() {
-                let rate = WinRate::of(&annotations::read(&path)?)?;
+                let rate = WinRate::of(&annotations::read(&path)?).with_context(|| path.display().to_string())?;
                 self.run.win_rates.insert(id.key().to_owned(), rate.win_rate);
             }
         }

@@ -33,6 +33,22 @@ impl Template {
         }
     }
 
+    /// The tokens of a row's prompt, `max_length` at most.
+    ///
+    /// # Errors
+    /// When the tokenizer has no chat template, or cannot encode the prompt.
+    pub fn encode(
+        self,
+        task: &dyn Task,
+        row: &Row,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+    ) -> Result<Vec<i64>, TokenizerError> {
+        let mut ids = tokenizer.encode(&self.prompt(task, row, tokenizer)?, self.specials())?;
+        ids.truncate(max_length);
+        Ok(ids)
+    }
+
     /// What the tokenizer adds: a chat template has written the special tokens already.
     pub fn specials(self) -> Specials {
         match self {

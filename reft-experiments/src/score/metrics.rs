@@ -1,7 +1,7 @@
 //! The metrics of GLUE: accuracy, F1 and Matthews' correlation of classes, Pearson's and Spearman's of scores.
 
 /// Predicted and right classes, counted. Class 1 is the positive one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 struct Counts {
     right_positive: f64,
     wrong_positive: f64,
@@ -66,8 +66,11 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut ranks = vec![0.0; values.len()];
     let mut first = 0;
     for equals in order.chunk_by(|&a, &b| values[a].total_cmp(&values[b]).is_eq()) {
-        let mean = first as f64 + (equals.len() as f64 + 1.0) / 2.0;
-        equals.iter().for_each(|&index| ranks[index] = mean);
+        // Ranks count from 1.
+        let mean = first as f64 + f64::midpoint(equals.len() as f64, 1.0);
+        for &index in equals {
+            ranks[index] = mean;
+        }
         first += equals.len();
     }
     ranks

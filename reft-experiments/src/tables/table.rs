@@ -112,7 +112,7 @@ impl Row {
             model: row.model.clone(),
             method: row.method.clone(),
             params_percent: row.params_percent,
-            cells: tasks.iter().map(|task| cell(task.key())).collect(),
+            cells: tasks.iter().map(|task| cell(task.column())).collect(),
             average: cell("avg"),
             origin: Origin::Printed(row.origin.clone()),
         }

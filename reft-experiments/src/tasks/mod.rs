@@ -39,6 +39,11 @@ pub trait Task: Sync {
     /// The name in configurations and tables.
     fn key(&self) -> &'static str;
 
+    /// Its column in tables, ours and printed ones.
+    fn column(&self) -> &'static str {
+        self.key()
+    }
+
     /// The rows of a split, in a fixed order.
     ///
     /// # Errors
@@ -106,9 +111,14 @@ impl TaskId {
         self.0
     }
 
-    /// The name in configurations and tables.
+    /// The name in configurations.
     pub fn key(self) -> &'static str {
         self.0.key()
+    }
+
+    /// The column in tables.
+    pub fn column(self) -> &'static str {
+        self.0.column()
     }
 }
 

@@ -107,7 +107,9 @@ impl Beams {
             return Next::Lanes(lanes);
         }
         if !done {
-            open.into_iter().for_each(|beam| self.keep(beam.said, beam.score));
+            for beam in open {
+                self.keep(beam.said, beam.score);
+            }
         }
         let by_score = |a: &Answer, b: &Answer| a.score.unwrap_or(f32::MIN).total_cmp(&b.score.unwrap_or(f32::MIN));
         let best = std::mem::take(&mut self.complete).into_iter().max_by(by_score);

@@ -128,7 +128,7 @@ impl Generator<'_> {
     ) -> Vec<Move> {
         let mut moves = Vec::new();
         for (mut one, proposed) in std::mem::take(running).into_iter().zip(proposed) {
-            match one.search.accept(proposed, self, &ended(self, one.prompt, decided)) {
+            match one.search.accept(&proposed, self, &ended(self, one.prompt, decided)) {
                 Next::Lanes(lanes) => {
                     state.guesses.learn(one.prompt, one.search.lanes()[0], one.guess.len());
                     moves.extend(state.queue.follow(&mut one, &lanes));

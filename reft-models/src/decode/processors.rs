@@ -101,7 +101,9 @@ pub struct Temperature(pub f32);
 
 impl Processor for Temperature {
     fn apply(&self, _: History<'_>, scores: &mut [f32]) {
-        scores.iter_mut().for_each(|score| *score /= self.0);
+        for score in scores {
+            *score /= self.0;
+        }
     }
 }
 
@@ -145,7 +147,9 @@ impl Processor for TopP {
             tail <= f64::from(1.0 - self.p)
         });
         let gone: Vec<usize> = gone.copied().collect();
-        gone.into_iter().for_each(|id| scores[id] = f32::NEG_INFINITY);
+        for id in gone {
+            scores[id] = f32::NEG_INFINITY;
+        }
     }
 }
 

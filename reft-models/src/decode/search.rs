@@ -78,7 +78,9 @@ impl Search {
         let width = rows.len() / lanes.len();
         for (said, row) in lanes.into_iter().zip(rows.chunks_mut(width)) {
             let ids = [prompt, said].concat();
-            rules.iter().for_each(|rule| rule.apply(History { ids: &ids, prompt: prompt.len() }, row));
+            for rule in rules {
+                rule.apply(History { ids: &ids, prompt: prompt.len() }, row);
+            }
         }
         match self {
             Self::Single { rng, .. } => {
@@ -92,13 +94,13 @@ impl Search {
     /// Takes the tokens proposed.
     pub(super) fn accept(
         &mut self,
-        proposed: Vec<Candidate>,
+        proposed: &[Candidate],
         generator: &Generator<'_>,
         ended: &dyn Fn(&[i64]) -> bool,
     ) -> Next {
         match self {
             Self::Single { said, .. } => {
-                for candidate in &proposed {
+                for candidate in proposed {
                     said.push(candidate.token);
                     if said.len() >= generator.stop.max_new || ended(said) {
                         return Next::Done(Answer { ids: std::mem::take(said), score: None });
@@ -106,7 +108,7 @@ impl Search {
                 }
                 Next::Lanes(vec![Candidate { lane: 0, ..proposed[0] }])
             }
-            Self::Beams(beams) => beams.accept(&proposed, ended),
+            Self::Beams(beams) => beams.accept(proposed, ended),
         }
     }
 }

@@ -107,7 +107,7 @@ impl Judge {
             Ok(())
         };
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.clamp(1, left.len().max(1))).map(|_| scope.spawn(&work)).collect();
+            let workers: Vec<_> = (0..threads.clamp(1, left.len().max(1))).map(|_| scope.spawn(work)).collect();
             workers.into_iter().try_for_each(|worker| worker.join().expect("workers do not panic"))
         })?;
         Ok(pairs.iter().zip(&questions).map(|(pair, question)| self.annotation(pair, question, journal)).collect())
