@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use reft_core::layout::Span;
 
-use super::search::{Candidate, Search};
 use super::Generator;
+use super::search::{Candidate, Search};
 use crate::kv_cache::{KvCache, Move};
 
 /// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.

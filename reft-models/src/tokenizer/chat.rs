@@ -81,7 +81,10 @@ mod tests {
                       eos_token }}{% endif %}\n{% endfor %}";
         let turns =
             [message(Role::User, " hello "), message(Role::Assistant, "hi"), message(Role::User, "who are you?")];
-        assert_eq!(render(source, &turns).expect("valid"), "<s>[INST] hello [/INST] hi </s>[INST] who are you? [/INST]");
+        assert_eq!(
+            render(source, &turns).expect("valid"),
+            "<s>[INST] hello [/INST] hi </s>[INST] who are you? [/INST]"
+        );
     }
 
     #[test]
