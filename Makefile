@@ -1,8 +1,10 @@
 # Every target sets up what it needs. `make help` lists them.
 PROFILE ?= quick
+TABLE ?= 1
+TABLES := table1 table2 table3 table14 table15 table17
 REFT := cargo run -q -p reft-experiments --bin reft --
 
-.PHONY: help setup model build table1 plan bench test golden lint clean
+.PHONY: help setup model build $(TABLES) plan bench test golden lint clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,13 +18,20 @@ model: setup ## Fetch the default model into the user's cache
 build: setup ## Compile everything
 	cargo build --workspace
 
-table1: model ## Make Table 1 (PROFILE=quick, small or paper)
+table1: ## Make Table 1, commonsense (PROFILE=quick, small or paper)
+table2: ## Make Table 2, arithmetic (PROFILE=quick, small or paper)
+table3: ## Make Table 3, instructions (PROFILE=quick, small or paper)
+table14: ## Make Table 14, commonsense in 3 epochs (PROFILE=quick or paper)
+table15: ## Make Table 15, arithmetic in 3 epochs (PROFILE=quick or paper)
+table17: ## Make Table 17, ablations (PROFILE=quick or paper)
+
+$(TABLES): model
 	@echo "compiling (several minutes the first time)"
 	@cargo build -q -p reft-experiments
-	$(REFT) table configs/tables/table1.yaml --profile $(PROFILE)
+	$(REFT) table configs/tables/$@.yaml --profile $(PROFILE)
 
-plan: setup ## List and check the runs of a profile without running them
-	$(REFT) table configs/tables/table1.yaml --profile $(PROFILE) --dry-run
+plan: setup ## List and check the runs of a table without running them (TABLE=1, 2, ..; PROFILE)
+	$(REFT) table configs/tables/table$(TABLE).yaml --profile $(PROFILE) --dry-run
 
 bench: model ## Compare speed and memory with pyreft, in one run (installs it into .venv-peer, 5 GB)
 	@scripts/peer.sh

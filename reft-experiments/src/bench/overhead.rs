@@ -60,7 +60,8 @@ impl Setting {
         let first = 15.min(depth.saturating_sub(self.layers));
         let layers: Vec<usize> = (first..(first + self.layers).min(depth)).collect();
         let positions = format!("l{}", self.positions);
-        let reft: Value = json!({"intervention": "loreft", "rank": self.rank, "positions": positions, "layers": layers});
+        let reft: Value =
+            json!({"intervention": "loreft", "rank": self.rank, "positions": positions, "layers": layers});
         Ok(serde_json::from_value(json!({ "reft": reft }))?)
     }
 }
@@ -107,7 +108,8 @@ mod tests {
 
     #[test]
     fn settings_fit_any_depth() {
-        for (layers, depth, expected) in [(1, 30, vec![15]), (4, 30, vec![15, 16, 17, 18]), (10, 12, (2..12).collect())] {
+        for (layers, depth, expected) in [(1, 30, vec![15]), (4, 30, vec![15, 16, 17, 18]), (10, 12, (2..12).collect())]
+        {
             let spec = Setting { layers, ..BASE }.spec(depth).expect("valid");
             let written = serde_json::to_value(&spec).expect("plain data");
             assert_eq!(written["reft"]["layers"], json!(expected), "{layers} of {depth}");

@@ -220,12 +220,7 @@ impl Default for RunPlan {
                 frozen_memory_mib: 4096,
                 frozen_disk_mib: 16384,
             },
-            eval: EvalPlan {
-                batch_size: 64,
-                max_new_tokens: 32,
-                early_verdict: true,
-                decoding: Decoding::default(),
-            },
+            eval: EvalPlan { batch_size: 64, max_new_tokens: 32, early_verdict: true, decoding: Decoding::default() },
         }
     }
 }

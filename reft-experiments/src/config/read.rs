@@ -82,8 +82,7 @@ pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
     let mut whole = serde_json::to_value(RunPlan::default()).expect("plain data");
     merge(&mut whole, tree);
     let plan: RunPlan = typed(whole, place)?;
-    let out_of_range =
-        |(key, reason): (String, String)| ConfigError::Value { place: place.to_owned(), key, reason };
+    let out_of_range = |(key, reason): (String, String)| ConfigError::Value { place: place.to_owned(), key, reason };
     plan.check().map_err(out_of_range)?;
     Ok(plan)
 }

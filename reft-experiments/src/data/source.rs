@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::row::Row;
 
-/// Where a folder of data files is published: LLM-Adapters, whose files the paper trained and tested on, and the sets it lacks.
-const PUBLISHED: [(&str, &str); 4] = [
+/// Where a folder of data files, or one file, is published: LLM-Adapters, whose files the paper trained and tested on, and
+/// the sets it lacks.
+const PUBLISHED: [(&str, &str); 6] = [
     ("dataset/", "AGI-Edgerunners/LLM-Adapters/HEAD/dataset/"),
     ("ft-training_set/", "AGI-Edgerunners/LLM-Adapters/HEAD/ft-training_set/"),
     ("grade_school_math/", "openai/grade-school-math/HEAD/grade_school_math/data/"),
-    ("instruct/", "stanfordnlp/pyreft/HEAD/examples/composition/"),
+    ("instruct/alpaca_eval/", "tatsu-lab/alpaca_eval/HEAD/results/"),
+    ("instruct/alpaca_2k.json", "sail-sg/sdft/HEAD/data/alpaca/alpaca_train.json"),
+    ("instruct/ultrafeedback_1k.json", "stanfordnlp/pyreft/HEAD/examples/composition/ultrafeedback_1k.json"),
 ];
 
 /// Data that is not to be had.
@@ -192,12 +195,17 @@ mod tests {
     }
 
     #[test]
-    fn every_file_that_tasks_read_has_an_address() {
+    fn published_files_have_an_address() {
         let end = "openai/grade-school-math/HEAD/grade_school_math/data/train.jsonl";
         assert!(address("grade_school_math/train.jsonl").is_some_and(|address| address.ends_with(end)));
         for file in ["dataset/boolq/test.json", "ft-training_set/math_10k.json", "instruct/ultrafeedback_1k.json"] {
             assert!(address(file).is_some(), "{file}");
         }
+        let end = "/tatsu-lab/alpaca_eval/HEAD/results/text_davinci_003/model_outputs.json";
+        let outputs = address("instruct/alpaca_eval/text_davinci_003/model_outputs.json");
+        assert!(outputs.is_some_and(|address| address.ends_with(end)));
+        assert!(address("instruct/alpaca_2k.json").is_some_and(|address| address.ends_with("/alpaca_train.json")));
+        assert_eq!(address("instruct/ultrafeedback.json"), None);
         assert_eq!(address("elsewhere/test.json"), None);
     }
 

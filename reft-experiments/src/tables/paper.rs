@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// One printed row of table 1.
+/// One printed row.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct PrintedRow {
     /// Base model.
     pub model: String,
-    /// Method.
+    /// Method; the ablations' column is called `variant`.
     pub method: String,
     /// Trained numbers in percent of the model's, where printed.
     pub params_percent: Option<f64>,
@@ -41,10 +41,11 @@ pub fn read(path: &Path) -> Result<Vec<PrintedRow>, PrintedError> {
         let record = record?;
         let fields: BTreeMap<&str, &str> = headers.iter().zip(record.iter()).collect();
         let text = |name: &str| fields.get(name).copied().unwrap_or_default().to_owned();
+        let method = if fields.contains_key("variant") { text("variant") } else { text("method") };
         let number = |(name, value): (&&str, &&str)| Some(((*name).to_owned(), value.parse().ok()?));
         let scores = fields.iter().filter(|(name, _)| **name != "params_percent").filter_map(number).collect();
         let params_percent = text("params_percent").parse().ok();
-        Ok(PrintedRow { model: text("model"), method: text("method"), params_percent, origin: text("origin"), scores })
+        Ok(PrintedRow { model: text("model"), method, params_percent, origin: text("origin"), scores })
     };
     reader.records().map(|record| parse(record).map_err(error)).collect()
 }
@@ -53,12 +54,24 @@ pub fn read(path: &Path) -> Result<Vec<PrintedRow>, PrintedError> {
 mod tests {
     use super::*;
 
+    fn printed(name: &str) -> Vec<PrintedRow> {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../paper"));
+        read(&folder.join(name)).expect("in the repository")
+    }
+
     #[test]
     fn the_printed_table_1_is_read_as_it_stands() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../paper/table1_commonsense.csv"));
-        let rows = read(path).expect("in the repository");
+        let rows = printed("table1_commonsense.csv");
         let row = rows.iter().find(|row| row.model == "LLaMA-7B" && row.method == "LoReFT").expect("printed");
         assert_eq!((row.params_percent, row.scores["hellaswag"], row.scores["avg"]), (Some(0.031), 93.1, 80.2));
         assert_eq!(row.origin, "ReFT paper");
+    }
+
+    #[test]
+    fn the_variants_of_table_17_are_its_methods() {
+        let rows = printed("table17_ablation_arithmetic.csv");
+        let methods: Vec<&str> = rows[..6].iter().map(|row| row.method.as_str()).collect();
+        assert_eq!(methods, ["LobiReFT", "ConsReFT", "OrthoDiReFT", "NoReFT", "DiReFT", "LoReFT"]);
+        assert_eq!((rows[0].params_percent, rows[0].scores["gsm8k"]), (Some(0.016), 14.2));
     }
 }

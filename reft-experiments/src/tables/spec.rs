@@ -157,17 +157,47 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::tables::paper::{self, PrintedRow};
+
+    const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+    /// Every table of the repository, by the name of its file.
+    fn specs() -> BTreeMap<String, TableSpec> {
+        let files = std::fs::read_dir(format!("{REPOSITORY}/configs/tables")).expect("in the repository");
+        let paths = files.map(|file| file.expect("readable").path());
+        let name = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+        paths.map(|path| (name(&path), TableSpec::read(&path).unwrap_or_else(|error| panic!("{error}")))).collect()
+    }
 
     fn spec() -> TableSpec {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/tables/table1.yaml");
-        TableSpec::read(Path::new(path)).expect("in the repository")
+        specs().remove("table1").expect("table 1")
+    }
+
+    fn rows(spec: &TableSpec, profile: &str) -> Vec<RowPlan> {
+        let profile = spec.profile(profile, "a test").expect("a profile");
+        profile.rows("a test").unwrap_or_else(|error| panic!("{}: {error}", spec.title))
     }
 
     #[test]
-    fn every_profile_resolves() {
+    fn every_profile_of_every_table_resolves_with_columns_that_are_printed() {
+        for (name, spec) in specs() {
+            let printed = paper::read(&Path::new(REPOSITORY).join(&spec.printed)).expect("printed figures");
+            for (size, profile) in &spec.profiles {
+                assert!(!rows(&spec, size).is_empty(), "{name}, {size}");
+                let has = |task: &TaskId| printed.iter().any(|row| row.scores.contains_key(task.column()));
+                let missing = profile.tasks.iter().find(|task| size == "paper" && !has(task));
+                assert_eq!(missing, None, "{name}, {size}: a column that is not printed");
+            }
+        }
+    }
+
+    #[test]
+    fn the_profiles_of_table_1_have_their_rows_and_runs() {
         let spec = spec();
-        let rows = |name: &str| spec.profile(name, "a test").expect("a profile").rows("a test").expect("valid");
+        let rows = |name: &str| rows(&spec, name);
         assert_eq!(rows("quick").len(), 3);
         assert_eq!(rows("small").iter().map(|row| row.runs.len()).collect::<Vec<_>>(), [1, 3, 3]);
         assert_eq!(rows("paper").len(), 8);
@@ -191,12 +221,36 @@ mod tests {
 
     #[test]
     fn the_paper_profile_has_the_paper_s_parameter_counts() {
-        let spec = spec();
-        let rows = spec.profile("paper", "a test").expect("a profile").rows("a test").expect("valid");
+        let rows = rows(&spec(), "paper");
         let row = rows.iter().find(|row| row.model.name == "LLaMA-7B" && row.method == "LoReFT").expect("a row");
         let adapt = row.runs[0].adapt.as_ref().expect("an adaptation");
         let dims = row.model.dims.expect("sizes");
         assert_eq!(adapt.trainable(&dims).expect("it fits"), 2_097_408);
         assert_eq!(row.model.parameters, Some(6_738_415_616));
+    }
+
+    #[test]
+    fn every_row_of_the_paper_profiles_trains_the_printed_part_of_its_model() {
+        for (name, spec) in specs() {
+            let printed = paper::read(&Path::new(REPOSITORY).join(&spec.printed)).expect("printed figures");
+            for row in rows(&spec, "paper") {
+                let same = |printed: &&PrintedRow| {
+                    row.model.printed_as.as_ref() == Some(&printed.model) && printed.method == row.method
+                };
+                let printed =
+                    printed.iter().find(same).unwrap_or_else(|| panic!("{name}: {} is not printed", row.method));
+                let adapt = row.runs[0].adapt.as_ref().expect("an adaptation");
+                let trained = adapt.trainable(&row.model.dims.expect("sizes")).expect("it fits");
+                let percent = 100.0 * trained as f64 / row.model.parameters.expect("a count") as f64;
+                let expected = printed.params_percent.expect("printed");
+                assert_eq!(
+                    format!("{percent:.3}"),
+                    format!("{expected:.3}"),
+                    "{name}: {} {}",
+                    row.model.name,
+                    row.method
+                );
+            }
+        }
     }
 }

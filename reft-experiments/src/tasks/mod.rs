@@ -87,8 +87,15 @@ pub static TASKS: &[&dyn Task] = &[
     &commonsense::OBQA,
     &commonsense::JOINT,
     &arithmetic::MATH,
+    &arithmetic::MATH_PART,
     &arithmetic::GSM8K,
+    &arithmetic::AQUA,
+    &arithmetic::GSM8K_ALPACA,
+    &arithmetic::MAWPS,
+    &arithmetic::SVAMP,
     &instruct::INSTRUCT,
+    &instruct::ULTRAFEEDBACK,
+    &instruct::ALPACA_2K,
 ];
 
 /// A task by its name.
@@ -169,14 +176,16 @@ mod tests {
 
     #[test]
     fn every_task_finds_its_own_gold_answer() {
-        for task in TASKS {
-            let answer = if task.key() == "boolq" { "true" } else { "18" };
-            let output = "14 + 9 - 5 = 18. The answer is 18.".to_owned();
+        for task in TASKS.iter().filter(|task| !task.judged()) {
+            let (answer, said) = match task.key() {
+                "boolq" => ("true", "true"),
+                "aqua" => ("B", "B"),
+                "gsm8k" => ("a\n#### 18", "18"),
+                _ => ("18", "18"),
+            };
+            let output = format!("14 + 9 - 5 = 18. The answer is {said}.");
             let row = Row { answer: answer.to_owned(), output, ..Row::default() };
-            let row = if task.key() == "gsm8k" { Row { answer: "a\n#### 18".to_owned(), ..row } } else { row };
-            if task.key() != "instruct" {
-                assert!(task.correct(&row, &task.extract(&task.completion(&row))), "{}", task.key());
-            }
+            assert!(task.correct(&row, &task.extract(&task.completion(&row))), "{}", task.key());
         }
     }
 

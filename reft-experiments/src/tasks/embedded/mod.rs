@@ -1,4 +1,5 @@
-//! Embedded tasks: rows made from this project's own word lists, in the answer formats of the eight commonsense sets.
+//! Embedded tasks: rows made from this project's own word lists, in the answer formats of the eight commonsense sets
+//! (here), of the arithmetic sets ([`arithmetic`]) and as instructions to follow ([`instructions`]).
 //!
 //! They need no download and are small enough for two cores. Their scores say nothing about the real sets. Each split
 //! draws its facts (words, pairs, activities) from a part of the lists of its own, so no test row asks about a fact that
@@ -6,7 +7,10 @@
 //! answers stand at every place equally often. A part has few facts (a test part of siqa, hellaswag and piqa six, of
 //! winogrande four), so rows of one part are not independent draws.
 
+pub mod arithmetic;
 mod facts;
+pub mod instructions;
+mod stories;
 mod words;
 
 use std::collections::BTreeSet;
@@ -52,6 +56,18 @@ enum Part {
     Test,
 }
 
+impl Part {
+    /// Whether the `index`-th of many things is this part's: of every eight five for training, one for dev, two for
+    /// test.
+    fn holds(self, index: usize) -> bool {
+        match self {
+            Self::Train => index % 8 < 5,
+            Self::Dev => index % 8 == 5,
+            Self::Test => index % 8 > 5,
+        }
+    }
+}
+
 /// A source of random choices within one part.
 pub struct Draw {
     part: Part,
@@ -59,14 +75,9 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// This part's items of a list: of every eight, five for training, one for dev, two for test.
+    /// This part's items of a list.
     fn mine<'l, T>(&self, list: &'l [T]) -> Vec<&'l T> {
-        let belongs = |index: usize| match self.part {
-            Part::Train => index % 8 < 5,
-            Part::Dev => index % 8 == 5,
-            Part::Test => index % 8 > 5,
-        };
-        list.iter().enumerate().filter(|(index, _)| belongs(*index)).map(|(_, item)| item).collect()
+        list.iter().enumerate().filter(|(index, _)| self.part.holds(*index)).map(|(_, item)| item).collect()
     }
 
     fn one<'l, T>(&mut self, list: &'l [T]) -> &'l T {
@@ -227,36 +238,49 @@ pub fn completions(draw: &mut Draw, index: usize) -> Row {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::facts::OPPOSITES;
     use super::*;
     use crate::data::source::Sources;
     use crate::data::split::{Selection, fingerprint};
     use crate::tasks::{DataKind, TASKS};
 
+    /// Tasks beside the eight, with the fingerprints of their rows.
+    const FURTHER: [(&str, &str); 5] =
+        [("aqua", "FILL"), ("gsm8k_alpaca", "FILL"), ("mawps", "FILL"), ("svamp", "FILL"), ("instruct", "FILL")];
+
     fn splits() -> [Split; 3] {
         [Split::Train, Split::Dev, Split::Test(Selection { chosen_by: "a test".to_owned() })]
     }
 
-    fn parts(key: &str) -> Vec<Vec<Row>> {
+    /// The rows of every split of a task.
+    pub fn parts(key: &str) -> Vec<Vec<Row>> {
         let task = TASKS.iter().find(|task| task.key() == key).expect("a task");
         let nowhere = Sources::local(std::path::Path::new("nowhere"));
         splits().iter().map(|split| task.rows(DataKind::Embedded, split, &nowhere).expect("made here")).collect()
     }
 
     #[test]
-    fn splits_are_disjoint_balanced_and_always_the_same() {
-        for task in &TASKS[..8] {
-            let parts = parts(task.key());
+    fn splits_are_disjoint_and_always_the_same() {
+        for key in TASKS[..8].iter().map(|task| task.key()).chain(FURTHER.map(|(key, _)| key)) {
+            let parts = parts(key);
             assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [480, 60, 120]);
             let all: BTreeSet<&String> = parts.iter().flatten().map(|row| &row.instruction).collect();
-            assert_eq!(all.len(), 660, "{}: an instruction occurs twice", task.key());
-            for part in &parts {
+            assert_eq!(all.len(), 660, "{key}: an instruction occurs twice");
+            assert_eq!(self::parts(key), parts);
+        }
+    }
+
+    #[test]
+    fn every_choice_is_right_equally_often() {
+        for key in TASKS[..8].iter().map(|task| task.key()).chain(["aqua"]) {
+            for part in parts(key) {
                 let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-                for row in part {
+                for row in &part {
                     *counts.entry(&row.answer).or_default() += 1;
                 }
-                assert!(counts.values().all(|&n| n == part.len() / counts.len()), "{}: {counts:?}", task.key());
+                assert!(counts.len() > 1, "{key}: {counts:?}");
+                assert!(counts.values().all(|&n| n == part.len() / counts.len()), "{key}: {counts:?}");
             }
-            assert_eq!(self::parts(task.key()), parts);
         }
     }
 
@@ -274,6 +298,13 @@ mod tests {
         ];
         for (task, expected) in TASKS[..8].iter().zip(known) {
             assert_eq!(fingerprint(&parts(task.key()).concat()), expected, "{}: the embedded rows changed", task.key());
+        }
+    }
+
+    #[test]
+    fn rows_of_further_tasks_are_the_same_on_every_machine_and_release() {
+        for (key, expected) in FURTHER {
+            assert_eq!(fingerprint(&parts(key).concat()), expected, "{key}: the embedded rows changed");
         }
     }
 
@@ -297,6 +328,7 @@ mod tests {
         apart("activities", &ACTIVITIES.map(|(activity, ..)| activity));
         apart("things", &SIZES.map(|(inner, _)| inner));
         apart("statements", &STATEMENTS.map(|(beginning, _)| beginning));
+        apart("opposites", &OPPOSITES.map(|(word, _)| word));
     }
 
     #[test]
