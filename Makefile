@@ -37,6 +37,7 @@ bench: model ## Compare speed and memory with pyreft, in one run (installs it in
 	@scripts/peer.sh
 	cargo build -q -p reft-experiments
 	$(REFT) bench
+	cargo bench -q --profile dev -p reft-experiments --bench micro
 
 test: model ## Run all tests
 	cargo test --workspace

@@ -27,23 +27,65 @@ fn shapes(dims: &Dims) -> [(i64, i64); 4] {
     [(q + 2 * kv, dims.width), (dims.width, q), (2 * dims.mlp_width, dims.width), (dims.width, dims.mlp_width)]
 }
 
-/// Seconds, and floating-point operations, of the products of one block for this many rows: forth, and back if asked for.
-pub fn block(dims: &Dims, rows: i64, kind: Kind, back: bool) -> (f64, f64) {
+/// What products cost.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Cost {
+    /// Time.
+    pub seconds: f64,
+    /// Floating-point operations.
+    pub operations: f64,
+}
+
+impl Cost {
+    /// So many times.
+    fn times(self, n: f64) -> Self {
+        Self { seconds: self.seconds * n, operations: self.operations * n }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { seconds: self.seconds + other.seconds, operations: self.operations + other.operations }
+    }
+}
+
+/// One product of `rows` with a weight `[out, input]`, as the model does it.
+fn product(rows: i64, weight: &Tensor) -> Cost {
+    let (out, input) = weight.size2().expect("a matrix");
+    let x = Tensor::randn([rows, input], (Kind::Float, Device::Cpu)).to_kind(weight.kind());
+    let packed = Packed::new(weight);
+    let seconds = seconds(|| match &packed {
+        Some(packed) => drop(packed.linear(&x, None)),
+        None => drop(x.linear::<&Tensor>(weight, None)),
+    });
+    Cost { seconds, operations: 2.0 * (rows * out * input) as f64 }
+}
+
+fn weight(out: i64, input: i64, kind: Kind) -> Tensor {
+    Tensor::randn([out, input], (Kind::Float, Device::Cpu)).to_kind(kind)
+}
+
+/// The products of one block for this many rows: forth, and back if asked for.
+pub fn block(dims: &Dims, rows: i64, kind: Kind, back: bool) -> Cost {
     no_grad(|| {
-        let (mut time, mut operations) = (0.0, 0.0);
+        let mut cost = Cost::default();
         for (out, input) in shapes(dims) {
-            let weight = Tensor::randn([out, input], (Kind::Float, Device::Cpu)).to_kind(kind);
-            let directions = if back { vec![weight.shallow_clone(), weight.tr().contiguous()] } else { vec![weight] };
-            for weight in directions {
-                let x = Tensor::randn([rows, weight.size()[1]], (Kind::Float, Device::Cpu)).to_kind(kind);
-                let packed = Packed::new(&weight);
-                time += seconds(|| match &packed {
-                    Some(packed) => drop(packed.linear(&x, None)),
-                    None => drop(x.linear::<&Tensor>(&weight, None)),
-                });
-                operations += 2.0 * (rows * out * input) as f64;
+            let forth = weight(out, input, kind);
+            cost = cost.plus(product(rows, &forth));
+            if back {
+                cost = cost.plus(product(rows, &forth.tr().contiguous()));
             }
         }
-        (time, operations)
+        cost
     })
+}
+
+/// Rows of a pass that takes prompts: enough for the products' full speed.
+const PREFILL: i64 = 512;
+
+/// All products of answers to prompts of so many tokens together, when `lanes` of them go on by a token in each pass.
+pub fn answers(dims: &Dims, kind: Kind, prompts: usize, answers: usize, lanes: usize) -> Cost {
+    let layers = dims.layers as f64;
+    let prefill = block(dims, PREFILL, kind, false).times(layers * prompts as f64 / PREFILL as f64);
+    let head = no_grad(|| product(lanes as i64, &weight(dims.vocab, dims.width, kind)));
+    let pass = block(dims, lanes as i64, kind, false).times(layers).plus(head);
+    prefill.plus(pass.times(answers as f64 / lanes as f64))
 }

@@ -5,7 +5,6 @@
 
 pub mod export;
 pub mod gemm;
-pub mod micro;
 pub mod ours;
 pub mod overhead;
 pub mod peer;
@@ -67,8 +66,20 @@ pub struct Job {
     pub lookahead: usize,
 }
 
+impl Job {
+    /// Updates before the timed ones.
+    pub fn untimed(&self) -> usize {
+        2
+    }
+
+    /// Rows that a training job needs.
+    pub fn trained(&self) -> usize {
+        self.batch * (self.steps + self.untimed())
+    }
+}
+
 /// What came of it.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// Tokens, examples or new tokens a second, by the kind of job.
     pub value: f64,
@@ -77,9 +88,13 @@ pub struct Outcome {
     /// Seconds of an update; 0 where that is not what is timed.
     #[serde(default)]
     pub step_s: f64,
-    /// Seconds that the matrix products of an update take by themselves, measured in the same process; 0 likewise.
+    /// Seconds of all updates, the first included, or of all answers.
     #[serde(default)]
-    pub gemm_s: f64,
+    pub total_s: f64,
+    /// Part of the time that the matrix products take by themselves, measured in the same process; 0 where it was not.
+    /// Guesses can save passes, and with them products that are counted here.
+    #[serde(default)]
+    pub gemm_share: f64,
     /// Speed of those products.
     #[serde(default)]
     pub gflops: f64,

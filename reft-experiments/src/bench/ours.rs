@@ -47,11 +47,10 @@ pub fn run(job: &Job, model: &str, rows: &Path) -> Result<Outcome> {
         Kind::Eval | Kind::Decode => {
             let step = job.edited.then(|| adaptation.begin(Mode::Eval));
             let rows = rows.get(..job.rows).context("too few rows")?;
-            let value = match job.kind {
+            match job.kind {
                 Kind::Eval => evaluate(job, &loaded, step.as_deref(), rows)?,
                 Kind::Train | Kind::Decode => decode(job, &loaded, step.as_deref(), rows)?,
-            };
-            Outcome { value, peak_mib: 0.0, step_s: 0.0, gemm_s: 0.0, gflops: 0.0 }
+            }
         }
     };
     outcome.peak_mib = outcome.peak_mib.max(peak_memory_mib() as f64);
@@ -73,7 +72,7 @@ fn examples(loaded: &Loaded, rows: &[Row]) -> Result<Vec<Example>> {
 /// Times updates, once what cannot change is there (as it is after the first epoch).
 fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Row]) -> Result<Outcome> {
     let model = loaded.decoder.as_ref();
-    let Some(rows) = rows.get(..job.batch * (job.steps + 2)) else { bail!("too few rows") };
+    let Some(rows) = rows.get(..job.trained()) else { bail!("too few rows") };
     let examples = examples(loaded, rows)?;
     let mut frozen = Frozen::new(model, adaptation, MAX_LENGTH, Budget { memory: 4 << 30, disk: 0 });
     frozen.fill(&examples, 4096);
@@ -89,27 +88,45 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
         times.push(began.elapsed().as_secs_f64());
     }
     let peak_mib = peak_memory_mib() as f64;
-    let mut timed = times.split_off(2);
+    let total_s = times.iter().sum();
+    let mut timed = times.split_off(job.untimed());
     timed.sort_by(f64::total_cmp);
     let step_s = timed[timed.len() / 2];
-    let per_step = |total: f64| total / (job.steps + 2) as f64;
-    let (seconds, operations) = gemm::block(model.dims(), per_step(trained) as i64, job.dtype.kind(), true);
-    let (gemm_s, gflops) = (seconds * blocks as f64, operations / seconds / 1e9);
-    Ok(Outcome { value: per_step(tokens) / step_s, peak_mib, step_s, gemm_s, gflops })
+    let per_step = |total: f64| total / (job.steps + job.untimed()) as f64;
+    let block = gemm::block(model.dims(), per_step(trained) as i64, job.dtype.kind(), true);
+    let gemm_share = block.seconds * blocks as f64 / step_s;
+    let gflops = block.operations / block.seconds / 1e9;
+    Ok(Outcome { value: per_step(tokens) / step_s, peak_mib, step_s, total_s, gemm_share, gflops })
 }
 
-fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<f64> {
+fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<Outcome> {
     let decoding = Decoding { lookahead: job.lookahead, ..Decoding::default() };
     let plan = &EvalPlan { batch_size: job.batch, max_new_tokens: job.new, early_verdict: true, decoding };
     let (max_length, template) = (MAX_LENGTH, Template::Task);
+    let evaluator = Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0 };
     let began = Instant::now();
-    Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0 }.answer(&ARC_E, rows)?;
-    Ok(rows.len() as f64 / began.elapsed().as_secs_f64())
+    let predictions = evaluator.answer(&ARC_E, rows)?;
+    let total_s = began.elapsed().as_secs_f64();
+    let said = |text: &str| loaded.tokenizer.encode(text, Specials::None).map(|ids| ids.len());
+    let said: usize = predictions.iter().map(|prediction| said(&prediction.said)).sum::<Result<_, _>>()?;
+    let asked = prompts(loaded, rows)?.iter().map(Vec::len).sum();
+    Ok(Outcome { value: rows.len() as f64 / total_s, ..answered(job, loaded, asked, said, total_s) })
 }
 
-fn decode(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<f64> {
+fn prompts(loaded: &Loaded, rows: &[Row]) -> Result<Vec<Vec<i64>>> {
     let encode = |row: &Row| loaded.tokenizer.encode(&ARC_E.prompt(row), Specials::AsModel);
-    let prompts = rows.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.iter().map(encode).collect::<Result<_, _>>()?)
+}
+
+/// What answers of `said` tokens to prompts of `asked` tokens cost, beside their matrix products alone.
+fn answered(job: &Job, loaded: &Loaded, asked: usize, said: usize, total_s: f64) -> Outcome {
+    let cost = gemm::answers(loaded.decoder.dims(), job.dtype.kind(), asked, said, job.batch);
+    let (gemm_share, gflops) = (cost.seconds / total_s, cost.operations / cost.seconds / 1e9);
+    Outcome { total_s, gemm_share, gflops, ..Outcome::default() }
+}
+
+fn decode(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<Outcome> {
+    let prompts = prompts(loaded, rows)?;
     let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
     let (stop, decoding) = (
         Stopping { max_new: job.new, ends: Vec::new() },
@@ -118,6 +135,9 @@ fn decode(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row
     let model = loaded.decoder.as_ref();
     let generator = Generator { model, adaptation, batch: job.batch, stop, decoding, seed: SEED.0 };
     let began = Instant::now();
-    let said = generator.run(&prompts, &undecided)?;
-    Ok(said.iter().map(|answer| answer.ids.len()).sum::<usize>() as f64 / began.elapsed().as_secs_f64())
+    let answers = generator.run(&prompts, &undecided)?;
+    let total_s = began.elapsed().as_secs_f64();
+    let asked = prompts.iter().map(|prompt| prompt.len()).sum();
+    let said = answers.iter().map(|answer| answer.ids.len()).sum();
+    Ok(Outcome { value: said as f64 / total_s, ..answered(job, loaded, asked, said, total_s) })
 }

@@ -50,7 +50,7 @@ pub fn scaling(points: &[Point], path: &Path) -> Result<()> {
         chart.configure_mesh().x_desc("value / smallest value").y_desc("seconds / seconds there").draw()?;
         for (index, series) in points.chunk_by(|a, b| a.setting == b.setting).enumerate() {
             let color = Palette99::pick(index).to_rgba();
-            let relative = series.iter().map(|p| (p.value / series[0].value, p.step_s / series[0].step_s));
+            let relative = series.iter().map(|p| (p.value / series[0].value, p.seconds / series[0].seconds));
             chart
                 .draw_series(LineSeries::new(relative, color.stroke_width(2)).point_size(3))?
                 .label(format!("{} (slope {:.2})", series[0].setting, series[0].slope))
@@ -88,7 +88,7 @@ mod tests {
             gemm_share: None,
             gemm_gflops: None,
         };
-        let point = |setting, value, step_s| Point { setting, value, step_s, slope: 1.0 };
+        let point = |setting, value, seconds| Point { setting, value, seconds, slope: 1.0 };
         let (bars, lines) = (folder.path().join("ratios.svg"), folder.path().join("scaling.svg"));
         ratios(&[line("train", 47.0), line("peak memory", 0.3)], &bars).expect("drawn");
         scaling(&[point("rank", 1.0, 2.0), point("rank", 4.0, 3.0), point("batch", 4.0, 1.0)], &lines).expect("drawn");

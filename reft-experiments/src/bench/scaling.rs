@@ -1,9 +1,9 @@
-//! How the cost of an update grows with one setting at a time.
+//! How the cost of an update, or of a whole pass over the rows, grows with one setting at a time.
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Job;
+use super::{Job, Outcome};
 use crate::data::row::Row;
 
 /// One point of `scaling.csv`.
@@ -13,36 +13,65 @@ pub struct Point {
     pub setting: &'static str,
     /// To what.
     pub value: f64,
-    /// Seconds of an update (median).
-    pub step_s: f64,
+    /// Seconds of an update (median), or of all updates where rows are added.
+    pub seconds: f64,
     /// Exponent of the power law through the points of this setting: 1 is proportional, 0 no growth.
     pub slope: f64,
 }
 
-/// A change of one setting.
-struct Change {
-    value: f64,
-    job: Job,
-    /// How often each row's question is repeated.
-    repeated: usize,
+/// One axis: what is changed, and what is timed.
+struct Setting {
+    name: &'static str,
+    values: &'static [usize],
+    /// A job's variant of a value, given the model's depth, and how often each row's question is then repeated.
+    vary: fn(&Job, usize, usize) -> (Job, usize),
+    timed: fn(&Outcome) -> f64,
 }
 
-/// Makes a job's variant of a value.
-type Vary = fn(&Job, usize, usize) -> (Job, usize);
-
-/// Every setting with its values. A layer count means the last so many, all of which gradients must pass.
-const SETTINGS: &[(&str, &[usize], Vary)] = &[
-    ("layers", &[1, 4, 12, 30], |job, n, layers| {
-        let last: Vec<String> = (layers - n.min(layers)..layers).map(|layer| layer.to_string()).collect();
-        (Job { layers: last.join(","), ..job.clone() }, 1)
-    }),
-    ("rank", &[1, 8, 64], |job, n, _| (Job { rank: n as i64, ..job.clone() }, 1)),
-    ("positions", &[2, 14, 28], |job, n, _| (Job { positions: format!("f{0}+l{0}", n / 2), ..job.clone() }, 1)),
-    ("batch", &[4, 8, 16], |job, n, _| (Job { batch: n, ..job.clone() }, 1)),
-    ("prompt length", &[1, 2, 3], |job, n, _| (job.clone(), n)),
+/// Every axis. A layer count means the last so many, all of which gradients must pass.
+const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "layers",
+        values: &[1, 4, 12, 30],
+        vary: |job, n, layers| {
+            let last: Vec<String> = (layers - n.min(layers)..layers).map(|layer| layer.to_string()).collect();
+            (Job { layers: last.join(","), ..job.clone() }, 1)
+        },
+        timed: |outcome| outcome.step_s,
+    },
+    Setting {
+        name: "rank",
+        values: &[1, 8, 64],
+        vary: |job, n, _| (Job { rank: n as i64, ..job.clone() }, 1),
+        timed: |outcome| outcome.step_s,
+    },
+    Setting {
+        name: "positions",
+        values: &[2, 14, 28],
+        vary: |job, n, _| (Job { positions: format!("f{0}+l{0}", n / 2), ..job.clone() }, 1),
+        timed: |outcome| outcome.step_s,
+    },
+    Setting {
+        name: "batch",
+        values: &[4, 8, 16],
+        vary: |job, n, _| (Job { batch: n, ..job.clone() }, 1),
+        timed: |outcome| outcome.step_s,
+    },
+    Setting {
+        name: "prompt length",
+        values: &[1, 2, 3],
+        vary: |job, n, _| (job.clone(), n),
+        timed: |outcome| outcome.step_s,
+    },
+    Setting {
+        name: "rows",
+        values: &[64, 128, 256],
+        vary: |job, n, _| (Job { steps: n / job.batch - job.untimed(), ..job.clone() }, 1),
+        timed: |outcome| outcome.total_s,
+    },
 ];
 
-/// Measures all points with `measure`, which gives the seconds of an update of a job on these rows.
+/// Measures all points with `measure`, which runs a job on these rows.
 ///
 /// # Errors
 /// When a measurement fails.
@@ -50,21 +79,19 @@ pub fn run(
     base: &Job,
     layers: usize,
     rows: &[Row],
-    mut measure: impl FnMut(&Job, &[Row]) -> Result<f64>,
+    mut measure: impl FnMut(&Job, &[Row]) -> Result<Outcome>,
 ) -> Result<Vec<Point>> {
     let mut points = Vec::new();
-    for &(setting, values, vary) in SETTINGS {
+    for &Setting { name: setting, values, vary, timed } in SETTINGS {
         eprintln!("cost by {setting}");
         let mut measured = Vec::new();
         for &value in values {
             let (job, repeated) = vary(base, value, layers);
-            let change = Change { value: value as f64, job, repeated };
-            let count = change.job.batch * (change.job.steps + 2);
-            let rows: Vec<Row> = rows.iter().take(count).map(|row| longer(row, change.repeated)).collect();
-            measured.push((change.value, measure(&change.job, &rows)?));
+            let rows: Vec<Row> = rows.iter().take(job.trained()).map(|row| longer(row, repeated)).collect();
+            measured.push((value as f64, timed(&measure(&job, &rows)?)));
         }
         let slope = slope(&measured);
-        points.extend(measured.into_iter().map(|(value, step_s)| Point { setting, value, step_s, slope }));
+        points.extend(measured.into_iter().map(|(value, seconds)| Point { setting, value, seconds, slope }));
     }
     Ok(points)
 }

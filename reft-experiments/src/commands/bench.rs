@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use reft_core::site::Dims;
 use reft_models::tokenizer::Specials;
 use tch::Device;
 
-use crate::bench::micro::Part;
 use crate::bench::overhead::Point;
 use crate::bench::report::{self, Measured};
-use crate::bench::{Job, Kind, Line, Outcome, export, lines, micro, ours, overhead, peer, plot, scaling};
+use crate::bench::{Job, Kind, Line, Outcome, export, lines, ours, overhead, peer, plot, scaling};
 use crate::config::plan::{DeviceSpec, Dtype};
 use crate::data::row::Row;
 use crate::data::source::Sources;
@@ -98,11 +96,10 @@ impl Args {
         report::write(&measured, &about, &bench.args.out)?;
         plot::ratios(&measured, &bench.args.out.join("ratios.svg"))?;
         let loaded = Loaded::open(&bench.args.model, Dtype::Bf16, DeviceSpec(Device::Cpu))?;
-        let dims = *loaded.decoder.dims();
-        bench.micro(&dims)?;
+        let layers = loaded.decoder.dims().layers;
         bench.edits(&loaded)?;
         drop(loaded);
-        bench.scaling(dims.layers)
+        bench.scaling(layers)
     }
 }
 
@@ -117,7 +114,7 @@ fn rows() -> (Vec<Row>, DataKind) {
 
 impl Bench {
     fn file(&self, job: &Job) -> Result<PathBuf> {
-        let count = if job.kind == Kind::Train { job.batch * (job.steps + 2) } else { job.rows };
+        let count = if job.kind == Kind::Train { job.trained() } else { job.rows };
         let rows = self.rows.get(..count).context("too few rows for this job")?;
         let path = self.scratch.path().join("rows.json");
         std::fs::write(&path, serde_json::to_vec(rows)?)?;
@@ -154,8 +151,8 @@ impl Bench {
             goal: format!(">= {}", line.goal),
             met: ours.value / theirs.value >= line.goal,
             unit: line.unit,
-            gemm_share: train.then(|| 100.0 * ours.gemm_s / ours.step_s),
-            gemm_gflops: train.then_some(ours.gflops),
+            gemm_share: Some(100.0 * ours.gemm_share),
+            gemm_gflops: Some(ours.gflops),
         };
         let memory = Measured {
             job: format!("{}: peak memory", line.name),
@@ -170,15 +167,6 @@ impl Bench {
             ..speed.clone()
         };
         Ok(if train { vec![speed, memory] } else { vec![speed] })
-    }
-
-    /// Parts of a step beside their alternatives.
-    fn micro(&self, dims: &Dims) -> Result<()> {
-        let parts = micro::run(dims)?;
-        for Part { part, ours_ms, other, other_ms } in &parts {
-            println!("{part}: {ours_ms:.2} ms; {other}: {other_ms:.2} ms ({:.1} times)", other_ms / ours_ms);
-        }
-        report::csv(&parts, &self.args.out.join("micro.csv"))
     }
 
     /// What edits of the prompt add to an answer.
@@ -198,11 +186,11 @@ impl Bench {
         let points = scaling::run(&base, layers, &self.rows, |job, rows| {
             let path = self.scratch.path().join("rows.json");
             std::fs::write(&path, serde_json::to_vec(rows)?)?;
-            Ok(self.ours(job, &path)?.step_s)
+            self.ours(job, &path)
         })?;
         report::csv(&points, &self.args.out.join("scaling.csv"))?;
         for series in points.chunk_by(|a, b| a.setting == b.setting) {
-            println!("cost of an update by {}: slope {:.2}", series[0].setting, series[0].slope);
+            println!("cost by {}: slope {:.2}", series[0].setting, series[0].slope);
         }
         plot::scaling(&points, &self.args.out.join("scaling.svg"))
     }
