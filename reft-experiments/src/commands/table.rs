@@ -112,7 +112,7 @@ impl Args {
     fn notes(&self, profile: &Profile, records: &[&Record]) -> Vec<String> {
         let Some(&record) = records.last() else { return Vec::new() };
         let plan = &record.plan;
-        let counts: Vec<String> = record.scores.iter().map(|(task, score)| format!("{task} {}", score.n)).collect();
+        let counts: Vec<String> = record.scores.iter().map(|(task, score)| format!("{task} {}", score.n())).collect();
         let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         let seconds: f64 = records.iter().map(|record| record.cost.train_seconds + record.cost.eval_seconds).sum();
         let device = String::from(plan.device);

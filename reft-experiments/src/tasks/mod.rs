@@ -3,12 +3,15 @@
 pub mod arithmetic;
 pub mod commonsense;
 pub mod embedded;
+pub mod glue;
 pub mod instruct;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use self::glue::Glue;
 
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
@@ -64,6 +67,11 @@ pub trait Task: Sync {
         None
     }
 
+    /// How an encoder answers it; none for a task that a language model answers in words.
+    fn glue(&self) -> Option<&'static Glue> {
+        None
+    }
+
     /// Whether answers are judged by somebody else instead of compared with the right one.
     fn judged(&self) -> bool {
         false
@@ -96,6 +104,15 @@ pub static TASKS: &[&dyn Task] = &[
     &instruct::INSTRUCT,
     &instruct::ULTRAFEEDBACK,
     &instruct::ALPACA_2K,
+    &glue::COLA,
+    &glue::SST2,
+    &glue::MRPC,
+    &glue::QQP,
+    &glue::STSB,
+    &glue::MNLI,
+    &glue::QNLI,
+    &glue::RTE,
+    &glue::WNLI,
 ];
 
 /// A task by its name.

@@ -1,0 +1,52 @@
+//! What training minimises: eq. 4 for a language model, eq. 6 for a classifier.
+
+use reft_core::adaptation::{Adaptation, OverlapError, Step};
+use reft_core::params::ParamSet;
+
+use super::trainer::TrainError;
+
+/// A row to learn from.
+pub trait Tokens {
+    /// Tokens that a pass over it holds.
+    fn tokens(&self) -> usize;
+
+    /// The task and the row, for messages.
+    fn name(&self) -> &str;
+}
+
+/// A frozen model with a loss, and perhaps parameters of its own that are trained beside the adaptation's and not counted
+/// with them: a classification head.
+pub trait Objective {
+    /// What it learns from.
+    type Example: Tokens;
+
+    /// Parameters of its own.
+    fn params(&self) -> Option<&ParamSet>;
+
+    /// Parameters of its own, to be moved.
+    fn params_mut(&mut self) -> Option<&mut ParamSet>;
+
+    /// Training begins, or goes on after `done` epochs of `epochs`.
+    ///
+    /// # Errors
+    /// When a file of an earlier part of the run cannot be used.
+    fn prepare(
+        &mut self,
+        adaptation: &dyn Adaptation,
+        examples: &[Self::Example],
+        done: u64,
+        epochs: u64,
+    ) -> Result<(), TrainError>;
+
+    /// Mean loss over a batch, its gradient left in the step's parameters and its own; and the tokens seen.
+    ///
+    /// # Errors
+    /// When interventions overlap.
+    fn gradients(&self, step: &dyn Step, batch: &[&Self::Example]) -> Result<(f64, usize), OverlapError>;
+
+    /// Epoch `epoch`, counted from 0, is over.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or interventions overlap.
+    fn after_epoch(&mut self, epoch: u64, adaptation: &dyn Adaptation) -> Result<(), TrainError>;
+}
