@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod glue;
 pub mod instruct;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -186,6 +187,18 @@ impl PartialEq for TaskId {
 }
 
 impl Eq for TaskId {}
+
+impl PartialOrd for TaskId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TaskId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
 
 #[cfg(test)]
 mod tests {

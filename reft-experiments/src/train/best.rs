@@ -102,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let new = || Best::new(folder.path().join("epochs.jsonl"), folder.path().join("best.safetensors"));
         let (mut best, mut set) = (new(), params());
-        let mut offer = |best: &mut Best, set: &mut ParamSet, epoch: u64, value| {
+        let offer = |best: &mut Best, set: &mut ParamSet, epoch: u64, value| {
             set.load(&normal(&[6], epoch));
             best.offer(Epoch { epoch, value }, &[set]).expect("writable");
         };
