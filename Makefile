@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make help` lists them.
 PROFILE ?= quick
 TABLE ?= 1
-TABLES := table1 table2 table3 table14 table15 table17
+TABLES := table1 table2 table3 table4 table13 table14 table15 table16 table17
 REFT := cargo run -q -p reft-experiments --bin reft --
 
 .PHONY: help setup model build $(TABLES) plan bench test golden lint clean
@@ -12,7 +12,7 @@ help: ## List the targets
 setup: ## Install libtorch into .venv and tell cargo where it is
 	@scripts/setup.sh
 
-model: setup ## Fetch the default model into the user's cache
+model: setup ## Fetch the default models into the user's cache
 	@scripts/model.sh
 
 build: setup ## Compile everything
@@ -21,8 +21,11 @@ build: setup ## Compile everything
 table1: ## Make Table 1, commonsense (PROFILE=quick, small or paper)
 table2: ## Make Table 2, arithmetic (PROFILE=quick, small or paper)
 table3: ## Make Table 3, instructions (PROFILE=quick, small or paper)
+table4: ## Make Table 4, GLUE, mean (PROFILE=quick, small or paper)
+table13: ## Make Table 13, GLUE, mean and deviation (PROFILE=quick, small or paper)
 table14: ## Make Table 14, commonsense in 3 epochs (PROFILE=quick or paper)
 table15: ## Make Table 15, arithmetic in 3 epochs (PROFILE=quick or paper)
+table16: ## Make Table 16, GLUE, median (PROFILE=quick, small or paper)
 table17: ## Make Table 17, ablations (PROFILE=quick or paper)
 
 $(TABLES): model

@@ -1,10 +1,12 @@
 //! What training changes about a model: parameters, and the hooks that apply them.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
+use crate::adaptations::own_weights::{BitFit, Full, Trains};
 use crate::adaptations::reft::{Reft, ReftSpec, SpecError};
 use crate::hooks::Hooks;
 use crate::layout::Layout;
@@ -97,6 +99,11 @@ pub trait Step {
     /// Which rows of a pass are edited where, as [`Adaptation::edits`] says.
     fn edits(&self, layout: &Layout) -> Vec<EditedRows>;
 
+    /// All of the model's weights as they are now, by their names, where they are what is trained.
+    fn weights(&self) -> Option<&BTreeMap<String, Tensor>> {
+        None
+    }
+
     /// Carries the gradients of all passes since [`Adaptation::begin`] back to the flat leaf. Once per step.
     fn backprop(self: Box<Self>);
 }
@@ -132,7 +139,21 @@ macro_rules! registry {
             /// # Errors
             /// When the specification does not fit the model.
             pub fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-                match self { $(Self::$key(spec) => spec.build(dims, seed, device),)* }
+                self.build_on(dims, &[], seed, device)
+            }
+
+            /// Fresh parameters for a model that lends its own weights, f32.
+            ///
+            /// # Errors
+            /// When the specification does not fit the model.
+            pub fn build_on(
+                &self,
+                dims: &Dims,
+                lent: &[NamedTensor],
+                seed: Seed,
+                device: Device,
+            ) -> Result<Box<dyn Adaptation>, SpecError> {
+                match self { $(Self::$key(spec) => spec.build(dims, lent, seed, device),)* }
             }
 
             /// Number of trainable numbers for a model of these dimensions, without building anything.
@@ -146,19 +167,31 @@ macro_rules! registry {
     };
 }
 
+impl AdaptSpec {
+    /// Whether the model's own weights are what is trained, so that it must lend them.
+    pub fn own_weights(&self) -> bool {
+        match self {
+            Self::Reft(_) | Self::Refts(_) => false,
+            Self::Full(_) | Self::BitFit(_) => true,
+        }
+    }
+}
+
 /// Several sets of interventions trained together.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReftList(pub Vec<ReftSpec>);
 
+type Built = Result<Box<dyn Adaptation>, SpecError>;
+
 impl ReftSpec {
-    fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+    fn build(&self, dims: &Dims, _: &[NamedTensor], seed: Seed, device: Device) -> Built {
         Ok(Box::new(Reft::new(std::slice::from_ref(self), dims, seed, device)?))
     }
 }
 
 impl ReftList {
-    fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+    fn build(&self, dims: &Dims, _: &[NamedTensor], seed: Seed, device: Device) -> Built {
         Ok(Box::new(Reft::new(&self.0, dims, seed, device)?))
     }
 
@@ -174,5 +207,9 @@ registry! {
         Reft(ReftSpec) = "reft",
         /// Several sets with different layers, positions or methods: `{refts: [{...}, {...}]}`.
         Refts(ReftList) = "refts",
+        /// Every weight of the model, `{full: {}}`: finetuning as a reference.
+        Full(Full) = "full",
+        /// The model's biases, `{bitfit: {}}`: `BitFit` as a reference.
+        BitFit(BitFit) = "bitfit",
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::interventions::low_rank::LowRank;
+use crate::interventions::red::Red;
 
 /// How a parameter begins.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -19,6 +20,13 @@ pub enum Init {
     },
     /// Uniform in [0, 1), as the reference's constant sources begin.
     Unit,
+    /// Normal around 0, as the classification heads of the reference begin.
+    Normal {
+        /// Standard deviation.
+        sd: f32,
+    },
+    /// The same everywhere.
+    Constant(f32),
 }
 
 /// What a parameter must satisfy after every optimiser step.
@@ -75,5 +83,7 @@ registry! {
     pub enum Phi {
         /// Edits in a learned low-rank subspace: LoReFT, DiReFT and table 17.
         LowRank(LowRank) = "low_rank",
+        /// A learned scale and bias of every coordinate: RED (eq. 8-9).
+        Red(Red) = "red",
     }
 }

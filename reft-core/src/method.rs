@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intervention::Phi;
 use crate::interventions::low_rank::{CONSREFT, DIREFT, LOBIREFT, LOREFT, LowRank, NOREFT, ORTHO_DIREFT};
+use crate::interventions::red::Red;
 
 /// `intervention:` in a configuration: a name of the paper, or a `Φ` spelled out.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -22,7 +23,8 @@ pub struct Name {
     pub key: &'static str,
     /// As the paper's tables print it.
     pub title: &'static str,
-    /// The reference library's class for the same mathematics. Its `DireftIntervention` is *not* the paper's DiReFT.
+    /// The reference library's class for the same mathematics; the title where it has none. Its `DireftIntervention` is
+    /// *not* the paper's DiReFT.
     pub library: &'static str,
     /// What it computes.
     pub phi: Phi,
@@ -33,13 +35,14 @@ const fn name(key: &'static str, title: &'static str, library: &'static str, phi
 }
 
 /// Every named method.
-pub static NAMED: [Name; 6] = [
+pub static NAMED: [Name; 7] = [
     name("loreft", "LoReFT", "LoreftIntervention", LOREFT),
     name("direft", "DiReFT", "NodireftIntervention", DIREFT),
     name("ortho_direft", "OrthoDiReFT", "DireftIntervention", ORTHO_DIREFT),
     name("noreft", "NoReFT", "NoreftIntervention", NOREFT),
     name("consreft", "ConsReFT", "ConsreftIntervention", CONSREFT),
     name("lobireft", "LobiReFT", "LobireftIntervention", LOBIREFT),
+    Name { key: "red", title: "RED", library: "RED", phi: Phi::Red(Red {}) },
 ];
 
 /// A name that no method has.

@@ -47,11 +47,13 @@ impl Stack {
             }
             Init::Unit => uniform(0.0, 1.0),
             Init::Orthonormal => StandardNormal.sample_iter(rng).take(count).collect(),
+            Init::Normal { sd } => StandardNormal.sample_iter(rng).take(count).map(|value: f32| value * sd).collect(),
+            Init::Constant(value) => vec![value; count],
         };
         let values = Tensor::from_slice(&values).reshape(self.shape());
         match self.declared.init {
             Init::Orthonormal => orthonormalise(&values),
-            Init::Linear { .. } | Init::Unit => values,
+            Init::Linear { .. } | Init::Unit | Init::Normal { .. } | Init::Constant(_) => values,
         }
     }
 }
@@ -67,7 +69,7 @@ impl ParamSet {
     /// Fresh parameters, drawn in the order of the stacks.
     pub fn new(stacks: Vec<Stack>, rng: &mut ChaCha8Rng, device: Device) -> Self {
         let values: Vec<Tensor> = stacks.iter().map(|stack| stack.initial(rng).flatten(0, -1)).collect();
-        let flat = Tensor::cat(&values, 0).to_device(device).set_requires_grad(true);
+        let flat = joined(&values).to_device(device).set_requires_grad(true);
         Self { flat, stacks }
     }
 
@@ -117,7 +119,7 @@ impl ParamSet {
             let value = if stack.is_orthonormal() { 0.0 } else { 1.0 };
             Tensor::full([stack.numel()], value, (Kind::Float, self.flat.device()))
         };
-        Tensor::cat(&self.stacks.iter().map(part).collect::<Vec<_>>(), 0)
+        joined(&self.stacks.iter().map(part).collect::<Vec<_>>()).to_device(self.flat.device())
     }
 
     /// Forgets the gradient.
@@ -129,4 +131,9 @@ impl ParamSet {
     pub fn load(&mut self, values: &Tensor) {
         no_grad(|| self.flat.copy_(values));
     }
+}
+
+/// Vectors one after the other; no numbers from none.
+fn joined(parts: &[Tensor]) -> Tensor {
+    if parts.is_empty() { Tensor::zeros([0], (Kind::Float, Device::Cpu)) } else { Tensor::cat(parts, 0) }
 }

@@ -12,7 +12,7 @@ fn golden_interventions_compute_phi() {
     for case in index.as_array().expect("a list") {
         let text = |key: &str| case[key].as_str().expect("a text");
         let method = Method::named(text("method")).expect("a method of the paper");
-        let Phi::LowRank(mut phi) = *method.phi();
+        let Phi::LowRank(mut phi) = *method.phi() else { panic!("{case}: not a low-rank edit") };
         phi.activation = serde_json::from_value::<Activation>(case["activation"].clone()).expect("an activation");
         let golden = golden_tensors(&format!("interventions/{}", text("file")));
         let phi = Phi::LowRank(phi);

@@ -128,7 +128,7 @@ fn judge(task: &dyn Task, row: &Row, said: String) -> Prediction {
 
 /// Right answers among the predictions.
 pub fn score(predictions: &[Prediction]) -> Score {
-    Score { correct: predictions.iter().filter(|prediction| prediction.correct).count(), n: predictions.len() }
+    Score::Counts { correct: predictions.iter().filter(|prediction| prediction.correct).count(), n: predictions.len() }
 }
 
 /// The predictions as a file of model outputs, to be judged.

@@ -5,6 +5,7 @@
 pub mod alpaca_eval;
 mod atomic;
 pub mod bench;
+mod classify;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -10,6 +10,7 @@ use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
 
 use crate::alpaca_eval::outputs;
+use crate::classify;
 use crate::config::plan::RunPlan;
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
@@ -22,8 +23,8 @@ use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
 use crate::store::record::{Cost, Parameters, Record};
 use crate::store::{RunId, RunPaths};
 use crate::tasks::TaskId;
+use crate::train::causal::{Causal, labels};
 use crate::train::frozen::{Budget, Frozen};
-use crate::train::objective::labels;
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
@@ -97,26 +98,42 @@ impl Runner<'_> {
     /// # Errors
     /// When anything the run needs is missing, or training does not stay finite; `failure.txt` in the run's folder says why.
     pub fn execute(&self, plan: &RunPlan, session: &mut Session) -> Result<(Record, RunPaths)> {
+        if let Some(glue) = plan.glue() {
+            return classify::execute(self, plan, glue, session);
+        }
         let data = Data::read(plan, &session.sources)?;
         let loaded = session.load(plan)?;
         let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
+        self.once(plan, environment, |named| self.perform(&Started { named, data: &data, loaded: &loaded }))
+    }
+
+    /// The record of a run in this environment: from the store, or from performing it now.
+    ///
+    /// # Errors
+    /// What performing it reports, noted in the run's folder.
+    pub(crate) fn once(
+        &self,
+        plan: &RunPlan,
+        environment: Environment,
+        perform: impl FnOnce(&Named<'_>) -> Result<Record>,
+    ) -> Result<(Record, RunPaths)> {
         let id = RunId::new(plan, &environment.data_fingerprint, &environment.weights_fingerprint, CODE_HASH);
         let paths = RunPaths::new(self.root, &id);
         if let Some(record) = Record::find(&paths.record())? {
             return Ok((record, paths));
         }
         save_config(plan, &environment, &paths)?;
-        let started = Started { plan, environment, data, id, paths, loaded: &loaded };
-        let outcome = self.perform(&started);
+        let named = Named { plan, environment, id, paths };
+        let outcome = perform(&named);
         if let Err(error) = &outcome {
             let text = format!("{error:#}\n");
-            crate::atomic::write(&started.paths.failure(), text.as_bytes()).context("the failure cannot be noted")?;
+            crate::atomic::write(&named.paths.failure(), text.as_bytes()).context("the failure cannot be noted")?;
         }
-        outcome.map(|record| (record, started.paths))
+        outcome.map(|record| (record, named.paths))
     }
 
     fn perform(&self, run: &Started<'_>) -> Result<Record> {
-        let Started { plan, paths, loaded, .. } = run;
+        let Started { named: Named { plan, paths, .. }, loaded, .. } = run;
         let mut cost = Cost::default();
         let dims = loaded.decoder.dims();
         let mut adaptation = match &plan.adapt {
@@ -135,11 +152,12 @@ impl Runner<'_> {
         cost.peak_memory_mib = peak_memory_mib();
         let trainable = adaptation.map_or(0, |adaptation| adaptation.params().count());
         let record = Record {
-            id: run.id.clone(),
+            id: run.named.id.clone(),
             plan: (*plan).clone(),
-            environment: run.environment.clone(),
+            environment: run.named.environment.clone(),
             scores,
-            parameters: Parameters { trainable, base: loaded.decoder.parameters() },
+            best: None,
+            parameters: Parameters { trainable, base: loaded.decoder.parameters(), head: 0 },
             cost,
         };
         record.save(&paths.record())?;
@@ -148,11 +166,17 @@ impl Runner<'_> {
 
     /// Trains and keeps the adapter; after a loss that is not finite, the adapter of the last finite one.
     fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<u64> {
-        let Started { plan, paths, data, loaded, .. } = run;
+        let Started { named: Named { plan, paths, .. }, data, loaded } = run;
         let examples = data.examples(plan, loaded)?;
         check_memory(plan, loaded, adaptation, &examples)?;
+        let model = loaded.decoder.as_ref();
+        let mut objective = Causal {
+            budget: budget(plan),
+            recompute: plan.train.recompute_blocks,
+            ..Causal::new(model, Frozen::off(model), plan.train.micro_batch_tokens)
+        };
         let mut trainer = Trainer {
-            model: loaded.decoder.as_ref(),
+            objective: &mut objective,
             adaptation,
             plan: train_plan(plan),
             seed: Seed(plan.seed),
@@ -174,30 +198,31 @@ impl Runner<'_> {
         run: &Started<'_>,
         adaptation: Option<&dyn Adaptation>,
     ) -> Result<BTreeMap<String, crate::store::record::Score>> {
+        let Started { named: Named { plan, paths, .. }, data, loaded } = run;
         let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator {
-            loaded: run.loaded,
+            loaded,
             adaptation: step.as_deref(),
-            plan: &run.plan.eval,
-            max_length: run.plan.data.max_length,
-            template: run.plan.data.template,
-            seed: run.plan.seed,
+            plan: &plan.eval,
+            max_length: plan.data.max_length,
+            template: plan.data.template,
+            seed: plan.seed,
         };
         let mut scores = BTreeMap::new();
-        for (id, rows) in &run.data.eval {
+        for (id, rows) in &data.eval {
             if rows.is_empty() {
                 bail!("task {}: no rows to score: choose another data.eval_split", id.key());
             }
             let predictions = evaluator.answer(id.task(), rows)?;
-            evaluate::save(&predictions, &run.paths.predictions(id.key()))?;
+            evaluate::save(&predictions, &paths.predictions(id.key()))?;
             if id.task().judged() {
-                let path = run.paths.outputs(id.key());
+                let path = paths.outputs(id.key());
                 outputs::write(&path, &evaluate::outputs(&predictions, id.key(), &self.title))?;
                 eprintln!("{}: {} answers to {} in {}", self.title, predictions.len(), id.key(), path.display());
                 continue;
             }
             let score = evaluate::score(&predictions);
-            eprintln!("{}: {} {:.1} % of {}", self.title, id.key(), score.percent(), score.n);
+            eprintln!("{}: {} {:.1} % of {}", self.title, id.key(), score.percent(), score.n());
             scores.insert(id.key().to_owned(), score);
         }
         Ok(scores)
@@ -205,12 +230,17 @@ impl Runner<'_> {
 }
 
 /// A run whose folder exists.
+pub(crate) struct Named<'a> {
+    pub plan: &'a RunPlan,
+    pub environment: Environment,
+    pub id: RunId,
+    pub paths: RunPaths,
+}
+
+/// The same with what it needs.
 struct Started<'a> {
-    plan: &'a RunPlan,
-    environment: Environment,
-    data: Data,
-    id: RunId,
-    paths: RunPaths,
+    named: &'a Named<'a>,
+    data: &'a Data,
     loaded: &'a Loaded,
 }
 
@@ -218,7 +248,7 @@ struct Started<'a> {
 fn check_memory(plan: &RunPlan, loaded: &Loaded, adaptation: &dyn Adaptation, examples: &[Example]) -> Result<()> {
     let (model, parameters) = (loaded.decoder.as_ref(), loaded.decoder.parameters());
     let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    let kept = match train_plan(plan).frozen {
+    let kept = match budget(plan) {
         Some(budget) if plan.train.epochs > 1 => Frozen::new(model, adaptation, longest, budget).size(examples),
         _ => 0,
     };
@@ -230,24 +260,25 @@ fn check_memory(plan: &RunPlan, loaded: &Loaded, adaptation: &dyn Adaptation, ex
     Ok(())
 }
 
-fn train_plan(plan: &RunPlan) -> Plan {
+/// How a run trains.
+pub(crate) fn train_plan(plan: &RunPlan) -> Plan {
     let train = plan.train;
     Plan {
         epochs: train.epochs,
         lr: train.lr,
         batch: train.batch_size,
-        micro_tokens: train.micro_batch_tokens,
         warmup_ratio: train.warmup_ratio,
         weight_decay: train.weight_decay,
         clip: train.clip,
         checkpoint_every: train.checkpoint_every,
-        recompute: train.recompute_blocks,
-        frozen: if train.frozen_cache {
-            Some(Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 })
-        } else {
-            None
-        },
     }
+}
+
+/// What may be kept of what training cannot change.
+fn budget(plan: &RunPlan) -> Option<Budget> {
+    let train = plan.train;
+    let budget = Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 };
+    train.frozen_cache.then_some(budget)
 }
 
 /// The resolved configuration beside the run: `reft train` accepts it again, the environment stands in comments.

@@ -4,7 +4,7 @@ use reft_core::AdaptSpec;
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, normal};
 use reft_experiments::data::encode::Example;
-use reft_experiments::train::adamw::AdamW;
+use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::{Budget, Frozen};
 use reft_experiments::train::learner::Learner;
 use reft_models::model::Decoder;
@@ -36,9 +36,9 @@ fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)
             frozen
         }
     };
-    let optimiser = AdamW::new(adaptation.params().flat(), 0.0, &adaptation.params().decay_mask());
-    let mut learner = Learner::new(model, frozen, adaptation.as_mut(), optimiser, 1.0, 1 << 20);
-    learner.recompute = recompute;
+    let mut objective = Causal::new(model, frozen, 1 << 20);
+    objective.recompute = recompute;
+    let learner = Learner::new(&mut objective, adaptation.as_mut(), 0.0, 1.0);
     let batch: Vec<&Example> = examples.iter().collect();
     let (loss, tokens) = learner.gradients(&batch).expect("disjoint positions");
     assert_eq!(tokens, examples.iter().map(|example| example.ids.len()).sum::<usize>());
@@ -92,10 +92,9 @@ fn recomputed_states_drop_the_same_coordinates() {
         adaptation.params_mut().load(&(&start + &direction * along));
         adaptation.params_mut().zero_grad();
         let _draws = Seed(1).seed_libtorch("dropout", 0);
-        let optimiser = AdamW::new(adaptation.params().flat(), 0.0, &adaptation.params().decay_mask());
-        let frozen = Frozen::off(model.as_ref());
-        let mut learner = Learner::new(model.as_ref(), frozen, adaptation.as_mut(), optimiser, 1.0, 1 << 20);
-        learner.recompute = 1;
+        let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 1 << 20);
+        objective.recompute = 1;
+        let learner = Learner::new(&mut objective, adaptation.as_mut(), 0.0, 1.0);
         let (loss, _) = learner.gradients(&batch).expect("disjoint positions");
         (loss, (adaptation.params().flat().grad() * &direction).sum(Kind::Double).double_value(&[]))
     };

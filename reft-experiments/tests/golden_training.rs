@@ -7,7 +7,7 @@ use reft_core::adaptation::Adaptation;
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::encode::Example;
-use reft_experiments::train::adamw::AdamW;
+use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::{Budget, Frozen};
 use reft_experiments::train::learner::Learner;
 use reft_experiments::train::schedule::Linear;
@@ -66,12 +66,11 @@ fn follow(case: &Value, golden: &BTreeMap<String, Tensor>, model: &dyn Decoder, 
     let trace = case["trace"].as_array().expect("a trace");
     let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &[], index)).collect();
     let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
-    let params = adaptation.params();
-    let optimiser = AdamW::new(params.flat(), 0.01, &params.decay_mask());
     let mut frozen = Frozen::new(model, adaptation, 512, Budget { memory: 1 << 15, disk: 1 << 15 });
     frozen.fill(&batches.concat(), 20);
     // Passes of ten tokens: the accumulated gradient must be the whole batch's.
-    let mut learner = Learner::new(model, frozen, adaptation, optimiser, 1.0, 10);
+    let mut objective = Causal::new(model, frozen, 10);
+    let mut learner = Learner::new(&mut objective, adaptation, 0.01, 1.0);
     for (step, expected) in trace.iter().enumerate() {
         let batch: Vec<&Example> = batches[step % 2].iter().collect();
         let lr = schedule.at(step as u64);

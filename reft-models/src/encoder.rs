@@ -5,15 +5,20 @@
 //!    └──────────────────────────┘         └─────────────────────┘
 //! ```
 
+mod config;
+
+use std::collections::BTreeMap;
+
+use reft_core::adaptation::{Mode, NamedTensor};
 use reft_core::hooks::Hooks;
 use reft_core::layout::Layout;
 use reft_core::site::Component::{
     self, AttentionOutput, BlockInput, BlockOutput, HeadOutput, Key, MlpHidden, MlpOutput, Query, Value,
 };
 use reft_core::site::{Dims, LayerId, Site};
-use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+pub use self::config::{Dropout, EncoderConfig, Family};
 use crate::nn::{LayerNorm, Linear, Source};
 use crate::weights::{Weights, WeightsError};
 
@@ -33,43 +38,24 @@ pub enum EncoderError {
     Weights(#[from] WeightsError),
 }
 
-/// Which of the two.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// Positions count from 0; the classification head pools first.
-    Bert,
-    /// Positions count from the padding id plus 1; the head has a layer of its own.
-    Roberta,
-}
-
-/// `config.json` as it is written.
-#[derive(Deserialize)]
-struct RawConfig {
-    model_type: Family,
-    hidden_size: i64,
-    intermediate_size: i64,
-    num_hidden_layers: usize,
-    num_attention_heads: i64,
-    vocab_size: i64,
-    max_position_embeddings: i64,
-    type_vocab_size: i64,
-    layer_norm_eps: f64,
-    hidden_act: String,
-    #[serde(default)]
-    pad_token_id: i64,
+/// Everything one forward pass depends on beside weights and tokens.
+pub struct Reading<'a> {
+    /// Which row is which token.
+    pub layout: &'a Layout,
+    /// Who reads and edits hidden states.
+    pub hooks: &'a dyn Hooks,
+    /// Whether the model's own dropout is on.
+    pub mode: Mode,
 }
 
 /// A loaded encoder.
 #[derive(Debug)]
 pub struct Encoder {
-    dims: Dims,
+    config: EncoderConfig,
     words: Tensor,
     positions: Tensor,
     types: Tensor,
     norm: LayerNorm,
-    /// Position id of a sequence's first token.
-    first_position: i64,
     blocks: Vec<Block>,
     head: Option<Head>,
 }
@@ -87,49 +73,47 @@ impl Encoder {
     /// # Errors
     /// When the configuration is of another family, or a tensor is missing or of another shape.
     pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Self, EncoderError> {
-        let path = weights.path().display().to_string();
-        let wrong = |reason: String| EncoderError::Config { path: path.clone(), reason };
-        let raw = RawConfig::deserialize(weights.config()).map_err(|error| wrong(error.to_string()))?;
-        if raw.hidden_act != "gelu" {
-            return Err(wrong(format!("hidden_act `{}` is not supported, only gelu", raw.hidden_act)));
-        }
-        let heads = raw.num_attention_heads;
-        if heads <= 0 || raw.hidden_size % heads != 0 {
-            return Err(wrong(format!("a width of {} does not divide among {heads} heads", raw.hidden_size)));
-        }
-        let dims = Dims {
-            layers: raw.num_hidden_layers,
-            width: raw.hidden_size,
-            heads,
-            kv_heads: heads,
-            head_width: raw.hidden_size / heads,
-            mlp_width: raw.intermediate_size,
-            vocab: raw.vocab_size,
-        };
+        let config = read_config(weights)?;
         let root = Source::new(weights, kind, device);
-        let prefix = match raw.model_type {
-            Family::Bert => "bert",
-            Family::Roberta => "roberta",
-        };
-        // A checkpoint without a head is often stored without the prefix.
-        let bare = root.sub("embeddings").contains("word_embeddings.weight");
-        let source = if bare { root.clone() } else { root.sub(prefix) };
-        let table = |name: &str, rows: i64| source.sub("embeddings").sub(name).tensor("weight", &[rows, dims.width]);
-        let (words, positions) =
-            (table("word_embeddings", dims.vocab)?, table("position_embeddings", raw.max_position_embeddings)?);
-        let types = table("token_type_embeddings", raw.type_vocab_size)?;
-        let norm = LayerNorm::load(&source.sub("embeddings"), "LayerNorm", dims.width, raw.layer_norm_eps)?;
+        let source = below_prefix(&root, config.family);
+        let mut encoder = Self::assemble(config, &source)?;
+        encoder.head = Head::load(weights, &root, &source, config.family, config.dims.width)?;
+        Ok(encoder)
+    }
+
+    /// The encoder on other weights: those of [`lend`], perhaps moved since. Without a head of its own.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn on(&self, weights: &BTreeMap<String, Tensor>) -> Result<Self, WeightsError> {
+        Self::assemble(self.config, &Source::given(weights, self.words.kind()))
+    }
+
+    fn assemble(config: EncoderConfig, source: &Source<'_>) -> Result<Self, WeightsError> {
+        let EncoderConfig { dims, eps, .. } = config;
+        let embeddings = source.sub("embeddings");
+        let table = |name: &str, rows: i64| embeddings.sub(name).tensor("weight", &[rows, dims.width]);
         let layers = source.sub("encoder").sub("layer");
-        let block = |layer| Block::load(&layers.sub(layer), LayerId(layer), &dims, raw.layer_norm_eps);
-        let blocks = (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?;
-        let head = Head::load(weights, &root, &source, raw.model_type, dims.width)?;
-        let first_position = if raw.model_type == Family::Roberta { raw.pad_token_id + 1 } else { 0 };
-        Ok(Self { dims, words, positions, types, norm, first_position, blocks, head })
+        let block = |layer| Block::load(&layers.sub(layer), LayerId(layer), &dims, eps);
+        Ok(Self {
+            config,
+            words: table("word_embeddings", dims.vocab)?,
+            positions: table("position_embeddings", config.positions)?,
+            types: table("token_type_embeddings", config.types)?,
+            norm: LayerNorm::load(&embeddings, "LayerNorm", dims.width, eps)?,
+            blocks: (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?,
+            head: None,
+        })
     }
 
     /// Its sizes.
     pub fn dims(&self) -> &Dims {
-        &self.dims
+        &self.config.dims
+    }
+
+    /// Its sizes and constants.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
     }
 
     /// Type and device of its weights and hidden states.
@@ -139,7 +123,7 @@ impl Encoder {
 
     /// `h^(0)` `[N, D]` of token ids `[N]`, with the type of each token `[N]` where there are several.
     pub fn embed(&self, ids: &Tensor, types: Option<&Tensor>, layout: &Layout) -> Tensor {
-        let positions = layout.position_ids(ids.device()) + self.first_position;
+        let positions = layout.position_ids(ids.device()) + self.config.first_position;
         let of_type = match types {
             Some(types) => self.types.index_select(0, types),
             None => self.types.narrow(0, 0, 1),
@@ -149,17 +133,58 @@ impl Encoder {
     }
 
     /// The last block's output for these tokens, `[N] -> [N, D]`. Every token sees its whole sequence.
-    pub fn hidden(&self, ids: &Tensor, types: Option<&Tensor>, layout: &Layout, hooks: &dyn Hooks) -> Tensor {
+    pub fn hidden(&self, ids: &Tensor, types: Option<&Tensor>, reading: &Reading<'_>) -> Tensor {
         let (kind, device) = self.options();
-        let pairs = Pairs::new(layout, kind, device);
-        let begin = self.embed(ids, types, layout);
-        self.blocks.iter().fold(begin, |h, block| block.forward(&h, &self.dims, &pairs, hooks))
+        let pairs = Pairs::new(reading.layout, kind, device);
+        let dropout = match reading.mode {
+            Mode::Train => self.config.dropout,
+            Mode::Eval => Dropout::OFF,
+        };
+        let begin = dropped(self.embed(ids, types, reading.layout), dropout.hidden);
+        let dims = &self.config.dims;
+        self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, &pairs, reading.hooks, dropout))
     }
 
     /// The checkpoint's own scores of the classes `[B, C]` from each sequence's first token `[B, D]`; none without a head.
     pub fn classify(&self, first: &Tensor) -> Option<Tensor> {
         self.head.as_ref().map(|head| head.out.forward(&head.dense.forward(first).tanh()))
     }
+}
+
+fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
+    let path = || weights.path().display().to_string();
+    EncoderConfig::read(weights.config()).map_err(|reason| EncoderError::Config { path: path(), reason })
+}
+
+/// The encoder's module in a checkpoint. One without a head is often stored without the prefix.
+fn below_prefix<'a>(root: &Source<'a>, family: Family) -> Source<'a> {
+    let prefix = match family {
+        Family::Bert => "bert",
+        Family::Roberta => "roberta",
+    };
+    if root.sub("embeddings").contains("word_embeddings.weight") { root.clone() } else { root.sub(prefix) }
+}
+
+/// The encoder's tensors, f32, for whoever wants to train them: see [`Encoder::on`].
+///
+/// # Errors
+/// When the checkpoint is not an encoder's, or a tensor is missing or of another shape.
+pub fn lend(weights: &Weights, device: Device) -> Result<Vec<NamedTensor>, EncoderError> {
+    let config = read_config(weights)?;
+    let root = Source::new(weights, Kind::Float, device);
+    let source = below_prefix(&root, config.family);
+    let read = |(name, shape): (String, Vec<i64>)| {
+        // Old checkpoints call a norm's weight and bias `gamma` and `beta`.
+        let old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+        let tensor = source.tensor(if source.contains(&old) { &old } else { &name }, &shape)?;
+        Ok(NamedTensor { name, tensor })
+    };
+    config.tensors().into_iter().map(read).collect()
+}
+
+/// `x` with coordinates dropped with probability `p`, the others scaled up.
+fn dropped(x: Tensor, p: f64) -> Tensor {
+    if p > 0.0 { x.dropout(p, true) } else { x }
 }
 
 impl Head {
@@ -211,17 +236,17 @@ impl Block {
         })
     }
 
-    fn forward(&self, h: &Tensor, dims: &Dims, pairs: &Pairs, hooks: &dyn Hooks) -> Tensor {
+    fn forward(&self, h: &Tensor, dims: &Dims, pairs: &Pairs, hooks: &dyn Hooks, dropout: Dropout) -> Tensor {
         let at = |component: Component| Site { layer: self.layer, component };
         let h = hooks.visit(at(BlockInput), h, h.shallow_clone());
         let parts = self.qkv.forward(&h).chunk(3, -1).into_iter().zip([Query, Key, Value]);
         let parts: Vec<Tensor> = parts.map(|(part, component)| hooks.visit(at(component), &h, part)).collect();
-        let a = hooks.visit(at(HeadOutput), &h, pairs.attend(dims, &parts[0], &parts[1], &parts[2]));
+        let a = hooks.visit(at(HeadOutput), &h, pairs.attend(dims, &parts, dropout.attention));
         let attended = hooks.visit(at(AttentionOutput), &a, self.o.forward(&a));
-        let middle = self.norm1.forward(&(&h + attended));
+        let middle = self.norm1.forward(&(&h + dropped(attended, dropout.hidden)));
         let inner = hooks.visit(at(MlpHidden), &middle, self.up.forward(&middle).gelu("none"));
         let added = hooks.visit(at(MlpOutput), &inner, self.down.forward(&inner));
-        let end = self.norm2.forward(&(&middle + added));
+        let end = self.norm2.forward(&(&middle + dropped(added, dropout.hidden)));
         hooks.visit(at(BlockOutput), &h, end) // h_p <- Φ(h_p), eq. 7
     }
 }
@@ -259,12 +284,13 @@ impl Pairs {
         Self { sequences, longest, rows: tensor(&rows), cells: tensor(&cells), mask }
     }
 
-    /// `[N, D]` each; `[N, D]`.
-    fn attend(&self, dims: &Dims, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    /// Queries, keys and values `[N, D]` each; `[N, D]`.
+    fn attend(&self, dims: &Dims, qkv: &[Tensor], dropout: f64) -> Tensor {
         let shape = [self.sequences, self.longest, dims.heads, dims.head_width];
         let block = |x: &Tensor| x.index_select(0, &self.rows).view(shape).transpose(1, 2);
+        let (q, k, v) = (block(&qkv[0]), block(&qkv[1]), block(&qkv[2]));
         let mask = Some(&self.mask);
-        let seen = Tensor::scaled_dot_product_attention(&block(q), &block(k), &block(v), mask, 0.0, false, None, false);
+        let seen = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, dropout, false, None, false);
         seen.transpose(1, 2).reshape([self.sequences * self.longest, -1]).index_select(0, &self.cells)
     }
 }

@@ -7,8 +7,9 @@ use hf_hub::{Cache, Repo};
 
 use crate::weights::{WeightsError, shards};
 
-/// The file behind the alias `smollm2`, in the user's cache.
-const SMOLLM2: &str = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+/// The files and folders behind aliases, in the user's cache.
+const ALIASES: [(&str, &str); 2] =
+    [("smollm2", "models/SmolLM2-135M-Instruct.Q4_1.gguf"), ("minilm", "models/all-MiniLM-L6-v2")];
 
 /// What every model needs beside its weights.
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
@@ -22,14 +23,19 @@ const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 /// A model that is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// The default model was not set up.
-    #[error("{path}: the model smollm2 is not there: run `make model`, or place the file at that path by hand")]
+    /// A model with an alias was not set up.
+    #[error("{path}: the model {alias} is not there: run `make model`, or place it at that path by hand")]
     NotSetUp {
+        /// The alias.
+        alias: &'static str,
         /// Where it belongs.
         path: PathBuf,
     },
     /// Neither alias nor path nor id.
-    #[error("model `{0}` is not known: give `smollm2`, a folder, a .gguf file, or a Hugging Face id such as org/name")]
+    #[error(
+        "model `{0}` is not known: give `smollm2`, the encoder `minilm`, a folder, a .gguf file, or a Hugging Face id such as \
+         org/name"
+    )]
     Unknown(String),
     /// Not in the cache, and the network is switched off.
     #[error(
@@ -100,9 +106,9 @@ impl Places {
     }
 
     fn locate(&self, model: &str) -> Result<PathBuf, HubError> {
-        if model == "smollm2" {
-            let path = self.own.join(SMOLLM2);
-            return if path.exists() { Ok(path) } else { Err(HubError::NotSetUp { path }) };
+        if let Some((alias, place)) = ALIASES.iter().find(|(alias, _)| *alias == model) {
+            let path = self.own.join(place);
+            return if path.exists() { Ok(path) } else { Err(HubError::NotSetUp { alias, path }) };
         }
         if Path::new(model).exists() {
             return Ok(PathBuf::from(model));
@@ -284,6 +290,7 @@ mod tests {
         let folder = TempDir::new().expect("a folder");
         let places = offline(&folder);
         check_refused(&places, "smollm2", &["run `make model`", "reft/models/SmolLM2-135M-Instruct.Q4_1.gguf"]);
+        check_refused(&places, "minilm", &["run `make model`", "reft/models/all-MiniLM-L6-v2"]);
         for model in ["foo", "", "/no/such/folder", "./none", "a/b/c", "models/none.gguf", "org/na me", "org/"] {
             check_refused(&places, model, &[&format!("`{model}`"), "smollm2", "folder", ".gguf", "org/name"]);
         }
@@ -293,7 +300,7 @@ mod tests {
     fn the_alias_and_paths_are_found() {
         let folder = TempDir::new().expect("a folder");
         let places = offline(&folder);
-        let file = places.own.join(SMOLLM2);
+        let file = places.own.join(ALIASES[0].1);
         fs::create_dir_all(places.own.join("models")).expect("a folder");
         fs::write(&file, "").expect("written");
         assert_eq!(places.locate("smollm2").expect("there"), file);

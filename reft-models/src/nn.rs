@@ -1,4 +1,7 @@
-//! The layers that models are made of. Weights are frozen: none of them ever requires a gradient.
+//! The layers that models are made of. Weights of a checkpoint are frozen; given ones may require a gradient.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use tch::{Device, Kind, Tensor};
 
@@ -8,16 +11,28 @@ use crate::weights::{Weights, WeightsError};
 /// Where the tensors of one module are read from, and into what. Names are those of the checkpoint.
 #[derive(Clone)]
 pub struct Source<'a> {
-    weights: &'a Weights,
+    tensors: Tensors<'a>,
     prefix: String,
     kind: Kind,
-    device: Device,
+}
+
+#[derive(Clone, Copy)]
+enum Tensors<'a> {
+    /// Frozen, in files.
+    Stored(&'a Weights, Device),
+    /// At hand, perhaps trained.
+    Given(&'a BTreeMap<String, Tensor>),
 }
 
 impl<'a> Source<'a> {
     /// The root of a checkpoint, read into this type and device.
     pub fn new(weights: &'a Weights, kind: Kind, device: Device) -> Self {
-        Self { weights, prefix: String::new(), kind, device }
+        Self { tensors: Tensors::Stored(weights, device), prefix: String::new(), kind }
+    }
+
+    /// Tensors at hand, used in this type. Gradients flow to them.
+    pub fn given(tensors: &'a BTreeMap<String, Tensor>, kind: Kind) -> Self {
+        Self { tensors: Tensors::Given(tensors), prefix: String::new(), kind }
     }
 
     /// The module `name` below this one.
@@ -31,12 +46,36 @@ impl<'a> Source<'a> {
     /// # Errors
     /// When it is missing or of another shape.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
-        self.weights.tensor(&format!("{}{name}", self.prefix), shape, self.kind, self.device)
+        let name = format!("{}{name}", self.prefix);
+        match self.tensors {
+            Tensors::Stored(weights, device) => weights.tensor(&name, shape, self.kind, device),
+            Tensors::Given(tensors) => match tensors.get(&name) {
+                Some(tensor) if tensor.size() == shape => Ok(tensor.to_kind(self.kind)),
+                Some(tensor) => {
+                    let (found, expected) = (tensor.size(), shape.to_vec());
+                    Err(WeightsError::Shape { path: PathBuf::from("trained weights"), name, found, expected })
+                }
+                None => Err(WeightsError::Missing { path: PathBuf::from("trained weights"), name }),
+            },
+        }
     }
 
     /// Whether this module has such a tensor.
     pub fn contains(&self, name: &str) -> bool {
-        self.weights.contains(&format!("{}{name}", self.prefix))
+        let name = format!("{}{name}", self.prefix);
+        match self.tensors {
+            Tensors::Stored(weights, _) => weights.contains(&name),
+            Tensors::Given(tensors) => tensors.contains_key(&name),
+        }
+    }
+
+    /// A weight as products want it.
+    fn arranged(&self, weight: Tensor) -> Weight {
+        match self.tensors {
+            Tensors::Stored(..) => Weight::new(weight),
+            // Packed weights are constant.
+            Tensors::Given(_) => Weight::Plain(weight),
+        }
     }
 }
 
@@ -76,7 +115,7 @@ impl Linear {
         } else {
             None
         };
-        Ok(Self { weight: Weight::new(Tensor::cat(&weights?, 0)), bias })
+        Ok(Self { weight: source.arranged(Tensor::cat(&weights?, 0)), bias })
     }
 
     /// One module.

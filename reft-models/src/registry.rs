@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind};
 
+use crate::encoder::EncoderConfig;
 use crate::llama::{Llama, LlamaError};
 use crate::model::Decoder;
 use crate::weights::Weights;
@@ -25,6 +26,15 @@ pub enum LoadError {
         /// The architectures there are.
         known: String,
     },
+    /// It is read, but does not speak.
+    #[error(
+        "{path}: an encoder, which classifies and does not continue texts: give it one GLUE task to train and score, such \
+         as data.train=[cola] data.eval=[cola], or take a language model"
+    )]
+    Encoder {
+        /// The model.
+        path: String,
+    },
     /// A port failed.
     #[error(transparent)]
     Llama(#[from] LlamaError),
@@ -39,6 +49,9 @@ pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Box<dyn Dec
     let named = |name: &str| architectures.is_some_and(|list| list.iter().any(|item| item.as_str() == Some(name)));
     match PORTS.iter().find(|(name, _)| named(name)) {
         Some((_, load)) => Ok(load(weights, kind, device)?),
+        None if EncoderConfig::is_one(weights.config()) => {
+            Err(LoadError::Encoder { path: weights.path().display().to_string() })
+        }
         None => Err(LoadError::Unknown {
             path: weights.path().display().to_string(),
             found: weights.config().get("architectures").map_or("(none)".to_owned(), ToString::to_string),

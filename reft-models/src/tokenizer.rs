@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+use tokenizers::{PostProcessor, TruncationParams, truncate_encodings};
 
 use self::chat::ChatTemplate;
 pub use self::chat::{Message, Role};
@@ -46,6 +47,15 @@ pub enum Specials {
     AsModel,
     /// The text alone.
     None,
+}
+
+/// Token ids with the type of each: 0 for a first text, 1 for a second where the model tells them apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Typed {
+    /// Token ids.
+    pub ids: Vec<i64>,
+    /// As many types.
+    pub types: Vec<i64>,
 }
 
 /// A tokenizer with the ids of its begin and end tokens.
@@ -105,6 +115,23 @@ impl Tokenizer {
         let encodings = self.inner.encode_batch(texts.to_vec(), specials == Specials::AsModel);
         let encodings = encodings.map_err(|error| TokenizerError::Encode(error.to_string()))?;
         Ok(encodings.iter().map(ids).collect())
+    }
+
+    /// A text, or a pair of texts, as an encoder reads it: special tokens around and between, the longer text cut until
+    /// all of it fits into `max_length` tokens.
+    ///
+    /// # Errors
+    /// When the library cannot encode it.
+    pub fn encode_pair(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Typed, TokenizerError> {
+        let wrong = |error: tokenizers::Error| TokenizerError::Encode(error.to_string());
+        let bare = |text: &str| self.inner.encode(text, false).map_err(wrong);
+        let (first, second) = (bare(text)?, pair.map(bare).transpose()?);
+        let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(second.is_some()));
+        let room = TruncationParams { max_length: max_length.saturating_sub(added), ..TruncationParams::default() };
+        let (first, second) = truncate_encodings(first, second, &room).map_err(wrong)?;
+        let encoding = self.inner.post_process(first, second, true).map_err(wrong)?;
+        let types = encoding.get_type_ids().iter().map(|&id| i64::from(id)).collect();
+        Ok(Typed { ids: ids(&encoding), types })
     }
 
     /// Text of some ids. Ids beyond the vocabulary, which a model with a padded embedding can produce, add nothing.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::Mode;
-use reft_core::hooks::{Collect, Frozen};
+use reft_core::hooks::{Collect, Frozen, Hooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
-use reft_models::encoder::Encoder;
+use reft_models::encoder::{Encoder, Reading};
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -63,7 +63,8 @@ fn check_forward(model: &Encoder, golden: &BTreeMap<String, Tensor>, padding: Pa
         let collect = Collect::new(sites.collect());
         let begin = model.embed(&ids, types.as_ref(), &layout);
         assert_close("hidden_0", &begin.index_select(0, &rows), &expected("hidden_0"), TOLERANCE);
-        let h = model.hidden(&ids, types.as_ref(), &layout, &collect);
+        let reading = Reading { layout: &layout, hooks: &collect, mode: Mode::Eval };
+        let h = model.hidden(&ids, types.as_ref(), &reading);
         for (site, state) in collect.into_states() {
             let name = format!("hidden_{}", site.layer.0 + 1);
             assert_close(&name, &state.index_select(0, &rows), &expected(&name), TOLERANCE);
@@ -95,10 +96,12 @@ fn golden_reft_class_scores_with_interventions() {
         let len = ids.numel() as i64;
         let layout = Layout::packed(&[Extent { len, prompt: case["prompt_length"].as_i64().expect("a length") }]);
         let scores = |h: &Tensor| model.classify(&h.narrow(0, 0, 1)).expect("a head");
-        let base = scores(&model.hidden(&ids, None, &layout, &Frozen));
+        let hidden =
+            |hooks: &dyn Hooks| model.hidden(&ids, None, &Reading { layout: &layout, hooks, mode: Mode::Eval });
+        let base = scores(&hidden(&Frozen));
         assert_close(&format!("{file} base"), &base, &golden["base_logits"], TOLERANCE);
         let hooks = step.hooks(&layout).expect("disjoint positions");
-        let edited = scores(&model.hidden(&ids, None, &layout, hooks.as_ref()));
+        let edited = scores(&hidden(hooks.as_ref()));
         assert_close(&format!("{file} edited"), &edited, &golden["logits"], TOLERANCE);
         checked += 1;
     }

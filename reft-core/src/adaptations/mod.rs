@@ -1,3 +1,5 @@
 //! One file per adaptation.
 
+pub mod nothing;
+pub mod own_weights;
 pub mod reft;

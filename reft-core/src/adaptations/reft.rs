@@ -86,6 +86,12 @@ pub enum SpecError {
     /// Not a probability.
     #[error("dropout p {0} is not a probability: choose 0 up to (not including) 1")]
     Dropout(f64),
+    /// The model's own weights are wanted where there are none.
+    #[error(
+        "{0} trains the model's own weights, which only encoders lend: take an encoder and a task that it classifies, or \
+         choose reft"
+    )]
+    OwnWeights(&'static str),
     /// `refts: []`.
     #[error("refts is empty: name at least one set of interventions, or leave out adapt for the base model")]
     Empty,

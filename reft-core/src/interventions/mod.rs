@@ -2,3 +2,4 @@
 
 pub mod interchange;
 pub mod low_rank;
+pub mod red;

@@ -22,7 +22,7 @@ use crate::session::Loaded;
 use crate::store::environment::peak_memory_mib;
 use crate::tasks::Task;
 use crate::tasks::commonsense::ARC_E;
-use crate::train::adamw::AdamW;
+use crate::train::causal::Causal;
 use crate::train::frozen::{Budget, Frozen};
 use crate::train::learner::Learner;
 
@@ -78,8 +78,8 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
     frozen.fill(&examples, 4096);
     let trained = examples.iter().map(|example| frozen.trained(example)).sum::<usize>() as f64;
     let blocks = model.dims().layers - adaptation.frontier().blocks;
-    let optimiser = AdamW::new(adaptation.params().flat(), 0.0, &adaptation.params().decay_mask());
-    let mut learner = Learner::new(model, frozen, adaptation, optimiser, 1.0, 4096);
+    let mut objective = Causal::new(model, frozen, 4096);
+    let mut learner = Learner::new(&mut objective, adaptation, 0.0, 1.0);
     let (mut times, mut tokens) = (Vec::new(), 0.0);
     for batch in examples.chunks(job.batch) {
         let batch: Vec<&Example> = batch.iter().collect();

@@ -91,7 +91,10 @@ impl ModelArgs {
 
 /// A task's score with everything that makes it comparable.
 fn print_score(task: &str, score: Score) {
-    println!("{task}: {:.1} % ({} of {})", score.percent(), score.correct, score.n);
+    match score {
+        Score::Counts { correct, n } => println!("{task}: {:.1} % ({correct} of {n})", score.percent()),
+        Score::Measured { metric, n, .. } => println!("{task}: {:.1} % {metric} on {n} rows", score.percent()),
+    }
 }
 
 /// A record's scores and cost.

@@ -1,6 +1,6 @@
 //! `reft table`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::evaluate;
 use crate::run::Runner;
+use crate::score::metric::Metric;
 use crate::session::Session;
 use crate::store::RunPaths;
 use crate::store::record::Record;
@@ -16,6 +17,7 @@ use crate::tables::paper;
 use crate::tables::render::FORMATS;
 use crate::tables::samples::{Answers, side_by_side};
 use crate::tables::spec::{Profile, RowPlan, TableSpec};
+use crate::tables::stats::Statistic;
 use crate::tables::table::{Row, Run, Table};
 use crate::tasks::TaskId;
 
@@ -95,29 +97,32 @@ impl Args {
         let mut table_rows = Vec::new();
         for (row, done) in rows.iter().zip(done) {
             let runs: Vec<Run> = done.iter().map(|done| done.run.clone()).collect();
-            table_rows.push(Row::ours(row, &runs, &profile.tasks));
+            table_rows.push(Row::ours(row, &runs, &profile.tasks, spec.statistic));
             let same = |printed: &&paper::PrintedRow| {
                 row.model.printed_as.as_ref() == Some(&printed.model) && printed.method == row.method
             };
-            table_rows.extend(printed.iter().find(same).map(|printed| Row::printed(printed, &profile.tasks)));
+            table_rows
+                .extend(printed.iter().find(same).map(|printed| Row::printed(printed, &profile.tasks, spec.statistic)));
         }
         let tasks = profile.tasks.iter().map(|task| task.column().to_owned()).collect();
         let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
-        let notes = self.notes(profile, &records);
+        let notes = self.notes(profile, spec.statistic, &records);
         Ok(Table { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
             .with_marks())
     }
 
     /// What the figures depend on.
-    fn notes(&self, profile: &Profile, records: &[&Record]) -> Vec<String> {
+    fn notes(&self, profile: &Profile, statistic: Statistic, records: &[&Record]) -> Vec<String> {
         let Some(&record) = records.last() else { return Vec::new() };
         let plan = &record.plan;
-        let counts: Vec<String> = record.scores.iter().map(|(task, score)| format!("{task} {}", score.n)).collect();
+        let scores = records.iter().flat_map(|record| &record.scores);
+        let counts: BTreeMap<&String, usize> = scores.map(|(task, score)| (task, score.n())).collect();
+        let counts: Vec<String> = counts.iter().map(|(task, n)| format!("{task} {n}")).collect();
         let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         let seconds: f64 = records.iter().map(|record| record.cost.train_seconds + record.cost.eval_seconds).sum();
         let device = String::from(plan.device);
         vec![
-            format!("{}; accuracy in %, mean ± sample standard deviation over n seeds ({seeds})", profile.purpose),
+            format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
             format!("{} rows scored: {}", plan.data.source, counts.join(", ")),
             format!(
                 "base weights {}, interventions f32, device {device}, {} threads; runs took {:.0} s together",
@@ -129,11 +134,29 @@ impl Args {
                 "code {} (git {}), data {}, weights {}",
                 record.environment.code_hash,
                 record.environment.git_revision,
-                record.environment.data_fingerprint,
+                one_or_many(records.iter().map(|record| record.environment.data_fingerprint.as_str())),
                 record.environment.weights_fingerprint
             ),
             format!("made by `reft table {} --profile {}`", self.spec.display(), self.profile),
         ]
+    }
+}
+
+/// What the figures of a profile are.
+fn measured(profile: &Profile) -> String {
+    let other = |task: &TaskId| {
+        let metric = task.task().glue().map_or(Metric::Accuracy, |glue| glue.metric);
+        (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
+    };
+    format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
+}
+
+/// A fingerprint that all runs share, or how many they have.
+fn one_or_many<'r>(fingerprints: impl Iterator<Item = &'r str>) -> String {
+    let different: BTreeSet<&str> = fingerprints.collect();
+    match different.len() {
+        1 => different.into_iter().collect(),
+        many => format!("in {many} parts (see the runs' records)"),
     }
 }
 
@@ -216,7 +239,9 @@ fn dry_run(profile: &Profile, rows: &[RowPlan]) -> Result<()> {
     for row in rows {
         for run in &row.runs {
             let trained = match (&run.adapt, row.model.dims) {
+                (None, _) if run.glue().is_some() => "the head alone".to_owned(),
                 (None, _) => "nothing trained".to_owned(),
+                (Some(adapt), _) if adapt.own_weights() => "the model's own weights".to_owned(),
                 (Some(_), None) => "trained parameters: sizes of the model are not in the table's file".to_owned(),
                 (Some(adapt), Some(dims)) => {
                     let trained = adapt.trainable(&dims)?;

@@ -31,7 +31,7 @@ impl Args {
     /// When the configuration is wrong, something is missing, or training does not stay finite.
     pub fn run(self) -> Result<()> {
         let plan = run_plan(Some(&self.config), &self.overrides)?;
-        if plan.adapt.is_none() {
+        if plan.adapt.is_none() && plan.glue().is_none() {
             bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.config.display());
         }
         let runner = Runner { root: &self.runs, resume: self.resume, title: "train".to_owned() };

@@ -10,7 +10,7 @@ pub fn all() -> Value {
     let mut keys = serde_json::to_value(RunPlan::default()).expect("plain data");
     let reft = json!({"intervention": null, "rank": null, "positions": null, "layers": null, "tying": null,
         "component": null, "truncation": null, "dropout": {"p": null, "on": null}});
-    keys["adapt"] = json!({ "reft": reft, "refts": null });
+    keys["adapt"] = json!({ "reft": reft, "refts": null, "full": {}, "bitfit": {} });
     keys["data"]["eval_split"] = Value::Null;
     keys["eval"]["decoding"]["sample"] = json!({"temperature": null, "top_k": null, "top_p": null});
     keys

@@ -7,6 +7,7 @@ use tch::{Device, Kind};
 
 use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
+use crate::tasks::glue::Glue;
 use crate::tasks::{DataKind, TaskId};
 
 /// Type of the frozen weights. Interventions and their optimiser are f32 always.
@@ -138,6 +139,9 @@ pub struct TrainPlan {
     pub weight_decay: f64,
     /// Largest norm of the gradient.
     pub clip: f64,
+    /// Whether the dropout that an encoder was made with is on in training, as in the reference; interventions have their
+    /// own. Language models here have none.
+    pub model_dropout: bool,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
     /// Gradient checkpointing: blocks that form a group whose states are computed again on the way back; 0 keeps all.
@@ -214,6 +218,7 @@ impl Default for RunPlan {
                 warmup_ratio: 0.1,
                 weight_decay: 0.0,
                 clip: 1.0,
+                model_dropout: true,
                 checkpoint_every: 25,
                 recompute_blocks: 0,
                 frozen_cache: true,
@@ -226,6 +231,11 @@ impl Default for RunPlan {
 }
 
 impl RunPlan {
+    /// The GLUE task that an encoder is trained and scored on, if this is such a run.
+    pub fn glue(&self) -> Option<&'static Glue> {
+        self.data.eval.first().and_then(|id| id.task().glue())
+    }
+
     /// What cannot be run, as the key and what to do about it.
     ///
     /// # Errors
@@ -242,6 +252,8 @@ impl RunPlan {
             checkpoint_every,
             ..
         } = self.train;
+        let tasks = || self.data.train.iter().chain(&self.data.eval);
+        let same = self.data.train == self.data.eval;
         let checks = [
             ("train.epochs", epochs >= 1, format!("{epochs} is too few: at least 1")),
             ("train.lr", lr > 0.0 && lr.is_finite(), format!("{lr} is not a learning rate: above 0")),
@@ -256,6 +268,13 @@ impl RunPlan {
             ("data.max_length", self.data.max_length >= 2, "at least 2 tokens".to_owned()),
             ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
             ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
+            (
+                "data.train",
+                !tasks().any(|id| id.task().glue().is_some())
+                    || (self.data.train.len(), tasks().count()) == (1, 2) && same,
+                "an encoder is trained and scored on one GLUE task: name the same one in data.train and data.eval"
+                    .to_owned(),
+            ),
         ];
         if let Some((key, _, remedy)) = checks.into_iter().find(|(_, fine, _)| !fine) {
             return Err((key.to_owned(), remedy));

@@ -167,7 +167,7 @@ pub fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             let variant = |map: &Map<String, Value>| (map.len() == 1).then(|| map.keys().next().cloned()).flatten();
-            let variants = ["reft", "refts", "test", "low_rank"];
+            let variants = ["reft", "refts", "full", "bitfit", "test", "low_rank"];
             let is_variant = |name: &Option<String>| name.as_deref().is_some_and(|name| variants.contains(&name));
             if is_variant(&variant(&over)) && variant(base) != variant(&over) {
                 *base = over;

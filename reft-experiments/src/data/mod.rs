@@ -1,7 +1,10 @@
 //! Rows: where they come from, how they are split, how they become tokens.
 
 pub mod encode;
+pub mod halves;
+pub mod labelled;
 pub mod row;
 pub mod source;
 pub mod split;
+pub mod table;
 pub mod template;

@@ -58,6 +58,50 @@ pub enum DataError {
         /// The row, counted from 1.
         row: usize,
     },
+    /// A tab-separated file without a column.
+    #[error("{path}:1: there is no column `{column}` among {found}: expected the file as GLUE publishes it")]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// The columns there are.
+        found: String,
+    },
+    /// A line of a tab-separated file with too few fields.
+    #[error("{path}:{line}: {found} of {width} columns: the file is truncated or damaged; copy it again")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// Fields in it.
+        found: usize,
+        /// Fields in other lines.
+        width: usize,
+    },
+    /// A tab-separated file without rows.
+    #[error("{path}: the file has no rows: it is truncated; copy it again")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A label that the task does not have.
+    #[error(
+        "{path}:{line}: label `{label}` is not one of {task}, which has {known}: the file is damaged or another task's"
+    )]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The label.
+        label: String,
+        /// The task.
+        task: &'static str,
+        /// The labels there are.
+        known: String,
+    },
     /// The data set has no rows for this use.
     #[error("task {task} has no {split} rows: {remedy}")]
     NoRows {
@@ -97,6 +141,19 @@ impl Sources {
     /// When the file is nowhere, or not valid.
     pub fn rows(&self, file: &str) -> Result<Vec<Row>, DataError> {
         read(&self.locate(file)?)
+    }
+
+    /// Where a file is that this program does not download; `how` says how to get it.
+    ///
+    /// # Errors
+    /// When it is nowhere.
+    pub fn file(&self, file: &str, how: &str) -> Result<PathBuf, DataError> {
+        self.locate(file).map_err(|error| match error {
+            DataError::Nowhere { file, tried, place, .. } => {
+                DataError::Nowhere { file, tried, reason: how.to_owned(), place }
+            }
+            error => error,
+        })
     }
 
     fn locate(&self, file: &str) -> Result<PathBuf, DataError> {

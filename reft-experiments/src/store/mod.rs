@@ -68,6 +68,12 @@ impl RunPaths {
         checkpoint = "checkpoint.safetensors";
         /// The trained adapter.
         adapter = "adapter";
+        /// A trained classification head.
+        head = "head.safetensors";
+        /// What every epoch scored on the rows that are watched, one line each.
+        epochs = "epochs.jsonl";
+        /// The parameters of the best of them, while training.
+        best = "best.safetensors";
         /// What came out; exists when the run is complete.
         record = "record.json";
         /// Why the run ended early; exists until it is repeated.

@@ -8,20 +8,45 @@ use serde::{Deserialize, Serialize};
 use super::RunId;
 use super::environment::Environment;
 use crate::config::plan::RunPlan;
+use crate::score::metric::Metric;
+use crate::train::best::Epoch;
 
-/// Right answers of one task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Score {
-    /// Rows answered rightly.
-    pub correct: usize,
-    /// Rows scored.
-    pub n: usize,
+/// What a task came to.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Score {
+    /// Right answers.
+    Counts {
+        /// Rows answered rightly.
+        correct: usize,
+        /// Rows scored.
+        n: usize,
+    },
+    /// A metric of all answers together.
+    Measured {
+        /// Which.
+        metric: Metric,
+        /// Its value, at most 1; a correlation that is undefined counts as 0.
+        value: f64,
+        /// Rows scored.
+        n: usize,
+    },
 }
 
 impl Score {
-    /// Accuracy in percent.
+    /// Accuracy, or another metric, in percent.
     pub fn percent(self) -> f64 {
-        100.0 * self.correct as f64 / self.n.max(1) as f64
+        match self {
+            Self::Counts { correct, n } => 100.0 * correct as f64 / n.max(1) as f64,
+            Self::Measured { value, .. } => 100.0 * value,
+        }
+    }
+
+    /// Rows scored.
+    pub fn n(self) -> usize {
+        match self {
+            Self::Counts { n, .. } | Self::Measured { n, .. } => n,
+        }
     }
 }
 
@@ -32,6 +57,9 @@ pub struct Parameters {
     pub trainable: i64,
     /// Numbers of the base model.
     pub base: i64,
+    /// Numbers of a classification head, which are trained and not counted with the others.
+    #[serde(default)]
+    pub head: i64,
 }
 
 impl Parameters {
@@ -65,6 +93,9 @@ pub struct Record {
     pub environment: Environment,
     /// Scores by task.
     pub scores: BTreeMap<String, Score>,
+    /// The epoch that was kept, with its score on the rows watched while training; none where nothing was watched.
+    #[serde(default)]
+    pub best: Option<Epoch>,
     /// Sizes.
     pub parameters: Parameters,
     /// What it took.

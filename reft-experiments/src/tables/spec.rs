@@ -1,5 +1,6 @@
 //! What a table is made of: profiles, each with models, methods and seeds, as a YAML file says.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use reft_core::site::Dims;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::keys;
 use crate::config::plan::RunPlan;
 use crate::config::read::{ConfigError, merge, resolve, typed, yaml};
+use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
 
 /// `configs/tables/table1.yaml`.
@@ -19,8 +21,16 @@ pub struct TableSpec {
     pub title: String,
     /// File of printed figures, relative to the repository.
     pub printed: String,
+    /// What it says about runs that differ in their seed.
+    #[serde(default)]
+    pub statistic: Statistic,
+    /// Another table's file, beside this one, whose profiles these are: the same runs, told otherwise.
+    profiles_of: Option<String>,
+    /// Columns, in their order, of those that a profile has; all of a profile's if left out.
+    columns: Option<Vec<TaskId>>,
     /// By name.
-    pub profiles: std::collections::BTreeMap<String, Profile>,
+    #[serde(default)]
+    pub profiles: BTreeMap<String, Profile>,
 }
 
 /// One size of the table.
@@ -29,7 +39,7 @@ pub struct TableSpec {
 pub struct Profile {
     /// What it is for, in one line.
     pub purpose: String,
-    /// The table's columns; every run scores these.
+    /// The table's columns. Every run scores these, but a GLUE task has runs of its own.
     pub tasks: Vec<TaskId>,
     /// One run for each; the base model is run once.
     pub seeds: Vec<u64>,
@@ -67,9 +77,14 @@ pub struct ModelSpec {
 pub struct MethodSpec {
     /// As the table prints it.
     pub name: String,
+    /// The only model, by its name in the table, that it is for; none for every model.
+    model: Option<String>,
     /// Settings of its runs over the profile's.
     #[serde(default)]
     pub run: Map<String, Value>,
+    /// Settings over these where a GLUE task is trained, by the task.
+    #[serde(default)]
+    tasks: BTreeMap<TaskId, Map<String, Value>>,
 }
 
 /// A row of the table with its runs.
@@ -89,7 +104,17 @@ impl TableSpec {
     /// # Errors
     /// When it is missing or not valid.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        typed(yaml(path)?, &path.display().to_string())
+        let read = |path: &Path| typed::<Self>(yaml(path)?, &path.display().to_string());
+        let mut spec = read(path)?;
+        if let Some(other) = &spec.profiles_of {
+            spec.profiles = read(&path.parent().unwrap_or(Path::new(".")).join(other))?.profiles;
+        }
+        if let Some(columns) = &spec.columns {
+            for profile in spec.profiles.values_mut() {
+                profile.tasks = columns.iter().copied().filter(|task| profile.tasks.contains(task)).collect();
+            }
+        }
+        Ok(spec)
     }
 
     /// A profile by its name.
@@ -125,15 +150,15 @@ impl Profile {
         }
         let mut rows = Vec::new();
         for model in &self.models {
-            for method in &self.methods {
-                let plans: Result<Vec<_>, _> =
-                    self.seeds.iter().map(|&seed| self.plan(model, method, seed, place)).collect();
-                let mut runs = plans?;
+            let fits = |method: &&MethodSpec| method.model.as_ref().is_none_or(|name| *name == model.name);
+            for method in self.methods.iter().filter(fits) {
+                let plans = self.seeds.iter().flat_map(|&seed| self.plans(model, method, seed, place));
+                let mut runs = plans.collect::<Result<Vec<_>, _>>()?;
                 if model.printed_as.is_some() && runs.iter().any(|run| run.data.source != DataKind::Real) {
                     let reason = "the paper's figures are for real data: set data.source: real, or leave this out";
                     return wrong("models.printed_as", reason.to_owned());
                 }
-                if runs.iter().all(|run| run.adapt.is_none()) {
+                if runs.iter().all(|run| run.adapt.is_none() && run.glue().is_none()) {
                     runs.truncate(1);
                 }
                 rows.push(RowPlan { model: model.clone(), method: method.name.clone(), runs });
@@ -142,12 +167,35 @@ impl Profile {
         Ok(rows)
     }
 
-    fn plan(&self, model: &ModelSpec, method: &MethodSpec, seed: u64, place: &str) -> Result<RunPlan, ConfigError> {
-        let tasks: Vec<&str> = self.tasks.iter().map(|task| task.key()).collect();
-        let mut tree = json!({"data": {"train": tasks}});
+    /// The runs of one seed: one for each GLUE task, one for all other tasks.
+    fn plans(
+        &self,
+        model: &ModelSpec,
+        method: &MethodSpec,
+        seed: u64,
+        place: &str,
+    ) -> Vec<Result<RunPlan, ConfigError>> {
+        let (apart, together): (Vec<TaskId>, Vec<TaskId>) =
+            self.tasks.iter().partition(|task| task.task().glue().is_some());
+        let groups = apart.iter().map(std::slice::from_ref).chain((!together.is_empty()).then_some(&together[..]));
+        groups.map(|tasks| self.plan(model, method, (seed, tasks), place)).collect()
+    }
+
+    fn plan(
+        &self,
+        model: &ModelSpec,
+        method: &MethodSpec,
+        (seed, tasks): (u64, &[TaskId]),
+        place: &str,
+    ) -> Result<RunPlan, ConfigError> {
+        let keys: Vec<&str> = tasks.iter().map(|task| task.key()).collect();
+        let mut tree = json!({"data": {"train": keys}});
         merge(&mut tree, Value::Object(self.run.clone()));
         merge(&mut tree, Value::Object(method.run.clone()));
-        merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": tasks}}));
+        for task in tasks {
+            merge(&mut tree, Value::Object(method.tasks.get(task).cloned().unwrap_or_default()));
+        }
+        merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": keys}}));
         match keys::unknown(&tree, &keys::all(), "") {
             Some((key, suggestion)) => Err(ConfigError::Unknown { place: place.to_owned(), key, suggestion }),
             None => resolve(tree, &format!("{place}: {} on {}", method.name, model.name)),
@@ -157,8 +205,6 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::tables::paper::{self, PrintedRow};
 

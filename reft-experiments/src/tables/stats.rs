@@ -1,11 +1,53 @@
 //! Mean and spread over seeds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// A mean over `n` runs with its sample standard deviation.
+/// What a table says about several runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistic {
+    /// Their mean.
+    Mean,
+    /// Their mean and sample standard deviation.
+    #[default]
+    MeanSd,
+    /// Their median.
+    Median,
+}
+
+impl Statistic {
+    /// What it says about one value a run; none about none.
+    pub fn of(self, values: &[f64]) -> Option<Estimate> {
+        let mean = estimate(values)?;
+        match self {
+            Self::Mean => Some(Estimate { sd: None, ..mean }),
+            Self::MeanSd => Some(mean),
+            Self::Median => Some(Estimate { mean: median(values), sd: None, ..mean }),
+        }
+    }
+
+    /// In words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::MeanSd => "mean ± sample standard deviation",
+            Self::Median => "median",
+        }
+    }
+}
+
+/// The middle value, or the mean of the two in the middle, of at least one.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] }
+}
+
+/// A mean over `n` runs with its sample standard deviation; in a table of medians, their median.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Estimate {
-    /// Arithmetic mean.
+    /// Arithmetic mean, or median.
     pub mean: f64,
     /// Sample standard deviation (divisor `n - 1`); none for a single run.
     pub sd: Option<f64>,
@@ -27,6 +69,15 @@ pub fn estimate(values: &[f64]) -> Option<Estimate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_whatever_the_order() {
+        let of = |values: &[f64]| Statistic::Median.of(values).map(|estimate| (estimate.mean, estimate.sd, estimate.n));
+        assert_eq!(of(&[5.0, 1.0, 9.0]), Some((5.0, None, 3)));
+        assert_eq!(of(&[4.0, 1.0, 9.0, 2.0]), Some((3.0, None, 4)));
+        assert_eq!(of(&[]), None);
+        assert_eq!(Statistic::Mean.of(&[1.0, 3.0]), Some(Estimate { mean: 2.0, sd: None, n: 2 }));
+    }
 
     #[test]
     fn mean_and_sample_deviation() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::paper::PrintedRow;
 use super::spec::RowPlan;
-use super::stats::{Estimate, estimate};
+use super::stats::{Estimate, Statistic, estimate};
 use crate::store::record::{Parameters, Record};
 use crate::tasks::TaskId;
 
@@ -46,7 +46,7 @@ pub struct Row {
     pub params_percent: Option<f64>,
     /// One for each task.
     pub cells: Vec<Option<Cell>>,
-    /// Mean over tasks of each run, then over runs.
+    /// Mean over tasks of each seed, then over seeds.
     pub average: Option<Cell>,
     /// Whose it is.
     pub origin: Origin,
@@ -83,29 +83,47 @@ impl Run {
 }
 
 impl Row {
-    /// A row from its runs.
-    pub fn ours(plan: &RowPlan, runs: &[Run], tasks: &[TaskId]) -> Self {
-        let cell = |values: Vec<f64>| estimate(&values).map(|value| Cell { value, best: false });
-        let of_task = |&task| cell(runs.iter().filter_map(|run| run.percent(task)).collect());
-        let of_run = |run: &Run| {
-            let values: Option<Vec<f64>> = tasks.iter().map(|&task| run.percent(task)).collect();
-            values.and_then(|values| estimate(&values)).map(|estimate| estimate.mean)
+    /// A row from its runs. Tasks that are trained apart have a run each for every seed.
+    pub fn ours(plan: &RowPlan, runs: &[Run], tasks: &[TaskId], statistic: Statistic) -> Self {
+        let cell = |value: Option<Estimate>| value.map(|value| Cell { value, best: false });
+        let of_task = |&task| statistic.of(&runs.iter().filter_map(|run| run.percent(task)).collect::<Vec<_>>());
+        let cells: Vec<Option<Estimate>> = tasks.iter().map(of_task).collect();
+        let mean = |values: Option<Vec<f64>>| values.and_then(|values| estimate(&values)).map(|estimate| estimate.mean);
+        let of_seed = |seed: &u64| {
+            let of_task = |&task: &TaskId| {
+                runs.iter().filter(|run| run.record.plan.seed == *seed).find_map(|run| run.percent(task))
+            };
+            mean(tasks.iter().map(of_task).collect())
+        };
+        let mut seeds: Vec<u64> = Vec::new();
+        for run in runs {
+            if !seeds.contains(&run.record.plan.seed) {
+                seeds.push(run.record.plan.seed);
+            }
+        }
+        let averages: Vec<f64> = seeds.iter().filter_map(of_seed).collect();
+        let average = match statistic {
+            Statistic::Mean | Statistic::MeanSd => statistic.of(&averages),
+            // As printed: the mean of the medians.
+            Statistic::Median => mean(cells.iter().map(|cell| cell.map(|cell| cell.mean)).collect())
+                .map(|mean| Estimate { mean, sd: None, n: averages.len() }),
         };
         let parameters = runs.first().map(|run| run.record.parameters).filter(|parameters| parameters.trainable > 0);
         Self {
             model: plan.model.name.clone(),
             method: plan.method.clone(),
             params_percent: parameters.map(Parameters::percent),
-            cells: tasks.iter().map(of_task).collect(),
-            average: cell(runs.iter().filter_map(of_run).collect()),
+            cells: cells.into_iter().map(cell).collect(),
+            average: cell(average),
             origin: Origin::Ours,
         }
     }
 
     /// A printed row.
-    pub fn printed(row: &PrintedRow, tasks: &[TaskId]) -> Self {
+    pub fn printed(row: &PrintedRow, tasks: &[TaskId], statistic: Statistic) -> Self {
         let cell = |name: &str| {
-            let value = |&mean: &f64| Cell { value: Estimate { mean, sd: None, n: 1 }, best: false };
+            let sd = row.scores.get(&format!("{name}_sd")).copied().filter(|_| statistic == Statistic::MeanSd);
+            let value = |&mean: &f64| Cell { value: Estimate { mean, sd, n: 1 }, best: false };
             row.scores.get(name).map(value)
         };
         Self {

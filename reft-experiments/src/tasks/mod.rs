@@ -3,12 +3,16 @@
 pub mod arithmetic;
 pub mod commonsense;
 pub mod embedded;
+pub mod glue;
 pub mod instruct;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use self::glue::Glue;
 
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
@@ -64,6 +68,11 @@ pub trait Task: Sync {
         None
     }
 
+    /// How an encoder answers it; none for a task that a language model answers in words.
+    fn glue(&self) -> Option<&'static Glue> {
+        None
+    }
+
     /// Whether answers are judged by somebody else instead of compared with the right one.
     fn judged(&self) -> bool {
         false
@@ -96,6 +105,15 @@ pub static TASKS: &[&dyn Task] = &[
     &instruct::INSTRUCT,
     &instruct::ULTRAFEEDBACK,
     &instruct::ALPACA_2K,
+    &glue::COLA,
+    &glue::SST2,
+    &glue::MRPC,
+    &glue::QQP,
+    &glue::STSB,
+    &glue::MNLI,
+    &glue::QNLI,
+    &glue::RTE,
+    &glue::WNLI,
 ];
 
 /// A task by its name.
@@ -169,6 +187,18 @@ impl PartialEq for TaskId {
 }
 
 impl Eq for TaskId {}
+
+impl PartialOrd for TaskId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TaskId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -30,19 +30,76 @@ pub enum CheckpointError {
     },
 }
 
+/// The tensors of the `index`-th set of parameters: the adaptation's come first, a head's are set apart by a prefix.
+fn key(index: usize, name: &str) -> String {
+    if index == 0 { name.to_owned() } else { format!("head.{name}") }
+}
+
 /// Everything that a step changes: parameters, both moments, updates done. The batches and the dropout masks of a step
 /// follow from the seed and the step's number, so no generator and no cursor need saving.
 ///
 /// # Errors
 /// When the file system refuses.
-pub fn save(path: &Path, params: &ParamSet, optimiser: &AdamW) -> Result<(), CheckpointError> {
-    let tensors = [("flat", params.flat()), ("first", &optimiser.first), ("second", &optimiser.second)];
+pub fn save(path: &Path, sets: &[&ParamSet], optimisers: &[AdamW]) -> Result<(), CheckpointError> {
+    let of_set = |(index, (set, optimiser)): (usize, (&&ParamSet, &AdamW))| {
+        [("flat", set.flat()), ("first", &optimiser.first), ("second", &optimiser.second)]
+            .map(|(name, tensor)| (key(index, name), tensor.shallow_clone()))
+    };
+    let tensors: Vec<(String, Tensor)> = sets.iter().zip(optimisers).enumerate().flat_map(of_set).collect();
+    write(path, &tensors, optimisers[0].updates)
+}
+
+/// Puts a saved state into the parameters and optimisers; false when there is none.
+///
+/// # Errors
+/// When the file is truncated or belongs to parameters of another number.
+pub fn load(path: &Path, sets: Vec<&mut ParamSet>, optimisers: &mut [AdamW]) -> Result<bool, CheckpointError> {
+    let Some(saved) = Saved::read(path)? else { return Ok(false) };
+    let counts = sets.iter().map(|set| set.count());
+    let of_set = |(index, count)| -> Result<[Tensor; 3], CheckpointError> {
+        let tensor = |name: &str| saved.tensor(&key(index, name), count);
+        Ok([tensor("flat")?, tensor("first")?, tensor("second")?])
+    };
+    // All are read before any is used: a damaged file changes nothing.
+    let read: Vec<[Tensor; 3]> = counts.enumerate().map(of_set).collect::<Result<_, _>>()?;
+    for ((set, optimiser), [flat, first, second]) in sets.into_iter().zip(optimisers).zip(&read) {
+        set.load(flat);
+        no_grad(|| {
+            optimiser.first.copy_(first);
+            optimiser.second.copy_(second);
+        });
+        optimiser.updates = saved.number;
+    }
+    Ok(true)
+}
+
+/// Writes the parameters alone, with one number.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn save_parameters(path: &Path, sets: &[&ParamSet], number: u64) -> Result<(), CheckpointError> {
+    let of_set = |(index, set): (usize, &&ParamSet)| (key(index, "flat"), set.flat().shallow_clone());
+    write(path, &sets.iter().enumerate().map(of_set).collect::<Vec<_>>(), number)
+}
+
+/// Puts saved parameters back, bit for bit; the number written with them, or none when there is no file.
+///
+/// # Errors
+/// When the file is truncated or belongs to parameters of another number.
+pub fn load_parameters(path: &Path, sets: Vec<&mut ParamSet>) -> Result<Option<u64>, CheckpointError> {
+    let Some(saved) = Saved::read(path)? else { return Ok(None) };
+    for (index, set) in sets.into_iter().enumerate() {
+        set.load(&saved.tensor(&key(index, "flat"), set.count())?);
+    }
+    Ok(Some(saved.number))
+}
+
+fn write(path: &Path, tensors: &[(String, Tensor)], number: u64) -> Result<(), CheckpointError> {
     let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| bytes_of(tensor)).collect();
-    let updates = [optimiser.updates.to_le_bytes()].concat();
-    let count = params.count() as usize;
+    let updates = number.to_le_bytes();
     let mut views: Vec<(&str, TensorView<'_>)> = Vec::new();
-    for ((name, _), bytes) in tensors.iter().zip(&bytes) {
-        views.push((name, TensorView::new(Dtype::F32, vec![count], bytes).expect("bytes of that shape")));
+    for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
+        views.push((name, TensorView::new(Dtype::F32, vec![tensor.numel()], bytes).expect("bytes of that shape")));
     }
     views.push(("updates", TensorView::new(Dtype::U64, vec![1], &updates).expect("eight bytes")));
     let file = safetensors::serialize(views, None).expect("consistent views");
@@ -54,36 +111,46 @@ fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
-/// Puts a saved state into `params` and `optimiser`; false when there is none.
-///
-/// # Errors
-/// When the file is truncated or belongs to parameters of another number.
-pub fn load(path: &Path, params: &mut ParamSet, optimiser: &mut AdamW) -> Result<bool, CheckpointError> {
-    let damaged = |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason };
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(CheckpointError::Io { path: path.to_owned(), source }),
-    };
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let tensor = |name: &str| -> Result<Tensor, CheckpointError> {
-        let view = file.tensor(name).map_err(|error| damaged(error.to_string()))?;
-        let values = view.data().chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes")));
-        let tensor = Tensor::from_slice(&values.collect::<Vec<_>>());
-        if tensor.numel() as i64 == params.count() {
-            Ok(tensor)
+/// A file of this kind.
+struct Saved {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    number: u64,
+}
+
+impl Saved {
+    /// None when there is no file.
+    fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CheckpointError::Io { path: path.to_owned(), source }),
+        };
+        let mut saved = Self { path: path.to_owned(), bytes, number: 0 };
+        let number = saved.view("updates", |view| view.data().try_into().ok())?;
+        saved.number = u64::from_le_bytes(number.ok_or(saved.damaged("updates is not one number".to_owned()))?);
+        Ok(Some(saved))
+    }
+
+    fn damaged(&self, reason: String) -> CheckpointError {
+        CheckpointError::Damaged { path: self.path.clone(), reason }
+    }
+
+    fn view<T>(&self, name: &str, read: impl Fn(&TensorView<'_>) -> T) -> Result<T, CheckpointError> {
+        let file = SafeTensors::deserialize(&self.bytes).map_err(|error| self.damaged(error.to_string()))?;
+        file.tensor(name).map(|view| read(&view)).map_err(|error| self.damaged(error.to_string()))
+    }
+
+    /// A tensor of `count` numbers.
+    fn tensor(&self, name: &str, count: i64) -> Result<Tensor, CheckpointError> {
+        let values = self.view(name, |view| {
+            let numbers = view.data().chunks_exact(4);
+            numbers.map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect::<Vec<_>>()
+        })?;
+        if values.len() as i64 == count {
+            Ok(Tensor::from_slice(&values))
         } else {
-            Err(damaged(format!("{} numbers where this run trains {}", tensor.numel(), params.count())))
+            Err(self.damaged(format!("{} numbers where this run trains {count}", values.len())))
         }
-    };
-    let (flat, first, second) = (tensor("flat")?, tensor("first")?, tensor("second")?);
-    let updates = file.tensor("updates").map_err(|error| damaged(error.to_string()))?;
-    let updates = updates.data().try_into().map_err(|_| damaged("updates is not one number".to_owned()))?;
-    params.load(&flat);
-    no_grad(|| {
-        optimiser.first.copy_(&first);
-        optimiser.second.copy_(&second);
-    });
-    optimiser.updates = u64::from_le_bytes(updates);
-    Ok(true)
+    }
 }

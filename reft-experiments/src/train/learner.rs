@@ -1,22 +1,20 @@
 //! One update of the trainable parameters: forward and backward over a batch, clip, move, retract.
 
+use std::path::Path;
+
 use reft_core::adaptation::{Adaptation, Mode, OverlapError};
-use reft_core::hooks::Hooks;
-use reft_models::model::Decoder;
+use reft_core::params::ParamSet;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::adamw::AdamW;
-use super::batches;
-use super::frozen::{Frozen, Split};
-use super::objective::{Targets, labels};
-use super::recompute;
-use crate::data::encode::Example;
+use super::checkpoint::{self, CheckpointError};
+use super::objective::Objective;
 
 /// What an update did.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Update {
-    /// Mean loss over the batch's output tokens, before the update.
+    /// Mean loss over what the batch is scored on (output tokens, or rows), before the update.
     pub loss: f64,
     /// The gradient's norm before clipping.
     pub norm: f64,
@@ -40,96 +38,87 @@ pub enum UpdateError {
     Overlap(#[from] OverlapError),
 }
 
-/// A frozen model, a trainable adaptation and its optimiser.
-pub struct Learner<'a> {
-    /// The model.
-    pub model: &'a dyn Decoder,
-    /// What of it no update can change.
-    pub frozen: Frozen<'a>,
+/// A frozen model with its loss, a trainable adaptation, and their optimisers.
+pub struct Learner<'a, O> {
+    /// The model and its loss.
+    pub objective: &'a mut O,
     /// What is trained.
     pub adaptation: &'a mut dyn Adaptation,
-    /// Moves it.
-    pub optimiser: AdamW,
+    /// One for the adaptation's parameters, and one for the objective's if it has some.
+    pub optimisers: Vec<AdamW>,
     /// Largest norm of the gradient; a larger one is scaled down to it.
-    pub clip: f64,
-    /// Tokens in one pass at most; a larger batch is accumulated over several.
-    pub micro_tokens: usize,
-    /// Blocks between two states that are kept for the way back; 0 keeps everything.
-    pub recompute: usize,
-    /// The parameters that gave the last finite loss, `[count]`; none before the first update.
-    last_good: Option<Tensor>,
+    clip: f64,
+    /// The parameters that gave the last finite loss, `[count]` each; none before the first update.
+    last_good: Vec<Tensor>,
 }
 
-impl<'a> Learner<'a> {
+impl<'a, O: Objective> Learner<'a, O> {
     /// A learner that has done nothing yet.
-    pub fn new(
-        model: &'a dyn Decoder,
-        frozen: Frozen<'a>,
-        adaptation: &'a mut dyn Adaptation,
-        optimiser: AdamW,
-        clip: f64,
-        micro_tokens: usize,
-    ) -> Self {
-        Self { model, frozen, adaptation, optimiser, clip, micro_tokens, recompute: 0, last_good: None }
+    pub fn new(objective: &'a mut O, adaptation: &'a mut dyn Adaptation, weight_decay: f64, clip: f64) -> Self {
+        let sets = std::iter::once(adaptation.params()).chain(objective.params());
+        let optimiser = |set: &ParamSet| AdamW::new(set.flat(), weight_decay, &set.decay_mask());
+        let optimisers = sets.map(optimiser).collect();
+        Self { objective, adaptation, optimisers, clip, last_good: Vec::new() }
+    }
+
+    /// Updates done so far.
+    pub fn updates(&self) -> u64 {
+        self.optimisers[0].updates
+    }
+
+    /// Everything that is trained.
+    pub fn sets(&self) -> Vec<&ParamSet> {
+        std::iter::once(self.adaptation.params()).chain(self.objective.params()).collect()
+    }
+
+    fn sets_mut(&mut self) -> impl Iterator<Item = &mut ParamSet> {
+        std::iter::once(self.adaptation.params_mut()).chain(self.objective.params_mut())
+    }
+
+    /// Goes on from a checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// When it is damaged or belongs to other parameters; nothing is changed then.
+    pub fn load(&mut self, checkpoint: &Path) -> Result<(), CheckpointError> {
+        let sets = std::iter::once(self.adaptation.params_mut()).chain(self.objective.params_mut()).collect();
+        checkpoint::load(checkpoint, sets, &mut self.optimisers).map(|_| ())
     }
 
     /// One update on this batch.
     ///
     /// # Errors
     /// When interventions overlap, or the loss is not finite: the parameters are then those of the last finite loss.
-    pub fn update(&mut self, batch: &[&Example], lr: f64) -> Result<Update, UpdateError> {
+    pub fn update(&mut self, batch: &[&O::Example], lr: f64) -> Result<Update, UpdateError> {
         let (loss, tokens) = self.gradients(batch)?;
-        let flat = self.adaptation.params().flat().shallow_clone();
-        let grad = flat.grad();
-        let norm = if grad.defined() { grad.norm().double_value(&[]) } else { 0.0 };
+        let leaves: Vec<Tensor> = self.sets().iter().map(|set| set.flat().shallow_clone()).collect();
+        let of_leaf = |leaf: &Tensor| if leaf.grad().defined() { leaf.grad() } else { leaf.zeros_like() };
+        let grads: Vec<Tensor> = leaves.iter().map(of_leaf).collect();
+        let norm = grads.iter().map(|grad| grad.norm().double_value(&[])).fold(0.0, f64::hypot);
         if !loss.is_finite() || !norm.is_finite() {
-            if let Some(last_good) = &self.last_good {
-                self.adaptation.params_mut().load(last_good);
-            }
+            let last_good = std::mem::take(&mut self.last_good);
+            self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));
             return Err(UpdateError::NonFinite { loss, norm });
         }
-        self.last_good = Some(flat.detach().copy());
-        let grad = if grad.defined() { grad } else { flat.zeros_like() };
-        let clipped = if norm > self.clip { grad * (self.clip / (norm + 1e-6)) } else { grad };
-        self.optimiser.update(&flat, &clipped, lr);
-        self.adaptation.params_mut().zero_grad();
-        self.adaptation.params_mut().retract();
+        self.last_good = leaves.iter().map(|leaf| leaf.detach().copy()).collect();
+        for (optimiser, (leaf, grad)) in self.optimisers.iter_mut().zip(leaves.iter().zip(grads)) {
+            let clipped = if norm > self.clip { grad * (self.clip / (norm + 1e-6)) } else { grad };
+            optimiser.update(leaf, &clipped, lr);
+        }
+        for set in self.sets_mut() {
+            set.zero_grad();
+            set.retract();
+        }
         Ok(Update { loss, norm, tokens })
     }
 
-    /// Mean loss over the batch's output tokens, its gradient left in the parameters, and the tokens seen.
+    /// Mean loss over a batch, its gradient left in the parameters, and the tokens seen.
     ///
     /// # Errors
     /// When interventions overlap.
-    pub fn gradients(&self, batch: &[&Example]) -> Result<(f64, usize), UpdateError> {
-        let outputs: usize = batch.iter().map(|example| labels(example)).sum();
-        let lengths: Vec<usize> = batch.iter().map(|example| self.frozen.trained(example)).collect();
+    pub fn gradients(&self, batch: &[&O::Example]) -> Result<(f64, usize), UpdateError> {
         let step = self.adaptation.begin(Mode::Train);
-        let (mut loss, mut tokens) = (0.0, 0);
-        for part in batches::micro(&lengths, self.micro_tokens) {
-            let examples = &batch[part];
-            let split = self.frozen.split(examples);
-            let targets = Targets::new(examples, &split.layout, self.model.options().1);
-            let hooks = step.hooks(&split.layout)?;
-            let mean = match self.recompute {
-                0 => self.pass(&split, hooks.as_ref(), &targets, outputs),
-                every => recompute::gradients(&split, self.model, hooks.as_ref(), &targets, outputs, every),
-            };
-            loss += mean.to_kind(Kind::Double).double_value(&[]);
-            tokens += examples.iter().map(|example| example.ids.len()).sum::<usize>();
-        }
+        let done = self.objective.gradients(step.as_ref(), batch)?;
         step.backprop();
-        Ok((loss, tokens))
-    }
-
-    /// One pass forth and back; its part of the mean loss.
-    fn pass(&self, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
-        let h = split.blocks(self.model, split.enter(hooks), split.range(self.model), hooks, &targets.rows);
-        let mean = targets.loss_sum(self.model, &h) / outputs as f64;
-        // Where every prompt is too short to be edited, nothing depends on the parameters.
-        if mean.requires_grad() {
-            mean.backward();
-        }
-        mean.detach()
+        Ok(done)
     }
 }

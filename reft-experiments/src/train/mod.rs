@@ -2,8 +2,12 @@
 
 pub mod adamw;
 pub mod batches;
+pub mod best;
+pub mod causal;
 pub mod checkpoint;
+pub mod classification;
 pub mod frozen;
+pub mod head;
 pub mod learner;
 pub mod objective;
 pub mod observe;

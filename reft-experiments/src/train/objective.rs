@@ -1,45 +1,52 @@
-//! Eq. 4: cross-entropy on the output tokens only, with teacher forcing.
+//! What training minimises: eq. 4 for a language model, eq. 6 for a classifier.
 
-use reft_core::layout::Layout;
-use reft_models::model::Decoder;
-use tch::{Device, Kind, Reduction, Tensor};
+use reft_core::adaptation::{Adaptation, OverlapError, Step};
+use reft_core::params::ParamSet;
 
-use crate::data::encode::Example;
+use super::trainer::TrainError;
 
-/// What a pass is scored on.
-#[derive(Debug)]
-pub struct Targets {
-    /// Rows whose next token is an output token, `[M]`.
-    pub rows: Tensor,
-    /// Those next tokens, `[M]`.
-    next: Tensor,
+/// A row to learn from.
+pub trait Tokens {
+    /// Tokens that a pass over it holds.
+    fn tokens(&self) -> usize;
+
+    /// The task and the row, for messages.
+    fn name(&self) -> &str;
 }
 
-/// Output tokens of an example that something before them can predict.
-pub fn labels(example: &Example) -> usize {
-    example.ids.len().saturating_sub(example.prompt.max(1))
-}
+/// A frozen model with a loss, and perhaps parameters of its own that are trained beside the adaptation's and not counted
+/// with them: a classification head.
+pub trait Objective {
+    /// What it learns from.
+    type Example: Tokens;
 
-impl Targets {
-    /// The output tokens of these examples, in a pass that holds at least the tokens before them.
-    pub fn new(examples: &[&Example], layout: &Layout, device: Device) -> Self {
-        let (mut rows, mut next) = (Vec::new(), Vec::new());
-        for (sequence, example) in examples.iter().enumerate() {
-            for position in example.ids.len() - labels(example)..example.ids.len() {
-                rows.push(
-                    layout.row(sequence, position as i64 - 1).expect("a pass holds the tokens before the output"),
-                );
-                next.push(example.ids[position]);
-            }
-        }
-        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        Self { rows: tensor(&rows), next: tensor(&next) }
-    }
+    /// Parameters of its own.
+    fn params(&self) -> Option<&ParamSet>;
 
-    /// Sum of the cross-entropies of the output tokens, in f32, given the last block's output `[N, D]`.
-    /// Logits are computed for their rows and no other.
-    pub fn loss_sum(&self, model: &dyn Decoder, h: &Tensor) -> Tensor {
-        let logits = model.logits(&h.index_select(0, &self.rows)).to_kind(Kind::Float);
-        logits.cross_entropy_loss::<Tensor>(&self.next, None, Reduction::Sum, -100, 0.0)
-    }
+    /// Parameters of its own, to be moved.
+    fn params_mut(&mut self) -> Option<&mut ParamSet>;
+
+    /// Training begins, or goes on after `done` epochs of `epochs`.
+    ///
+    /// # Errors
+    /// When a file of an earlier part of the run cannot be used.
+    fn prepare(
+        &mut self,
+        adaptation: &dyn Adaptation,
+        examples: &[Self::Example],
+        done: u64,
+        epochs: u64,
+    ) -> Result<(), TrainError>;
+
+    /// Mean loss over a batch, its gradient left in the step's parameters and its own; and the tokens seen.
+    ///
+    /// # Errors
+    /// When interventions overlap.
+    fn gradients(&self, step: &dyn Step, batch: &[&Self::Example]) -> Result<(f64, usize), OverlapError>;
+
+    /// Epoch `epoch`, counted from 0, is over.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or interventions overlap.
+    fn after_epoch(&mut self, epoch: u64, adaptation: &dyn Adaptation) -> Result<(), TrainError>;
 }

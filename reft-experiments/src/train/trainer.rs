@@ -1,19 +1,16 @@
-//! The training loop: frozen model, trainable adaptation.
+//! The training loop: a frozen model with its loss, a trainable adaptation.
 
 use std::path::PathBuf;
 
 use reft_core::adaptation::{Adaptation, OverlapError};
 use reft_core::rng::Seed;
-use reft_models::model::Decoder;
 
-use super::adamw::AdamW;
 use super::batches;
 use super::checkpoint::{self, CheckpointError};
-use super::frozen::{Budget, Frozen};
 use super::learner::{Learner, UpdateError};
+use super::objective::{Objective, Tokens};
 use super::observe::{Observer, StepInfo};
 use super::schedule::Linear;
-use crate::data::encode::Example;
 
 /// How a run trains: the resolved `train:` section of a configuration.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -24,8 +21,6 @@ pub struct Plan {
     pub lr: f64,
     /// Examples in one update.
     pub batch: usize,
-    /// Tokens in one pass at most; a larger batch is accumulated over several.
-    pub micro_tokens: usize,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
     /// Weight decay of free parameters.
@@ -34,10 +29,6 @@ pub struct Plan {
     pub clip: f64,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
-    /// Blocks between two states that are kept for the way back; 0 keeps everything.
-    pub recompute: usize,
-    /// What may be kept of what training cannot change; none to compute it anew in every pass.
-    pub frozen: Option<Budget>,
 }
 
 /// Why training stopped before its end.
@@ -83,22 +74,22 @@ pub enum TrainError {
 }
 
 /// One training run.
-pub struct Trainer<'a> {
-    /// The frozen model.
-    pub model: &'a dyn Decoder,
+pub struct Trainer<'a, O: Objective> {
+    /// The frozen model and its loss.
+    pub objective: &'a mut O,
     /// What is trained.
     pub adaptation: &'a mut dyn Adaptation,
     /// How.
     pub plan: Plan,
     /// Decides shuffling and dropout.
     pub seed: Seed,
-    /// The examples, each with at least one output token.
-    pub examples: &'a [Example],
+    /// The examples, each with something to learn.
+    pub examples: &'a [O::Example],
     /// Where the state is kept between updates.
     pub checkpoint: PathBuf,
 }
 
-impl Trainer<'_> {
+impl<O: Objective> Trainer<'_, O> {
     /// Updates of the whole run.
     pub fn total(&self) -> u64 {
         self.plan.epochs * self.per_epoch()
@@ -108,55 +99,43 @@ impl Trainer<'_> {
         self.examples.len().div_ceil(self.plan.batch) as u64
     }
 
-    /// What is seen once is not kept: it would not be asked for again.
-    fn frozen<'m>(&self, model: &'m dyn Decoder) -> Frozen<'m> {
-        let Some(budget) = self.plan.frozen else { return Frozen::off(model) };
-        let longest = self.examples.iter().map(|example| example.prompt).max().unwrap_or(0);
-        let mut frozen = Frozen::new(model, self.adaptation, longest, budget);
-        if self.plan.epochs > 1
-            && let Some(held) = frozen.fill(self.examples, self.plan.micro_tokens)
-        {
-            eprintln!("{held}");
-        }
-        frozen
-    }
-
     /// Trains to the end, from the checkpoint if `resume` and there is one. Returns the tokens seen by this call.
     ///
     /// # Errors
     /// When the loss is not finite (the parameters are then those of the last finite one), or a file cannot be written.
     pub fn fit(&mut self, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
         let (total, per_epoch, plan) = (self.total(), self.per_epoch(), self.plan);
-        let params = self.adaptation.params();
-        let mut optimiser = AdamW::new(params.flat(), plan.weight_decay, &params.decay_mask());
+        let mut learner = Learner::new(&mut *self.objective, &mut *self.adaptation, plan.weight_decay, plan.clip);
         if resume {
-            checkpoint::load(&self.checkpoint, self.adaptation.params_mut(), &mut optimiser)?;
+            learner.load(&self.checkpoint)?;
         }
         let schedule = Linear::new(plan.lr, plan.warmup_ratio, total);
-        let lengths: Vec<usize> = self.examples.iter().map(|example| example.ids.len()).collect();
+        let lengths: Vec<usize> = self.examples.iter().map(Tokens::tokens).collect();
         for observer in observers.iter_mut() {
-            observer.start(optimiser.updates, total)?;
+            observer.start(learner.updates(), total)?;
         }
-        let frozen = self.frozen(self.model);
-        let Plan { clip, micro_tokens, .. } = plan;
-        let mut learner = Learner::new(self.model, frozen, self.adaptation, optimiser, clip, micro_tokens);
-        learner.recompute = plan.recompute;
+        let done = learner.updates() / per_epoch;
+        learner.objective.prepare(learner.adaptation, self.examples, done, plan.epochs)?;
         let mut seen = 0;
-        while learner.optimiser.updates < total {
-            let epoch = learner.optimiser.updates / per_epoch;
-            let skip = (learner.optimiser.updates % per_epoch) as usize;
+        while learner.updates() < total {
+            let epoch = learner.updates() / per_epoch;
+            let skip = (learner.updates() % per_epoch) as usize;
             for batch in &batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..] {
-                let step = learner.optimiser.updates;
+                let step = learner.updates();
                 let _draws = self.seed.seed_libtorch("dropout", step);
-                let batch: Vec<&Example> = batch.iter().map(|&index| &self.examples[index]).collect();
+                let batch: Vec<&O::Example> = batch.iter().map(|&index| &self.examples[index]).collect();
                 let lr = schedule.at(step);
                 let update = learner.update(&batch, lr).map_err(|error| TrainError::at(error, step, epoch, &batch))?;
                 seen += update.tokens as u64;
                 for observer in observers.iter_mut() {
                     observer.step(&StepInfo { step, epoch, update, lr })?;
                 }
+                // Before the checkpoint: an epoch that a checkpoint has behind it has been looked at.
+                if (step + 1).is_multiple_of(per_epoch) {
+                    learner.objective.after_epoch(epoch, learner.adaptation)?;
+                }
                 if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == total {
-                    checkpoint::save(&self.checkpoint, learner.adaptation.params(), &learner.optimiser)?;
+                    checkpoint::save(&self.checkpoint, &learner.sets(), &learner.optimisers)?;
                 }
             }
         }
@@ -166,11 +145,11 @@ impl Trainer<'_> {
 
 impl TrainError {
     /// An update's error with its place in the run.
-    fn at(error: UpdateError, step: u64, epoch: u64, batch: &[&Example]) -> Self {
+    fn at<E: Tokens>(error: UpdateError, step: u64, epoch: u64, batch: &[&E]) -> Self {
         match error {
             UpdateError::Overlap(error) => Self::Overlap(error),
             UpdateError::NonFinite { loss, norm } => {
-                let rows = batch.iter().map(|example| example.name.as_str()).collect::<Vec<_>>().join(", ");
+                let rows = batch.iter().map(|example| example.name()).collect::<Vec<_>>().join(", ");
                 Self::NonFinite { step, epoch, loss, norm, rows }
             }
         }

@@ -1,5 +1,5 @@
 //! Embedded tasks: rows made from this project's own word lists, in the answer formats of the eight commonsense sets
-//! (here), of the arithmetic sets ([`arithmetic`]) and as instructions to follow ([`instructions`]).
+//! (here), of the arithmetic sets ([`arithmetic`]), of GLUE ([`glue`]) and as instructions to follow ([`instructions`]).
 //!
 //! They need no download and are small enough for two cores. Their scores say nothing about the real sets. Each split
 //! draws its facts (words, pairs, activities) from a part of the lists of its own, so no test row asks about a fact that
@@ -9,6 +9,7 @@
 
 pub mod arithmetic;
 mod facts;
+pub mod glue;
 pub mod instructions;
 mod stories;
 mod words;
@@ -28,8 +29,17 @@ use crate::data::split::Split;
 /// Makes the `index`-th row of a part: the right answer's place is `index` modulo the number of choices.
 pub type Generate = fn(&mut Draw, usize) -> Row;
 
-/// Rows of one split.
+/// Rows of one split, no two with the same instruction.
 pub fn rows(task: &str, generate: Generate, split: &Split) -> Vec<Row> {
+    distinct(task, generate, split, |row| row.instruction.clone())
+}
+
+/// Rows of one split, no two with the same two texts.
+pub fn pairs(task: &str, generate: Generate, split: &Split) -> Vec<Row> {
+    distinct(task, generate, split, |row| (row.instruction.clone(), row.input.clone()))
+}
+
+fn distinct<T: Ord>(task: &str, generate: Generate, split: &Split, identity: impl Fn(&Row) -> T) -> Vec<Row> {
     let (part, count) = match split {
         Split::Train | Split::TrainWithoutDev => (Part::Train, 480),
         Split::Dev => (Part::Dev, 60),
@@ -40,7 +50,7 @@ pub fn rows(task: &str, generate: Generate, split: &Split) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::with_capacity(count);
     while rows.len() < count {
         let row = generate(&mut draw, rows.len());
-        if seen.insert(row.instruction.clone()) {
+        if seen.insert(identity(&row)) {
             rows.push(row);
         }
     }

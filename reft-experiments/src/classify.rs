@@ -1,0 +1,230 @@
+//! One run of an encoder on a GLUE task: train interventions and a head, keep the best epoch, read the other half once.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use reft_core::adaptation::{Adaptation, Mode, NamedTensor};
+use reft_core::adaptations::nothing::Nothing;
+use reft_core::adapter_file;
+use reft_core::rng::Seed;
+use reft_models::encoder;
+use serde::Serialize;
+
+use crate::config::plan::{EvalSplit, RunPlan};
+use crate::data::halves::Halves;
+use crate::data::labelled::{self, Labelled};
+use crate::data::row::Row;
+use crate::data::source::{DataError, Sources};
+use crate::data::split::fingerprint;
+use crate::run::{Named, Runner, train_plan};
+use crate::session::{LoadedEncoder, Session};
+use crate::store::RunPaths;
+use crate::store::environment::{Environment, peak_memory_mib};
+use crate::store::record::{Cost, Parameters, Record, Score};
+use crate::tasks::Task;
+use crate::tasks::glue::Glue;
+use crate::train::best::{Best, Epoch};
+use crate::train::classification::{Classification, Watch};
+use crate::train::head::Head;
+use crate::train::observe::Metrics;
+use crate::train::progress::Progress;
+use crate::train::tensorboard::TensorBoard;
+use crate::train::trainer::Trainer;
+
+/// The record of a plan: from the store if this run was done before by the same code on the same data, else from doing
+/// it now.
+///
+/// # Errors
+/// When anything the run needs is missing, or training does not stay finite.
+pub fn execute(
+    runner: &Runner<'_>,
+    plan: &RunPlan,
+    glue: &'static Glue,
+    session: &mut Session,
+) -> Result<(Record, RunPaths)> {
+    let data = Data::read(plan, glue, &session.sources)?;
+    let loaded = session.load_encoder(plan)?;
+    let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
+    runner.once(plan, environment, |named| Started { runner, named, glue, data: &data, loaded: &loaded }.perform())
+}
+
+/// The rows of a run.
+struct Data {
+    train: Vec<Row>,
+    validation: Halves,
+}
+
+impl Data {
+    fn read(plan: &RunPlan, glue: &Glue, sources: &Sources) -> Result<Self, DataError> {
+        let (kind, limit) = (plan.data.source, plan.data.train_rows);
+        let mut train = glue.training(kind, sources)?;
+        train.truncate(if limit == 0 { train.len() } else { limit });
+        Ok(Self { train, validation: glue.validation(kind, sources, Seed(plan.seed))? })
+    }
+
+    fn fingerprint(&self) -> String {
+        let parts =
+            [fingerprint(&self.train), fingerprint(&self.validation.watched), self.validation.held.fingerprint()];
+        fingerprint(&parts.map(|answer| Row { answer, ..Row::default() }))
+    }
+}
+
+/// A run whose folder exists, with what it needs.
+struct Started<'a> {
+    runner: &'a Runner<'a>,
+    named: &'a Named<'a>,
+    glue: &'static Glue,
+    data: &'a Data,
+    loaded: &'a LoadedEncoder,
+}
+
+impl Started<'_> {
+    fn perform(&self) -> Result<Record> {
+        let Named { plan, paths, .. } = self.named;
+        let (encoder, seed, device) = (&self.loaded.encoder, Seed(plan.seed), plan.device.0);
+        self.check_length()?;
+        let (examples, watched) = (self.encode(&self.data.train)?, self.encode(self.watched())?);
+        let mut adaptation = self.adaptation()?;
+        let mut objective = Classification {
+            encoder,
+            head: Head::new(encoder.dims().width, self.glue.labels.outputs(), seed, device),
+            model_dropout: plan.train.model_dropout,
+            micro_tokens: plan.train.micro_batch_tokens,
+            watch: Some(Watch {
+                rows: &watched,
+                metric: self.glue.metric,
+                best: Best::new(paths.epochs(), paths.best()),
+            }),
+        };
+        let began = Instant::now();
+        let mut trainer = Trainer {
+            objective: &mut objective,
+            adaptation: adaptation.as_mut(),
+            plan: train_plan(plan),
+            seed,
+            examples: &examples,
+            checkpoint: paths.checkpoint(),
+        };
+        let mut events = TensorBoard::new(paths.events(), paths.metrics());
+        let mut metrics = Metrics::new(paths.metrics());
+        let mut progress = Progress::new(format!("{} {}", self.runner.title, self.glue.key()));
+        let train_tokens = trainer
+            .fit(self.runner.resume, &mut [&mut events, &mut metrics, &mut progress])
+            .with_context(|| format!("{}: training stopped", paths.folder().display()))?;
+        let best = restore(&mut objective, adaptation.as_mut())?;
+        let train_seconds = began.elapsed().as_secs_f64();
+        self.keep(adaptation.as_ref(), &objective.head)?;
+
+        let began = Instant::now();
+        let score = self.score(&objective, adaptation.as_ref(), best)?;
+        eprintln!("{}: {} {:.1} % of {}", self.runner.title, self.glue.key(), score.percent(), score.n());
+        let eval_seconds = began.elapsed().as_secs_f64();
+        let record = Record {
+            id: self.named.id.clone(),
+            plan: (*plan).clone(),
+            environment: self.named.environment.clone(),
+            scores: BTreeMap::from([(self.glue.key().to_owned(), score)]),
+            best,
+            parameters: Parameters {
+                trainable: adaptation.params().count(),
+                base: encoder.config().parameters(),
+                head: objective.head.params().count(),
+            },
+            cost: Cost { train_seconds, train_tokens, eval_seconds, peak_memory_mib: peak_memory_mib() },
+        };
+        record.save(&paths.record())?;
+        // The adapter and the head are what remains: with trained weights a checkpoint takes thrice the model's room.
+        let _ = std::fs::remove_file(paths.checkpoint());
+        if let Some(watch) = &objective.watch {
+            watch.best.forget();
+        }
+        Ok(record)
+    }
+
+    /// The rows that are looked at after every epoch.
+    fn watched(&self) -> &[Row] {
+        self.some(&self.data.validation.watched)
+    }
+
+    fn some<'r>(&self, rows: &'r [Row]) -> &'r [Row] {
+        let limit = self.named.plan.data.eval_rows;
+        &rows[..rows.len().min(if limit == 0 { rows.len() } else { limit })]
+    }
+
+    fn encode(&self, rows: &[Row]) -> Result<Vec<Labelled>> {
+        let (tokenizer, max_length) = (&self.loaded.tokenizer, self.named.plan.data.max_length);
+        Ok(labelled::encode(rows, self.glue.key(), |row| self.glue.target(row), tokenizer, max_length)?)
+    }
+
+    fn check_length(&self) -> Result<()> {
+        let (given, most) = (self.named.plan.data.max_length, self.loaded.encoder.config().longest());
+        if given > most {
+            bail!("data.max_length: {given} tokens are more than {} reads: {most} at most", self.named.plan.model);
+        }
+        Ok(())
+    }
+
+    /// What is trained beside the head.
+    fn adaptation(&self) -> Result<Box<dyn Adaptation>> {
+        let plan = self.named.plan;
+        let Some(spec) = &plan.adapt else { return Ok(Box::new(Nothing::new(plan.device.0))) };
+        let lent: Vec<NamedTensor> =
+            if spec.own_weights() { encoder::lend(&self.loaded.weights, plan.device.0)? } else { Vec::new() };
+        Ok(spec.build_on(self.loaded.encoder.dims(), &lent, Seed(plan.seed), plan.device.0)?)
+    }
+
+    fn keep(&self, adaptation: &dyn Adaptation, head: &Head) -> Result<()> {
+        let Named { plan, paths, .. } = self.named;
+        if let Some(spec) = &plan.adapt {
+            adapter_file::save(&paths.adapter(), &self.loaded.base, spec, adaptation)?;
+        }
+        head.save(&paths.head()).with_context(|| format!("{}: cannot be written", paths.head().display()))
+    }
+
+    /// The score that is reported: of the rows that nobody has read yet, once; for a setting that is still to be chosen,
+    /// of the watched ones.
+    fn score(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation, best: Option<Epoch>) -> Result<Score> {
+        let metric = self.glue.metric;
+        let selection = match &self.named.plan.data.eval_split {
+            EvalSplit::Dev => {
+                let value = best.and_then(|best| best.value).unwrap_or(0.0);
+                return Ok(Score::Measured { metric, value, n: self.watched().len() });
+            }
+            EvalSplit::Test(selection) => selection,
+        };
+        let rows = self.some(self.data.validation.held.open(selection));
+        let step = adaptation.begin(Mode::Eval);
+        let answers = objective.answers(step.as_ref(), &self.encode(rows)?)?;
+        let line = |(row, (_, said)): (&Row, &(labelled::Target, labelled::Target))| Answer {
+            text: row.instruction.clone(),
+            second: row.input.clone(),
+            expected: row.answer.clone(),
+            said: self.glue.labels.name(*said),
+        };
+        let lines: Vec<Answer> = rows.iter().zip(&answers.pairs).map(line).collect();
+        save(&lines, &self.named.paths.predictions(self.glue.key()))?;
+        Ok(Score::Measured { metric, value: metric.of(&answers).unwrap_or(0.0), n: rows.len() })
+    }
+}
+
+/// Puts the best epoch's parameters back.
+fn restore(objective: &mut Classification<'_>, adaptation: &mut dyn Adaptation) -> Result<Option<Epoch>> {
+    let Some(watch) = &objective.watch else { return Ok(None) };
+    Ok(watch.best.restore(vec![adaptation.params_mut(), objective.head.params_mut()])?)
+}
+
+/// One row's answer, as `predictions-TASK.jsonl` keeps it.
+#[derive(Serialize)]
+struct Answer {
+    text: String,
+    second: String,
+    expected: String,
+    said: String,
+}
+
+fn save(answers: &[Answer], path: &std::path::Path) -> Result<()> {
+    let line = |answer| serde_json::to_string(answer).expect("plain data") + "\n";
+    let lines: String = answers.iter().map(line).collect();
+    crate::atomic::write(path, lines.as_bytes()).with_context(|| format!("{}: cannot be written", path.display()))
+}

@@ -1,0 +1,65 @@
+//! Rows as an encoder reads them: one text or two as tokens, with what they are.
+
+use rayon::prelude::*;
+use reft_models::tokenizer::{Tokenizer, TokenizerError, Typed};
+
+use super::row::Row;
+
+/// What a row is, or is taken for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Target {
+    /// A class, counted from 0.
+    Class(i64),
+    /// A score.
+    Score(f64),
+}
+
+impl Target {
+    /// The class, where it is one.
+    pub fn class(self) -> Option<i64> {
+        match self {
+            Self::Class(class) => Some(class),
+            Self::Score(_) => None,
+        }
+    }
+
+    /// The score; a class by its number.
+    pub fn number(self) -> f64 {
+        match self {
+            Self::Class(class) => class as f64,
+            Self::Score(score) => score,
+        }
+    }
+}
+
+/// One row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Labelled {
+    /// Token ids, special ones included.
+    pub ids: Vec<i64>,
+    /// The type of each: first text or second.
+    pub types: Vec<i64>,
+    /// What the row is.
+    pub target: Target,
+    /// The task and the row, for messages.
+    pub name: String,
+}
+
+/// Tokenises rows in parallel, in order; the longer of two texts is cut until both fit into `max_length` tokens.
+///
+/// # Errors
+/// When the tokenizer cannot encode a text.
+pub fn encode(
+    rows: &[Row],
+    task: &str,
+    target: impl Fn(&Row) -> Target + Sync,
+    tokenizer: &Tokenizer,
+    max_length: usize,
+) -> Result<Vec<Labelled>, TokenizerError> {
+    let one = |(index, row): (usize, &Row)| {
+        let second = (!row.input.is_empty()).then_some(row.input.as_str());
+        let Typed { ids, types } = tokenizer.encode_pair(&row.instruction, second, max_length)?;
+        Ok(Labelled { ids, types, target: target(row), name: format!("{task} row {index}") })
+    };
+    rows.par_iter().enumerate().map(one).collect()
+}

@@ -1,0 +1,84 @@
+//! The metric of a task that is classified or scored, and what it looks at.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::metrics;
+use crate::data::labelled::Target;
+
+/// What a task is measured by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Part of the rows that are right.
+    Accuracy,
+    /// Matthews' correlation of two classes.
+    Matthews,
+    /// Pearson's correlation of scores.
+    Pearson,
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accuracy => "accuracy",
+            Self::Matthews => "Matthews correlation",
+            Self::Pearson => "Pearson correlation",
+        })
+    }
+}
+
+/// What rows are and what they were taken for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answers {
+    /// The right answer and the given one, row by row.
+    pub pairs: Vec<(Target, Target)>,
+}
+
+impl Answers {
+    /// Right and given classes.
+    fn classes(&self) -> (Vec<i64>, Vec<i64>) {
+        self.pairs.iter().filter_map(|(right, said)| Some((right.class()?, said.class()?))).unzip()
+    }
+
+    /// Right and given scores.
+    fn numbers(&self) -> (Vec<f64>, Vec<f64>) {
+        self.pairs.iter().map(|(right, said)| (right.number(), said.number())).unzip()
+    }
+}
+
+impl Metric {
+    /// The value, from -1 or 0 to 1; none from no rows, and where a correlation is undefined.
+    pub fn of(self, answers: &Answers) -> Option<f64> {
+        if answers.pairs.is_empty() {
+            return None;
+        }
+        match self {
+            Self::Accuracy => Some(answers.classes()).map(|(right, said)| metrics::accuracy(&right, &said)),
+            Self::Matthews => Some(answers.classes()).map(|(right, said)| metrics::matthews(&right, &said)),
+            Self::Pearson => {
+                let (right, said) = answers.numbers();
+                metrics::pearson(&right, &said)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_looks_at_its_kind_of_answer() {
+        let of = |pairs: &[(Target, Target)]| Answers { pairs: pairs.to_vec() };
+        let class = Target::Class;
+        let half = of(&[(class(1), class(1)), (class(0), class(1)), (class(0), class(0)), (class(1), class(0))]);
+        assert_eq!((Metric::Accuracy.of(&half), Metric::Matthews.of(&half)), (Some(0.5), Some(0.0)));
+        let score = Target::Score;
+        let line = of(&[(score(0.0), score(1.0)), (score(1.0), score(3.0)), (score(2.0), score(5.0))]);
+        assert!(Metric::Pearson.of(&line).is_some_and(|value| (value - 1.0).abs() < 1e-12));
+        assert_eq!(Metric::Pearson.of(&of(&[(score(0.0), score(1.0)), (score(1.0), score(1.0))])), None, "constant");
+        assert_eq!(Metric::Accuracy.of(&of(&[])), None);
+    }
+}

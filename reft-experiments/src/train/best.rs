@@ -1,0 +1,127 @@
+//! The best epoch of a run: looked at after every epoch, kept on disk, put back bit for bit.
+
+use std::path::PathBuf;
+
+use reft_core::params::ParamSet;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{self, CheckpointError};
+use super::observe::at;
+use super::trainer::TrainError;
+
+/// One epoch's score on the rows that are watched.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from 0.
+    pub epoch: u64,
+    /// The task's metric; none where it is undefined, as a correlation with a constant is.
+    pub value: Option<f64>,
+}
+
+/// What every epoch scored, and the parameters of the best.
+#[derive(Debug)]
+pub struct Best {
+    trace: PathBuf,
+    parameters: PathBuf,
+    epochs: Vec<Epoch>,
+}
+
+impl Best {
+    /// Keeps the scores in the file `trace`, one JSON object a line, and the parameters in the file `parameters`.
+    pub fn new(trace: PathBuf, parameters: PathBuf) -> Self {
+        Self { trace, parameters, epochs: Vec::new() }
+    }
+
+    /// Goes on after `done` epochs. What an interrupted run saw beyond its last checkpoint will be seen again.
+    pub fn resume(&mut self, done: u64) {
+        let text = std::fs::read_to_string(&self.trace).unwrap_or_default();
+        let epochs = text.lines().map_while(|line| serde_json::from_str::<Epoch>(line).ok());
+        self.epochs = epochs.filter(|epoch| epoch.epoch < done).collect();
+    }
+
+    /// The best epoch so far; of equals the first.
+    pub fn epoch(&self) -> Option<Epoch> {
+        let better = |best: Option<Epoch>, epoch: &Epoch| match best {
+            Some(best) if epoch.value.is_none() || best.value >= epoch.value => Some(best),
+            _ => Some(*epoch),
+        };
+        self.epochs.iter().fold(None, better)
+    }
+
+    /// An epoch is over with this score: its parameters are kept if none was better.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn offer(&mut self, epoch: Epoch, sets: &[&ParamSet]) -> Result<(), TrainError> {
+        self.epochs.push(epoch);
+        if self.epoch() == Some(epoch) {
+            checkpoint::save_parameters(&self.parameters, sets, epoch.epoch)?;
+        }
+        let line = |epoch: &Epoch| serde_json::to_string(epoch).expect("plain numbers") + "\n";
+        let lines: String = self.epochs.iter().map(line).collect();
+        crate::atomic::write(&self.trace, lines.as_bytes()).map_err(at(&self.trace))
+    }
+
+    /// Puts the best epoch's parameters back, bit for bit.
+    ///
+    /// # Errors
+    /// When the file is damaged, missing or of another epoch.
+    pub fn restore(&self, sets: Vec<&mut ParamSet>) -> Result<Option<Epoch>, CheckpointError> {
+        let Some(best) = self.epoch() else { return Ok(None) };
+        if checkpoint::load_parameters(&self.parameters, sets)? == Some(best.epoch) {
+            return Ok(Some(best));
+        }
+        let reason = format!("it does not hold the parameters of epoch {}", best.epoch);
+        Err(CheckpointError::Damaged { path: self.parameters.clone(), reason })
+    }
+
+    /// Deletes the parameters: whoever restored them keeps them elsewhere.
+    pub fn forget(&self) {
+        // What cannot be deleted takes room and does no other harm.
+        let _ = std::fs::remove_file(&self.parameters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reft_core::intervention::{Constraint, Declared, Init};
+    use reft_core::params::Stack;
+    use reft_core::rng::Seed;
+    use reft_core::testing::{Tol, assert_close, normal};
+    use tch::Device;
+
+    use super::*;
+
+    fn params() -> ParamSet {
+        let declared = Declared { name: "w", shape: vec![6], init: Init::Unit, constraint: Constraint::Free };
+        ParamSet::new(vec![Stack { declared, sites: 1 }], &mut Seed(0).stream("test", 0), Device::Cpu)
+    }
+
+    #[test]
+    fn the_first_of_the_best_epochs_comes_back_bit_for_bit_also_after_an_interruption() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let new = || Best::new(folder.path().join("epochs.jsonl"), folder.path().join("best.safetensors"));
+        let (mut best, mut set) = (new(), params());
+        let offer = |best: &mut Best, set: &mut ParamSet, epoch: u64, value| {
+            set.load(&normal(&[6], epoch));
+            best.offer(Epoch { epoch, value }, &[set]).expect("writable");
+        };
+        for (epoch, value) in (0..).zip([None, Some(0.5), Some(0.75), Some(0.75), Some(0.25)]) {
+            offer(&mut best, &mut set, epoch, value);
+        }
+        let mut back = params();
+        assert_eq!(best.restore(vec![&mut back]).expect("kept").map(|epoch| epoch.epoch), Some(2));
+        assert_close("parameters", back.flat(), &normal(&[6], 2), Tol::Exact);
+        // Killed after epoch 4, with a checkpoint from within epoch 2: epochs 2 to 4 are seen again.
+        let mut resumed = new();
+        resumed.resume(2);
+        for (epoch, value) in (2..).zip([Some(0.75), Some(0.75), Some(0.25)]) {
+            offer(&mut resumed, &mut set, epoch, value);
+        }
+        assert_eq!(resumed.restore(vec![&mut back]).expect("kept"), best.epoch());
+        assert_close("parameters", back.flat(), &normal(&[6], 2), Tol::Exact);
+        std::fs::remove_file(folder.path().join("best.safetensors")).expect("there");
+        let error = resumed.restore(vec![&mut back]).expect_err("gone").to_string();
+        assert!(error.contains("epoch 2"), "{error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Eq. 4: cross-entropy on the output tokens only, with teacher forcing.
+
+use reft_core::adaptation::{Adaptation, OverlapError, Step};
+use reft_core::hooks::Hooks;
+use reft_core::layout::Layout;
+use reft_core::params::ParamSet;
+use reft_models::model::Decoder;
+use tch::{Device, Kind, Reduction, Tensor};
+
+use super::frozen::{Budget, Frozen, Split};
+use super::objective::{Objective, Tokens};
+use super::trainer::TrainError;
+use super::{batches, recompute};
+use crate::data::encode::Example;
+
+/// What a pass is scored on.
+#[derive(Debug)]
+pub struct Targets {
+    /// Rows whose next token is an output token, `[M]`.
+    pub rows: Tensor,
+    /// Those next tokens, `[M]`.
+    next: Tensor,
+}
+
+/// Output tokens of an example that something before them can predict.
+pub fn labels(example: &Example) -> usize {
+    example.ids.len().saturating_sub(example.prompt.max(1))
+}
+
+impl Targets {
+    /// The output tokens of these examples, in a pass that holds at least the tokens before them.
+    pub fn new(examples: &[&Example], layout: &Layout, device: Device) -> Self {
+        let (mut rows, mut next) = (Vec::new(), Vec::new());
+        for (sequence, example) in examples.iter().enumerate() {
+            for position in example.ids.len() - labels(example)..example.ids.len() {
+                rows.push(
+                    layout.row(sequence, position as i64 - 1).expect("a pass holds the tokens before the output"),
+                );
+                next.push(example.ids[position]);
+            }
+        }
+        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        Self { rows: tensor(&rows), next: tensor(&next) }
+    }
+
+    /// Sum of the cross-entropies of the output tokens, in f32, given the last block's output `[N, D]`.
+    /// Logits are computed for their rows and no other.
+    pub fn loss_sum(&self, model: &dyn Decoder, h: &Tensor) -> Tensor {
+        let logits = model.logits(&h.index_select(0, &self.rows)).to_kind(Kind::Float);
+        logits.cross_entropy_loss::<Tensor>(&self.next, None, Reduction::Sum, -100, 0.0)
+    }
+}
+
+impl Tokens for Example {
+    fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The loss of a language model, with what of it no update can change.
+pub struct Causal<'a> {
+    /// The model.
+    pub model: &'a dyn Decoder,
+    /// What of it no update can change.
+    pub frozen: Frozen<'a>,
+    /// What may be kept of that once training begins; none to keep nothing new.
+    pub budget: Option<Budget>,
+    /// Tokens in one pass at most; a larger batch is accumulated over several.
+    pub micro_tokens: usize,
+    /// Blocks between two states that are kept for the way back; 0 keeps everything.
+    pub recompute: usize,
+}
+
+impl<'a> Causal<'a> {
+    /// The loss of this model.
+    pub fn new(model: &'a dyn Decoder, frozen: Frozen<'a>, micro_tokens: usize) -> Self {
+        Self { model, frozen, budget: None, micro_tokens, recompute: 0 }
+    }
+
+    /// One pass forth and back; its part of the mean loss.
+    fn pass(&self, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
+        let h = split.blocks(self.model, split.enter(hooks), split.range(self.model), hooks, &targets.rows);
+        let mean = targets.loss_sum(self.model, &h) / outputs as f64;
+        // Where every prompt is too short to be edited, nothing depends on the parameters.
+        if mean.requires_grad() {
+            mean.backward();
+        }
+        mean.detach()
+    }
+}
+
+impl Objective for Causal<'_> {
+    type Example = Example;
+
+    fn params(&self) -> Option<&ParamSet> {
+        None
+    }
+
+    fn params_mut(&mut self) -> Option<&mut ParamSet> {
+        None
+    }
+
+    /// Computes what can be kept. What is seen once is not kept: it would not be asked for again.
+    fn prepare(
+        &mut self,
+        adaptation: &dyn Adaptation,
+        examples: &[Example],
+        _: u64,
+        epochs: u64,
+    ) -> Result<(), TrainError> {
+        let Some(budget) = self.budget else { return Ok(()) };
+        let longest = examples.iter().map(|example| example.prompt).max().unwrap_or(0);
+        self.frozen = Frozen::new(self.model, adaptation, longest, budget);
+        if epochs > 1
+            && let Some(held) = self.frozen.fill(examples, self.micro_tokens)
+        {
+            eprintln!("{held}");
+        }
+        Ok(())
+    }
+
+    fn gradients(&self, step: &dyn Step, batch: &[&Example]) -> Result<(f64, usize), OverlapError> {
+        let outputs: usize = batch.iter().map(|example| labels(example)).sum();
+        let lengths: Vec<usize> = batch.iter().map(|example| self.frozen.trained(example)).collect();
+        let (mut loss, mut tokens) = (0.0, 0);
+        for part in batches::micro(&lengths, self.micro_tokens) {
+            let examples = &batch[part];
+            let split = self.frozen.split(examples);
+            let targets = Targets::new(examples, &split.layout, self.model.options().1);
+            let hooks = step.hooks(&split.layout)?;
+            let mean = match self.recompute {
+                0 => self.pass(&split, hooks.as_ref(), &targets, outputs),
+                every => recompute::gradients(&split, self.model, hooks.as_ref(), &targets, outputs, every),
+            };
+            loss += mean.to_kind(Kind::Double).double_value(&[]);
+            tokens += examples.iter().map(|example| example.ids.len()).sum::<usize>();
+        }
+        Ok((loss, tokens))
+    }
+
+    fn after_epoch(&mut self, _: u64, _: &dyn Adaptation) -> Result<(), TrainError> {
+        Ok(())
+    }
+}

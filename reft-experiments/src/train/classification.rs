@@ -1,0 +1,155 @@
+//! Eq. 6: cross-entropy of the right class given a sequence's first token, or mean squared error where a score is learned.
+
+use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
+use reft_core::layout::{Extent, Layout};
+use reft_core::params::ParamSet;
+use reft_models::encoder::{Dropout, Encoder, Reading};
+use tch::{Kind, Reduction, Tensor};
+
+use super::batches;
+use super::best::{Best, Epoch};
+use super::head::Head;
+use super::objective::{Objective, Tokens};
+use super::trainer::TrainError;
+use crate::data::labelled::{Labelled, Target};
+use crate::score::metric::{Answers, Metric};
+
+impl Tokens for Labelled {
+    fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The rows that are scored after every epoch.
+pub struct Watch<'a> {
+    /// The rows.
+    pub rows: &'a [Labelled],
+    /// How they are scored.
+    pub metric: Metric,
+    /// What they scored.
+    pub best: Best,
+}
+
+/// A frozen encoder under a trainable head.
+pub struct Classification<'a> {
+    /// The encoder.
+    pub encoder: &'a Encoder,
+    /// The head.
+    pub head: Head,
+    /// Whether the dropout that encoder and head were made with is on in training; the adaptation has its own.
+    pub model_dropout: bool,
+    /// Tokens in one pass at most; a larger batch is accumulated over several.
+    pub micro_tokens: usize,
+    /// What is looked at after every epoch; none to look at nothing.
+    pub watch: Option<Watch<'a>>,
+}
+
+impl Classification<'_> {
+    /// Scores of the classes `[B, C]` of these rows in one pass, f32; `mode` is the encoder's and the head's.
+    fn scores(&self, step: &dyn Step, rows: &[&Labelled], mode: Mode) -> Result<Tensor, OverlapError> {
+        let extent = |row: &&Labelled| Extent { len: row.ids.len() as i64, prompt: row.ids.len() as i64 };
+        let layout = Layout::packed(&rows.iter().map(extent).collect::<Vec<_>>());
+        let (_, device) = self.encoder.options();
+        let place =
+            |of: fn(&Labelled) -> &[i64]| layout.place(&rows.iter().map(|row| of(row)).collect::<Vec<_>>(), device);
+        let (ids, types) = (place(|row| &row.ids), place(|row| &row.types));
+        let hooks = step.hooks(&layout)?;
+        let trained = step.weights().map(|weights| self.encoder.on(weights).expect("weights that it lent"));
+        let encoder = trained.as_ref().unwrap_or(self.encoder);
+        let h = encoder.hidden(&ids, Some(&types), &Reading { layout: &layout, hooks: hooks.as_ref(), mode });
+        let first: Vec<i64> = layout.spans().iter().map(|span| span.row).collect();
+        let first = h.index_select(0, &Tensor::from_slice(&first).to_device(device));
+        let dropout = match mode {
+            Mode::Train => encoder.config().dropout,
+            Mode::Eval => Dropout::OFF,
+        };
+        Ok(self.head.forward(&first, dropout))
+    }
+
+    /// What these rows are taken for, in their order: a class each, or a score.
+    ///
+    /// # Errors
+    /// When interventions overlap.
+    pub fn answers(&self, step: &dyn Step, rows: &[Labelled]) -> Result<Answers, OverlapError> {
+        // Rows of similar length together.
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&index| rows[index].ids.len());
+        let lengths: Vec<usize> = order.iter().map(|&index| rows[index].ids.len()).collect();
+        let mut said: Vec<(usize, Target)> = Vec::with_capacity(rows.len());
+        for part in batches::micro(&lengths, self.micro_tokens) {
+            let part = &order[part];
+            let scores = tch::no_grad(|| {
+                self.scores(step, &part.iter().map(|&index| &rows[index]).collect::<Vec<_>>(), Mode::Eval)
+            })?;
+            let answer = |(row, &index): (usize, &usize)| {
+                let of_row = scores.get(row as i64);
+                let target = match rows[index].target {
+                    Target::Class(_) => Target::Class(of_row.argmax(0, false).int64_value(&[])),
+                    Target::Score(_) => Target::Score(of_row.double_value(&[0])),
+                };
+                (index, target)
+            };
+            said.extend(part.iter().enumerate().map(|(row, index)| answer((row, index))));
+        }
+        said.sort_by_key(|(index, _)| *index);
+        let pairs = said.into_iter().map(|(index, said)| (rows[index].target, said)).collect();
+        Ok(Answers { pairs })
+    }
+}
+
+/// Sum of the losses of scores `[B, C]`.
+fn loss_sum(scores: &Tensor, rows: &[&Labelled]) -> Tensor {
+    let classes: Vec<i64> = rows.iter().filter_map(|row| row.target.class()).collect();
+    if classes.len() == rows.len() {
+        let classes = Tensor::from_slice(&classes).to_device(scores.device());
+        return scores.cross_entropy_loss::<Tensor>(&classes, None, Reduction::Sum, -100, 0.0);
+    }
+    let wanted: Vec<f32> = rows.iter().map(|row| row.target.number() as f32).collect();
+    scores.squeeze_dim(-1).mse_loss(&Tensor::from_slice(&wanted).to_device(scores.device()), Reduction::Sum)
+}
+
+impl Objective for Classification<'_> {
+    type Example = Labelled;
+
+    fn params(&self) -> Option<&ParamSet> {
+        Some(self.head.params())
+    }
+
+    fn params_mut(&mut self) -> Option<&mut ParamSet> {
+        Some(self.head.params_mut())
+    }
+
+    fn prepare(&mut self, _: &dyn Adaptation, _: &[Labelled], done: u64, _: u64) -> Result<(), TrainError> {
+        if let Some(watch) = &mut self.watch {
+            watch.best.resume(done);
+        }
+        Ok(())
+    }
+
+    fn gradients(&self, step: &dyn Step, batch: &[&Labelled]) -> Result<(f64, usize), OverlapError> {
+        let lengths: Vec<usize> = batch.iter().map(|row| row.ids.len()).collect();
+        let mode = if self.model_dropout { Mode::Train } else { Mode::Eval };
+        let (mut loss, mut tokens) = (0.0, 0);
+        for part in batches::micro(&lengths, self.micro_tokens) {
+            let rows = &batch[part];
+            let mean = loss_sum(&self.scores(step, rows, mode)?, rows) / batch.len() as f64;
+            mean.backward();
+            loss += mean.to_kind(Kind::Double).double_value(&[]);
+            tokens += rows.iter().map(|row| row.ids.len()).sum::<usize>();
+        }
+        Ok((loss, tokens))
+    }
+
+    fn after_epoch(&mut self, epoch: u64, adaptation: &dyn Adaptation) -> Result<(), TrainError> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let step = adaptation.begin(Mode::Eval);
+        let value = watch.metric.of(&self.answers(step.as_ref(), watch.rows)?);
+        let sets = [adaptation.params(), self.head.params()];
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        watch.best.offer(Epoch { epoch, value }, &sets)
+    }
+}

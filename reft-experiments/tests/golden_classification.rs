@@ -1,0 +1,102 @@
+//! Training of interventions and a classification head together, against the reference library's trajectory, step by step.
+
+use std::collections::BTreeMap;
+
+use reft_core::AdaptSpec;
+use reft_core::adaptation::Adaptation;
+use reft_core::rng::Seed;
+use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
+use reft_experiments::data::labelled::{Labelled, Target};
+use reft_experiments::train::classification::Classification;
+use reft_experiments::train::head::Head;
+use reft_experiments::train::learner::Learner;
+use reft_experiments::train::schedule::Linear;
+use reft_models::encoder::Encoder;
+use reft_models::weights::Weights;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// Absolute tolerances of the golden's README.
+const LOSS: f64 = 1e-4;
+const FINAL: f64 = 1e-3;
+
+fn rows(golden: &BTreeMap<String, Tensor>, batch: usize) -> Vec<Labelled> {
+    let tensor = |name: &str| &golden[&format!("batch{batch}.{name}")];
+    let scores = tensor("labels").kind() == Kind::Float;
+    let row = |row: i64| {
+        let len = tensor("attention_mask").get(row).sum(Kind::Int64).int64_value(&[]);
+        let ids = Vec::<i64>::try_from(tensor("input_ids").get(row).narrow(0, 0, len)).expect("ids");
+        let label = tensor("labels").get(row);
+        let target =
+            if scores { Target::Score(label.double_value(&[])) } else { Target::Class(label.int64_value(&[])) };
+        Labelled { types: vec![0; ids.len()], ids, target, name: format!("batch {batch} row {row}") }
+    };
+    (0..tensor("input_ids").size()[0]).map(row).collect()
+}
+
+fn load_head(head: &Head, golden: &BTreeMap<String, Tensor>, prefix: &str) {
+    for named in head.named() {
+        no_grad(|| named.tensor.shallow_clone().copy_(&golden[&format!("{prefix}classifier.{}", named.name)]));
+    }
+}
+
+fn check(case: &Value) {
+    let golden = golden_tensors(&format!("training/{}", case["file"].as_str().expect("a name")));
+    let folder = golden_dir().join("models").join(case["model"].as_str().expect("a name"));
+    let encoder =
+        Encoder::load(&Weights::open(&folder).expect("a model"), Kind::Float, Device::Cpu).expect("an encoder");
+    let tying = if case["tied"].as_bool() == Some(true) { "tied" } else { "untied" };
+    let reft = json!({"intervention": case["method"], "rank": case["rank"], "layers": case["layers"],
+        "positions": case["positions"], "tying": tying});
+    let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("a specification");
+    let build = |prefix: &str| {
+        let adaptation = spec.build(encoder.dims(), Seed(0), Device::Cpu).expect("it fits");
+        load_golden(adaptation.as_ref(), &golden, prefix);
+        let outputs = golden["initial.classifier.out_proj.bias"].size()[0];
+        let head = Head::new(encoder.dims().width, outputs, Seed(0), Device::Cpu);
+        load_head(&head, &golden, prefix);
+        (adaptation, head)
+    };
+    let (mut adaptation, head) = build("initial.");
+    // Passes of ten tokens: the accumulated gradient must be the whole batch's. The reference ran without dropout.
+    let mut objective = Classification { encoder: &encoder, head, model_dropout: false, micro_tokens: 10, watch: None };
+    follow(case, &golden, &mut objective, adaptation.as_mut());
+    let (expected, expected_head) = build("final.");
+    let pairs = adaptation.named().into_iter().zip(expected.named());
+    for (got, expected) in pairs.chain(objective.head.named().into_iter().zip(expected_head.named())) {
+        let what = format!("{} final {}", case["file"], got.name);
+        assert_close(&what, &got.tensor, &expected.tensor, Tol::Absolute(FINAL));
+    }
+}
+
+fn follow(
+    case: &Value,
+    golden: &BTreeMap<String, Tensor>,
+    objective: &mut Classification<'_>,
+    adaptation: &mut dyn Adaptation,
+) {
+    let trace = case["trace"].as_array().expect("a trace");
+    let batches: Vec<Vec<Labelled>> = (0..2).map(|index| rows(golden, index)).collect();
+    let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
+    let mut learner = Learner::new(objective, adaptation, 0.01, 1.0);
+    for (step, expected) in trace.iter().enumerate() {
+        let batch: Vec<&Labelled> = batches[step % 2].iter().collect();
+        let lr = schedule.at(step as u64);
+        let number = |key: &str| expected[key].as_f64().expect("a number");
+        assert!((lr - number("lr")).abs() < 1e-12, "learning rate of step {step}");
+        let update = learner.update(&batch, lr).expect("finite");
+        for (got, key) in [(update.loss, "loss"), (update.norm, "grad_norm")] {
+            let what = format!("{} step {step}: {key} {got}, expected {}", case["file"], expected[key]);
+            assert!((got - number(key)).abs() < LOSS, "{what}");
+        }
+    }
+}
+
+#[test]
+fn golden_classification_trajectories() {
+    let index = golden_json("training/index.json");
+    let cases = index["cases"].as_array().expect("a list").iter().filter(|case| case["task"] == "classification");
+    let cases: Vec<&Value> = cases.collect();
+    assert!(!cases.is_empty(), "no classification trajectories");
+    cases.into_iter().for_each(check);
+}

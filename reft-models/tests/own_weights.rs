@@ -1,0 +1,113 @@
+//! An encoder on weights that it lent: the same model bit for bit, with gradients to what is trained and nothing else.
+
+use reft_core::AdaptSpec;
+use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::hooks::Frozen;
+use reft_core::layout::{Extent, Layout};
+use reft_core::rng::Seed;
+use reft_core::testing::{Tol, assert_close, golden_dir, normal};
+use reft_models::encoder::{Encoder, Reading, lend};
+use reft_models::weights::Weights;
+use serde_json::json;
+use tch::{Device, Kind, Tensor, no_grad};
+
+const IDS: [i64; 9] = [0, 17, 33, 4, 2, 0, 90, 45, 2];
+
+struct Case {
+    name: &'static str,
+    encoder: Encoder,
+    weights: Weights,
+}
+
+fn cases() -> [Case; 2] {
+    ["bert", "roberta"].map(|name| {
+        let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
+        let encoder = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("an encoder");
+        Case { name, encoder, weights }
+    })
+}
+
+impl Case {
+    fn adaptation(&self, key: &str) -> Box<dyn Adaptation> {
+        let spec: AdaptSpec = serde_json::from_value(json!({ key: {} })).expect("a specification");
+        let lent = lend(&self.weights, Device::Cpu).expect("an encoder's weights");
+        spec.build_on(self.encoder.dims(), &lent, Seed(0), Device::Cpu).expect("weights to train")
+    }
+
+    /// Two sequences' states `[9, D]`.
+    fn hidden(&self, encoder: &Encoder) -> Tensor {
+        let layout = Layout::packed(&[5, 4].map(|len| Extent { len, prompt: len }));
+        let reading = Reading { layout: &layout, hooks: &Frozen, mode: Mode::Eval };
+        encoder.hidden(&Tensor::from_slice(&IDS), None, &reading)
+    }
+
+    /// A made-up scalar of the states, in two passes that stand for two micro-batches.
+    fn objective(&self, adaptation: &dyn Adaptation, mode: Mode) -> f64 {
+        let step = adaptation.begin(mode);
+        let mut total = 0.0;
+        for seed in 0..2 {
+            let encoder = self.encoder.on(step.weights().expect("weights")).expect("the encoder's");
+            let h = self.hidden(&encoder);
+            let loss = (&h * normal(&h.size(), seed)).sum(Kind::Float);
+            total += loss.double_value(&[]);
+            if mode == Mode::Train {
+                loss.backward();
+            }
+        }
+        step.backprop();
+        total
+    }
+}
+
+#[test]
+fn untrained_it_is_the_model_and_trains_what_it_should() {
+    for case in cases() {
+        let biases: i64 = case
+            .encoder
+            .config()
+            .tensors()
+            .iter()
+            .filter(|(name, _)| name.ends_with("bias"))
+            .map(|(_, shape)| shape.iter().product::<i64>())
+            .sum();
+        for (key, count) in [("full", case.encoder.config().parameters()), ("bitfit", biases)] {
+            let adaptation = case.adaptation(key);
+            assert_eq!(adaptation.params().count(), count, "{} {key}", case.name);
+            let step = adaptation.begin(Mode::Eval);
+            let encoder = case.encoder.on(step.weights().expect("weights")).expect("the encoder's");
+            let what = format!("{} {key}", case.name);
+            assert_close(&what, &case.hidden(&encoder), &case.hidden(&case.encoder), Tol::Exact);
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    for case in cases() {
+        for key in ["full", "bitfit"] {
+            let mut adaptation = case.adaptation(key);
+            case.objective(adaptation.as_ref(), Mode::Train);
+            let start = adaptation.params().flat().detach().copy();
+            let gradient = adaptation.params().flat().grad().copy();
+            let direction = normal(&start.size(), 9) * 0.1;
+            let mut at = |along: f64| {
+                adaptation.params_mut().load(&no_grad(|| &start + &direction * along));
+                case.objective(adaptation.as_ref(), Mode::Eval)
+            };
+            let step = 2e-3;
+            let numeric = (at(step) - at(-step)) / (2.0 * step);
+            let slope = gradient.dot(&direction).double_value(&[]);
+            let allowed = 0.02 * slope.abs().max(1.0);
+            assert!((numeric - slope).abs() < allowed, "{} {key}: {slope} {numeric}", case.name);
+        }
+    }
+}
+
+#[test]
+fn without_weights_to_lend_there_is_nothing_to_train() {
+    for case in cases() {
+        let spec: AdaptSpec = serde_json::from_value(json!({"bitfit": {}})).expect("a specification");
+        let error = spec.build(case.encoder.dims(), Seed(0), Device::Cpu).expect_err("refused").to_string();
+        assert!(error.starts_with("bitfit trains the model's own weights"), "{error}");
+    }
+}
