@@ -87,11 +87,18 @@ pub struct Runner<'a> {
     pub root: &'a Path,
     /// Whether an interrupted run goes on from its checkpoint.
     pub resume: bool,
-    /// Shown with the progress.
+    /// What the run is, as its answers' generator and its progress are named.
     pub title: String,
+    /// Which of how many runs this is, where there are several.
+    pub turn: Option<(usize, usize)>,
 }
 
 impl Runner<'_> {
+    /// The title with the turn, for people who wait.
+    fn label(&self) -> String {
+        self.turn.map_or(String::new(), |(turn, of)| format!("[{turn}/{of}] ")) + &self.title
+    }
+
     /// The record of a plan: from the store if this run was done before by the same code on the same data, else from
     /// doing it now.
     ///
@@ -185,7 +192,7 @@ impl Runner<'_> {
         };
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
-        let mut progress = Progress::new(self.title.clone());
+        let mut progress = Progress::new(self.label());
         let outcome = trainer.fit(self.resume, &mut [&mut events, &mut metrics, &mut progress]);
         if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Overlap(_))) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
@@ -218,11 +225,11 @@ impl Runner<'_> {
             if id.task().judged() {
                 let path = paths.outputs(id.key());
                 outputs::write(&path, &evaluate::outputs(&predictions, id.key(), &self.title))?;
-                eprintln!("{}: {} answers to {} in {}", self.title, predictions.len(), id.key(), path.display());
+                eprintln!("{}: {} answers to {} in {}", self.label(), predictions.len(), id.key(), path.display());
                 continue;
             }
             let score = evaluate::score(&predictions);
-            eprintln!("{}: {} {:.1} % of {}", self.title, id.key(), score.percent(), score.n());
+            eprintln!("{}: {} {:.1} % of {}", self.label(), id.key(), score.percent(), score.n());
             scores.insert(id.key().to_owned(), score);
         }
         Ok(scores)

@@ -72,7 +72,7 @@ impl Args {
         if profile.samples > 0 {
             write(&folder.join(format!("{name}-samples.md")), &samples(profile, &rows, &done)?)?;
         }
-        judged(profile, &done, &folder, &name)
+        judged(profile, &rows, &done, &folder, &name)
     }
 
     /// The runs of every row, those that are missing done now.
@@ -83,8 +83,9 @@ impl Args {
             let mut runs = Vec::new();
             for run in &row.runs {
                 number += 1;
-                let title = format!("[{number}/{total}] {} {} seed {}", row.model.name, row.method, run.seed);
-                let (record, paths) = Runner { root: &self.runs, resume: true, title }.execute(run, &mut session)?;
+                let title = format!("{} {} seed {}", row.model.name, row.method, run.seed);
+                let runner = Runner { root: &self.runs, resume: true, title, turn: Some((number, total)) };
+                let (record, paths) = runner.execute(run, &mut session)?;
                 runs.push(Done { run: Run { record, win_rates: BTreeMap::new() }, paths });
             }
             Ok(runs)
@@ -207,12 +208,13 @@ fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<St
 }
 
 /// Puts the outputs of judged tasks beside the table, and says how to have them judged where that was not done.
-fn judged(profile: &Profile, done: &[Vec<Done>], folder: &Path, name: &str) -> Result<()> {
+fn judged(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>], folder: &Path, name: &str) -> Result<()> {
     let mut missing = Vec::new();
-    for done in done.iter().flatten() {
+    for (row, done) in rows.iter().zip(done).flat_map(|(row, done)| done.iter().map(move |done| (row, done))) {
         for id in done.judged() {
             let from = done.paths.outputs(id.key());
-            let to = folder.join(format!("{name}-outputs-{}.json", done.run.record.id));
+            let run = format!("{name} outputs {} {} seed {}", row.model.name, row.method, done.run.record.plan.seed);
+            let to = folder.join(format!("{}.json", run.replace([' ', '/'], "-")));
             let bytes = std::fs::read(&from).with_context(|| format!("{}: cannot be read", from.display()))?;
             crate::atomic::write(&to, &bytes).with_context(|| format!("{}: cannot be written", to.display()))?;
             if !done.run.win_rates.contains_key(id.key()) {

@@ -34,7 +34,8 @@ impl Args {
         if plan.adapt.is_none() && plan.glue().is_none() {
             bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.config.display());
         }
-        let runner = Runner { root: &self.runs, resume: self.resume, title: "train".to_owned() };
+        let title = self.config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let runner = Runner { root: &self.runs, resume: self.resume, title, turn: None };
         let (record, paths) = runner.execute(&plan, &mut Session::from_env())?;
         super::print_record(&record);
         println!("run {}", paths.folder().display());
