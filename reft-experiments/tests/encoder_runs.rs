@@ -29,8 +29,8 @@ fn dir() -> Dir {
 }
 
 fn train(dir: &Dir, settings: &[&str]) -> (PathBuf, Value) {
-    let mut arguments = vec!["train", "run.yaml"];
-    settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+    let overrides = settings.iter().flat_map(|setting| ["--set", *setting]);
+    let arguments: Vec<&str> = ["train", "run.yaml"].into_iter().chain(overrides).collect();
     let output = dir.run(&arguments);
     assert!(output.status.success(), "{settings:?}: {}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

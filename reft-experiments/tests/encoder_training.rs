@@ -90,7 +90,9 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
         let Some(watch) = watch else { panic!("rows are watched") };
         (adaptation, head, watch.best)
     };
-    stops.iter().for_each(|&stop| drop(attempt(stop)));
+    for &stop in stops {
+        attempt(stop);
+    }
     let (mut adaptation, mut head, best) = attempt(u64::MAX);
     let best = best.restore(vec![adaptation.params_mut(), head.params_mut()]).expect("kept").expect("an epoch");
     let objective = Classification { encoder, head, model_dropout: true, micro_tokens: 20, watch: None };

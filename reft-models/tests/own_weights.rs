@@ -34,20 +34,13 @@ impl Case {
         spec.build_on(self.encoder.dims(), &lent, Seed(0), Device::Cpu).expect("weights to train")
     }
 
-    /// Two sequences' states `[9, D]`.
-    fn hidden(&self, encoder: &Encoder) -> Tensor {
-        let layout = Layout::packed(&[5, 4].map(|len| Extent { len, prompt: len }));
-        let reading = Reading { layout: &layout, hooks: &Frozen, mode: Mode::Eval };
-        encoder.hidden(&Tensor::from_slice(&IDS), None, &reading)
-    }
-
     /// A made-up scalar of the states, in two passes that stand for two micro-batches.
     fn objective(&self, adaptation: &dyn Adaptation, mode: Mode) -> f64 {
         let step = adaptation.begin(mode);
         let mut total = 0.0;
         for seed in 0..2 {
             let encoder = self.encoder.on(step.weights().expect("weights")).expect("the encoder's");
-            let h = self.hidden(&encoder);
+            let h = hidden(&encoder);
             let loss = (&h * normal(&h.size(), seed)).sum(Kind::Float);
             total += loss.double_value(&[]);
             if mode == Mode::Train {
@@ -57,6 +50,13 @@ impl Case {
         step.backprop();
         total
     }
+}
+
+/// Two sequences' states `[9, D]`.
+fn hidden(encoder: &Encoder) -> Tensor {
+    let layout = Layout::packed(&[5, 4].map(|len| Extent { len, prompt: len }));
+    let reading = Reading { layout: &layout, hooks: &Frozen, mode: Mode::Eval };
+    encoder.hidden(&Tensor::from_slice(&IDS), None, &reading)
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn untrained_it_is_the_model_and_trains_what_it_should() {
             let step = adaptation.begin(Mode::Eval);
             let encoder = case.encoder.on(step.weights().expect("weights")).expect("the encoder's");
             let what = format!("{} {key}", case.name);
-            assert_close(&what, &case.hidden(&encoder), &case.hidden(&case.encoder), Tol::Exact);
+            assert_close(&what, &hidden(&encoder), &hidden(&case.encoder), Tol::Exact);
         }
     }
 }
