@@ -98,20 +98,7 @@ impl Started<'_> {
             }),
         };
         let began = Instant::now();
-        let mut trainer = Trainer {
-            objective: &mut objective,
-            adaptation: adaptation.as_mut(),
-            plan: train_plan(plan),
-            seed,
-            examples: &examples,
-            checkpoint: paths.checkpoint(),
-        };
-        let mut events = TensorBoard::new(paths.events(), paths.metrics());
-        let mut metrics = Metrics::new(paths.metrics());
-        let mut progress = Progress::new(format!("{} {}", self.runner.title, self.glue.key()));
-        let train_tokens = trainer
-            .fit(self.runner.resume, &mut [&mut events, &mut metrics, &mut progress])
-            .with_context(|| format!("{}: training stopped", paths.folder().display()))?;
+        let train_tokens = self.train(&mut objective, adaptation.as_mut(), &examples)?;
         let best = restore(&mut objective, adaptation.as_mut())?;
         let train_seconds = began.elapsed().as_secs_f64();
         self.keep(adaptation.as_ref(), &objective.head)?;
@@ -140,6 +127,29 @@ impl Started<'_> {
             watch.best.forget();
         }
         Ok(record)
+    }
+
+    /// Trains to the end; the tokens seen.
+    fn train(
+        &self,
+        objective: &mut Classification<'_>,
+        adaptation: &mut dyn Adaptation,
+        examples: &[Labelled],
+    ) -> Result<u64> {
+        let Named { plan, paths, .. } = self.named;
+        let mut trainer = Trainer {
+            objective,
+            adaptation,
+            plan: train_plan(plan),
+            seed: Seed(plan.seed),
+            examples,
+            checkpoint: paths.checkpoint(),
+        };
+        let mut events = TensorBoard::new(paths.events(), paths.metrics());
+        let mut metrics = Metrics::new(paths.metrics());
+        let mut progress = Progress::new(format!("{} {}", self.runner.title, self.glue.key()));
+        let outcome = trainer.fit(self.runner.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
     }
 
     /// The rows that are looked at after every epoch.
