@@ -16,6 +16,7 @@ pub mod score;
 pub mod session;
 pub mod store;
 mod suggest;
+pub mod sweep;
 pub mod tables;
 pub mod tasks;
 pub mod train;
