@@ -6,6 +6,7 @@ pub mod alpaca_eval;
 mod atomic;
 pub mod bench;
 pub mod cli;
+mod columns;
 pub mod commands;
 pub mod config;
 pub mod data;

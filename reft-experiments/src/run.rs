@@ -19,7 +19,7 @@ use crate::evaluate::{self, Evaluator};
 use crate::memory::{self, Estimate};
 use crate::session::{Loaded, Session};
 use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
-use crate::store::record::{Cost, Parameters, Record};
+use crate::store::record::{Cost, Parameters, Record, Rung};
 use crate::store::{RunId, RunPaths};
 use crate::tasks::TaskId;
 use crate::train::frozen::{Budget, Frozen};
@@ -54,6 +54,7 @@ impl Data {
         Ok(Self { train, eval: data.eval.iter().map(scored).collect::<Result<_>>()? })
     }
 
+    /// Identity of all of them.
     fn fingerprint(&self) -> String {
         fingerprint(self.train.iter().map(|(_, row)| row).chain(self.eval.iter().flat_map(|(_, rows)| rows)))
     }
@@ -80,6 +81,22 @@ impl Data {
     }
 }
 
+/// Identity of the rows that a plan trains on and scores.
+///
+/// # Errors
+/// When data is missing.
+pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
+    Data::read(plan, sources).map(|data| data.fingerprint())
+}
+
+/// What came of executing a plan, or a part of it.
+pub enum Outcome {
+    /// All of it was done.
+    Complete(Box<Record>),
+    /// It was trained in part, and scored.
+    Rung(Rung),
+}
+
 /// Where and how a plan is executed.
 pub struct Runner<'a> {
     /// The folder of all runs.
@@ -97,25 +114,36 @@ impl Runner<'_> {
     /// # Errors
     /// When anything the run needs is missing, or training does not stay finite; `failure.txt` in the run's folder says why.
     pub fn execute(&self, plan: &RunPlan, session: &mut Session) -> Result<(Record, RunPaths)> {
+        match self.advance(plan, session, 1.0)? {
+            (Outcome::Complete(record), paths) => Ok((*record, paths)),
+            (Outcome::Rung(rung), paths) => bail!("{}: stopped at update {}", paths.folder().display(), rung.update),
+        }
+    }
+
+    /// The same, but trained and scored only after this part of the updates, from 0 to 1.
+    ///
+    /// # Errors
+    /// As for [`Runner::execute`].
+    pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(Outcome, RunPaths)> {
         let data = Data::read(plan, &session.sources)?;
         let loaded = session.load(plan)?;
         let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
         let id = RunId::new(plan, &environment.data_fingerprint, &environment.weights_fingerprint, CODE_HASH);
         let paths = RunPaths::new(self.root, &id);
         if let Some(record) = Record::find(&paths.record())? {
-            return Ok((record, paths));
+            return Ok((Outcome::Complete(Box::new(record)), paths));
         }
         save_config(plan, &environment, &paths)?;
-        let started = Started { plan, environment, data, id, paths, loaded: &loaded };
+        let started = Started { plan, environment, data, id, paths, loaded: &loaded, part };
         let outcome = self.perform(&started);
         if let Err(error) = &outcome {
             let text = format!("{error:#}\n");
             crate::atomic::write(&started.paths.failure(), text.as_bytes()).context("the failure cannot be noted")?;
         }
-        outcome.map(|record| (record, started.paths))
+        outcome.map(|outcome| (outcome, started.paths))
     }
 
-    fn perform(&self, run: &Started<'_>) -> Result<Record> {
+    fn perform(&self, run: &Started<'_>) -> Result<Outcome> {
         let Started { plan, paths, loaded, .. } = run;
         let mut cost = Cost::default();
         let dims = loaded.decoder.dims();
@@ -123,14 +151,18 @@ impl Runner<'_> {
             Some(spec) => Some((spec, spec.build(dims, Seed(plan.seed), plan.device.0)?)),
             None => None,
         };
+        let (mut end, mut total) = (0, 0);
         if let Some((spec, adaptation)) = &mut adaptation {
             let began = Instant::now();
-            cost.train_tokens = self.train(run, spec, adaptation.as_mut())?;
+            (end, total, cost.train_tokens) = self.train(run, spec, adaptation.as_mut())?;
             cost.train_seconds = began.elapsed().as_secs_f64();
         }
         let began = Instant::now();
         let adaptation = adaptation.as_ref().map(|(_, adaptation)| adaptation.as_ref());
         let scores = self.score(run, adaptation)?;
+        if end < total {
+            return Ok(Outcome::Rung(Rung { part: run.part, update: end, total, scores }));
+        }
         cost.eval_seconds = began.elapsed().as_secs_f64();
         cost.peak_memory_mib = peak_memory_mib();
         let trainable = adaptation.map_or(0, |adaptation| adaptation.params().count());
@@ -143,11 +175,12 @@ impl Runner<'_> {
             cost,
         };
         record.save(&paths.record())?;
-        Ok(record)
+        Ok(Outcome::Complete(Box::new(record)))
     }
 
-    /// Trains and keeps the adapter; after a loss that is not finite, the adapter of the last finite one.
-    fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<u64> {
+    /// Trains and keeps the adapter; after a loss that is not finite, the adapter of the last finite one. Gives the update
+    /// it ended at, those of the whole run, and the tokens seen.
+    fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<(u64, u64, u64)> {
         let Started { plan, paths, data, loaded, .. } = run;
         let examples = data.examples(plan, loaded)?;
         check_memory(plan, loaded, adaptation, &examples)?;
@@ -162,11 +195,14 @@ impl Runner<'_> {
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(self.title.clone());
-        let outcome = trainer.fit(self.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let total = trainer.total();
+        let end = ((run.part * total as f64).ceil() as u64).clamp(1, total);
+        let outcome = trainer.fit(end, self.resume, &mut [&mut events, &mut metrics, &mut progress]);
         if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Overlap(_))) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
         }
-        outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
+        let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
+        Ok((end, total, seen))
     }
 
     fn score(
@@ -212,6 +248,7 @@ struct Started<'a> {
     id: RunId,
     paths: RunPaths,
     loaded: &'a Loaded,
+    part: f64,
 }
 
 /// Says what memory the run will take, and refuses one that cannot fit. The weights are there already.

@@ -60,11 +60,7 @@ fn bytes_of(tensor: &Tensor) -> Vec<u8> {
 /// When the file is truncated or belongs to parameters of another number.
 pub fn load(path: &Path, params: &mut ParamSet, optimiser: &mut AdamW) -> Result<bool, CheckpointError> {
     let damaged = |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason };
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(CheckpointError::Io { path: path.to_owned(), source }),
-    };
+    let Some(bytes) = read(path)? else { return Ok(false) };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let tensor = |name: &str| -> Result<Tensor, CheckpointError> {
         let view = file.tensor(name).map_err(|error| damaged(error.to_string()))?;
@@ -77,13 +73,36 @@ pub fn load(path: &Path, params: &mut ParamSet, optimiser: &mut AdamW) -> Result
         }
     };
     let (flat, first, second) = (tensor("flat")?, tensor("first")?, tensor("second")?);
-    let updates = file.tensor("updates").map_err(|error| damaged(error.to_string()))?;
-    let updates = updates.data().try_into().map_err(|_| damaged("updates is not one number".to_owned()))?;
+    let updates = updates_in(&file).map_err(damaged)?;
     params.load(&flat);
     no_grad(|| {
         optimiser.first.copy_(&first);
         optimiser.second.copy_(&second);
     });
-    optimiser.updates = u64::from_le_bytes(updates);
+    optimiser.updates = updates;
     Ok(true)
+}
+
+/// Updates that a saved state holds; none when there is no state.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn updates(path: &Path) -> Result<Option<u64>, CheckpointError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string());
+    let damaged = |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason };
+    file.and_then(|file| updates_in(&file)).map(Some).map_err(damaged)
+}
+
+fn updates_in(file: &SafeTensors<'_>) -> Result<u64, String> {
+    let updates = file.tensor("updates").map_err(|error| error.to_string())?;
+    updates.data().try_into().map(u64::from_le_bytes).map_err(|_| "updates is not one number".to_owned())
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
+    }
 }

@@ -121,15 +121,16 @@ impl Trainer<'_> {
         frozen
     }
 
-    /// Trains to the end, from the checkpoint if `resume` and there is one. Returns the tokens seen by this call.
+    /// Trains until update `end` of the whole run's schedule, from the checkpoint if `resume` and there is one that is not
+    /// beyond it. Going on later gives what training without a stop gives. Returns the tokens seen by this call.
     ///
     /// # Errors
     /// When the loss is not finite (the parameters are then those of the last finite one), or a file cannot be written.
-    pub fn fit(&mut self, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
+    pub fn fit(&mut self, end: u64, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
         let (total, per_epoch, plan) = (self.total(), self.per_epoch(), self.plan);
         let params = self.adaptation.params();
         let mut optimiser = AdamW::new(params.flat(), plan.weight_decay, &params.decay_mask());
-        if resume {
+        if resume && checkpoint::updates(&self.checkpoint)?.is_some_and(|updates| updates <= end) {
             checkpoint::load(&self.checkpoint, self.adaptation.params_mut(), &mut optimiser)?;
         }
         let schedule = Linear::new(plan.lr, plan.warmup_ratio, total);
@@ -142,10 +143,11 @@ impl Trainer<'_> {
         let mut learner = Learner::new(self.model, frozen, self.adaptation, optimiser, clip, micro_tokens);
         learner.recompute = plan.recompute;
         let mut seen = 0;
-        while learner.optimiser.updates < total {
+        while learner.optimiser.updates < end {
             let epoch = learner.optimiser.updates / per_epoch;
             let skip = (learner.optimiser.updates % per_epoch) as usize;
-            for batch in &batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..] {
+            let left = (end - learner.optimiser.updates) as usize;
+            for batch in batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..].iter().take(left) {
                 let step = learner.optimiser.updates;
                 let _draws = self.seed.seed_libtorch("dropout", step);
                 let batch: Vec<&Example> = batch.iter().map(|&index| &self.examples[index]).collect();
@@ -155,7 +157,7 @@ impl Trainer<'_> {
                 for observer in observers.iter_mut() {
                     observer.step(&StepInfo { step, epoch, update, lr })?;
                 }
-                if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == total {
+                if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end {
                     checkpoint::save(&self.checkpoint, learner.adaptation.params(), &learner.optimiser)?;
                 }
             }

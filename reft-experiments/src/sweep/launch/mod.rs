@@ -1,0 +1,3 @@
+//! Where the workers of a sweep run.
+
+pub mod local;
