@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, eval, generate, inspect, judge, sweep, table, train, win_rate};
+use crate::commands::{bench, eval, generate, inspect, judge, results, sweep, table, train, win_rate};
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Search for the best setting on dev rows, then run it on test rows
     Sweep(sweep::Args),
+    /// List complete runs: filter, sort, write CSV
+    Results(results::Args),
     /// Make a table: do the runs that are missing, then render it
     Table(table::Args),
     /// Have a model's outputs judged against a reference's, after an estimate of the cost
@@ -50,6 +52,7 @@ impl Cli {
             Command::Generate(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Sweep(args) => args.run(),
+            Command::Results(args) => args.run(),
             Command::Table(args) => args.run(),
             Command::Judge(args) => args.run(),
             Command::WinRate(args) => args.run(),

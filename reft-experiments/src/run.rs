@@ -10,8 +10,9 @@ use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
 
 use crate::alpaca_eval::outputs;
-use crate::config::plan::RunPlan;
+use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::encode::{Example, Text, encode};
+use crate::data::overlap::Overlap;
 use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::fingerprint;
@@ -20,7 +21,7 @@ use crate::memory::{self, Estimate};
 use crate::session::{Loaded, Session};
 use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
 use crate::store::record::{Cost, Parameters, Record, Rung};
-use crate::store::{RunId, RunPaths};
+use crate::store::{RunId, RunPaths, test_reads};
 use crate::tasks::TaskId;
 use crate::train::frozen::{Budget, Frozen};
 use crate::train::objective::labels;
@@ -59,6 +60,13 @@ impl Data {
         fingerprint(self.train.iter().map(|(_, row)| row).chain(self.eval.iter().flat_map(|(_, rows)| rows)))
     }
 
+    /// Which rows to be scored are also trained on, in words.
+    fn overlaps(&self, split: &str) -> Vec<String> {
+        let trained = || self.train.iter().map(|(_, row)| row);
+        let of = |(id, rows): &(TaskId, Vec<Row>)| Overlap::new(rows, trained()).describe(id.key(), split);
+        self.eval.iter().filter_map(of).collect()
+    }
+
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out and counted.
     fn examples(&self, plan: &RunPlan, loaded: &Loaded) -> Result<Vec<Example>> {
         let (tokenizer, template) = (&loaded.tokenizer, plan.data.template);
@@ -87,6 +95,14 @@ impl Data {
 /// When data is missing.
 pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
     Data::read(plan, sources).map(|data| data.fingerprint())
+}
+
+/// Which rows that a plan scores it also trains on, in words; nothing when none are.
+///
+/// # Errors
+/// When data is missing.
+pub fn overlaps(plan: &RunPlan, sources: &Sources) -> Result<Vec<String>> {
+    Data::read(plan, sources).map(|data| data.overlaps(plan.data.eval_split.scored().name()))
 }
 
 /// What came of executing a plan, or a part of it.
@@ -134,6 +150,11 @@ impl Runner<'_> {
             return Ok((Outcome::Complete(Box::new(record)), paths));
         }
         save_config(plan, &environment, &paths)?;
+        data.overlaps(plan.data.eval_split.scored().name()).iter().for_each(|said| eprintln!("{said}"));
+        if let EvalSplit::Test(selection) = &plan.data.eval_split {
+            let tasks: Vec<&str> = plan.data.eval.iter().map(|id| id.key()).collect();
+            test_reads::note(self.root, &id, &tasks, selection)?;
+        }
         let started = Started { plan, environment, data, id, paths, loaded: &loaded, part };
         let outcome = self.perform(&started);
         if let Err(error) = &outcome {

@@ -6,6 +6,7 @@ pub mod eval;
 pub mod generate;
 pub mod inspect;
 pub mod judge;
+pub mod results;
 pub mod sweep;
 pub mod table;
 pub mod train;

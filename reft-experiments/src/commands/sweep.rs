@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::data::source::Sources;
+use crate::run::overlaps;
 use crate::store::state::{Ending, RunState};
 use crate::sweep::folder::Sweep;
 use crate::sweep::launch::local::Local;
@@ -107,6 +109,10 @@ fn list(sweep: &Sweep) {
 /// Starts the workers, says in a line whenever something changed, and shows the whole at the end.
 fn drive(sweep: &mut Sweep, workers: usize) -> Result<()> {
     let (folder, runs) = (sweep.folder().to_owned(), sweep.runs().to_owned());
+    if let Some(first) = sweep.manifest.trials.first() {
+        let plan = sweep.spec.plan(&first.point, &folder.display().to_string())?;
+        overlaps(&plan, &Sources::from_env())?.iter().for_each(|said| eprintln!("{said}"));
+    }
     let local = Local::new(workers);
     eprintln!("{}: {} workers with {} threads each", folder.display(), local.workers, local.threads);
     let (mut said, mut looked, mut done) = (String::new(), None::<std::time::Instant>, 0);

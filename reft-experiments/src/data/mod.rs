@@ -1,6 +1,7 @@
 //! Rows: where they come from, how they are split, how they become tokens.
 
 pub mod encode;
+pub mod overlap;
 pub mod row;
 pub mod source;
 pub mod split;

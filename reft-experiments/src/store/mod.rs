@@ -2,8 +2,10 @@
 
 pub mod claim;
 pub mod environment;
+pub mod index;
 pub mod record;
 pub mod state;
+pub mod test_reads;
 
 use std::path::{Path, PathBuf};
 
