@@ -81,3 +81,31 @@ fn leaking_questions_are_named_before_training_and_readers_of_test_rows_are_note
     assert_eq!((&line["chosen_by"], &line["tasks"]), (&json!("a test"), &json!(["arc_e"])));
     assert!(dir.path().join("runs").join(line["run"].as_str().expect("a run")).join("record.json").exists());
 }
+
+#[test]
+fn two_runs_are_compared_row_by_row_if_they_answered_the_same_rows() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    let train = |settings: &[&str]| {
+        let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let (out, _) = said(&dir, &[&["train", "run.yaml", "--set", "train.epochs=1"], &settings[..]].concat());
+        out.lines().find_map(|line| line.strip_prefix("run runs/")).expect("the run's folder").to_owned()
+    };
+    let (a, b, other) = (train(&[]), train(&["seed=7"]), train(&["data.eval_rows=3"]));
+    // The tiny model answers nothing rightly; what is compared is what the files say.
+    let predictions = dir.path().join(format!("runs/{a}/predictions-arc_e.jsonl"));
+    let text = std::fs::read_to_string(&predictions).expect("predictions");
+    std::fs::write(&predictions, text.replacen("\"correct\":false", "\"correct\":true", 3)).expect("writable");
+    let (shown, _) = said(&dir, &["compare", &a, &b]);
+    let cells: Vec<&str> = shown.lines().nth(3).expect("a row").split_whitespace().collect();
+    assert_eq!(
+        (cells[..2].to_vec(), cells[4], cells[8..].to_vec()),
+        (vec!["arc_e", "4"], "+75.00", vec!["3", "0", "0.2500", "0.2500"]),
+        "{shown}"
+    );
+    for (run, expected) in [(other.as_str(), "did not answer the same rows"), ("0123", "no complete run")] {
+        let output = dir.run(&["compare", &a, run]);
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && complaint.contains(expected), "{complaint}");
+    }
+}

@@ -191,6 +191,31 @@ fn a_trial_that_cannot_be_done_fails_with_its_reason_and_is_put_back_on_request(
     assert_eq!(tried.iter().filter(|&&tried| tried == 2).count(), 2, "{tried:?}");
 }
 
+#[test]
+fn the_best_trial_is_the_one_whose_record_says_so() {
+    let dir = dir();
+    let plain =
+        SWEEP.replace("halving: {eta: 3, rungs: 2}\nfinal: {seeds: [1, 2]}\n", "").replace("epochs: 2", "epochs: 1");
+    dir.write("high.yaml", &plain);
+    dir.write("low.yaml", &format!("{plain}goal: lowest\n"));
+    said(&dir, &["sweep", "run", "high.yaml"]);
+    let runs = dir.path().join("runs");
+    let manifest = read(&folder(&runs).join("manifest.json"));
+    // The tiny model answers nothing rightly: the scores are put there.
+    for (trial, correct) in manifest["trials"].as_array().expect("trials").iter().zip([2, 1, 4, 0, 4, 3]) {
+        let path = runs.join(trial["run"].as_str().expect("a name")).join("record.json");
+        let mut record = read(&path);
+        record["scores"]["arc_e"]["correct"] = json!(correct);
+        std::fs::write(&path, record.to_string()).expect("writable");
+    }
+    let best = said(&dir, &["sweep", "best", "high.yaml"]);
+    assert!(
+        best.starts_with("trial 2: accuracy 100.00 on dev rows") && best.contains("--set train.lr=0.005\n"),
+        "{best}"
+    );
+    assert!(said(&dir, &["sweep", "best", "low.yaml"]).starts_with("trial 3: accuracy 0.00 on dev rows"));
+}
+
 /// Child processes of a process.
 fn children(parent: u32) -> Vec<u32> {
     let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();

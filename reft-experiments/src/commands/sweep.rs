@@ -184,7 +184,10 @@ fn best(sweep: &mut Sweep) -> Result<()> {
             .collect();
         if let Some(estimate) = crate::tables::stats::estimate(&scores) {
             let sd = estimate.sd.map_or(String::new(), |sd| format!(" ± {sd:.2}"));
-            println!("test: {:.2}{sd}, n = {} of {} seeds", estimate.mean, estimate.n, chosen.runs.len());
+            let margin = estimate.margin().map_or(String::new(), |margin| {
+                format!(", 95 % interval {:.2} to {:.2}", estimate.mean - margin, estimate.mean + margin)
+            });
+            println!("test: {:.2}{sd}, n = {} of {} seeds{margin}", estimate.mean, estimate.n, chosen.runs.len());
         }
     }
     Ok(())
