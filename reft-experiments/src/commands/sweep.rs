@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::data::source::Sources;
 use crate::run::overlaps;
 use crate::store::state::{Ending, RunState};
 use crate::sweep::folder::Sweep;
 use crate::sweep::launch::local::Local;
+use crate::sweep::launch::slurm::{Cluster, Work, stages};
 use crate::sweep::space::describe;
-use crate::sweep::work::{Until, work};
+use crate::sweep::work::{Until, release, work};
 use crate::sweep::{show, view::View};
 
 /// Arguments of `reft sweep`.
@@ -40,6 +41,16 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Submit what is left of a sweep to Slurm
+    Submit {
+        /// The sweep's file
+        sweep: PathBuf,
+        /// What the cluster is asked for, such as configs/slurm/example.yaml
+        cluster: PathBuf,
+        /// Print the scripts; submit nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show every trial and what is left to do
     Status {
         /// The sweep's file or folder
@@ -51,6 +62,12 @@ enum Command {
     /// Show the best setting, as overrides for `reft train`
     Best {
         /// The sweep's file or folder
+        sweep: PathBuf,
+    },
+    /// Give up the claims of dead processes
+    #[command(hide = true)]
+    Release {
+        /// The sweep's folder
         sweep: PathBuf,
     },
     /// Work on a sweep until nothing is left: what `run` starts several of
@@ -89,6 +106,10 @@ impl Args {
                 }
                 drive(&mut sweep, workers)
             }
+            Command::Submit { sweep, cluster, dry_run } => {
+                submit(&mut Sweep::of_file(&sweep, &runs)?, &Cluster::read(&cluster)?, dry_run)
+            }
+            Command::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
             Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &runs)?, watch),
             Command::Best { sweep } => best(&mut Sweep::of(&sweep, &runs)?),
             Command::Work { sweep, parent, once } => {
@@ -131,6 +152,29 @@ fn drive(sweep: &mut Sweep, workers: usize) -> Result<()> {
         Ok(done)
     })?;
     status(sweep, false)
+}
+
+/// Submits an array for each stage that is left, or shows their scripts.
+fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
+    let survey = sweep.survey()?;
+    let stages = stages(sweep, &survey)?;
+    let program = std::env::current_exe().context("the program's own path is not known")?;
+    let whole =
+        |path: &std::path::Path| path.canonicalize().with_context(|| format!("{}: is not there", path.display()));
+    let (folder, runs) = (whole(sweep.folder())?, whole(sweep.runs())?);
+    let work = Work { program: &program, folder: &folder, runs: &runs };
+    if dry_run {
+        for stage in &stages {
+            println!("{}", cluster.script(stage, work));
+        }
+        return Ok(());
+    }
+    let jobs = cluster.submit(&stages, work)?;
+    for (stage, job) in stages.iter().zip(jobs) {
+        println!("job {job}: {}, {} tasks", stage.name, stage.tasks);
+    }
+    println!("{}", show::line(sweep, &survey));
+    Ok(())
 }
 
 fn status(sweep: &mut Sweep, watch: bool) -> Result<()> {
@@ -196,9 +240,7 @@ fn best(sweep: &mut Sweep) -> Result<()> {
 /// Lets failed runs be tried again; their reasons stay in the states.
 fn put_back(sweep: &mut Sweep) -> Result<()> {
     let survey = sweep.survey()?;
-    let chosen = sweep.manifest.chosen.iter().flat_map(|chosen| &chosen.runs);
-    let runs: Vec<_> = sweep.manifest.trials.iter().map(|trial| &trial.run).chain(chosen).cloned().collect();
-    for (run, view) in runs.iter().zip(survey.trials.iter().chain(&survey.last)) {
+    for (run, view) in sweep.manifest.runs().zip(survey.trials.iter().chain(&survey.last)) {
         if let (Some(reason), Ok(_)) = (&view.failure, &view.claim) {
             let paths = sweep.paths(run);
             let mut state = RunState::read(&paths)?;

@@ -20,6 +20,8 @@ pub enum Ending {
     Failed(String),
     /// It could not be done, and is to be tried again.
     PutBack(String),
+    /// Its time was over; it is to go on from its checkpoint.
+    TimedOut,
     /// Its process died.
     Lost,
 }
@@ -119,7 +121,7 @@ impl RunState {
             Some(Ending::Lost) if deaths >= DEATHS => {
                 Some(format!("its process died {deaths} times in a row: look for a lack of memory"))
             }
-            Some(Ending::Rung | Ending::Complete | Ending::PutBack(_) | Ending::Lost) | None => None,
+            Some(Ending::Rung | Ending::Complete | Ending::PutBack(_) | Ending::TimedOut | Ending::Lost) | None => None,
         }
     }
 
@@ -127,7 +129,7 @@ impl RunState {
     pub fn seconds(&self) -> u64 {
         let of = |attempt: &Attempt| match &attempt.ended {
             Some((Ending::Rung | Ending::Complete | Ending::Failed(_), at)) => at.saturating_sub(attempt.owner.since),
-            Some((Ending::Lost | Ending::PutBack(_), _)) | None => 0,
+            Some((Ending::Lost | Ending::TimedOut | Ending::PutBack(_), _)) | None => 0,
         };
         self.attempts.iter().map(of).sum()
     }

@@ -50,7 +50,7 @@ impl Halving {
     }
 
     /// Trials that go on from a rung that `room` of them may reach.
-    fn go_on(self, room: usize) -> usize {
+    pub fn go_on(self, room: usize) -> usize {
         (room / self.eta).max(1)
     }
 

@@ -64,6 +64,12 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// All runs named so far: trials, then the winner's.
+    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
+        let chosen = self.chosen.iter().flat_map(|chosen| &chosen.runs);
+        self.trials.iter().map(|trial| &trial.run).chain(chosen)
+    }
+
     /// Writes it, complete or not at all.
     ///
     /// # Errors

@@ -18,11 +18,8 @@ fn state(view: &View, fate: Option<Fate>, stopped: bool) -> String {
         let minutes = now().saturating_sub(owner.since) / 60;
         return format!("running on {} ({}) for {minutes} min", owner.host, owner.pid);
     }
-    let died = view
-        .state
-        .attempts
-        .last()
-        .is_some_and(|attempt| attempt.ended.as_ref().is_none_or(|(ending, _)| *ending == Ending::Lost));
+    let again = |(ending, _): &(Ending, u64)| matches!(ending, Ending::Lost | Ending::TimedOut);
+    let died = view.state.attempts.last().is_some_and(|attempt| attempt.ended.as_ref().is_none_or(again));
     match fate {
         Some(Fate::Pruned(rung)) => format!("pruned at rung {rung}"),
         Some(Fate::Wait(rung)) => format!("waiting at rung {rung}"),

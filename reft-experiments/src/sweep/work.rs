@@ -96,3 +96,25 @@ fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
     state.save(&paths.state())?;
     Ok(true)
 }
+
+/// Gives up the claims of dead processes, so that whoever comes next need not wait for their silence.
+///
+/// # Errors
+/// When files cannot be read or written.
+pub fn release(sweep: &mut Sweep) -> Result<()> {
+    let survey = sweep.survey()?;
+    let runs = sweep.manifest.runs();
+    for (run, view) in runs.zip(survey.trials.iter().chain(&survey.last)) {
+        let open = view.state.attempts.last().is_some_and(|attempt| attempt.ended.is_none());
+        let (true, false, Ok(number)) = (open, view.complete, &view.claim) else { continue };
+        let paths = sweep.paths(run);
+        let claiming = || format!("{}: cannot be claimed", paths.folder().display());
+        if let Some(claim) = Claim::take(&paths.claim(*number)).with_context(claiming)? {
+            let mut state = RunState::read(&paths)?;
+            state.begin(*number, claim.owner.clone(), &paths)?;
+            state.end(Ending::TimedOut);
+            state.save(&paths.state())?;
+        }
+    }
+    Ok(())
+}
