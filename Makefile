@@ -4,10 +4,10 @@ TABLE ?= 1
 TABLES := table1 table2 table3 table4 table13 table14 table15 table16 table17
 REFT := cargo run -q -p reft-experiments --bin reft --
 
-.PHONY: help setup model build $(TABLES) plan bench test golden lint clean
+.PHONY: help setup model build $(TABLES) plan bench test test-slurm golden lint clean
 
 help: ## List the targets
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: ## Install libtorch into .venv and tell cargo where it is
 	@scripts/setup.sh
@@ -44,6 +44,11 @@ bench: model ## Compare speed and memory with pyreft, in one run (installs it in
 
 test: model ## Run all tests
 	cargo test --workspace
+
+test-slurm: model ## Test sweeps on a Slurm of one node that this starts (root; slurmctld, slurmd, slurm-client)
+	@scripts/slurm.sh start target/slurm
+	SLURM_CONF=$(CURDIR)/target/slurm/slurm.conf cargo test -p reft-experiments --test slurm; status=$$?; \
+		scripts/slurm.sh stop target/slurm; exit $$status
 
 golden: model ## Run the tests against the reference implementations (REFT_GOLDEN=<dir> for other cases)
 	cargo test --workspace golden

@@ -17,7 +17,7 @@ use crate::data::labelled::{self, Labelled};
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::fingerprint;
-use crate::run::{Named, Runner, train_plan};
+use crate::run::{Named, Outcome, Runner, train_plan};
 use crate::session::{LoadedEncoder, Session};
 use crate::store::RunPaths;
 use crate::store::environment::{Environment, peak_memory_mib};
@@ -32,8 +32,8 @@ use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
 use crate::train::trainer::Trainer;
 
-/// The record of a plan: from the store if this run was done before by the same code on the same data, else from doing
-/// it now.
+/// The complete run of a plan: from the store if it was done before by the same code on the same data, else from doing it
+/// now.
 ///
 /// # Errors
 /// When anything the run needs is missing, or training does not stay finite.
@@ -42,11 +42,14 @@ pub fn execute(
     plan: &RunPlan,
     glue: &'static Glue,
     session: &mut Session,
-) -> Result<(Record, RunPaths)> {
+) -> Result<(Outcome, RunPaths)> {
     let data = Data::read(plan, glue, &session.sources)?;
     let loaded = session.load_encoder(plan)?;
     let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
-    runner.once(plan, environment, |named| Started { runner, named, glue, data: &data, loaded: &loaded }.perform())
+    runner.once(plan, environment, |named| {
+        let record = Started { runner, named, glue, data: &data, loaded: &loaded }.perform()?;
+        Ok(Outcome::Complete(Box::new(record)))
+    })
 }
 
 /// The rows of a run.
@@ -148,7 +151,7 @@ impl Started<'_> {
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(format!("{} {}", self.runner.title, self.glue.key()));
-        let outcome = trainer.fit(self.runner.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let outcome = trainer.fit(trainer.total(), self.runner.resume, &mut [&mut events, &mut metrics, &mut progress]);
         outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
     }
 

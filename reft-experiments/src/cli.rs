@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, eval, generate, inspect, judge, table, train, win_rate};
+use crate::commands::{bench, compare, eval, generate, inspect, judge, results, sweep, table, train, win_rate};
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]
@@ -23,6 +23,12 @@ enum Command {
     Generate(generate::Args),
     /// Show a prompt's tokens with the positions and layers that are edited
     Inspect(inspect::Args),
+    /// Search for the best setting on dev rows, then run it on test rows
+    Sweep(sweep::Args),
+    /// List complete runs: filter, sort, write CSV
+    Results(results::Args),
+    /// Compare two runs on the rows that both answered
+    Compare(compare::Args),
     /// Make a table: do the runs that are missing, then render it
     Table(table::Args),
     /// Have a model's outputs judged against a reference's, after an estimate of the cost
@@ -47,6 +53,9 @@ impl Cli {
             Command::Eval(args) => args.run(),
             Command::Generate(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Sweep(args) => args.run(),
+            Command::Results(args) => args.run(),
+            Command::Compare(args) => args.run(),
             Command::Table(args) => args.run(),
             Command::Judge(args) => args.run(),
             Command::WinRate(args) => args.run(),

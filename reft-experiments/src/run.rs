@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
 
 use crate::alpaca_eval::outputs;
 use crate::classify;
-use crate::config::plan::RunPlan;
+use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::encode::{Example, Text, encode};
+use crate::data::overlap::Overlap;
 use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::fingerprint;
@@ -20,8 +21,8 @@ use crate::evaluate::{self, Evaluator};
 use crate::memory::{self, Estimate};
 use crate::session::{Loaded, Session};
 use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
-use crate::store::record::{Cost, Parameters, Record};
-use crate::store::{RunId, RunPaths};
+use crate::store::record::{Cost, Parameters, Record, Rung};
+use crate::store::{RunId, RunPaths, test_reads};
 use crate::tasks::TaskId;
 use crate::train::causal::{Causal, labels};
 use crate::train::frozen::{Budget, Frozen};
@@ -55,8 +56,16 @@ impl Data {
         Ok(Self { train, eval: data.eval.iter().map(scored).collect::<Result<_>>()? })
     }
 
+    /// Identity of all of them.
     fn fingerprint(&self) -> String {
         fingerprint(self.train.iter().map(|(_, row)| row).chain(self.eval.iter().flat_map(|(_, rows)| rows)))
+    }
+
+    /// Which rows to be scored are also trained on, in words.
+    fn overlaps(&self, split: &str) -> Vec<String> {
+        let trained = || self.train.iter().map(|(_, row)| row);
+        let of = |(id, rows): &(TaskId, Vec<Row>)| Overlap::new(rows, trained()).describe(id.key(), split);
+        self.eval.iter().filter_map(of).collect()
     }
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out and counted.
@@ -79,6 +88,30 @@ impl Data {
         }
         Ok(examples)
     }
+}
+
+/// Identity of the rows that a plan trains on and scores.
+///
+/// # Errors
+/// When data is missing.
+pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
+    Data::read(plan, sources).map(|data| data.fingerprint())
+}
+
+/// Which rows that a plan scores it also trains on, in words; nothing when none are.
+///
+/// # Errors
+/// When data is missing.
+pub fn overlaps(plan: &RunPlan, sources: &Sources) -> Result<Vec<String>> {
+    Data::read(plan, sources).map(|data| data.overlaps(plan.data.eval_split.scored().name()))
+}
+
+/// What came of executing a plan, or a part of it.
+pub enum Outcome {
+    /// All of it was done.
+    Complete(Box<Record>),
+    /// It was trained in part, and scored.
+    Rung(Rung),
 }
 
 /// Where and how a plan is executed.
@@ -105,16 +138,31 @@ impl Runner<'_> {
     /// # Errors
     /// When anything the run needs is missing, or training does not stay finite; `failure.txt` in the run's folder says why.
     pub fn execute(&self, plan: &RunPlan, session: &mut Session) -> Result<(Record, RunPaths)> {
+        match self.advance(plan, session, 1.0)? {
+            (Outcome::Complete(record), paths) => Ok((*record, paths)),
+            (Outcome::Rung(rung), paths) => bail!("{}: stopped at update {}", paths.folder().display(), rung.update),
+        }
+    }
+
+    /// The same, but trained and scored only after this part of the updates, from 0 to 1.
+    ///
+    /// # Errors
+    /// As for [`Runner::execute`].
+    pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(Outcome, RunPaths)> {
         if let Some(glue) = plan.glue() {
+            ensure!(part >= 1.0, "a classifier's run has no rungs: leave halving out");
             return classify::execute(self, plan, glue, session);
         }
         let data = Data::read(plan, &session.sources)?;
         let loaded = session.load(plan)?;
         let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
-        self.once(plan, environment, |named| self.perform(&Started { named, data: &data, loaded: &loaded }))
+        self.once(plan, environment, |named| {
+            data.overlaps(plan.data.eval_split.scored().name()).iter().for_each(|said| eprintln!("{said}"));
+            self.perform(&Started { named, data: &data, loaded: &loaded, part })
+        })
     }
 
-    /// The record of a run in this environment: from the store, or from performing it now.
+    /// What came of a run in this environment: from the store, or from performing it now.
     ///
     /// # Errors
     /// What performing it reports, noted in the run's folder.
@@ -122,24 +170,28 @@ impl Runner<'_> {
         &self,
         plan: &RunPlan,
         environment: Environment,
-        perform: impl FnOnce(&Named<'_>) -> Result<Record>,
-    ) -> Result<(Record, RunPaths)> {
+        perform: impl FnOnce(&Named<'_>) -> Result<Outcome>,
+    ) -> Result<(Outcome, RunPaths)> {
         let id = RunId::new(plan, &environment.data_fingerprint, &environment.weights_fingerprint, CODE_HASH);
         let paths = RunPaths::new(self.root, &id);
         if let Some(record) = Record::find(&paths.record())? {
-            return Ok((record, paths));
+            return Ok((Outcome::Complete(Box::new(record)), paths));
         }
         save_config(plan, &environment, &paths)?;
+        if let EvalSplit::Test(selection) = &plan.data.eval_split {
+            let tasks: Vec<&str> = plan.data.eval.iter().map(|id| id.key()).collect();
+            test_reads::note(self.root, &id, &tasks, selection)?;
+        }
         let named = Named { plan, environment, id, paths };
         let outcome = perform(&named);
         if let Err(error) = &outcome {
             let text = format!("{error:#}\n");
             crate::atomic::write(&named.paths.failure(), text.as_bytes()).context("the failure cannot be noted")?;
         }
-        outcome.map(|record| (record, named.paths))
+        outcome.map(|outcome| (outcome, named.paths))
     }
 
-    fn perform(&self, run: &Started<'_>) -> Result<Record> {
+    fn perform(&self, run: &Started<'_>) -> Result<Outcome> {
         let Started { named: Named { plan, paths, .. }, loaded, .. } = run;
         let mut cost = Cost::default();
         let dims = loaded.decoder.dims();
@@ -147,14 +199,18 @@ impl Runner<'_> {
             Some(spec) => Some((spec, spec.build(dims, Seed(plan.seed), plan.device.0)?)),
             None => None,
         };
+        let (mut end, mut total) = (0, 0);
         if let Some((spec, adaptation)) = &mut adaptation {
             let began = Instant::now();
-            cost.train_tokens = self.train(run, spec, adaptation.as_mut())?;
+            (end, total, cost.train_tokens) = self.train(run, spec, adaptation.as_mut())?;
             cost.train_seconds = began.elapsed().as_secs_f64();
         }
         let began = Instant::now();
         let adaptation = adaptation.as_ref().map(|(_, adaptation)| adaptation.as_ref());
         let scores = self.score(run, adaptation)?;
+        if end < total {
+            return Ok(Outcome::Rung(Rung { part: run.part, update: end, total, scores }));
+        }
         cost.eval_seconds = began.elapsed().as_secs_f64();
         cost.peak_memory_mib = peak_memory_mib();
         let trainable = adaptation.map_or(0, |adaptation| adaptation.params().count());
@@ -168,12 +224,13 @@ impl Runner<'_> {
             cost,
         };
         record.save(&paths.record())?;
-        Ok(record)
+        Ok(Outcome::Complete(Box::new(record)))
     }
 
-    /// Trains and keeps the adapter; after a loss that is not finite, the adapter of the last finite one.
-    fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<u64> {
-        let Started { named: Named { plan, paths, .. }, data, loaded } = run;
+    /// Trains and keeps the adapter; after a loss that is not finite, the adapter of the last finite one. Gives the update
+    /// it ended at, those of the whole run, and the tokens seen.
+    fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<(u64, u64, u64)> {
+        let Started { named: Named { plan, paths, .. }, data, loaded, part } = run;
         let examples = data.examples(plan, loaded)?;
         check_memory(plan, loaded, adaptation, &examples)?;
         let model = loaded.decoder.as_ref();
@@ -193,11 +250,14 @@ impl Runner<'_> {
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(self.label());
-        let outcome = trainer.fit(self.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let total = trainer.total();
+        let end = ((part * total as f64).ceil() as u64).clamp(1, total);
+        let outcome = trainer.fit(end, self.resume, &mut [&mut events, &mut metrics, &mut progress]);
         if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Overlap(_))) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
         }
-        outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
+        let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
+        Ok((end, total, seen))
     }
 
     fn score(
@@ -205,7 +265,7 @@ impl Runner<'_> {
         run: &Started<'_>,
         adaptation: Option<&dyn Adaptation>,
     ) -> Result<BTreeMap<String, crate::store::record::Score>> {
-        let Started { named: Named { plan, paths, .. }, data, loaded } = run;
+        let Started { named: Named { plan, paths, .. }, data, loaded, .. } = run;
         let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator {
             loaded,
@@ -249,6 +309,7 @@ struct Started<'a> {
     named: &'a Named<'a>,
     data: &'a Data,
     loaded: &'a Loaded,
+    part: f64,
 }
 
 /// Says what memory the run will take, and refuses one that cannot fit. The weights are there already.

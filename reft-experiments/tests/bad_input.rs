@@ -91,3 +91,19 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_adapter() {
         assert!(finite, "{name}");
     }
 }
+
+#[test]
+fn sweeps_that_would_choose_by_test_rows_or_cannot_be_found() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    let sweep = "title: T\nbase: run.yaml\nspace: {train.lr: {choices: [1e-3]}}\nmethod: grid\n";
+    let test = "run: {data: {eval_split: {test: {chosen_by: me}}}}\n";
+    dir.write("test.yaml", &format!("{sweep}{test}"));
+    let refused =
+        ["test.yaml", "data.eval_split", "a sweep chooses by dev rows only", "`final` runs the chosen setting"];
+    check(&dir, &["sweep", "run", "test.yaml"], &refused);
+    dir.write("typo.yaml", &sweep.replace("space", "spcae"));
+    check(&dir, &["sweep", "run", "typo.yaml"], &["typo.yaml:3: unknown key `spcae` (did you mean `space`?)"]);
+    check(&dir, &["sweep", "status", "none.yaml"], &["none.yaml", "check the path"]);
+    check(&dir, &["sweep", "work", "."], &["not a sweep's folder", "reft sweep run FILE"]);
+}

@@ -84,7 +84,7 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
             examples: &examples,
             checkpoint: folder.join("checkpoint.safetensors"),
         };
-        let outcome = trainer.fit(true, &mut [&mut StopAt(stop)]);
+        let outcome = trainer.fit(trainer.total(), true, &mut [&mut StopAt(stop)]);
         assert_eq!(outcome.is_err(), stop < trainer.total(), "{:?}", outcome.err());
         let Classification { head, watch, .. } = objective;
         let Some(watch) = watch else { panic!("rows are watched") };

@@ -2,10 +2,13 @@
 
 pub mod bench;
 pub mod chat;
+pub mod compare;
 pub mod eval;
 pub mod generate;
 pub mod inspect;
 pub mod judge;
+pub mod results;
+pub mod sweep;
 pub mod table;
 pub mod train;
 pub mod win_rate;

@@ -139,7 +139,7 @@ fn with_parents(path: &Path, seen: &mut Vec<PathBuf>) -> Result<Value, ConfigErr
 }
 
 /// File and line of a key; the file alone where the key's last part occurs more than once.
-fn place_of(path: &Path, key: &str) -> String {
+pub(crate) fn place_of(path: &Path, key: &str) -> String {
     let name = format!("{}:", key.rsplit('.').next().unwrap_or(key));
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let mut lines = (1..).zip(text.lines()).filter(|(_, line)| line.trim_start().starts_with(&name));
@@ -153,12 +153,17 @@ fn place_of(path: &Path, key: &str) -> String {
 fn parse_override(text: &str) -> Result<Value, ConfigError> {
     let (path, value) = text.split_once('=').ok_or_else(|| ConfigError::Override(text.to_owned()))?;
     let value: Value = serde_saphyr::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-    let nest = |value, key: &str| Value::Object(Map::from_iter([(key.to_owned(), value)]));
-    let tree = path.trim().rsplit('.').fold(value, nest);
+    let tree = nest(path, value);
     match keys::unknown(&tree, &keys::all(), "") {
         Some((key, suggestion)) => Err(ConfigError::Unknown { place: format!("--set {text}"), key, suggestion }),
         None => Ok(tree),
     }
+}
+
+/// A value under a key such as `train.lr`, as a tree.
+pub fn nest(path: &str, value: Value) -> Value {
+    let inside = |value, key: &str| Value::Object(Map::from_iter([(key.to_owned(), value)]));
+    path.trim().rsplit('.').fold(value, inside)
 }
 
 /// Settings of `over` replace those of `base`, key by key. What names a variant (`adapt`, `eval_split`) is replaced whole

@@ -3,6 +3,7 @@
 pub mod encode;
 pub mod halves;
 pub mod labelled;
+pub mod overlap;
 pub mod row;
 pub mod source;
 pub mod split;

@@ -1,7 +1,11 @@
 //! Runs on disk: one folder a run, named by what it depends on. The records are the truth; tables are made from them.
 
+pub mod claim;
 pub mod environment;
+pub mod index;
 pub mod record;
+pub mod state;
+pub mod test_reads;
 
 use std::path::{Path, PathBuf};
 
@@ -78,6 +82,13 @@ impl RunPaths {
         record = "record.json";
         /// Why the run ended early; exists until it is repeated.
         failure = "failure.txt";
+        /// What sweeps did with it so far.
+        state = "state.json";
+    }
+
+    /// Who worked on it, the `number`-th time.
+    pub fn claim(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("claim-{number:04}.json"))
     }
 
     /// What the model said, row by row.

@@ -50,6 +50,24 @@ impl Score {
     }
 }
 
+/// Mean over tasks of their accuracies, in percent; NaN without tasks.
+pub fn mean_percent(scores: &BTreeMap<String, Score>) -> f64 {
+    scores.values().map(|score| score.percent()).sum::<f64>() / scores.len() as f64
+}
+
+/// Scores of a run that is trained in part.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Rung {
+    /// The part of the updates that was asked for, from 0 to 1.
+    pub part: f64,
+    /// Updates done.
+    pub update: u64,
+    /// Updates of the whole run.
+    pub total: u64,
+    /// Scores by task.
+    pub scores: BTreeMap<String, Score>,
+}
+
 /// Sizes of model and adaptation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Parameters {

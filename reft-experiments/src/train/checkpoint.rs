@@ -154,3 +154,11 @@ impl Saved {
         }
     }
 }
+
+/// Updates that a saved state holds; none when there is no state.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn updates(path: &Path) -> Result<Option<u64>, CheckpointError> {
+    Ok(Saved::read(path)?.map(|saved| saved.number))
+}

@@ -99,14 +99,15 @@ impl<O: Objective> Trainer<'_, O> {
         self.examples.len().div_ceil(self.plan.batch) as u64
     }
 
-    /// Trains to the end, from the checkpoint if `resume` and there is one. Returns the tokens seen by this call.
+    /// Trains until update `end` of the whole run's schedule, from the checkpoint if `resume` and there is one that is not
+    /// beyond it. Going on later gives what training without a stop gives. Returns the tokens seen by this call.
     ///
     /// # Errors
     /// When the loss is not finite (the parameters are then those of the last finite one), or a file cannot be written.
-    pub fn fit(&mut self, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
+    pub fn fit(&mut self, end: u64, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
         let (total, per_epoch, plan) = (self.total(), self.per_epoch(), self.plan);
         let mut learner = Learner::new(&mut *self.objective, &mut *self.adaptation, plan.weight_decay, plan.clip);
-        if resume {
+        if resume && checkpoint::updates(&self.checkpoint)?.is_some_and(|updates| updates <= end) {
             learner.load(&self.checkpoint)?;
         }
         let schedule = Linear::new(plan.lr, plan.warmup_ratio, total);
@@ -117,10 +118,11 @@ impl<O: Objective> Trainer<'_, O> {
         let done = learner.updates() / per_epoch;
         learner.objective.prepare(learner.adaptation, self.examples, done, plan.epochs)?;
         let mut seen = 0;
-        while learner.updates() < total {
+        while learner.updates() < end {
             let epoch = learner.updates() / per_epoch;
             let skip = (learner.updates() % per_epoch) as usize;
-            for batch in &batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..] {
+            let left = (end - learner.updates()) as usize;
+            for batch in batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..].iter().take(left) {
                 let step = learner.updates();
                 let _draws = self.seed.seed_libtorch("dropout", step);
                 let batch: Vec<&O::Example> = batch.iter().map(|&index| &self.examples[index]).collect();
@@ -134,7 +136,7 @@ impl<O: Objective> Trainer<'_, O> {
                 if (step + 1).is_multiple_of(per_epoch) {
                     learner.objective.after_epoch(epoch, learner.adaptation)?;
                 }
-                if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == total {
+                if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end {
                     checkpoint::save(&self.checkpoint, &learner.sets(), &learner.optimisers)?;
                 }
             }

@@ -1,0 +1,178 @@
+//! `reft results`.
+
+use std::cmp::Ordering;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::columns::aligned;
+use crate::store::index::{Entry, entries};
+
+/// Arguments of `reft results`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Keep runs whose setting or column has this value, such as train.lr=9e-4 or split=dev; several must all hold
+    #[arg(long = "where", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
+    /// Order by a setting or column, such as train.lr or score
+    #[arg(long, value_name = "KEY", default_value = "score")]
+    sort: String,
+    /// Largest first
+    #[arg(long)]
+    descending: bool,
+    /// Settings shown as further columns, such as adapt.reft.rank
+    #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = "model,seed,train.lr,train.epochs")]
+    show: Vec<String>,
+    /// Write all of it as CSV to this file; - for the screen
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Folder of all runs
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+}
+
+/// Columns that are no settings.
+const COLUMNS: [&str; 6] = ["run", "split", "task", "score", "n", "seconds"];
+
+/// A run's figure on a task.
+struct Line<'a> {
+    entry: &'a Entry,
+    /// As [`COLUMNS`].
+    cells: [Value; 6],
+}
+
+impl<'a> Line<'a> {
+    fn all(entry: &'a Entry) -> Vec<Self> {
+        let line = |(task, score): (&String, &crate::store::record::Score)| {
+            let cells = [
+                entry.id.to_string().into(),
+                entry.split.into(),
+                task.clone().into(),
+                score.percent().into(),
+                score.n().into(),
+                entry.seconds.into(),
+            ];
+            Self { entry, cells }
+        };
+        entry.scores.iter().map(line).collect()
+    }
+
+    /// A column or a setting; null where this run has none of that name.
+    fn get(&self, key: &str) -> &Value {
+        match COLUMNS.iter().position(|column| *column == key) {
+            Some(column) => &self.cells[column],
+            None => self.entry.plan.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&Value::Null),
+        }
+    }
+}
+
+impl Args {
+    /// Lists complete runs, a line for each task they scored.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, a key is unknown to every run, or the file cannot be written.
+    pub fn run(self) -> Result<()> {
+        let (all, damaged) = entries(&self.runs)?;
+        for reason in &damaged {
+            eprintln!("left out: {reason}");
+        }
+        let mut lines: Vec<Line<'_>> = all.iter().flat_map(Line::all).collect();
+        if lines.is_empty() {
+            bail!("{}: no complete run with a score: begin with `reft train` or `reft sweep run`", self.runs.display());
+        }
+        for filter in &self.filters {
+            let Some((key, value)) = filter.split_once('=') else { bail!("--where {filter}: write key=value") };
+            known(&lines, key)?;
+            lines.retain(|line| same(line.get(key), value));
+        }
+        known(&lines, &self.sort)?;
+        lines.sort_by(|a, b| compare(a.get(&self.sort), b.get(&self.sort)).then(compare(&a.cells[0], &b.cells[0])));
+        if self.descending {
+            lines.reverse();
+        }
+        let keys: Vec<&str> = COLUMNS.into_iter().chain(self.show.iter().map(String::as_str)).collect();
+        for key in &keys {
+            known(&lines, key)?;
+        }
+        match self.csv {
+            None => print!("{}", table(&keys, &lines)),
+            Some(path) => {
+                let bytes = csv(&keys, &lines)?;
+                if path.as_os_str() == "-" {
+                    std::io::Write::write_all(&mut std::io::stdout(), &bytes)?;
+                } else {
+                    crate::atomic::write(&path, &bytes)
+                        .with_context(|| format!("{}: cannot be written", path.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a key that no line has; of no lines nothing can be said.
+fn known(lines: &[Line<'_>], key: &str) -> Result<()> {
+    if lines.is_empty() || COLUMNS.contains(&key) || lines.iter().any(|line| !line.get(key).is_null()) {
+        return Ok(());
+    }
+    bail!("{key}: no run has such a setting: there is {}, and settings such as train.lr", COLUMNS.join(", "))
+}
+
+/// Whether a value is the one that a person wrote: 9e-4 is 0.0009.
+fn same(value: &Value, written: &str) -> bool {
+    match (value.as_f64(), written.parse::<f64>()) {
+        (Some(value), Ok(written)) => (value - written).abs() <= 1e-12 * value.abs(),
+        _ => text(value) == written,
+    }
+}
+
+fn compare(a: &Value, b: &Value) -> Ordering {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => text(a).cmp(&text(b)),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn table(keys: &[&str], lines: &[Line<'_>]) -> String {
+    let heads: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+    let cell = |line: &Line<'_>, key: &&str| match (*key, line.get(key).as_f64()) {
+        ("score", Some(percent)) => format!("{percent:.2}"),
+        ("seconds", Some(seconds)) => format!("{seconds:.0}"),
+        _ => text(line.get(key)),
+    };
+    let rows = lines.iter().map(|line| keys.iter().map(|key| cell(line, key)).collect());
+    aligned(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
+}
+
+fn csv(keys: &[&str], lines: &[Line<'_>]) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(keys)?;
+    for line in lines {
+        writer.write_record(keys.iter().map(|key| text(line.get(key))))?;
+    }
+    writer.into_inner().context("the table cannot be put together")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_as_numbers() {
+        assert!(same(&json!(0.0009), "9e-4") && same(&json!(8), "8.0") && same(&json!("f7+l7"), "f7+l7"));
+        assert!(!same(&json!(0.0009), "9e-3") && !same(&json!("8a"), "8"));
+        assert_eq!(compare(&json!(10), &json!(9.5)), Ordering::Greater);
+        assert_eq!(compare(&json!("a"), &json!("b")), Ordering::Less);
+    }
+}

@@ -1,0 +1,252 @@
+//! `reft sweep`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::data::source::Sources;
+use crate::run::overlaps;
+use crate::store::state::{Ending, RunState};
+use crate::sweep::folder::Sweep;
+use crate::sweep::launch::local::Local;
+use crate::sweep::launch::slurm::{Cluster, Work, stages};
+use crate::sweep::space::describe;
+use crate::sweep::work::{Until, release, work};
+use crate::sweep::{show, view::View};
+
+/// Arguments of `reft sweep`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder of all runs
+    #[arg(long, default_value = "runs", global = true)]
+    runs: PathBuf,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Do what is left of a sweep, here
+    Run {
+        /// The sweep's file
+        sweep: PathBuf,
+        /// Trials at once
+        #[arg(long, default_value_t = 1)]
+        workers: usize,
+        /// Try failed trials again
+        #[arg(long)]
+        retry: bool,
+        /// List the first trials; run nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Submit what is left of a sweep to Slurm
+    Submit {
+        /// The sweep's file
+        sweep: PathBuf,
+        /// What the cluster is asked for, such as configs/slurm/example.yaml
+        cluster: PathBuf,
+        /// Print the scripts; submit nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show every trial and what is left to do
+    Status {
+        /// The sweep's file or folder
+        sweep: PathBuf,
+        /// Show it again every few seconds
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show the best setting, as overrides for `reft train`
+    Best {
+        /// The sweep's file or folder
+        sweep: PathBuf,
+    },
+    /// Give up the claims of dead processes
+    #[command(hide = true)]
+    Release {
+        /// The sweep's folder
+        sweep: PathBuf,
+    },
+    /// Work on a sweep until nothing is left: what `run` starts several of
+    #[command(hide = true)]
+    Work {
+        /// The sweep's folder
+        sweep: PathBuf,
+        /// End when this process is gone
+        #[arg(long)]
+        parent: Option<u32>,
+        /// End after one piece of work
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+/// Time between two looks of `status --watch`, and between two lines of `run`.
+const WATCH: Duration = Duration::from_secs(2);
+
+impl Args {
+    /// Runs, shows or chooses.
+    ///
+    /// # Errors
+    /// When the sweep's file is wrong, something is missing, or workers die time and again.
+    pub fn run(self) -> Result<()> {
+        let runs = self.runs;
+        match self.command {
+            Command::Run { sweep, workers, retry, dry_run } => {
+                let mut sweep = Sweep::of_file(&sweep, &runs)?;
+                if dry_run {
+                    list(&sweep);
+                    return Ok(());
+                }
+                if retry {
+                    put_back(&mut sweep)?;
+                }
+                drive(&mut sweep, workers)
+            }
+            Command::Submit { sweep, cluster, dry_run } => {
+                submit(&mut Sweep::of_file(&sweep, &runs)?, &Cluster::read(&cluster)?, dry_run)
+            }
+            Command::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
+            Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &runs)?, watch),
+            Command::Best { sweep } => best(&mut Sweep::of(&sweep, &runs)?),
+            Command::Work { sweep, parent, once } => {
+                let until = if once { Until::Once } else { parent.map_or(Until::Done, Until::Orphaned) };
+                work(&mut Sweep::of_folder(&sweep, &runs)?, until)
+            }
+        }
+    }
+}
+
+fn list(sweep: &Sweep) {
+    for (number, trial) in sweep.manifest.trials.iter().enumerate() {
+        println!("{number}  {}  {}", trial.run, describe(&trial.point));
+    }
+    println!("{} trials named, every setting checked", sweep.manifest.trials.len());
+}
+
+/// Starts the workers, says in a line whenever something changed, and shows the whole at the end.
+fn drive(sweep: &mut Sweep, workers: usize) -> Result<()> {
+    let (folder, runs) = (sweep.folder().to_owned(), sweep.runs().to_owned());
+    if let Some(first) = sweep.manifest.trials.first() {
+        let plan = sweep.spec.plan(&first.point, &folder.display().to_string())?;
+        overlaps(&plan, &Sources::from_env())?.iter().for_each(|said| eprintln!("{said}"));
+    }
+    let local = Local::new(workers);
+    eprintln!("{}: {} workers with {} threads each", folder.display(), local.workers, local.threads);
+    let (mut said, mut looked, mut done) = (String::new(), None::<std::time::Instant>, 0);
+    local.run(&folder, &runs, &mut || {
+        if looked.is_some_and(|looked| looked.elapsed() < WATCH) {
+            return Ok(done);
+        }
+        looked = Some(std::time::Instant::now());
+        let survey = sweep.survey()?;
+        done = survey.trials.iter().chain(&survey.last).map(|view| view.standing.scores.len()).sum();
+        let line = show::line(sweep, &survey);
+        if line != said {
+            eprintln!("{line}");
+            said = line;
+        }
+        Ok(done)
+    })?;
+    status(sweep, false)
+}
+
+/// Submits an array for each stage that is left, or shows their scripts.
+fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
+    let survey = sweep.survey()?;
+    let stages = stages(sweep, &survey)?;
+    let program = std::env::current_exe().context("the program's own path is not known")?;
+    let whole =
+        |path: &std::path::Path| path.canonicalize().with_context(|| format!("{}: is not there", path.display()));
+    let (folder, runs) = (whole(sweep.folder())?, whole(sweep.runs())?);
+    let work = Work { program: &program, folder: &folder, runs: &runs };
+    if dry_run {
+        for stage in &stages {
+            println!("{}", cluster.script(stage, work));
+        }
+        return Ok(());
+    }
+    let jobs = cluster.submit(&stages, work)?;
+    for (stage, job) in stages.iter().zip(jobs) {
+        println!("job {job}: {}, {} tasks", stage.name, stage.tasks);
+    }
+    println!("{}", show::line(sweep, &survey));
+    Ok(())
+}
+
+fn status(sweep: &mut Sweep, watch: bool) -> Result<()> {
+    loop {
+        let survey = sweep.survey()?;
+        let shown = show::table(sweep, &survey);
+        if !watch {
+            print!("{shown}");
+            unjudged(sweep, &survey.trials);
+            return Ok(());
+        }
+        // Clears the screen and goes to its top.
+        print!("\x1b[2J\x1b[H{shown}");
+        std::io::Write::flush(&mut std::io::stdout())?;
+        std::thread::sleep(WATCH);
+    }
+}
+
+/// How to have answers judged, where no score is known without.
+fn unjudged(sweep: &Sweep, trials: &[View]) {
+    let waiting: Vec<usize> =
+        trials.iter().enumerate().filter(|(_, view)| view.unjudged()).map(|(number, _)| number).collect();
+    let Some(&first) = waiting.first() else { return };
+    let paths = sweep.paths(&sweep.manifest.trials[first].run);
+    println!(
+        "{} trials have answers but no win rate. To have them judged, for each run and TASK:\n  reft judge --outputs {} \
+         --reference REFERENCE.json --judge-model NAME --out {}\nthen run the sweep again.",
+        waiting.len(),
+        paths.outputs("TASK").display(),
+        paths.annotations("TASK").display()
+    );
+}
+
+fn best(sweep: &mut Sweep) -> Result<()> {
+    let survey = sweep.survey()?;
+    let Some(best) = sweep.best(&survey) else {
+        unjudged(sweep, &survey.trials);
+        bail!("{}: no trial has a final score yet: see `reft sweep status`", sweep.folder().display());
+    };
+    let trial = &sweep.manifest.trials[best];
+    let score = survey.trials[best].standing.scores.last().map_or(f64::NAN, |&score| sweep.spec.score(score));
+    println!("trial {best}: {} {score:.2} on dev rows, run {}", sweep.spec.metric.name(), trial.run);
+    for (key, value) in &trial.point {
+        println!("--set {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+    if let Some(chosen) = &sweep.manifest.chosen {
+        let scores: Vec<f64> = survey
+            .last
+            .iter()
+            .filter_map(|view| view.standing.scores.last().map(|&score| sweep.spec.score(score)))
+            .collect();
+        if let Some(estimate) = crate::tables::stats::estimate(&scores) {
+            let sd = estimate.sd.map_or(String::new(), |sd| format!(" ± {sd:.2}"));
+            let margin = estimate.margin().map_or(String::new(), |margin| {
+                format!(", 95 % interval {:.2} to {:.2}", estimate.mean - margin, estimate.mean + margin)
+            });
+            println!("test: {:.2}{sd}, n = {} of {} seeds{margin}", estimate.mean, estimate.n, chosen.runs.len());
+        }
+    }
+    Ok(())
+}
+
+/// Lets failed runs be tried again; their reasons stay in the states.
+fn put_back(sweep: &mut Sweep) -> Result<()> {
+    let survey = sweep.survey()?;
+    for (run, view) in sweep.manifest.runs().zip(survey.trials.iter().chain(&survey.last)) {
+        if let (Some(reason), Ok(_)) = (&view.failure, &view.claim) {
+            let paths = sweep.paths(run);
+            let mut state = RunState::read(&paths)?;
+            state.end(Ending::PutBack(reason.clone()));
+            state.save(&paths.state())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Who works on a run: claims by exclusive creation, so that two workers never do a run at once.
+//!
+//! A run's claims are numbered. Number `n + 1` may be created when the holder of `n` has released it or is dead, and of
+//! several who try one succeeds. A holder is dead when its process is gone, or, on another machine, when it has not touched
+//! its claim for [`SILENCE`].
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// Time between two touches.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Time after which a holder on another machine counts as dead.
+pub const SILENCE: Duration = Duration::from_mins(3);
+
+/// A process on a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Owner {
+    /// The machine's name, for people.
+    pub host: String,
+    /// The machine since its last start, and the process numbering in it (containers have their own).
+    machine: String,
+    /// The process.
+    pub pid: u32,
+    /// When the process began, in the system's ticks: numbers of processes are used again.
+    began: String,
+    /// When it claimed, in seconds since 1970.
+    pub since: u64,
+}
+
+impl Owner {
+    /// This process, now.
+    pub fn here() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let numbering = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let pid = std::process::id();
+        Self {
+            host: read("/proc/sys/kernel/hostname"),
+            machine: format!("{} {}", read("/proc/sys/kernel/random/boot_id"), numbering.display()),
+            pid,
+            began: began(pid).unwrap_or_default(),
+            since: now(),
+        }
+    }
+
+    /// Whether the process still runs; none where that cannot be seen from here.
+    fn runs(&self) -> Option<bool> {
+        let same = self.machine == Self::here().machine;
+        same.then(|| began(self.pid).is_some_and(|began| began == self.began))
+    }
+}
+
+/// When a process began; none when there is none, or only its remains.
+fn began(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18).map(str::to_owned) }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A claim file as others see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether the owner still works.
+    pub alive: bool,
+    /// Seconds since the last touch.
+    pub silent: u64,
+}
+
+/// The claim at `path`; none when there is none.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn look(path: &Path) -> std::io::Result<Option<Seen>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    let owner: Owner = serde_json::from_str(&text).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let silent = std::fs::metadata(path)?.modified()?.elapsed().unwrap_or_default();
+    let alive = owner.runs().unwrap_or(silent < SILENCE);
+    Ok(Some(Seen { owner, alive, silent: silent.as_secs() }))
+}
+
+/// A claim that this process holds. It is touched until it is dropped; the file stays.
+#[derive(Debug)]
+pub struct Claim {
+    /// Whose it is.
+    pub owner: Owner,
+    path: PathBuf,
+    heart: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Claim {
+    /// Creates the claim; none when somebody else has it.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn take(path: &Path) -> std::io::Result<Option<Self>> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let owner = Owner::here();
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&serde_json::to_vec(&owner).expect("plain data"))?;
+        file.as_file().sync_all()?;
+        // Appears with its content or not at all, and only if there is none.
+        let file = match file.persist_noclobber(path) {
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(None),
+            persisted => persisted.map_err(|error| error.error)?,
+        };
+        let (stop, stopped) = channel();
+        let beat = move || {
+            while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+                touch(&file);
+            }
+        };
+        Ok(Some(Self { owner, path: path.to_owned(), heart: Some((stop, std::thread::spawn(beat))) }))
+    }
+
+    /// Takes the claim back, as if it had never been. For a holder that did nothing.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn withdraw(self) -> std::io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+}
+
+/// A touch that fails is followed by another; after too many failures others take the run over, which loses nothing.
+fn touch(file: &File) {
+    let _ = file.set_modified(SystemTime::now());
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some((stop, heart)) = self.heart.take() {
+            drop(stop);
+            let _ = heart.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run/claim-0000.json");
+        (folder, path)
+    }
+
+    #[test]
+    fn of_many_who_try_one_has_the_claim() {
+        let (_folder, path) = file();
+        let taken: Vec<Option<Claim>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Claim::take(&path).expect("writable"))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert_eq!(taken.iter().flatten().count(), 1);
+        let seen = look(&path).expect("readable").expect("there");
+        assert!(seen.alive && seen.owner.pid == std::process::id());
+        taken.into_iter().flatten().for_each(|claim| claim.withdraw().expect("removed"));
+        assert_eq!(look(&path).expect("readable"), None);
+    }
+
+    #[test]
+    fn a_dead_process_is_dead_and_a_far_one_lives_while_it_is_heard_of() {
+        let (_folder, path) = file();
+        let written = |change: &dyn Fn(&mut Owner), age: Duration| {
+            let mut owner = Owner::here();
+            change(&mut owner);
+            crate::atomic::write(&path, &serde_json::to_vec(&owner).expect("plain data")).expect("writable");
+            let file = File::options().write(true).open(&path).expect("there");
+            file.set_modified(SystemTime::now() - age).expect("writable");
+            look(&path).expect("readable").expect("there").alive
+        };
+        let (now, long) = (Duration::ZERO, SILENCE * 2);
+        assert!(written(&|_| (), long), "the process itself is what counts here");
+        assert!(!written(&|owner| owner.began = "1".to_owned(), now), "another process with this number");
+        assert!(!written(&|owner| owner.pid = u32::MAX, now));
+        assert!(written(&|owner| owner.machine = "far".to_owned(), now));
+        assert!(!written(&|owner| owner.machine = "far".to_owned(), long));
+    }
+}

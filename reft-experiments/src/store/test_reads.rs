@@ -1,0 +1,38 @@
+//! Who read test rows, when, and by which choice: one line for each run that opened them, in `test-reads.jsonl` beside the
+//! runs. Lines are added and never changed.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::claim::Owner;
+use super::{RunId, record::RecordError};
+use crate::data::split::Selection;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Seconds since 1970.
+    at: u64,
+    host: &'a str,
+    user: String,
+    run: &'a RunId,
+    tasks: &'a [&'a str],
+    chosen_by: &'a str,
+}
+
+/// Notes that a run is about to score test rows.
+///
+/// # Errors
+/// When the file system refuses: test rows that nobody would know of are not read.
+pub fn note(runs: &Path, run: &RunId, tasks: &[&str], selection: &Selection) -> Result<(), RecordError> {
+    let owner = Owner::here();
+    let user = std::env::var("USER").unwrap_or_default();
+    let line = Line { at: owner.since, host: &owner.host, user, run, tasks, chosen_by: &selection.chosen_by };
+    let text = serde_json::to_string(&line).expect("plain data") + "\n";
+    let path = runs.join("test-reads.jsonl");
+    // One write of a short line to a file opened for appending: lines of several processes do not mix.
+    let add = || File::options().create(true).append(true).open(&path)?.write_all(text.as_bytes());
+    add().map_err(|source| RecordError::Io { path: path.clone(), source })
+}

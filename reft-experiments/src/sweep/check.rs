@@ -1,0 +1,59 @@
+//! Whether the parts of a sweep's declaration go together.
+
+use super::halving::Halving;
+use super::search::Method;
+use super::spec::{Metric, SweepSpec};
+use crate::config::plan::RunPlan;
+
+/// What does not go together, as the key and what to do about it. `base` is the run that settings are varied of.
+///
+/// # Errors
+/// The first such thing.
+pub fn check(spec: &SweepSpec, base: &RunPlan) -> Result<(), (&'static str, String)> {
+    let checks = amounts(spec).into_iter().chain(methods(spec, base));
+    match checks.into_iter().find(|(_, fine, _)| !fine) {
+        Some((key, _, reason)) => Err((key, reason)),
+        None => Ok(()),
+    }
+}
+
+/// A key, whether it is fine, and what to do if not.
+type Check = (&'static str, bool, String);
+
+fn amounts(spec: &SweepSpec) -> Vec<Check> {
+    let Halving { eta, rungs } = spec.halving;
+    let named = spec.last.as_ref().is_none_or(|last| !last.seeds.is_empty());
+    let (grid, size) = (spec.method == Method::Grid, spec.space.size());
+    let points = format!("the grid has {} points: allow them, or use random", size.unwrap_or(0));
+    let text = str::to_owned;
+    vec![
+        ("space", !spec.space.0.is_empty(), text("name at least one setting to vary")),
+        ("halving", rungs >= 1 && (eta >= 2 || rungs == 1), text("eta at least 2, rungs at least 1")),
+        ("patience", spec.patience != Some(0), text("at least 1")),
+        ("trials", spec.trials >= 1, text("at least 1")),
+        ("trials", grid || spec.trials < usize::MAX, text("say how many, unless method is grid")),
+        ("method", !grid || size.is_some(), text("a range has no grid: list choices, or use random or tpe")),
+        ("trials", !grid || size.is_none_or(|size| size <= spec.trials), points),
+        ("hours", spec.hours.is_none_or(|hours| hours > 0.0), text("above 0")),
+        ("final.seeds", named, text("name at least one")),
+    ]
+}
+
+fn methods(spec: &SweepSpec, base: &RunPlan) -> Vec<Check> {
+    let judged = spec.metric == Metric::WinRate;
+    let (halved, known) = (spec.halving.rungs > 1, matches!(spec.method, Method::Grid | Method::Random));
+    let scored = base.data.eval.iter().all(|id| id.task().judged() == judged);
+    let metric = format!(
+        "{} is not how the tasks of data.eval are scored: accuracy for tasks with right answers, win_rate for judged ones",
+        spec.metric.name()
+    );
+    let text = str::to_owned;
+    vec![
+        ("halving", !halved || !judged, text("a win rate is known after the last rung only: leave it out")),
+        ("halving", !halved || known, text("its trials must all be known before: method grid or random")),
+        ("patience", spec.patience.is_none() || !halved, text("with halving the trials are counted: leave it out")),
+        ("method", !judged || known, text("a judge comes after all trials: method grid or random")),
+        ("metric", scored, metric),
+        ("run.data.eval", base.glue().is_none(), text("a sweep is over language models' tasks: leave GLUE out")),
+    ]
+}

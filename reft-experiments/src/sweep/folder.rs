@@ -1,0 +1,280 @@
+//! A sweep on disk: what is known of its trials, and what is to be done next. Files are the truth; nothing is kept in memory
+//! that another driver could not find there.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use reft_core::rng::Seed;
+use sha2::{Digest, Sha256};
+
+use super::halving::{Fate, Halving};
+use super::identity::Identities;
+use super::manifest::{Chosen, Manifest, Trial};
+use super::search::Tried;
+use super::spec::SweepSpec;
+use super::view::View;
+use crate::config::plan::RunPlan;
+use crate::store::environment::CODE_HASH;
+use crate::store::{RunId, RunPaths};
+
+/// A sweep whose trials have names.
+pub struct Sweep {
+    /// Its declaration.
+    pub spec: SweepSpec,
+    /// What it decided so far.
+    pub manifest: Manifest,
+    folder: PathBuf,
+    runs: PathBuf,
+    identities: Identities,
+}
+
+/// All that is known of a sweep at one moment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Survey {
+    /// The trials.
+    pub trials: Vec<View>,
+    /// Where they stand.
+    pub fates: Vec<Fate>,
+    /// The chosen setting's runs on test rows.
+    pub last: Vec<View>,
+    /// Whether no further trial begins: the hours are spent, or patience is.
+    pub stopped: bool,
+}
+
+/// A piece of work.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Job {
+    /// What it is, for people.
+    pub title: String,
+    /// The run's name.
+    pub run: RunId,
+    /// The part of its updates after which it is scored.
+    pub part: f64,
+    /// As it was seen.
+    pub view: View,
+    /// The claim to take.
+    pub claim: usize,
+    /// What is run.
+    pub plan: RunPlan,
+}
+
+/// What a worker should do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Next {
+    /// Any of these; the first are wanted most.
+    Jobs(Vec<Job>),
+    /// Others are at work, and what follows depends on them.
+    Wait,
+    /// There is nothing left to do.
+    Done,
+}
+
+impl Sweep {
+    /// The sweep of a file, its folder made if it is new.
+    ///
+    /// # Errors
+    /// When the file is wrong, or data or weights are not to be had.
+    pub fn of_file(file: &Path, runs: &Path) -> Result<Self> {
+        let spec = SweepSpec::read(file)?;
+        let mut identities = Identities::from_env();
+        let trials = name(&spec, &mut identities, &[])?;
+        let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
+        let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
+        let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let folder = runs.join("sweeps").join(format!("{stem}-{hash}"));
+        let path = folder.join("manifest.json");
+        if !path.exists() {
+            let manifest = Manifest { sweep: spec.frozen().clone(), code: CODE_HASH.to_owned(), trials, chosen: None };
+            manifest.save(&path)?;
+        }
+        Ok(Self { manifest: Manifest::read(&path)?, spec, folder, runs: runs.to_owned(), identities })
+    }
+
+    /// The sweep in a folder.
+    ///
+    /// # Errors
+    /// When there is none, or it was made by other code.
+    pub fn of_folder(folder: &Path, runs: &Path) -> Result<Self> {
+        let manifest = Manifest::read(&folder.join("manifest.json"))?;
+        let spec = SweepSpec::from_tree(manifest.sweep.clone(), &folder.display().to_string())?;
+        let identities = Identities::from_env();
+        Ok(Self { spec, manifest, folder: folder.to_owned(), runs: runs.to_owned(), identities })
+    }
+
+    /// The sweep of a file or a folder.
+    ///
+    /// # Errors
+    /// As for the two.
+    pub fn of(path: &Path, runs: &Path) -> Result<Self> {
+        if path.is_dir() { Self::of_folder(path, runs) } else { Self::of_file(path, runs) }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of all runs.
+    pub fn runs(&self) -> &Path {
+        &self.runs
+    }
+
+    /// The files of a run.
+    pub fn paths(&self, run: &RunId) -> RunPaths {
+        RunPaths::new(&self.runs, run)
+    }
+
+    /// Reads what is known now.
+    ///
+    /// # Errors
+    /// When files cannot be read.
+    pub fn survey(&mut self) -> Result<Survey> {
+        self.manifest = Manifest::read(&self.folder.join("manifest.json"))?;
+        let view = |run: &RunId, halving| View::of(&self.paths(run), &self.spec, halving);
+        let trials: Vec<View> =
+            self.manifest.trials.iter().map(|trial| view(&trial.run, self.spec.halving)).collect::<Result<_>>()?;
+        let chosen = self.manifest.chosen.iter().flat_map(|chosen| &chosen.runs);
+        let last = chosen.map(|run| view(run, Halving::NONE)).collect::<Result<_>>()?;
+        let stopped = self.spent(&trials) || self.patience_spent(&trials);
+        let mut standings: Vec<_> = trials.iter().map(|view| view.standing.clone()).collect();
+        if stopped {
+            let unbegun = standings.iter_mut().zip(&trials).filter(|(_, view)| !view.begun());
+            unbegun.for_each(|(standing, _)| standing.failed = true);
+        }
+        Ok(Survey { fates: self.spec.halving.fates(&standings), trials, last, stopped })
+    }
+
+    fn spent(&self, trials: &[View]) -> bool {
+        let seconds: u64 = trials.iter().map(|view| view.state.seconds()).sum();
+        self.spec.hours.is_some_and(|hours| seconds as f64 >= 3600.0 * hours)
+    }
+
+    /// Whether, of the trials that ended without a gap before them, the last `patience` were no better than one before.
+    fn patience_spent(&self, trials: &[View]) -> bool {
+        let Some(patience) = self.spec.patience else { return false };
+        let (mut best, mut since) = (f64::NEG_INFINITY, 0);
+        for view in trials.iter().take_while(|view| view.complete || view.failure.is_some()) {
+            let score = view.standing.scores.last().copied().unwrap_or(f64::NEG_INFINITY);
+            since = if score > best { 0 } else { since + 1 };
+            best = best.max(score);
+            if since >= patience {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What to do now. Names further trials and the winner when their time has come.
+    ///
+    /// # Errors
+    /// When files cannot be read or written.
+    pub fn decide(&mut self) -> Result<Next> {
+        loop {
+            let survey = self.survey()?;
+            if survey.fates.iter().any(|fate| matches!(fate, Fate::Run(_) | Fate::Wait(_))) {
+                return self.trial_jobs(&survey);
+            }
+            let more = !survey.stopped && self.manifest.chosen.is_none() && self.extend(&survey)?;
+            if !more && !self.choose(&survey)? {
+                return self.last_jobs(&survey);
+            }
+        }
+    }
+
+    fn trial_jobs(&self, survey: &Survey) -> Result<Next> {
+        let mut jobs = Vec::new();
+        let all = survey.trials.iter().zip(&survey.fates).zip(&self.manifest.trials).enumerate();
+        for (number, ((view, fate), trial)) in all {
+            let (Fate::Run(rung), Ok(claim)) = (fate, &view.claim) else { continue };
+            let title = format!("trial {number}, rung {rung}");
+            let plan = self.spec.plan(&trial.point, &self.folder.display().to_string())?;
+            let part = self.spec.halving.part(*rung);
+            let job = Job { title, run: trial.run.clone(), part, view: view.clone(), claim: *claim, plan };
+            jobs.push((std::cmp::Reverse(*rung), number, job));
+        }
+        // Trials that went on come first: they decide most.
+        jobs.sort_by_key(|&(rung, number, _)| (rung, number));
+        Ok(if jobs.is_empty() { Next::Wait } else { Next::Jobs(jobs.into_iter().map(|(_, _, job)| job).collect()) })
+    }
+
+    fn last_jobs(&self, survey: &Survey) -> Result<Next> {
+        let Some(chosen) = &self.manifest.chosen else { return Ok(Next::Done) };
+        let point = &self.manifest.trials[chosen.trial].point;
+        let plans = self.spec.last_plans(point, &chosen.chosen_by, &self.folder.display().to_string())?;
+        let (mut jobs, mut open) = (Vec::new(), false);
+        for ((view, plan), run) in survey.last.iter().zip(plans).zip(&chosen.runs) {
+            if view.complete || view.failure.is_some() {
+                continue;
+            }
+            open = true;
+            if let Ok(claim) = view.claim {
+                let title = format!("test, seed {}", plan.seed);
+                jobs.push(Job { title, run: run.clone(), part: 1.0, view: view.clone(), claim, plan });
+            }
+        }
+        Ok(match (jobs.is_empty(), open) {
+            (false, _) => Next::Jobs(jobs),
+            (true, true) => Next::Wait,
+            (true, false) => Next::Done,
+        })
+    }
+
+    /// Names the trials that follow; false when there are none.
+    fn extend(&mut self, survey: &Survey) -> Result<bool> {
+        let score = |view: &View| view.standing.scores.last().copied().filter(|_| view.complete);
+        let points = self.manifest.trials.iter().map(|trial| trial.point.clone());
+        let tried: Vec<Tried> =
+            points.zip(&survey.trials).map(|(point, view)| Tried { point, score: score(view) }).collect();
+        let new = name(&self.spec, &mut self.identities, &tried)?;
+        self.manifest.trials.extend(new.iter().cloned());
+        if !new.is_empty() {
+            self.save()?;
+        }
+        Ok(!new.is_empty())
+    }
+
+    /// The best of the complete trials, the earlier of equals; none while one of them waits for a judge.
+    pub fn best(&self, survey: &Survey) -> Option<usize> {
+        if survey.trials.iter().any(View::unjudged) {
+            return None;
+        }
+        let complete = survey.fates.iter().enumerate().filter(|(_, fate)| **fate == Fate::Complete);
+        let score = |number: usize| survey.trials[number].standing.scores.last().copied().unwrap_or(f64::NAN);
+        complete.map(|(number, _)| number).reduce(|best, next| if score(next) > score(best) { next } else { best })
+    }
+
+    /// Names the winner and its runs on test rows; false when that was done, is not wanted, or cannot be done.
+    fn choose(&mut self, survey: &Survey) -> Result<bool> {
+        if self.spec.last.is_none() || self.manifest.chosen.is_some() {
+            return Ok(false);
+        }
+        let Some(trial) = self.best(survey) else { return Ok(false) };
+        let Trial { point, run } = &self.manifest.trials[trial];
+        let score = survey.trials[trial].standing.scores.last().map_or(f64::NAN, |&score| self.spec.score(score));
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        let chosen_by = format!(
+            "sweep {name}, trial {trial} of {} with seed {}: {} {score:.2} on dev rows, run {run}",
+            self.manifest.trials.len(),
+            self.spec.seed,
+            self.spec.metric.name()
+        );
+        let plans = self.spec.last_plans(point, &chosen_by, &self.folder.display().to_string())?;
+        let runs = plans.iter().map(|plan| self.identities.of(plan)).collect::<Result<_>>()?;
+        self.manifest.chosen = Some(Chosen { trial, chosen_by, runs });
+        self.save()?;
+        Ok(true)
+    }
+
+    fn save(&self) -> Result<()> {
+        self.manifest.save(&self.folder.join("manifest.json"))
+    }
+}
+
+/// The trials that follow those tried, with their runs' names.
+fn name(spec: &SweepSpec, identities: &mut Identities, tried: &[Tried]) -> Result<Vec<Trial>> {
+    let left = spec.trials.saturating_sub(tried.len());
+    let points = spec.method.search().propose(&spec.space, Seed(spec.seed), tried, left);
+    let named = |point| Ok(Trial { run: identities.of(&spec.plan(&point, "a sweep")?)?, point });
+    points.into_iter().map(named).collect()
+}

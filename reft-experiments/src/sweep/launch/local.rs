@@ -1,0 +1,119 @@
+//! Workers as processes of this machine, with the cores divided among them and a GPU each.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// How many workers, and what each may use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Local {
+    /// Processes.
+    pub workers: usize,
+    /// Threads of each.
+    pub threads: usize,
+    /// Values of `CUDA_VISIBLE_DEVICES`, dealt out in turn; none to leave it as it is.
+    pub gpus: Vec<String>,
+}
+
+/// Time between two looks at the workers.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Ends in a row, without work in between, after which a worker is not started again.
+const ENDS: usize = 5;
+
+/// GPUs of one machine that are looked for.
+const MOST_GPUS: usize = 64;
+
+/// A place for a worker: the process in it, and how often one died there in a row.
+struct Place {
+    log: PathBuf,
+    child: Option<Child>,
+    deaths: usize,
+}
+
+impl Local {
+    /// The machine's cores divided among `workers`; a GPU each, of those that `CUDA_VISIBLE_DEVICES` names or the system
+    /// has.
+    pub fn new(workers: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = workers.max(1);
+        Self { workers, threads: (cores / workers).max(1), gpus: gpus() }
+    }
+
+    /// Starts the workers and waits until all have ended because nothing was left. One that dies is started again. `tick`
+    /// is called about five times a second and says how much work is done; where it grows, deaths count anew.
+    ///
+    /// # Errors
+    /// When a worker cannot be started, or dies time and again.
+    pub fn run(&self, folder: &Path, runs: &Path, tick: &mut dyn FnMut() -> Result<usize>) -> Result<()> {
+        let place = |number| Place { log: folder.join(format!("worker-{number}.log")), child: None, deaths: 0 };
+        let mut places: Vec<Place> = (0..self.workers).map(place).collect();
+        for (number, place) in places.iter_mut().enumerate() {
+            place.child = Some(self.start(number, &place.log, folder, runs)?);
+        }
+        let mut done = 0;
+        while places.iter().any(|place| place.child.is_some()) {
+            std::thread::sleep(TICK);
+            let now = tick()?;
+            if now > done {
+                for place in &mut places {
+                    place.deaths = 0;
+                }
+            }
+            done = now;
+            for (number, place) in places.iter_mut().enumerate() {
+                let Some(child) = &mut place.child else { continue };
+                let Some(status) = child.try_wait().context("a worker cannot be waited for")? else { continue };
+                place.child = None;
+                if status.success() {
+                    continue;
+                }
+                place.deaths += 1;
+                let (log, said) = (place.log.display(), last_line(&place.log));
+                if place.deaths >= ENDS {
+                    bail!(
+                        "worker {number} ended {ENDS} times in a row ({status}): {said}: see {log}; what is done is kept"
+                    );
+                }
+                eprintln!("worker {number} ended ({status}) and is started again; it said in {log}: {said}");
+                place.child = Some(self.start(number, &place.log, folder, runs)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, number: usize, log: &Path, folder: &Path, runs: &Path) -> Result<Child> {
+        let open = || File::options().create(true).append(true).open(log);
+        let said = |name: &Path| format!("{}: cannot be opened", name.display());
+        let program = std::env::current_exe().context("the program's own path is not known")?;
+        let mut command = Command::new(&program);
+        command.args(["sweep", "work"]).arg(folder).arg("--runs").arg(runs);
+        command.arg("--parent").arg(std::process::id().to_string());
+        for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"] {
+            command.env(variable, self.threads.to_string());
+        }
+        if let Some(gpu) = self.gpus.get(number % self.gpus.len().max(1)) {
+            command.env("CUDA_VISIBLE_DEVICES", gpu);
+        }
+        command.stdin(Stdio::null()).stdout(open().with_context(|| said(log))?);
+        command.stderr(open().with_context(|| said(log))?);
+        command.spawn().with_context(|| said(&program))
+    }
+}
+
+/// The GPUs that workers share.
+fn gpus() -> Vec<String> {
+    if let Ok(visible) = std::env::var("CUDA_VISIBLE_DEVICES") {
+        return visible.split(',').map(str::trim).filter(|gpu| !gpu.is_empty()).map(str::to_owned).collect();
+    }
+    let exists = |number: &usize| Path::new(&format!("/dev/nvidia{number}")).exists();
+    (0..MOST_GPUS).take_while(exists).map(|number| number.to_string()).collect()
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
+}

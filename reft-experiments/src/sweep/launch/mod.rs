@@ -1,0 +1,4 @@
+//! Where the workers of a sweep run.
+
+pub mod local;
+pub mod slurm;

@@ -1,0 +1,193 @@
+//! Workers as job arrays of Slurm: an array for each rung and one for the test runs, each after the one before.
+//!
+//! A task of an array does one piece of work. Which one it finds in the sweep's folder, as any worker does: what was decided
+//! is frozen there, and a task that is repeated finds its piece done or goes on with it. Nothing is asked of Slurm's
+//! accounting.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::config::read::{ConfigError, typed, yaml};
+use crate::sweep::folder::{Survey, Sweep};
+use crate::sweep::search::Method;
+use crate::sweep::view::View;
+
+/// What the cluster is asked for, by the names of `sbatch`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// `--partition`.
+    pub partition: Option<String>,
+    /// `--account`.
+    pub account: Option<String>,
+    /// `--gres` of a task, such as `gpu:1`.
+    pub gres: Option<String>,
+    /// `--time` of a task. One that needs longer goes on from its checkpoint.
+    pub time: Option<String>,
+    /// `--mem` of a task.
+    pub mem: Option<String>,
+    /// `--cpus-per-task`.
+    #[serde(default = "one")]
+    pub cpus_per_task: usize,
+    /// Tasks that run at once at most.
+    #[serde(default = "four")]
+    pub throttle: usize,
+    /// Further options of `sbatch`, each as it is written there.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Lines of shell before the work, such as `module load cuda`.
+    #[serde(default)]
+    pub setup: Vec<String>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn four() -> usize {
+    4
+}
+
+/// Seconds before the end of its time at which a task is told.
+const WARNING: u32 = 120;
+
+/// One array.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stage {
+    /// Its name, such as `rung-0`.
+    pub name: String,
+    /// Its tasks.
+    pub tasks: usize,
+}
+
+/// What the tasks work on, by absolute paths.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// This program.
+    pub program: &'a Path,
+    /// The sweep's folder.
+    pub folder: &'a Path,
+    /// The folder of all runs.
+    pub runs: &'a Path,
+}
+
+/// The arrays that a sweep still needs.
+///
+/// # Errors
+/// When its trials are not all known beforehand.
+pub fn stages(sweep: &Sweep, survey: &Survey) -> Result<Vec<Stage>> {
+    let (spec, count) = (&sweep.spec, survey.trials.len());
+    if matches!(spec.method, Method::Tpe(_)) {
+        bail!(
+            "{}: with tpe trials depend on each other: use `reft sweep run` inside one job",
+            sweep.folder().display()
+        );
+    }
+    let (mut stages, mut room) = (Vec::new(), count);
+    for rung in 0..spec.halving.rungs {
+        let past = |view: &&View| view.standing.scores.len() > rung || view.failure.is_some();
+        let tasks = room.saturating_sub(survey.trials.iter().filter(past).count());
+        stages.push(Stage { name: format!("rung-{rung}"), tasks });
+        room = spec.halving.go_on(room);
+    }
+    let last = spec.last.as_ref().map_or(0, |last| last.seeds.len());
+    let ended = survey.last.iter().filter(|view| view.complete || view.failure.is_some()).count();
+    stages.push(Stage { name: "test".to_owned(), tasks: last - ended.min(last) });
+    stages.retain(|stage| stage.tasks > 0);
+    Ok(stages)
+}
+
+impl Cluster {
+    /// Reads a cluster's file.
+    ///
+    /// # Errors
+    /// When it is missing or not valid.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        typed(yaml(path)?, &path.display().to_string())
+    }
+
+    /// The script of a stage.
+    pub fn script(&self, stage: &Stage, work: Work<'_>) -> String {
+        let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+        let mut options = vec![
+            format!("--job-name=reft-{}", stage.name),
+            format!("--array=0-{}%{}", stage.tasks.saturating_sub(1), self.throttle.max(1)),
+            format!("--cpus-per-task={}", self.cpus_per_task),
+            format!("--output={}/slurm-{}-%A_%a.log", work.folder.display(), stage.name),
+            "--open-mode=append".to_owned(),
+            "--requeue".to_owned(),
+            format!("--signal=B:USR1@{WARNING}"),
+        ];
+        let named = [
+            ("partition", &self.partition),
+            ("account", &self.account),
+            ("gres", &self.gres),
+            ("time", &self.time),
+            ("mem", &self.mem),
+        ];
+        let given = named.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("--{name}={value}")));
+        options.extend(given.chain(self.options.iter().cloned()));
+        let header: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
+        let setup: String = self.setup.iter().map(|line| format!("{line}\n")).collect();
+        let (program, folder, runs) = (quoted(work.program), quoted(work.folder), quoted(work.runs));
+        let threads = self.cpus_per_task;
+        format!(
+            "#!/bin/bash\n{header}{setup}export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} RAYON_NUM_THREADS={threads}\n\
+             # Told that its time ends, the task stops, gives its claim up and stands in the queue again; the checkpoint stays.\n\
+             again() {{\n  kill \"$worker\"; wait \"$worker\"\n  {program} sweep release {folder} --runs {runs}\n  scontrol \
+             requeue \"$SLURM_JOB_ID\"\n}}\ntrap again USR1\n{program} sweep work {folder} --runs {runs} --once &\nworker=$!\n\
+             wait \"$worker\"\n"
+        )
+    }
+
+    /// Submits the stages, each to begin when the one before has ended, however it did. Gives their numbers.
+    ///
+    /// # Errors
+    /// When `sbatch` is missing or refuses; stages that were submitted stay.
+    pub fn submit(&self, stages: &[Stage], work: Work<'_>) -> Result<Vec<String>> {
+        let mut jobs: Vec<String> = Vec::new();
+        for stage in stages {
+            let path = work.folder.join(format!("slurm-{}.sh", stage.name));
+            crate::atomic::write(&path, self.script(stage, work).as_bytes())
+                .with_context(|| format!("{}: cannot be written", path.display()))?;
+            let mut command = Command::new("sbatch");
+            command.arg("--parsable");
+            if let Some(before) = jobs.last() {
+                command.arg(format!("--dependency=afterany:{before}"));
+            }
+            let output =
+                command.arg(&path).output().context("sbatch: cannot be started: submit on a machine with Slurm")?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr);
+                bail!("{}: refused by sbatch: {}", path.display(), said.lines().next().unwrap_or("no reason given"));
+            }
+            // `number` or `number;cluster`.
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            jobs.push(said.trim().split(';').next().unwrap_or_default().to_owned());
+        }
+        Ok(jobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_asks_for_what_the_file_says_and_goes_back_into_the_queue() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("c.yaml");
+        let text = "partition: gpu\naccount: me\ngres: gpu:1\ntime: '02:00:00'\nmem: 40G\ncpus_per_task: 8\nthrottle: 6\n\
+                    options: [--constraint=a100]\nsetup: [module load cuda]\n";
+        std::fs::write(&path, text).expect("writable");
+        let cluster = Cluster::read(&path).expect("valid");
+        let work = Work { program: Path::new("/bin/reft"), folder: Path::new("/r/it's"), runs: Path::new("/r") };
+        insta::assert_snapshot!(cluster.script(&Stage { name: "rung-0".to_owned(), tasks: 24 }, work));
+        std::fs::write(&path, "partitoin: gpu\n").expect("writable");
+        let error = Cluster::read(&path).expect_err("refused").to_string();
+        assert!(error.contains("unknown field `partitoin`, expected one of `partition`"), "{error}");
+    }
+}

@@ -1,0 +1,115 @@
+//! Which points of a space are tried.
+
+use reft_core::rng::Seed;
+use serde::{Deserialize, Serialize};
+
+use super::space::{Point, Space};
+use super::tpe::Tpe;
+
+/// How a space is searched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Every point.
+    Grid,
+    /// Points drawn by chance, none twice.
+    Random,
+    /// Tree-structured Parzen estimator (Bergstra et al., 2011): points like the good ones so far and unlike the rest.
+    Tpe(Tpe),
+}
+
+/// A trial that ended: its point and its score, larger is better; none for one that failed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tried {
+    /// The point.
+    pub point: Point,
+    /// Its score.
+    pub score: Option<f64>,
+}
+
+/// A way to search. What it proposes depends on its arguments only, so that a sweep that is begun again, or worked on by
+/// several drivers, tries the same points.
+pub trait Search {
+    /// The points that follow those tried so far, at most `left` of them; none when there are no more.
+    fn propose(&self, space: &Space, seed: Seed, tried: &[Tried], left: usize) -> Vec<Point>;
+}
+
+impl Method {
+    /// The search itself.
+    pub fn search(&self) -> &dyn Search {
+        match self {
+            Self::Grid => &Grid,
+            Self::Random => &Random,
+            Self::Tpe(tpe) => tpe,
+        }
+    }
+}
+
+struct Grid;
+
+impl Search for Grid {
+    fn propose(&self, space: &Space, _: Seed, tried: &[Tried], left: usize) -> Vec<Point> {
+        (tried.len()..).map_while(|index| space.at(index)).take(left).collect()
+    }
+}
+
+struct Random;
+
+/// Draws that may fall on points that were there before, for each point that is sought.
+const DRAWS: usize = 1000;
+
+impl Search for Random {
+    fn propose(&self, space: &Space, seed: Seed, tried: &[Tried], left: usize) -> Vec<Point> {
+        let wanted = tried.len() + left;
+        if space.size().is_some_and(|size| size <= wanted) {
+            return Grid.propose(space, seed, tried, left);
+        }
+        let mut rng = seed.stream("sweep", 0);
+        let mut points: Vec<Point> = Vec::new();
+        for _ in 0..DRAWS * wanted {
+            let point = space.draw(&mut rng);
+            if points.len() < wanted && !points.contains(&point) {
+                points.push(point);
+            }
+        }
+        points.split_off(tried.len().min(points.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sweep::space::{Parameter, Values, describe};
+
+    fn space(choices: i64) -> Space {
+        let values = Values::Choices((0..choices).map(|value| json!(value)).collect());
+        Space(["a", "b"].map(|key| Parameter { key: key.to_owned(), values: values.clone() }).to_vec())
+    }
+
+    fn tried(points: &[Point]) -> Vec<Tried> {
+        points.iter().map(|point| Tried { point: point.clone(), score: Some(0.0) }).collect()
+    }
+
+    #[test]
+    fn a_grid_ends_and_goes_on_where_it_was() {
+        let all = Grid.propose(&space(3), Seed(1), &[], 100);
+        assert_eq!(all.len(), 9);
+        assert_eq!(Grid.propose(&space(3), Seed(1), &tried(&all[..4]), 2), all[4..6]);
+        assert!(Grid.propose(&space(3), Seed(1), &tried(&all), 5).is_empty());
+    }
+
+    #[test]
+    fn random_points_differ_and_depend_on_the_seed_alone() {
+        let (space, words) = (space(10), |points: &[Point]| points.iter().map(describe).collect::<Vec<_>>());
+        let points = Random.propose(&space, Seed(1), &[], 30);
+        let mut distinct = words(&points);
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!((points.len(), distinct.len()), (30, 30));
+        assert_eq!(Random.propose(&space, Seed(1), &tried(&points[..10]), 20), points[10..]);
+        assert_ne!(Random.propose(&space, Seed(2), &[], 30), points);
+        assert_eq!(Random.propose(&space, Seed(1), &[], 1000).len(), 100, "the whole grid");
+    }
+}

@@ -1,0 +1,359 @@
+//! A sweep's file: what is varied, how it is searched, what counts, and what is done with the winner.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::check::check;
+use super::halving::Halving;
+use super::search::Method;
+use super::space::{Parameter, Point, Space, Values, describe};
+use crate::config::keys;
+use crate::config::plan::{EvalSplit, RunPlan};
+use crate::config::read::{ConfigError, merge, nest, place_of, resolve, run_plan, typed, yaml};
+use crate::data::split::Selection;
+
+/// What a trial is judged by, on the dev rows of `data.eval`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Right answers in %, the mean over tasks.
+    #[default]
+    Accuracy,
+    /// Answers preferred to a reference's in %, the mean over tasks; needs a judge (`reft judge`).
+    WinRate,
+}
+
+impl Metric {
+    /// The name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::WinRate => "win rate",
+        }
+    }
+}
+
+/// Which end of the metric is sought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The largest.
+    #[default]
+    Highest,
+    /// The smallest: what to avoid.
+    Lowest,
+}
+
+/// `final:` what is done with the winner, on test rows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Final {
+    /// One run for each.
+    pub seeds: Vec<u64>,
+    /// Settings over the winner's, such as the tasks.
+    #[serde(default)]
+    pub run: Map<String, Value>,
+}
+
+/// The file as it is written, `base` and `run` apart.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    title: String,
+    #[serde(default)]
+    run: Map<String, Value>,
+    space: Map<String, Value>,
+    method: Method,
+    halving: Option<Halving>,
+    trials: Option<usize>,
+    hours: Option<f64>,
+    patience: Option<usize>,
+    #[serde(default)]
+    metric: Metric,
+    #[serde(default)]
+    goal: Goal,
+    #[serde(default = "first_seed")]
+    seed: u64,
+    #[serde(rename = "final")]
+    last: Option<Final>,
+}
+
+fn first_seed() -> u64 {
+    42
+}
+
+/// A sweep, checked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SweepSpec {
+    /// What it is.
+    pub title: String,
+    /// What is varied.
+    pub space: Space,
+    /// How it is searched.
+    pub method: Method,
+    /// Its rungs; one without halving.
+    pub halving: Halving,
+    /// Trials at most.
+    pub trials: usize,
+    /// Hours of work on trials at most, all workers together; no trial begins after them.
+    pub hours: Option<f64>,
+    /// Trials without a better one after which none begins.
+    pub patience: Option<usize>,
+    /// What a trial is judged by.
+    pub metric: Metric,
+    /// Which end of it is sought.
+    pub goal: Goal,
+    /// The one seed of all trials, and of the search.
+    pub seed: u64,
+    /// What is done with the winner.
+    pub last: Option<Final>,
+    /// Settings of every trial: a whole run's.
+    run: Value,
+    /// The file with `base` resolved: what identifies the sweep, and reads back as itself.
+    frozen: Value,
+}
+
+/// Every key a sweep's file may have.
+fn known() -> Value {
+    json!({
+        "title": null, "base": null, "run": keys::all(), "space": null,
+        "method": {"grid": null, "random": null, "tpe": {"startup": null, "batch": null}},
+        "halving": {"eta": null, "rungs": null}, "trials": null, "hours": null, "patience": null,
+        "metric": null, "goal": null, "seed": null, "final": {"seeds": null, "run": keys::all()},
+    })
+}
+
+impl SweepSpec {
+    /// Reads and checks a sweep's file.
+    ///
+    /// # Errors
+    /// When it is missing, a key or a value is wrong, or it would choose by anything but dev rows.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let place = path.display().to_string();
+        let mut tree = yaml(path)?;
+        if let Some((key, suggestion)) = keys::unknown(&tree, &known(), "") {
+            return Err(ConfigError::Unknown { place: place_of(path, &key), key, suggestion });
+        }
+        let base = tree.as_object_mut().and_then(|map| map.remove("base"));
+        let base: Option<String> = typed(base.unwrap_or(Value::Null), &place)?;
+        if let Some(base) = base {
+            let file = path.parent().unwrap_or(Path::new(".")).join(base);
+            let mut run = serde_json::to_value(run_plan(Some(&file), &[])?).expect("plain data");
+            merge(&mut run, tree["run"].take());
+            tree["run"] = run;
+        }
+        Self::from_tree(tree, &place)
+    }
+
+    /// A sweep from what [`SweepSpec::frozen`] gave, or from a file with its base merged in.
+    ///
+    /// # Errors
+    /// As for [`SweepSpec::read`].
+    pub fn from_tree(tree: Value, place: &str) -> Result<Self, ConfigError> {
+        let written: Written = typed(tree.clone(), place)?;
+        let wrong =
+            |key: &str, reason: String| ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason };
+        let mut space = Vec::new();
+        for (key, values) in written.space {
+            if let Some(reason) = forbidden(&key) {
+                return Err(wrong(&format!("space.{key}"), reason.to_owned()));
+            }
+            let nested = nest(&key, Value::Null);
+            if let Some((key, suggestion)) = keys::unknown(&nested, &keys::all(), "") {
+                return Err(ConfigError::Unknown { place: format!("{place}: space"), key, suggestion });
+            }
+            let values: Values = typed(values, &format!("{place}: space.{key}"))?;
+            space.push(Parameter { key, values });
+        }
+        let spec = Self {
+            title: written.title,
+            space: Space(space),
+            method: written.method,
+            halving: written.halving.unwrap_or(Halving::NONE),
+            trials: written.trials.unwrap_or(usize::MAX),
+            hours: written.hours,
+            patience: written.patience,
+            metric: written.metric,
+            goal: written.goal,
+            seed: written.seed,
+            last: written.last,
+            run: Value::Object(written.run),
+            frozen: tree,
+        };
+        let base = spec.plan(&Point::new(), place)?;
+        check(&spec, &base).map_err(|(key, reason)| wrong(key, reason))?;
+        spec.check_runs(place)?;
+        Ok(spec)
+    }
+
+    /// The file with its base merged in, as JSON.
+    pub fn frozen(&self) -> &Value {
+        &self.frozen
+    }
+
+    /// A score for which larger is better.
+    pub fn score(&self, metric: f64) -> f64 {
+        match self.goal {
+            Goal::Highest => metric,
+            Goal::Lowest => -metric,
+        }
+    }
+
+    /// Resolves the base with each value of each setting, so that no trial is found wrong after hours.
+    fn check_runs(&self, place: &str) -> Result<(), ConfigError> {
+        let wrong = |key: &str, reason: &str| {
+            Err(ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason: reason.to_owned() })
+        };
+        let first = |parameter: &Parameter| (parameter.key.clone(), parameter.values.corners()[0].clone());
+        let origin: Point = self.space.0.iter().map(first).collect();
+        if self.plan(&origin, place)?.adapt.is_none() {
+            return wrong("run.adapt", "nothing to train: name interventions");
+        }
+        for parameter in &self.space.0 {
+            for value in parameter.values.corners() {
+                let mut point = origin.clone();
+                point.insert(parameter.key.clone(), value);
+                self.plan(&point, place)?;
+            }
+        }
+        if self.last.is_some() {
+            self.last_plans(&origin, "a check", place)?;
+        }
+        Ok(())
+    }
+
+    /// The run of a point: trained without the dev rows, scored on them.
+    ///
+    /// # Errors
+    /// When the settings do not resolve, or name other rows than dev.
+    pub fn plan(&self, point: &Point, place: &str) -> Result<RunPlan, ConfigError> {
+        let mut tree = self.run.clone();
+        point.iter().for_each(|(key, value)| merge(&mut tree, nest(key, value.clone())));
+        merge(&mut tree, json!({ "seed": self.seed }));
+        let place = if point.is_empty() { place.to_owned() } else { format!("{place}: {}", describe(point)) };
+        let plan = resolve(tree, &place)?;
+        if plan.data.eval_split != EvalSplit::Dev {
+            let reason = "a sweep chooses by dev rows only: leave it out; `final` runs the chosen setting on test rows";
+            return Err(ConfigError::Value { place, key: "data.eval_split".to_owned(), reason: reason.to_owned() });
+        }
+        Ok(plan)
+    }
+
+    /// The runs of the chosen point on test rows, one a seed. `chosen_by` is kept in their records.
+    ///
+    /// # Errors
+    /// When the settings do not resolve.
+    pub fn last_plans(&self, point: &Point, chosen_by: &str, place: &str) -> Result<Vec<RunPlan>, ConfigError> {
+        let Some(last) = &self.last else { return Ok(Vec::new()) };
+        let chosen = serde_json::to_value(self.plan(point, place)?).expect("plain data");
+        let split = EvalSplit::Test(Selection { chosen_by: chosen_by.to_owned() });
+        let of_seed = |seed: &u64| {
+            let mut tree = chosen.clone();
+            merge(&mut tree, Value::Object(last.run.clone()));
+            merge(&mut tree, json!({"seed": seed, "data": {"eval_split": split}}));
+            resolve(tree, &format!("{place}: final"))
+        };
+        last.seeds.iter().map(of_seed).collect()
+    }
+}
+
+/// Why a key cannot be varied, if it cannot.
+fn forbidden(key: &str) -> Option<&'static str> {
+    match key {
+        "seed" => Some("a seed is no setting to choose: trials share `seed`, the chosen setting runs on `final.seeds`"),
+        _ if key == "data" || key.starts_with("data.eval") => {
+            Some("what is scored must be the same for all trials, and is dev rows: leave it out")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWEEP: &str = "
+title: A test
+run:
+  adapt: {reft: {intervention: loreft, rank: 2, positions: f1+l1}}
+space:
+  train.lr: {choices: [1e-3, 2e-3]}
+  adapt.reft.rank: {choices: [1, 2, 4]}
+method: grid
+final: {seeds: [1, 2]}
+";
+
+    fn read(text: &str) -> Result<SweepSpec, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("s.yaml"), text).expect("writable");
+        let base = "adapt: {reft: {intervention: direft, rank: 2, positions: l1}}\ntrain: {epochs: 7}\n";
+        std::fs::write(folder.path().join("base.yaml"), base).expect("writable");
+        let said = |error: ConfigError| error.to_string().replace(&format!("{}/", folder.path().display()), "");
+        SweepSpec::read(&folder.path().join("s.yaml")).map_err(said)
+    }
+
+    #[test]
+    fn trials_and_final_runs_differ_in_split_and_seed_only() {
+        let spec = read(SWEEP).expect("valid");
+        let point = spec.space.at(4).expect("a point");
+        let trial = spec.plan(&point, "a test").expect("valid");
+        assert_eq!((trial.train.lr, trial.seed, &trial.data.eval_split), (2e-3, 42, &EvalSplit::Dev));
+        let last = spec.last_plans(&point, "trial 4", "a test").expect("valid");
+        assert_eq!(last.iter().map(|plan| plan.seed).collect::<Vec<_>>(), [1, 2]);
+        let mut same = last[0].clone();
+        assert_eq!(same.data.eval_split, EvalSplit::Test(Selection { chosen_by: "trial 4".to_owned() }));
+        (same.seed, same.data.eval_split) = (42, EvalSplit::Dev);
+        assert_eq!(same, trial);
+    }
+
+    #[test]
+    fn a_frozen_sweep_reads_back_as_itself_without_its_base() {
+        let spec = read(&SWEEP.replace("run:", "base: base.yaml\nrun:")).expect("valid");
+        let plan = spec.plan(&Point::new(), "a test").expect("valid");
+        assert_eq!(plan.train.epochs, 7, "from the base");
+        let adapt = serde_json::to_value(&plan.adapt).expect("plain data");
+        assert_eq!(adapt["reft"]["positions"], "f1+l1", "over the base");
+        assert_eq!(SweepSpec::from_tree(spec.frozen().clone(), "a test").expect("valid"), spec);
+    }
+
+    #[test]
+    fn what_would_read_test_rows_or_choose_a_seed_is_refused() {
+        let test = "eval_split: {test: {chosen_by: me}}";
+        let error = read(&SWEEP.replace("run:\n", &format!("run:\n  data: {{{test}}}\n"))).expect_err("refused");
+        assert!(error.contains("data.eval_split: a sweep chooses by dev rows only"), "{error}");
+        for key in ["data.eval_split", "data.eval", "data.eval_rows"] {
+            let error = read(&SWEEP.replace("train.lr", key)).expect_err("refused");
+            assert!(error.starts_with(&format!("s.yaml: space.{key}: what is scored must be the same")), "{error}");
+        }
+        let error = read(&SWEEP.replace("train.lr", "seed")).expect_err("refused");
+        assert!(error.contains("space.seed: a seed is no setting to choose"), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_place_key_and_remedy() {
+        let change = |from: &str, to: &str| read(&SWEEP.replace(from, to)).expect_err(to);
+        let cases = [
+            (change("method", "methd"), "s.yaml:8: unknown key `methd` (did you mean `method`?)"),
+            (change("train.lr", "train.lrr"), "s.yaml: space: unknown key `train.lrr` (did you mean `lr`?)"),
+            (change("[1e-3, 2e-3]", "[1e-3, fast]"), "train.lr=fast adapt.reft.rank=1: train.lr: invalid type: string"),
+            (change("[1e-3, 2e-3]", "[1e-3, -1]"), "train.lr: -1 is not a learning rate"),
+            (change("{choices: [1, 2, 4]}", "{range: [1, 4]}"), "s.yaml: method: a range has no grid"),
+            (change("method: grid", "method: random"), "s.yaml: trials: say how many"),
+            (change("method: grid", "method: grid\ntrials: 5"), "s.yaml: trials: the grid has 6 points"),
+            (change("method: grid", "method: grid\nhalving: {eta: 1, rungs: 2}"), "s.yaml: halving: eta at least 2"),
+            (
+                change("method: grid", "method: {tpe: {}}\ntrials: 9\nhalving: {eta: 2, rungs: 2}"),
+                "s.yaml: halving: its trials must all be known",
+            ),
+            (change("method: grid", "method: gird"), "s.yaml: method: unknown variant `gird`"),
+            (change("method: grid", "method: grid\nmetric: win_rate"), "s.yaml: metric: win rate is not how"),
+            (change("seeds: [1, 2]", "seeds: []"), "s.yaml: final.seeds: name at least one"),
+            (change("  adapt: {reft", "  base: {reft"), "s.yaml:4: unknown key `run.base`"),
+        ];
+        for (error, expected) in cases {
+            assert!(error.contains(expected), "`{expected}` is not in: {error}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A worker: does one piece of a sweep after the other, until there is nothing left. Any number of them may work on a sweep,
+//! on any machines that share its folder.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::folder::{Job, Next, Sweep};
+use crate::run::{Outcome, Runner};
+use crate::session::Session;
+use crate::store::claim::Claim;
+use crate::store::state::{Ending, RunState};
+
+/// Time between two looks at what others have done.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How long a worker goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// Nothing is left to do.
+    Done,
+    /// Nothing is left, or the process that started it is gone.
+    Orphaned(u32),
+    /// One piece is done, or none can be begun.
+    Once,
+}
+
+/// Works on a sweep.
+///
+/// # Errors
+/// When files cannot be read or written. A trial that fails is noted as such and is no error.
+pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
+    let mut session = Session::from_env();
+    loop {
+        match until {
+            Until::Orphaned(parent) if std::os::unix::process::parent_id() != parent => return Ok(()),
+            Until::Orphaned(_) | Until::Once | Until::Done => {}
+        }
+        let begun = match sweep.decide()? {
+            Next::Done => return Ok(()),
+            Next::Wait => false,
+            Next::Jobs(jobs) => {
+                let mut begun = false;
+                for job in jobs {
+                    begun = perform(sweep, &job, &mut session)?;
+                    if begun {
+                        break;
+                    }
+                }
+                begun
+            }
+        };
+        if until == Until::Once {
+            return Ok(());
+        }
+        if !begun {
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// Does a job unless another worker has it; false if so.
+fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
+    let paths = sweep.paths(&job.run);
+    let claiming = || format!("{}: cannot be claimed", paths.folder().display());
+    let Some(claim) = Claim::take(&paths.claim(job.claim)).with_context(claiming)? else { return Ok(false) };
+    let mut state = RunState::read(&paths)?;
+    if state != job.view.state {
+        // Somebody did it between the look and the claim.
+        claim.withdraw().with_context(claiming)?;
+        return Ok(false);
+    }
+    state.begin(job.claim, claim.owner.clone(), &paths)?;
+    state.save(&paths.state())?;
+    let runner = Runner { root: sweep.runs(), resume: true, title: job.title.clone(), turn: None };
+    let advance = || runner.advance(&job.plan, session, job.part);
+    let outcome =
+        catch_unwind(AssertUnwindSafe(advance)).unwrap_or_else(|_| Err(anyhow!("internal error, see the log")));
+    let ending = match outcome {
+        Ok((_, done)) if done.folder() != paths.folder() => {
+            Ending::Failed("data or weights changed since the sweep was planned: run the sweep's file again".to_owned())
+        }
+        Ok((Outcome::Complete(_), _)) => Ending::Complete,
+        Ok((Outcome::Rung(rung), _)) => {
+            state.rungs.retain(|other| (other.part - rung.part).abs() > 1e-9);
+            state.rungs.push(rung);
+            Ending::Rung
+        }
+        Err(error) => {
+            eprintln!("{}: {error:#}", job.title);
+            Ending::Failed(format!("{error:#}"))
+        }
+    };
+    state.end(ending);
+    state.save(&paths.state())?;
+    Ok(true)
+}
+
+/// Gives up the claims of dead processes, so that whoever comes next need not wait for their silence.
+///
+/// # Errors
+/// When files cannot be read or written.
+pub fn release(sweep: &mut Sweep) -> Result<()> {
+    let survey = sweep.survey()?;
+    let runs = sweep.manifest.runs();
+    for (run, view) in runs.zip(survey.trials.iter().chain(&survey.last)) {
+        let open = view.state.attempts.last().is_some_and(|attempt| attempt.ended.is_none());
+        let (true, false, Ok(number)) = (open, view.complete, &view.claim) else { continue };
+        let paths = sweep.paths(run);
+        let claiming = || format!("{}: cannot be claimed", paths.folder().display());
+        if let Some(claim) = Claim::take(&paths.claim(*number)).with_context(claiming)? {
+            let mut state = RunState::read(&paths)?;
+            state.begin(*number, claim.owner.clone(), &paths)?;
+            state.end(Ending::TimedOut);
+            state.save(&paths.state())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Sweeps on a real Slurm of one node, which `make test-slurm` starts. Without one there is nothing to test, and that is said.
+
+mod support;
+mod sweeps;
+
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::Dir;
+use sweeps::{SWEEP, dir, endings, outcome, said, states};
+
+/// What a command of Slurm says.
+fn slurm(command: &str, arguments: &[&str]) -> String {
+    let output = Command::new(command).args(arguments).output().unwrap_or_else(|error| panic!("{command}: {error}"));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Tasks that are waiting or running, by their numbers.
+fn queue(state: &str) -> Vec<String> {
+    let text = slurm("squeue", &["-h", "-r", "-t", state, "-o", "%A"]);
+    text.lines().map(str::to_owned).collect()
+}
+
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_mins(4), "{what}: {}", slurm("squeue", &["-a"]));
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn submit(dir: &Dir) -> String {
+    said(dir, &["sweep", "submit", "tiny.yaml", "cluster.yaml", "--runs", "arrays"])
+}
+
+fn ended(runs: &Path) -> bool {
+    let expected: &[&[&str]] = &[&["rung"], &["complete"], &["rung", "complete"]];
+    let not_timed_out =
+        |state: &Value| endings(state).into_iter().filter(|ending| ending != "timed_out").collect::<Vec<_>>();
+    states(runs).values().all(|state| expected.iter().any(|expected| not_timed_out(state) == *expected))
+}
+
+#[test]
+fn arrays_give_what_local_workers_give_through_time_outs_and_cancelled_tasks() {
+    if std::env::var_os("SLURM_CONF").is_none() {
+        eprintln!("skipped: SLURM_CONF is not set; `make test-slurm` starts a Slurm and runs this");
+        return;
+    }
+    let dir = dir();
+    // Long enough to be caught at work.
+    dir.write("tiny.yaml", &SWEEP.replace("epochs: 2", "epochs: 20"));
+    dir.write("cluster.yaml", "partition: debug\nthrottle: 2\n");
+    said(&dir, &["sweep", "run", "tiny.yaml", "--runs", "local", "--workers", "2"]);
+    let expected = outcome(&dir.path().join("local"));
+
+    let jobs = submit(&dir);
+    assert_eq!(jobs.lines().filter(|line| line.starts_with("job ")).count(), 3, "{jobs}");
+    let runs = dir.path().join("arrays");
+    wait("no task began", || queue("running").len() > 1);
+    let at_work = |state: &Value| {
+        state["attempts"].as_array().is_some_and(|attempts| attempts.last().is_some_and(|last| last["ended"].is_null()))
+    };
+    let states_now = || {
+        std::fs::read_dir(&runs)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+            .filter_map(|run| {
+                serde_json::from_str::<Value>(&std::fs::read_to_string(run.path().join("state.json")).ok()?).ok()
+            })
+            .collect::<Vec<_>>()
+    };
+    wait("nobody is at work", || states_now().into_iter().filter(|state| at_work(state)).count() > 1);
+    let running = queue("running");
+    // One is cancelled; another is told that its time is over, as Slurm tells it.
+    slurm("scancel", &[&running[1]]);
+    slurm("scancel", &["--signal=USR1", "--batch", &running[0]]);
+    wait("the arrays do not end", || queue("pending,running,completing,suspended").is_empty());
+    // A cancelled task leaves a piece undone: the same command again does what is left.
+    for _ in 0..3 {
+        submit(&dir);
+        wait("the arrays do not end", || queue("pending,running,completing,suspended").is_empty());
+    }
+    assert!(ended(&runs), "{:?}", states(&runs).values().map(endings).collect::<Vec<_>>());
+    assert!(
+        states(&runs).values().any(|state| endings(state).contains(&"timed_out".to_owned())),
+        "nobody was timed out"
+    );
+    let lost =
+        |state: &Value| state["attempts"].as_array().is_some_and(|all| all.iter().any(|one| one["ended"][0] == "lost"));
+    assert!(states(&runs).values().any(lost), "nobody was cancelled at work");
+    assert!(outcome(&runs) == expected, "another outcome");
+    assert!(submit(&dir).starts_with("6 trials: 2 complete, 4 pruned"), "nothing is left to submit");
+}

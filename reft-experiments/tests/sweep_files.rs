@@ -1,0 +1,67 @@
+//! The sweeps of the repository: valid, and with the paper's spaces.
+
+use std::path::Path;
+
+use reft_experiments::config::read::{merge, yaml};
+use reft_experiments::sweep::space::Values;
+use reft_experiments::sweep::spec::SweepSpec;
+use serde_json::{Value, json};
+
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The key of a setting as `paper/hyperparameters.yaml` spells it.
+const KEYS: [(&str, &str); 10] = [
+    ("positions", "adapt.reft.positions"),
+    ("tied", "adapt.reft.tying"),
+    ("rank", "adapt.reft.rank"),
+    ("layers", "adapt.reft.layers"),
+    ("dropout", "adapt.reft.dropout.p"),
+    ("lr", "train.lr"),
+    ("weight_decay", "train.weight_decay"),
+    ("batch_size", "train.batch_size"),
+    ("warmup_ratio", "train.warmup_ratio"),
+    ("epochs", "train.epochs"),
+];
+
+#[test]
+fn the_spaces_of_tables_5_to_7_are_the_paper_s() {
+    let printed = yaml(&Path::new(REPOSITORY).join("paper/hyperparameters.yaml")).expect("readable");
+    let printed = &printed["search_spaces"];
+    let mut table6 = printed["table5_loreft_gsm8k"].clone();
+    merge(&mut table6, printed["table6_direft_gsm8k"].clone());
+    let tables = [
+        ("table5", &printed["table5_loreft_gsm8k"]),
+        ("table6", &table6),
+        ("table7", &printed["table7_instruct_alpaca52k"]),
+    ];
+    for (name, printed) in tables {
+        let file = format!("{REPOSITORY}/configs/sweeps/{name}.yaml");
+        let spec = SweepSpec::read(Path::new(&file)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(spec.space.0.len(), KEYS.len(), "{name}");
+        for (theirs, ours) in KEYS {
+            let tying = |tied: &Value| if tied == &json!(true) { json!("tied") } else { json!("untied") };
+            let choices = printed[theirs].as_array().unwrap_or_else(|| panic!("{name}: {theirs}"));
+            let expected = choices.iter().map(|value| match (theirs, value) {
+                ("tied", tied) => tying(tied),
+                (_, Value::Number(number)) => json!(number.as_f64()),
+                (_, other) => other.clone(),
+            });
+            let parameter = spec.space.0.iter().find(|parameter| parameter.key == ours).expect(ours);
+            let Values::Choices(choices) = &parameter.values else { panic!("{name}: {ours}: choices") };
+            let number = |value: &Value| if value.is_number() { json!(value.as_f64()) } else { value.clone() };
+            let choices: Vec<Value> = choices.iter().map(number).collect();
+            assert_eq!(choices, expected.collect::<Vec<_>>(), "{name}: {ours}");
+        }
+    }
+}
+
+#[test]
+fn every_sweep_of_the_repository_is_valid() {
+    let files = std::fs::read_dir(format!("{REPOSITORY}/configs/sweeps")).expect("in the repository");
+    let paths: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
+    assert!(paths.len() >= 4, "{paths:?}");
+    for path in paths {
+        let spec = SweepSpec::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert!(spec.last.is_some(), "{}: no final stage", path.display());
+    }
+}

@@ -1,0 +1,61 @@
+#!/bin/bash
+# A Slurm of one node on this machine, for tests: no systemd, no munge, loopback only. Needs root and Debian's packages
+# slurmctld, slurmd and slurm-client.
+#   scripts/slurm.sh start FOLDER   starts it; SLURM_CONF is then FOLDER/slurm.conf
+#   scripts/slurm.sh stop FOLDER    stops it
+set -euo pipefail
+command=${1:?start or stop} folder=$(realpath -m "${2:?a folder}")
+export SLURM_CONF=$folder/slurm.conf
+
+stop() {
+    for daemon in slurmd slurmctld; do
+        if [ -s "$folder/$daemon.pid" ]; then kill "$(cat "$folder/$daemon.pid")" 2>/dev/null || true; fi
+    done
+}
+
+start() {
+    mkdir -p "$folder/state" "$folder/spool"
+    cat > "$SLURM_CONF" <<CONF
+ClusterName=test
+SlurmctldHost=localhost(127.0.0.1)
+AuthType=auth/none
+CredType=cred/none
+AuthInfo=cred_expire=5
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort=16817
+SlurmdPort=16818
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+StateSaveLocation=$folder/state
+SlurmdSpoolDir=$folder/spool
+SlurmctldPidFile=$folder/slurmctld.pid
+SlurmdPidFile=$folder/slurmd.pid
+SlurmctldLogFile=$folder/slurmctld.log
+SlurmdLogFile=$folder/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=1
+KillWait=5
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+ReturnToService=2
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 State=UNKNOWN
+PartitionName=debug Nodes=localhost Default=YES MaxTime=INFINITE State=UP
+CONF
+    echo CgroupAutomount=no > "$folder/cgroup.conf"
+    slurmctld
+    slurmd
+    for _ in $(seq 100); do
+        if sinfo -h -t idle -o %n 2>/dev/null | grep -q .; then return; fi
+        sleep 0.1
+    done
+    echo "the node did not come up: see $folder/slurmctld.log and slurmd.log" >&2
+    return 1
+}
+
+"$command"
