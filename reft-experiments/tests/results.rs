@@ -69,7 +69,7 @@ fn leaking_questions_are_named_before_training_and_readers_of_test_rows_are_note
     ];
     let (_, dev) = said(&dir, &[&["train", "run.yaml"], &real[..]].concat());
     let leak = dev.find("dev questions are also trained on (0 letter by letter)").unwrap_or_else(|| panic!("{dev}"));
-    assert!(leak < dev.find("train: step 0").unwrap_or_else(|| panic!("{dev}")), "{dev}");
+    assert!(leak < dev.find("run: step 0").unwrap_or_else(|| panic!("{dev}")), "{dev}");
     let reads = dir.path().join("runs/test-reads.jsonl");
     assert!(!reads.exists(), "no test rows were read");
 
