@@ -108,7 +108,7 @@ impl Started<'_> {
 
         let began = Instant::now();
         let score = self.score(&objective, adaptation.as_ref(), best)?;
-        eprintln!("{}: {} {:.1} % of {}", self.runner.title, self.glue.key(), score.percent(), score.n());
+        eprintln!("{}: {} {:.1} % of {}", self.runner.label(), self.glue.key(), score.percent(), score.n());
         let eval_seconds = began.elapsed().as_secs_f64();
         let record = Record {
             id: self.named.id.clone(),
@@ -150,7 +150,7 @@ impl Started<'_> {
         };
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
-        let mut progress = Progress::new(format!("{} {}", self.runner.title, self.glue.key()));
+        let mut progress = Progress::new(format!("{} {}", self.runner.label(), self.glue.key()));
         let outcome = trainer.fit(trainer.total(), self.runner.resume, &mut [&mut events, &mut metrics, &mut progress]);
         outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
     }

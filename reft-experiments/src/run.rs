@@ -128,7 +128,7 @@ pub struct Runner<'a> {
 
 impl Runner<'_> {
     /// The title with the turn, for people who wait.
-    fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         self.turn.map_or(String::new(), |(turn, of)| format!("[{turn}/{of}] ")) + &self.title
     }
 

@@ -66,15 +66,13 @@ pub struct Job {
     pub lookahead: usize,
 }
 
-impl Job {
-    /// Updates before the timed ones.
-    pub fn untimed(&self) -> usize {
-        2
-    }
+/// Updates before the timed ones.
+pub const UNTIMED: usize = 2;
 
+impl Job {
     /// Rows that a training job needs.
     pub fn trained(&self) -> usize {
-        self.batch * (self.steps + self.untimed())
+        self.batch * (self.steps + UNTIMED)
     }
 }
 

@@ -12,7 +12,7 @@ use reft_models::tokenizer::Specials;
 use serde_json::json;
 use tch::Device;
 
-use super::{Job, Kind, Outcome, gemm};
+use super::{Job, Kind, Outcome, UNTIMED, gemm};
 use crate::config::plan::{DeviceSpec, EvalPlan};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
@@ -89,10 +89,10 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
     }
     let peak_mib = peak_memory_mib() as f64;
     let total_s = times.iter().sum();
-    let mut timed = times.split_off(job.untimed());
+    let mut timed = times.split_off(UNTIMED);
     timed.sort_by(f64::total_cmp);
     let step_s = timed[timed.len() / 2];
-    let per_step = |total: f64| total / (job.steps + job.untimed()) as f64;
+    let per_step = |total: f64| total / (job.steps + UNTIMED) as f64;
     let block = gemm::block(model.dims(), per_step(trained) as i64, job.dtype.kind(), true);
     let gemm_share = block.seconds * blocks as f64 / step_s;
     let gflops = block.operations / block.seconds / 1e9;

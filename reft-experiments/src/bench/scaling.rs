@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Job, Outcome};
+use super::{Job, Outcome, UNTIMED};
 use crate::data::row::Row;
 
 /// One point of `scaling.csv`.
@@ -66,7 +66,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         name: "rows",
         values: &[64, 128, 256],
-        vary: |job, n, _| (Job { steps: n / job.batch - job.untimed(), ..job.clone() }, 1),
+        vary: |job, n, _| (Job { steps: n / job.batch - UNTIMED, ..job.clone() }, 1),
         timed: |outcome| outcome.total_s,
     },
 ];

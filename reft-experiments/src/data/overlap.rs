@@ -22,8 +22,8 @@ fn question(row: &Row) -> String {
     if row.input.is_empty() { row.instruction.clone() } else { format!("{}\n{}", row.instruction, row.input) }
 }
 
-/// A question as people would call it the same.
-fn normalised(question: &str) -> String {
+/// A question as it is compared with others: letters and digits only, whatever their case.
+pub fn normalised(question: &str) -> String {
     question.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 

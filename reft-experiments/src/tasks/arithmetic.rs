@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::embedded::{self, Generate};
 use super::instruct::alpaca;
 use super::{DataKind, Task};
+use crate::data::overlap::normalised;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::Split;
@@ -34,11 +35,6 @@ fn same_number(said: &str, expected: &str) -> bool {
         (Some(said), Some(expected)) => (said - expected).abs() <= 1e-3,
         _ => false,
     }
-}
-
-/// A question as it is compared with others: letters and digits only.
-fn normalised(question: &str) -> String {
-    question.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 /// MATH10K, prompts in the Alpaca template; for training only.
