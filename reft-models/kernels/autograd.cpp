@@ -114,23 +114,25 @@ struct GatedSilu : Function<GatedSilu> {
 };
 
 // `sequences` [B, 4] i64, cos and sin [N, E/2] f32, past [rows, K, E] (or empty).
-Attention shape_of(int64_t heads, int64_t kv_heads, const Tensor& sequences, const Tensor& cos, const Tensor& sin) {
+Attention shape_of(int64_t heads, int64_t kv_heads, bool causal, const Tensor& sequences, const Tensor& cos,
+                   const Tensor& sin) {
     return {heads,
             kv_heads,
             cos.size(-1) * 2,
             sequences.size(0),
             reinterpret_cast<const Sequence*>(data<int64_t>(sequences)),
             data<float>(cos),
-            data<float>(sin)};
+            data<float>(sin),
+            causal};
 }
 
 
 struct Attend : Function<Attend> {
     static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& past_k, const Tensor& past_v,
                           const Tensor& sequences, const Tensor& cos, const Tensor& sin, int64_t heads, int64_t kv_heads,
-                          bool append) {
+                          bool causal, bool append) {
         Tensor qkv = input.contiguous();
-        Attention a = shape_of(heads, kv_heads, sequences, cos, sin);
+        Attention a = shape_of(heads, kv_heads, causal, sequences, cos, sin);
         // Rows of padding belong to no sequence and stay 0.
         Tensor y = at::zeros({qkv.size(0), heads * a.width}, qkv.options());
         by_type(qkv, [&](auto* type) {
@@ -142,6 +144,7 @@ struct Attend : Function<Attend> {
             ctx->save_for_backward({qkv, past_k, past_v, sequences, cos, sin});
             ctx->saved_data["heads"] = heads;
             ctx->saved_data["kv_heads"] = kv_heads;
+            ctx->saved_data["causal"] = causal;
         }
         return y;
     }
@@ -149,13 +152,15 @@ struct Attend : Function<Attend> {
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
         auto saved = ctx->get_saved_variables();
         Tensor qkv = saved[0], dy = grads[0].contiguous(), dqkv = at::zeros_like(qkv);
-        Attention a = shape_of(ctx->saved_data["heads"].toInt(), ctx->saved_data["kv_heads"].toInt(), saved[3], saved[4], saved[5]);
+        auto number = [&](const char* name) { return ctx->saved_data[name].toInt(); };
+        Attention a = shape_of(number("heads"), number("kv_heads"), ctx->saved_data["causal"].toBool(), saved[3], saved[4], saved[5]);
         by_type(qkv, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
             kernels(type).attention_back(a, data<T>(qkv), data<T>(saved[1]), data<T>(saved[2]), data<T>(dy),
                                          data<T>(dqkv));
         });
-        return {dqkv, Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+        return {dqkv,     Tensor(), Tensor(), Tensor(), Tensor(),
+                Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
     }
 };
 
@@ -232,10 +237,10 @@ Tensor* reft_gated_silu(const Tensor* x) {
 }
 
 Tensor* reft_attention(const Tensor* qkv, const Tensor* past_k, const Tensor* past_v, const Tensor* sequences, const Tensor* cos,
-                       const Tensor* sin, int64_t heads, int64_t kv_heads, bool append) {
+                       const Tensor* sin, int64_t heads, int64_t kv_heads, bool causal, bool append) {
     return reft::guarded([&] {
         return reft::Attend::apply(*qkv, reft::or_empty(past_k, *qkv), reft::or_empty(past_v, *qkv), *sequences, *cos, *sin,
-                                   heads, kv_heads, append);
+                                   heads, kv_heads, causal, append);
     });
 }
 }

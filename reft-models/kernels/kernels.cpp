@@ -270,14 +270,14 @@ struct Task {
     }
 
     // Keys that tokens up to i + 3 may see, rounded up.
-    int64_t seen(int64_t i) const { return std::min(columns, round_up(s.past + i + ROWS)); }
+    int64_t seen(int64_t i) const { return a.causal ? std::min(columns, round_up(s.past + i + ROWS)) : columns; }
 
-    // p[4, seen] = softmax(q kT), 0 where a key lies after the query.
+    // p[4, seen] = softmax(q kT), 0 where a key may not be seen.
     void probabilities(const float* q, int64_t i, float* p) const {
         product(seen(i), a.width, q, width, kt, columns, p, columns);
         for (int64_t r = 0; r < ROWS; r++) {
             float* row = p + r * columns;
-            int64_t end = std::min(s.past + i + r + 1, keys);
+            int64_t end = a.causal ? std::min(s.past + i + r + 1, keys) : keys;
             softmax(end, row);
             std::fill(row + end, row + seen(i), 0.0f);
         }

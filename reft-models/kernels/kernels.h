@@ -24,6 +24,7 @@ struct Attention {
     const Sequence* sequence;
     const float* cos;  // [N, E/2], by row
     const float* sin;
+    bool causal;  // or every token sees its whole sequence
 };
 
 // `T` is the type of the model's weights and hidden states.
@@ -39,7 +40,7 @@ struct Kernels {
     // Gradient of x from that of y.
     void (*gated_silu_back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
 
-    // Causal attention of the rows of qkv [N, (H + 2K) E], rotated here; past keys are rotated already. Keys and values
+    // Attention of the rows of qkv [N, (H + 2K) E], rotated here; past keys are rotated already. Keys and values
     // of the past are rows [K E] each. With `append` the new keys and values are written behind the past. y [N, H E].
     void (*attention)(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y);
     // Gradient of qkv from that of y; the past is constant.

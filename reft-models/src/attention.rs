@@ -75,7 +75,7 @@ impl Plan {
                     }
                 };
                 let (cos, sin) = self.angles.tables();
-                let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.kv_heads };
+                let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.kv_heads, causal: true };
                 kernels::attention(qkv, &shape, past)
             }
         }

@@ -5,6 +5,7 @@
 //!    └──────────────────────────┘         └─────────────────────┘
 //! ```
 
+mod attention;
 mod config;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use reft_core::site::Component::{
 use reft_core::site::{Dims, LayerId, Site};
 use tch::{Device, Kind, Tensor};
 
+pub use self::attention::Together;
 pub use self::config::{Dropout, EncoderConfig, Family};
 use crate::nn::{LayerNorm, Linear, Source};
 use crate::weights::{Weights, WeightsError};
@@ -135,14 +137,14 @@ impl Encoder {
     /// The last block's output for these tokens, `[N] -> [N, D]`. Every token sees its whole sequence.
     pub fn hidden(&self, ids: &Tensor, types: Option<&Tensor>, reading: &Reading<'_>) -> Tensor {
         let (kind, device) = self.options();
-        let pairs = Pairs::new(reading.layout, kind, device);
         let dropout = match reading.mode {
             Mode::Train => self.config.dropout,
             Mode::Eval => Dropout::OFF,
         };
-        let begin = dropped(self.embed(ids, types, reading.layout), dropout.hidden);
         let dims = &self.config.dims;
-        self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, &pairs, reading.hooks, dropout))
+        let together = Together::new(reading.layout, dims, kind, device, dropout.attention);
+        let begin = dropped(self.embed(ids, types, reading.layout), dropout.hidden);
+        self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, &together, reading.hooks, dropout))
     }
 
     /// The checkpoint's own scores of the classes `[B, C]` from each sequence's first token `[B, D]`; none without a head.
@@ -236,61 +238,17 @@ impl Block {
         })
     }
 
-    fn forward(&self, h: &Tensor, dims: &Dims, pairs: &Pairs, hooks: &dyn Hooks, dropout: Dropout) -> Tensor {
+    fn forward(&self, h: &Tensor, dims: &Dims, together: &Together, hooks: &dyn Hooks, dropout: Dropout) -> Tensor {
         let at = |component: Component| Site { layer: self.layer, component };
         let h = hooks.visit(at(BlockInput), h, h.shallow_clone());
         let parts = self.qkv.forward(&h).chunk(3, -1).into_iter().zip([Query, Key, Value]);
         let parts: Vec<Tensor> = parts.map(|(part, component)| hooks.visit(at(component), &h, part)).collect();
-        let a = hooks.visit(at(HeadOutput), &h, pairs.attend(dims, &parts, dropout.attention));
+        let a = hooks.visit(at(HeadOutput), &h, together.attend(dims, &parts));
         let attended = hooks.visit(at(AttentionOutput), &a, self.o.forward(&a));
         let middle = self.norm1.forward(&(&h + dropped(attended, dropout.hidden)));
         let inner = hooks.visit(at(MlpHidden), &middle, self.up.forward(&middle).gelu("none"));
         let added = hooks.visit(at(MlpOutput), &inner, self.down.forward(&inner));
         let end = self.norm2.forward(&(&middle + dropped(added, dropout.hidden)));
         hooks.visit(at(BlockOutput), &h, end) // h_p <- Φ(h_p), eq. 7
-    }
-}
-
-/// Which tokens see each other: those of one sequence.
-struct Pairs {
-    sequences: i64,
-    longest: i64,
-    /// Row of each cell `[B*T]`.
-    rows: Tensor,
-    /// Cell of each row `[N]`.
-    cells: Tensor,
-    /// 0 for a token's cell and -inf for an empty one, `[B, 1, 1, T]`.
-    mask: Tensor,
-}
-
-impl Pairs {
-    fn new(layout: &Layout, kind: Kind, device: Device) -> Self {
-        let spans = layout.spans();
-        let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
-        // Cells and rows without a token point at 0: what they hold is never seen.
-        let (mut rows, mut cells) = (vec![0i64; spans.len() * longest as usize], vec![0i64; layout.rows() as usize]);
-        let mut mask = vec![f32::NEG_INFINITY; rows.len()];
-        for (index, span) in spans.iter().enumerate() {
-            for token in 0..span.len {
-                let cell = index as i64 * longest + token;
-                rows[cell as usize] = span.row + token;
-                cells[(span.row + token) as usize] = cell;
-                mask[cell as usize] = 0.0;
-            }
-        }
-        let sequences = spans.len() as i64;
-        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        let mask = Tensor::from_slice(&mask).to_device(device).to_kind(kind).view([sequences, 1, 1, longest]);
-        Self { sequences, longest, rows: tensor(&rows), cells: tensor(&cells), mask }
-    }
-
-    /// Queries, keys and values `[N, D]` each; `[N, D]`.
-    fn attend(&self, dims: &Dims, qkv: &[Tensor], dropout: f64) -> Tensor {
-        let shape = [self.sequences, self.longest, dims.heads, dims.head_width];
-        let block = |x: &Tensor| x.index_select(0, &self.rows).view(shape).transpose(1, 2);
-        let (q, k, v) = (block(&qkv[0]), block(&qkv[1]), block(&qkv[2]));
-        let mask = Some(&self.mask);
-        let seen = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, dropout, false, None, false);
-        seen.transpose(1, 2).reshape([self.sequences * self.longest, -1]).index_select(0, &self.cells)
     }
 }

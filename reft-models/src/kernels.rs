@@ -34,6 +34,7 @@ unsafe extern "C" {
         sin: *const C_tensor,
         heads: i64,
         kv_heads: i64,
+        causal: bool,
         append: bool,
     ) -> *mut C_tensor;
 }
@@ -111,6 +112,8 @@ pub struct Shape<'a> {
     pub heads: i64,
     /// Key/value heads.
     pub kv_heads: i64,
+    /// Whether a token sees what comes before it only, or its whole sequence.
+    pub causal: bool,
 }
 
 /// Keys and values of earlier tokens, `[rows, K, E]` each, keys rotated.
@@ -124,7 +127,7 @@ pub enum Past<'a> {
     Grow(&'a mut Tensor, &'a mut Tensor),
 }
 
-/// Causal attention of rows `[N, (H + 2K) E]` that hold queries, keys and values side by side, rotated here; `[N, H E]`.
+/// Attention of rows `[N, (H + 2K) E]` that hold queries, keys and values side by side, rotated here; `[N, H E]`.
 pub fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Tensor {
     let null = std::ptr::null();
     let (k, v, append) = match past {
@@ -132,7 +135,7 @@ pub fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Tensor {
         Past::Fixed(k, v) => (k.as_ptr(), v.as_ptr(), false),
         Past::Grow(k, v) => (k.as_mut_ptr().cast_const(), v.as_mut_ptr().cast_const(), true),
     };
-    let Shape { sequences, cos, sin, heads, kv_heads } = *shape;
+    let Shape { sequences, cos, sin, heads, kv_heads, causal } = *shape;
     let (sequences, cos, sin) = (sequences.as_ptr(), cos.as_ptr(), sin.as_ptr());
-    owned(unsafe { reft_attention(qkv.as_ptr(), k, v, sequences, cos, sin, heads, kv_heads, append) })
+    owned(unsafe { reft_attention(qkv.as_ptr(), k, v, sequences, cos, sin, heads, kv_heads, causal, append) })
 }

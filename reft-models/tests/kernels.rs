@@ -5,6 +5,7 @@ use reft_core::layout::{Layout, Span};
 use reft_core::site::{Dims, LayerId};
 use reft_core::testing::{Tol, assert_close, normal};
 use reft_models::attention::{Cache, Plan};
+use reft_models::encoder::Together;
 use reft_models::kernels::{self, Packed};
 use reft_models::kv_cache::KvCache;
 use reft_models::rope::{Angles, Rope, Scaling};
@@ -124,6 +125,23 @@ proptest! {
             let x = normal(&[layout.rows(), (dims.heads + 2 * kv) * 2 * half], 5).to_kind(kind);
             let composite = |x: &Tensor| attend(Plan::composite, &exact, Kind::Float, x);
             compare("attention", |x| attend(Plan::new, &cache, kind, x), composite, &x, tol);
+        }
+    }
+
+    #[test]
+    fn attention_to_the_whole_sequence(
+        lengths in prop::collection::vec(1i64..40, 1..5),
+        heads in 1i64..4,
+        half in prop::sample::select(vec![1i64, 4, 16, 24, 32]),
+    ) {
+        let layout = layout(&lengths.into_iter().map(|len| (0, len)).collect::<Vec<_>>());
+        let dims = dims(heads, heads, 2 * half);
+        for (kind, tol) in KINDS {
+            let x = normal(&[layout.rows(), 3 * dims.width], 5).to_kind(kind);
+            let kernel = Together::new(&layout, &dims, kind, Device::Cpu, 0.0);
+            let block = Together::block(&layout, Kind::Float, Device::Cpu, 0.0);
+            let attend = |how: &Together, x: &Tensor| how.attend(&dims, &x.chunk(3, -1));
+            compare("attention", |x| attend(&kernel, x), |x| attend(&block, x), &x, tol);
         }
     }
 

@@ -41,8 +41,8 @@ impl AdamW {
             let _ = self.first.lerp_(grad, 1.0 - BETA1);
             let _ = self.second.g_mul_scalar_(BETA2).addcmul_(grad, &(grad * (1.0 - BETA2)));
             let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(self.updates).unwrap_or(i32::MAX));
-            let scale = (&self.second / correction(BETA2)).sqrt() + EPS;
-            flat -= &self.first / scale * (lr / correction(BETA1));
+            let scale = (&self.second / correction(BETA2)).sqrt_().g_add_scalar_(EPS);
+            let _ = flat.addcdiv_(&(&self.first * (-lr / correction(BETA1))), &scale);
         });
     }
 }

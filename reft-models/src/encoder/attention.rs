@@ -1,0 +1,95 @@
+//! Attention of encoders: every token sees all tokens of its sequence.
+
+use reft_core::layout::Layout;
+use reft_core::site::Dims;
+use tch::{Device, Kind, Tensor};
+
+use crate::kernels::{self, Past, Shape};
+
+/// Which tokens of a pass see each other, and how that is computed; made once for all layers.
+#[derive(Debug)]
+pub struct Together(How);
+
+#[derive(Debug)]
+enum How {
+    /// The rows as they are: no padding, nothing kept for the way back. Nothing is rotated, since positions are in the
+    /// embeddings: cosines are 1 and sines 0.
+    Kernel { sequences: Tensor, cos: Tensor, sin: Tensor },
+    /// A padded block and libtorch's product, which drops probabilities too.
+    Block(Block),
+}
+
+impl Together {
+    /// For a pass of this layout with states of this type; `dropout` is the probability that one token's sight of another
+    /// is dropped.
+    pub fn new(layout: &Layout, dims: &Dims, kind: Kind, device: Device, dropout: f64) -> Self {
+        if !kernels::cover(kind, device) || dropout > 0.0 {
+            return Self::block(layout, kind, device, dropout);
+        }
+        let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, 0, 0]);
+        let sequences = Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]);
+        let halves = [layout.rows(), dims.head_width / 2];
+        let like = (Kind::Float, device);
+        Self(How::Kernel { sequences, cos: Tensor::ones(halves, like), sin: Tensor::zeros(halves, like) })
+    }
+
+    /// The same through libtorch's operations whatever the type and place: what the kernel is tested against.
+    pub fn block(layout: &Layout, kind: Kind, device: Device, dropout: f64) -> Self {
+        Self(How::Block(Block::new(layout, kind, device, dropout)))
+    }
+
+    /// Queries, keys and values `[N, D]` each; `[N, D]`.
+    pub fn attend(&self, dims: &Dims, qkv: &[Tensor]) -> Tensor {
+        match &self.0 {
+            How::Kernel { sequences, cos, sin } => {
+                let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.heads, causal: false };
+                kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None)
+            }
+            How::Block(block) => block.attend(dims, qkv),
+        }
+    }
+}
+
+/// Rows brought into a block `[B, T]`, sequences aligned at their first token.
+#[derive(Debug)]
+struct Block {
+    sequences: i64,
+    longest: i64,
+    /// Row of each cell `[B*T]`.
+    rows: Tensor,
+    /// Cell of each row `[N]`.
+    cells: Tensor,
+    /// 0 for a token's cell and -inf for an empty one, `[B, 1, 1, T]`.
+    mask: Tensor,
+    dropout: f64,
+}
+
+impl Block {
+    fn new(layout: &Layout, kind: Kind, device: Device, dropout: f64) -> Self {
+        let spans = layout.spans();
+        let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
+        // Cells and rows without a token point at 0: what they hold is never seen.
+        let (mut rows, mut cells) = (vec![0i64; spans.len() * longest as usize], vec![0i64; layout.rows() as usize]);
+        let mut mask = vec![f32::NEG_INFINITY; rows.len()];
+        for (index, span) in spans.iter().enumerate() {
+            for token in 0..span.len {
+                let cell = index as i64 * longest + token;
+                rows[cell as usize] = span.row + token;
+                cells[(span.row + token) as usize] = cell;
+                mask[cell as usize] = 0.0;
+            }
+        }
+        let sequences = spans.len() as i64;
+        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        let mask = Tensor::from_slice(&mask).to_device(device).to_kind(kind).view([sequences, 1, 1, longest]);
+        Self { sequences, longest, rows: tensor(&rows), cells: tensor(&cells), mask, dropout }
+    }
+
+    fn attend(&self, dims: &Dims, qkv: &[Tensor]) -> Tensor {
+        let shape = [self.sequences, self.longest, dims.heads, dims.head_width];
+        let block = |x: &Tensor| x.index_select(0, &self.rows).view(shape).transpose(1, 2);
+        let (q, k, v) = (block(&qkv[0]), block(&qkv[1]), block(&qkv[2]));
+        let seen = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&self.mask), self.dropout, false, None, false);
+        seen.transpose(1, 2).reshape([self.sequences * self.longest, -1]).index_select(0, &self.cells)
+    }
+}
