@@ -122,7 +122,9 @@ impl SweepSpec {
         if let Some(base) = base {
             let file = path.parent().unwrap_or(Path::new(".")).join(base);
             let mut run = serde_json::to_value(run_plan(Some(&file), &[])?).expect("plain data");
-            merge(&mut run, tree["run"].take());
+            if let Some(over) = tree.get_mut("run") {
+                merge(&mut run, over.take());
+            }
             tree["run"] = run;
         }
         Self::from_tree(tree, &place)
