@@ -52,7 +52,7 @@ pub fn execute(
     let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
     runner.once(plan, environment, |named| {
         data.overlaps(plan, glue).iter().for_each(|said| eprintln!("{said}"));
-        Started { runner, named, glue, data: &data, loaded: &loaded, part }.perform()
+        Started { part, runner, named, glue, data: &data, loaded: &loaded }.perform()
     })
 }
 
@@ -79,12 +79,12 @@ impl Data {
 
 /// A run whose folder exists, with what it needs.
 struct Started<'a> {
+    part: f64,
     runner: &'a Runner<'a>,
     named: &'a Named<'a>,
     glue: &'static Glue,
     data: &'a Data,
     loaded: &'a LoadedEncoder,
-    part: f64,
 }
 
 /// The first of some rows; 0 for all.
