@@ -7,7 +7,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 /// Sources, relative to the workspace, that decide what a run computes. Tables and commands do not.
-const DECIDING: [&str; 12] = [
+const DECIDING: [&str; 13] = [
     "reft-core/src",
     "reft-models/kernels",
     "reft-models/src",
@@ -15,6 +15,7 @@ const DECIDING: [&str; 12] = [
     "reft-experiments/src/data",
     "reft-experiments/src/tasks",
     "reft-experiments/src/score",
+    "reft-experiments/src/classify",
     "reft-experiments/src/classify.rs",
     "reft-experiments/src/evaluate.rs",
     "reft-experiments/src/run.rs",

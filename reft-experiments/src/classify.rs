@@ -1,5 +1,8 @@
 //! One run of an encoder on a GLUE task: train interventions and a head, keep the best epoch, read the other half once.
 
+pub mod identity;
+mod rungs;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -32,8 +35,8 @@ use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
 use crate::train::trainer::Trainer;
 
-/// The complete run of a plan: from the store if it was done before by the same code on the same data, else from doing it
-/// now.
+/// What comes of a plan, or of this part of its updates, from 0 to 1: from the store if it was done before by the same code
+/// on the same data, else from doing it now.
 ///
 /// # Errors
 /// When anything the run needs is missing, or training does not stay finite.
@@ -42,13 +45,14 @@ pub fn execute(
     plan: &RunPlan,
     glue: &'static Glue,
     session: &mut Session,
+    part: f64,
 ) -> Result<(Outcome, RunPaths)> {
     let data = Data::read(plan, glue, &session.sources)?;
     let loaded = session.load_encoder(plan)?;
     let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
     runner.once(plan, environment, |named| {
-        let record = Started { runner, named, glue, data: &data, loaded: &loaded }.perform()?;
-        Ok(Outcome::Complete(Box::new(record)))
+        data.overlaps(plan, glue).iter().for_each(|said| eprintln!("{said}"));
+        Started { part, runner, named, glue, data: &data, loaded: &loaded }.perform()
     })
 }
 
@@ -75,6 +79,7 @@ impl Data {
 
 /// A run whose folder exists, with what it needs.
 struct Started<'a> {
+    part: f64,
     runner: &'a Runner<'a>,
     named: &'a Named<'a>,
     glue: &'static Glue,
@@ -82,8 +87,13 @@ struct Started<'a> {
     loaded: &'a LoadedEncoder,
 }
 
+/// The first of some rows; 0 for all.
+fn first(rows: &[Row], limit: usize) -> &[Row] {
+    &rows[..rows.len().min(if limit == 0 { rows.len() } else { limit })]
+}
+
 impl Started<'_> {
-    fn perform(&self) -> Result<Record> {
+    fn perform(&self) -> Result<Outcome> {
         let Named { plan, paths, .. } = self.named;
         let (encoder, seed, device) = (&self.loaded.encoder, Seed(plan.seed), plan.device.0);
         self.check_length()?;
@@ -101,7 +111,10 @@ impl Started<'_> {
             }),
         };
         let began = Instant::now();
-        let train_tokens = self.train(&mut objective, adaptation.as_mut(), &examples)?;
+        let (end, total, train_tokens) = self.train(&mut objective, adaptation.as_mut(), &examples)?;
+        if end < total {
+            return self.rung(&objective, adaptation.as_ref(), end, total).map(Outcome::Rung);
+        }
         let best = restore(&mut objective, adaptation.as_mut())?;
         let train_seconds = began.elapsed().as_secs_f64();
         self.keep(adaptation.as_ref(), &objective.head)?;
@@ -129,16 +142,16 @@ impl Started<'_> {
         if let Some(watch) = &objective.watch {
             watch.best.forget();
         }
-        Ok(record)
+        Ok(Outcome::Complete(Box::new(record)))
     }
 
-    /// Trains to the end; the tokens seen.
+    /// Trains; the update it ended at, those of the whole run, and the tokens seen.
     fn train(
         &self,
         objective: &mut Classification<'_>,
         adaptation: &mut dyn Adaptation,
         examples: &[Labelled],
-    ) -> Result<u64> {
+    ) -> Result<(u64, u64, u64)> {
         let Named { plan, paths, .. } = self.named;
         let mut trainer = Trainer {
             objective,
@@ -151,8 +164,10 @@ impl Started<'_> {
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(format!("{} {}", self.runner.label(), self.glue.key()));
-        let outcome = trainer.fit(trainer.total(), self.runner.resume, &mut [&mut events, &mut metrics, &mut progress]);
-        outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))
+        let (end, total) = (trainer.until(self.part), trainer.total());
+        let outcome = trainer.fit(end, self.runner.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
+        Ok((end, total, seen))
     }
 
     /// The rows that are looked at after every epoch.
@@ -161,8 +176,7 @@ impl Started<'_> {
     }
 
     fn some<'r>(&self, rows: &'r [Row]) -> &'r [Row] {
-        let limit = self.named.plan.data.eval_rows;
-        &rows[..rows.len().min(if limit == 0 { rows.len() } else { limit })]
+        first(rows, self.named.plan.data.eval_rows)
     }
 
     fn encode(&self, rows: &[Row]) -> Result<Vec<Labelled>> {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
 
 use crate::alpaca_eval::outputs;
-use crate::classify;
+use crate::classify::{self, identity};
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::overlap::Overlap;
@@ -95,7 +95,10 @@ impl Data {
 /// # Errors
 /// When data is missing.
 pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
-    Data::read(plan, sources).map(|data| data.fingerprint())
+    match plan.glue() {
+        Some(glue) => Ok(identity::data_fingerprint(plan, glue, sources)?),
+        None => Data::read(plan, sources).map(|data| data.fingerprint()),
+    }
 }
 
 /// Which rows that a plan scores it also trains on, in words; nothing when none are.
@@ -103,7 +106,10 @@ pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
 /// # Errors
 /// When data is missing.
 pub fn overlaps(plan: &RunPlan, sources: &Sources) -> Result<Vec<String>> {
-    Data::read(plan, sources).map(|data| data.overlaps(plan.data.eval_split.scored().name()))
+    match plan.glue() {
+        Some(glue) => Ok(identity::overlaps(plan, glue, sources)?),
+        None => Data::read(plan, sources).map(|data| data.overlaps(plan.data.eval_split.scored().name())),
+    }
 }
 
 /// What came of executing a plan, or a part of it.
@@ -150,8 +156,7 @@ impl Runner<'_> {
     /// As for [`Runner::execute`].
     pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(Outcome, RunPaths)> {
         if let Some(glue) = plan.glue() {
-            ensure!(part >= 1.0, "a classifier's run has no rungs: leave halving out");
-            return classify::execute(self, plan, glue, session);
+            return classify::execute(self, plan, glue, session, part);
         }
         let data = Data::read(plan, &session.sources)?;
         let loaded = session.load(plan)?;
@@ -250,8 +255,7 @@ impl Runner<'_> {
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(self.label());
-        let total = trainer.total();
-        let end = ((part * total as f64).ceil() as u64).clamp(1, total);
+        let (end, total) = (trainer.until(*part), trainer.total());
         let outcome = trainer.fit(end, self.resume, &mut [&mut events, &mut metrics, &mut progress]);
         if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Overlap(_))) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;

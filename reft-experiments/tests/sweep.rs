@@ -1,13 +1,12 @@
 //! Sweeps on a tiny model: nothing is done twice, nothing is lost, whoever is killed.
 
+mod kills;
 mod support;
 mod sweeps;
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Child, Stdio};
 
+use kills::killed_time_and_again;
 use serde_json::{Value, json};
 use sweeps::{SWEEP, dir, endings, folder, outcome, read, said, states};
 
@@ -150,25 +149,6 @@ fn the_best_trial_is_the_one_whose_record_says_so() {
     assert!(said(&dir, &["sweep", "best", "low.yaml"]).starts_with("trial 3: accuracy 0.00 on dev rows"));
 }
 
-/// Child processes of a process.
-fn children(parent: u32) -> Vec<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-fn kill(pid: u32) {
-    Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status().expect("kill is there");
-}
-
-/// Lines of all traces: how far the sweep is.
-fn progress(runs: &Path) -> usize {
-    let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
-    let lines = |entry: std::fs::DirEntry| {
-        std::fs::read_to_string(entry.path().join("metrics.jsonl")).map(|text| text.lines().count())
-    };
-    entries.filter_map(|entry| lines(entry).ok()).sum()
-}
-
 #[test]
 fn drivers_and_workers_killed_at_many_moments_lose_nothing_and_change_nothing() {
     let dir = dir();
@@ -178,28 +158,7 @@ fn drivers_and_workers_killed_at_many_moments_lose_nothing_and_change_nothing() 
 
     let runs = dir.path().join("killed");
     let quiet = || sweep("killed").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-    for kills in 0..10 {
-        let mut driver = quiet();
-        let (began, from) = (Instant::now(), progress(&runs));
-        // A few updates further each time, or before anything was written.
-        while progress(&runs) < from + 3 * (kills % 4) {
-            assert!(began.elapsed() < Duration::from_mins(2), "no progress");
-            if driver.try_wait().expect("a child").is_some() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        let workers = children(driver.id());
-        // Worker, driver, or both: an orphan ends its trial while the next driver works already.
-        if kills % 3 != 0 {
-            workers.iter().take(1 + kills % 2).for_each(|&worker| kill(worker));
-        }
-        if kills % 3 == 1 {
-            thread::sleep(Duration::from_millis(300));
-        }
-        kill(driver.id());
-        driver.wait().expect("reaped");
-    }
+    killed_time_and_again(&quiet, &runs, 10);
     let output = sweep("killed").output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lost = |attempt: &Value| attempt["ended"][0] == "lost";

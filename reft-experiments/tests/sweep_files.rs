@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use reft_experiments::config::plan::{EvalSplit, RunPlan};
 use reft_experiments::config::read::{merge, yaml};
 use reft_experiments::sweep::space::Values;
 use reft_experiments::sweep::spec::SweepSpec;
@@ -24,7 +25,7 @@ const KEYS: [(&str, &str); 10] = [
 ];
 
 #[test]
-fn the_spaces_of_tables_5_to_7_are_the_paper_s() {
+fn the_spaces_of_tables_5_to_8_are_the_paper_s() {
     let printed = yaml(&Path::new(REPOSITORY).join("paper/hyperparameters.yaml")).expect("readable");
     let printed = &printed["search_spaces"];
     let mut table6 = printed["table5_loreft_gsm8k"].clone();
@@ -33,10 +34,11 @@ fn the_spaces_of_tables_5_to_7_are_the_paper_s() {
         ("table5", &printed["table5_loreft_gsm8k"]),
         ("table6", &table6),
         ("table7", &printed["table7_instruct_alpaca52k"]),
+        ("table8", &printed["table8_glue"]),
     ];
     for (name, printed) in tables {
         let file = format!("{REPOSITORY}/configs/sweeps/{name}.yaml");
-        let spec = SweepSpec::read(Path::new(&file)).unwrap_or_else(|error| panic!("{error}"));
+        let spec = SweepSpec::read(Path::new(&file), &[]).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(spec.space.0.len(), KEYS.len(), "{name}");
         for (theirs, ours) in KEYS {
             let tying = |tied: &Value| if tied == &json!(true) { json!("tied") } else { json!("untied") };
@@ -56,12 +58,42 @@ fn the_spaces_of_tables_5_to_7_are_the_paper_s() {
 }
 
 #[test]
+fn every_task_of_glue_is_chosen_by_seed_42_in_its_own_metric_and_run_with_five_seeds() {
+    let printed = yaml(&Path::new(REPOSITORY).join("paper/hyperparameters.yaml")).expect("readable");
+    let tasks = printed["glue"]["order"].as_array().expect("a list").iter().filter_map(Value::as_str);
+    let file = format!("{REPOSITORY}/configs/sweeps/table8.yaml");
+    let mut metrics = Vec::new();
+    for task in tasks {
+        let given = [
+            format!("run.data={{train: [{task}], eval: [{task}]}}"),
+            "run.model=FacebookAI/roberta-large".to_owned(),
+            "run.adapt.reft.intervention=direft".to_owned(),
+        ];
+        let spec = SweepSpec::read(Path::new(&file), &given).unwrap_or_else(|error| panic!("{error}"));
+        let point = spec.space.at(0).expect("a point");
+        let trial = spec.plan(&point, "a test").expect("valid");
+        assert_eq!((trial.seed, &trial.data.eval_split, trial.data.max_length), (42, &EvalSplit::Dev, 256));
+        assert_eq!((trial.data.eval[0].key(), trial.model.as_str()), (task, "FacebookAI/roberta-large"));
+        metrics.push(spec.metric.name(&trial));
+        let last = spec.last_plans(&point, "a test", "a test").expect("valid");
+        let same = |plan: &RunPlan| RunPlan { seed: 42, data: trial.data.clone(), ..plan.clone() } == trial;
+        assert!(last.iter().all(same), "{task}: final runs differ in seed and split only");
+        let of =
+            |plan: &RunPlan| (plan.seed, matches!(plan.data.eval_split, EvalSplit::Test(_)), plan.data.eval.clone());
+        let expected = (42..=46).map(|seed| (seed, true, trial.data.eval.clone()));
+        assert_eq!(last.iter().map(of).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+    let (accuracy, matthews, pearson) = ("accuracy", "Matthews correlation", "Pearson correlation");
+    assert_eq!(metrics, [accuracy, accuracy, accuracy, matthews, accuracy, accuracy, accuracy, pearson]);
+}
+
+#[test]
 fn every_sweep_of_the_repository_is_valid() {
     let files = std::fs::read_dir(format!("{REPOSITORY}/configs/sweeps")).expect("in the repository");
     let paths: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
-    assert!(paths.len() >= 4, "{paths:?}");
+    assert!(paths.len() >= 6, "{paths:?}");
     for path in paths {
-        let spec = SweepSpec::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        let spec = SweepSpec::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
         assert!(spec.last.is_some(), "{}: no final stage", path.display());
     }
 }

@@ -20,6 +20,9 @@ use crate::sweep::{show, view::View};
 pub struct Args {
     #[command(subcommand)]
     command: Command,
+    /// Override a setting of the sweep's file: --set 'run.data.eval=[cola]'
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    overrides: Vec<String>,
     /// Folder of all runs
     #[arg(long, default_value = "runs", global = true)]
     runs: PathBuf,
@@ -93,10 +96,10 @@ impl Args {
     /// # Errors
     /// When the sweep's file is wrong, something is missing, or workers die time and again.
     pub fn run(self) -> Result<()> {
-        let runs = self.runs;
+        let (runs, set) = (self.runs, self.overrides);
         match self.command {
             Command::Run { sweep, workers, retry, dry_run } => {
-                let mut sweep = Sweep::of_file(&sweep, &runs)?;
+                let mut sweep = Sweep::of_file(&sweep, &set, &runs)?;
                 if dry_run {
                     list(&sweep);
                     return Ok(());
@@ -107,11 +110,11 @@ impl Args {
                 drive(&mut sweep, workers)
             }
             Command::Submit { sweep, cluster, dry_run } => {
-                submit(&mut Sweep::of_file(&sweep, &runs)?, &Cluster::read(&cluster)?, dry_run)
+                submit(&mut Sweep::of_file(&sweep, &set, &runs)?, &Cluster::read(&cluster)?, dry_run)
             }
             Command::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
-            Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &runs)?, watch),
-            Command::Best { sweep } => best(&mut Sweep::of(&sweep, &runs)?),
+            Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &set, &runs)?, watch),
+            Command::Best { sweep } => best(&mut Sweep::of(&sweep, &set, &runs)?),
             Command::Work { sweep, parent, once } => {
                 let until = if once { Until::Once } else { parent.map_or(Until::Done, Until::Orphaned) };
                 work(&mut Sweep::of_folder(&sweep, &runs)?, until)
@@ -216,7 +219,8 @@ fn best(sweep: &mut Sweep) -> Result<()> {
     };
     let trial = &sweep.manifest.trials[best];
     let score = survey.trials[best].standing.scores.last().map_or(f64::NAN, |&score| sweep.spec.score(score));
-    println!("trial {best}: {} {score:.2} on dev rows, run {}", sweep.spec.metric.name(), trial.run);
+    let metric = sweep.spec.metric.name(&sweep.spec.plan(&trial.point, &sweep.folder().display().to_string())?);
+    println!("trial {best}: {metric} {score:.2} on dev rows, run {}", trial.run);
     for (key, value) in &trial.point {
         println!("--set {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }

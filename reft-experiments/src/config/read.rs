@@ -68,7 +68,7 @@ pub fn run_plan(file: Option<&Path>, overrides: &[String]) -> Result<RunPlan, Co
         tree = with_parents(file, &mut Vec::new())?;
     }
     for text in overrides {
-        merge(&mut tree, parse_override(text)?);
+        merge(&mut tree, parse_override(text, &keys::all())?);
     }
     let place = file.map_or("--set".to_owned(), |file| file.display().to_string());
     resolve(tree, &place)
@@ -149,12 +149,15 @@ pub(crate) fn place_of(path: &Path, key: &str) -> String {
     }
 }
 
-/// `train.lr=1e-3` as a tree. Values are read as YAML.
-fn parse_override(text: &str) -> Result<Value, ConfigError> {
+/// `train.lr=1e-3` as a tree with keys that are known. Values are read as YAML.
+///
+/// # Errors
+/// When it is no such setting, or its key is not known.
+pub fn parse_override(text: &str, known: &Value) -> Result<Value, ConfigError> {
     let (path, value) = text.split_once('=').ok_or_else(|| ConfigError::Override(text.to_owned()))?;
     let value: Value = serde_saphyr::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     let tree = nest(path, value);
-    match keys::unknown(&tree, &keys::all(), "") {
+    match keys::unknown(&tree, known, "") {
         Some((key, suggestion)) => Err(ConfigError::Unknown { place: format!("--set {text}"), key, suggestion }),
         None => Ok(tree),
     }

@@ -1,8 +1,9 @@
 //! Whether the parts of a sweep's declaration go together.
 
 use super::halving::Halving;
+use super::measure::Metric;
 use super::search::Method;
-use super::spec::{Metric, SweepSpec};
+use super::spec::SweepSpec;
 use crate::config::plan::RunPlan;
 
 /// What does not go together, as the key and what to do about it. `base` is the run that settings are varied of.
@@ -42,18 +43,13 @@ fn amounts(spec: &SweepSpec) -> Vec<Check> {
 fn methods(spec: &SweepSpec, base: &RunPlan) -> Vec<Check> {
     let judged = spec.metric == Metric::WinRate;
     let (halved, known) = (spec.halving.rungs > 1, matches!(spec.method, Method::Grid | Method::Random));
-    let scored = base.data.eval.iter().all(|id| id.task().judged() == judged);
-    let metric = format!(
-        "{} is not how the tasks of data.eval are scored: accuracy for tasks with right answers, win_rate for judged ones",
-        spec.metric.name()
-    );
+    let metric = spec.metric.fits(base);
     let text = str::to_owned;
     vec![
         ("halving", !halved || !judged, text("a win rate is known after the last rung only: leave it out")),
         ("halving", !halved || known, text("its trials must all be known before: method grid or random")),
         ("patience", spec.patience.is_none() || !halved, text("with halving the trials are counted: leave it out")),
         ("method", !judged || known, text("a judge comes after all trials: method grid or random")),
-        ("metric", scored, metric),
-        ("run.data.eval", base.glue().is_none(), text("a sweep is over language models' tasks: leave GLUE out")),
+        ("metric", metric.is_ok(), metric.err().unwrap_or_default()),
     ]
 }

@@ -70,12 +70,12 @@ pub enum Next {
 }
 
 impl Sweep {
-    /// The sweep of a file, its folder made if it is new.
+    /// The sweep of a file, with these settings over those that stand there; its folder made if it is new.
     ///
     /// # Errors
     /// When the file is wrong, or data or weights are not to be had.
-    pub fn of_file(file: &Path, runs: &Path) -> Result<Self> {
-        let spec = SweepSpec::read(file)?;
+    pub fn of_file(file: &Path, overrides: &[String], runs: &Path) -> Result<Self> {
+        let spec = SweepSpec::read(file, overrides)?;
         let mut identities = Identities::from_env();
         let trials = name(&spec, &mut identities, &[])?;
         let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
@@ -102,12 +102,16 @@ impl Sweep {
         Ok(Self { spec, manifest, folder: folder.to_owned(), runs: runs.to_owned(), identities })
     }
 
-    /// The sweep of a file or a folder.
+    /// The sweep of a file, or of a folder, which has its settings already.
     ///
     /// # Errors
-    /// As for the two.
-    pub fn of(path: &Path, runs: &Path) -> Result<Self> {
-        if path.is_dir() { Self::of_folder(path, runs) } else { Self::of_file(path, runs) }
+    /// As for the two, and when settings are given for a folder.
+    pub fn of(path: &Path, overrides: &[String], runs: &Path) -> Result<Self> {
+        match (path.is_dir(), overrides.first()) {
+            (true, Some(text)) => bail!("--set {text}: the sweep in {} is frozen: leave it out", path.display()),
+            (true, None) => Self::of_folder(path, runs),
+            (false, _) => Self::of_file(path, overrides, runs),
+        }
     }
 
     /// Its folder.
@@ -253,13 +257,16 @@ impl Sweep {
         let Trial { point, run } = &self.manifest.trials[trial];
         let score = survey.trials[trial].standing.scores.last().map_or(f64::NAN, |&score| self.spec.score(score));
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        let place = self.folder.display().to_string();
+        let plan = self.spec.plan(point, &place)?;
         let chosen_by = format!(
-            "sweep {name}, trial {trial} of {} with seed {}: {} {score:.2} on dev rows, run {run}",
+            "sweep {name}, trial {trial} of {} with seed {}: {} {score:.2} on dev rows, run {run}{}",
             self.manifest.trials.len(),
             self.spec.seed,
-            self.spec.metric.name()
+            self.spec.metric.name(&plan),
+            self.spec.caveat(&plan)
         );
-        let plans = self.spec.last_plans(point, &chosen_by, &self.folder.display().to_string())?;
+        let plans = self.spec.last_plans(point, &chosen_by, &place)?;
         let runs = plans.iter().map(|plan| self.identities.of(plan)).collect::<Result<_>>()?;
         self.manifest.chosen = Some(Chosen { trial, chosen_by, runs });
         self.save()?;

@@ -10,6 +10,7 @@ pub mod halving;
 pub mod identity;
 pub mod launch;
 pub mod manifest;
+pub mod measure;
 pub mod search;
 pub mod show;
 pub mod space;

@@ -7,33 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::check::check;
 use super::halving::Halving;
+use super::measure::Metric;
 use super::search::Method;
 use super::space::{Parameter, Point, Space, Values, describe};
 use crate::config::keys;
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::config::read::{ConfigError, merge, nest, place_of, resolve, run_plan, typed, yaml};
+use crate::config::read::{ConfigError, merge, nest, parse_override, place_of, resolve, run_plan, typed, yaml};
 use crate::data::split::Selection;
-
-/// What a trial is judged by, on the dev rows of `data.eval`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Right answers in %, the mean over tasks.
-    #[default]
-    Accuracy,
-    /// Answers preferred to a reference's in %, the mean over tasks; needs a judge (`reft judge`).
-    WinRate,
-}
-
-impl Metric {
-    /// The name in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::WinRate => "win rate",
-        }
-    }
-}
 
 /// Which end of the metric is sought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -126,22 +106,25 @@ fn known() -> Value {
 }
 
 impl SweepSpec {
-    /// Reads and checks a sweep's file.
+    /// Reads and checks a sweep's file, with these settings (`run.data.eval=[cola]`) over those that stand there.
     ///
     /// # Errors
     /// When it is missing, a key or a value is wrong, or it would choose by anything but dev rows.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let place = path.display().to_string();
         let mut tree = yaml(path)?;
         if let Some((key, suggestion)) = keys::unknown(&tree, &known(), "") {
             return Err(ConfigError::Unknown { place: place_of(path, &key), key, suggestion });
         }
+        overrides.iter().try_for_each(|text| over(&mut tree, text))?;
         let base = tree.as_object_mut().and_then(|map| map.remove("base"));
         let base: Option<String> = typed(base.unwrap_or(Value::Null), &place)?;
         if let Some(base) = base {
             let file = path.parent().unwrap_or(Path::new(".")).join(base);
             let mut run = serde_json::to_value(run_plan(Some(&file), &[])?).expect("plain data");
-            merge(&mut run, tree["run"].take());
+            if let Some(over) = tree.get_mut("run") {
+                merge(&mut run, over.take());
+            }
             tree["run"] = run;
         }
         Self::from_tree(tree, &place)
@@ -201,6 +184,17 @@ impl SweepSpec {
         }
     }
 
+    /// What is to be known of the final runs of a setting that was chosen by this run: GLUE's validation rows are split by
+    /// the run's seed, as in the paper, so rows that trials watched are held back, and reported, by other seeds.
+    pub fn caveat(&self, trial: &RunPlan) -> &'static str {
+        let others = self.last.as_ref().is_some_and(|last| last.seeds.iter().any(|&seed| seed != self.seed));
+        if trial.glue().is_some() && others {
+            "; other seeds report some of the rows that it was chosen by"
+        } else {
+            ""
+        }
+    }
+
     /// Resolves the base with each value of each setting, so that no trial is found wrong after hours.
     fn check_runs(&self, place: &str) -> Result<(), ConfigError> {
         let wrong = |key: &str, reason: &str| {
@@ -208,7 +202,8 @@ impl SweepSpec {
         };
         let first = |parameter: &Parameter| (parameter.key.clone(), parameter.values.corners()[0].clone());
         let origin: Point = self.space.0.iter().map(first).collect();
-        if self.plan(&origin, place)?.adapt.is_none() {
+        let first = self.plan(&origin, place)?;
+        if first.adapt.is_none() && first.glue().is_none() {
             return wrong("run.adapt", "nothing to train: name interventions");
         }
         for parameter in &self.space.0 {
@@ -218,10 +213,11 @@ impl SweepSpec {
                 self.plan(&point, place)?;
             }
         }
-        if self.last.is_some() {
-            self.last_plans(&origin, "a check", place)?;
+        let last = self.last_plans(&origin, "a check", place)?;
+        match last.first().map_or(Ok(()), |plan| self.metric.fits(plan)) {
+            Ok(()) => Ok(()),
+            Err(reason) => wrong("final.run", &reason),
         }
-        Ok(())
     }
 
     /// The run of a point: trained without the dev rows, scored on them.
@@ -259,11 +255,22 @@ impl SweepSpec {
     }
 }
 
+/// Puts a setting that was given beside the file over those that stand there. The space has keys with dots of their own.
+fn over(tree: &mut Value, text: &str) -> Result<(), ConfigError> {
+    let setting = parse_override(text, &known())?;
+    if setting.get("space").is_some() {
+        let (place, reason) = (format!("--set {text}"), "what is varied stands in the file: change it there");
+        return Err(ConfigError::Value { place, key: "space".to_owned(), reason: reason.to_owned() });
+    }
+    merge(tree, setting);
+    Ok(())
+}
+
 /// Why a key cannot be varied, if it cannot.
 fn forbidden(key: &str) -> Option<&'static str> {
     match key {
         "seed" => Some("a seed is no setting to choose: trials share `seed`, the chosen setting runs on `final.seeds`"),
-        _ if key == "data" || key.starts_with("data.eval") => {
+        _ if ["data", "data.source"].contains(&key) || key.starts_with("data.eval") => {
             Some("what is scored must be the same for all trials, and is dev rows: leave it out")
         }
         _ => None,
@@ -286,12 +293,17 @@ final: {seeds: [1, 2]}
 ";
 
     fn read(text: &str) -> Result<SweepSpec, String> {
+        read_over(text, &[])
+    }
+
+    fn read_over(text: &str, overrides: &[&str]) -> Result<SweepSpec, String> {
+        let overrides = &overrides.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("s.yaml"), text).expect("writable");
         let base = "adapt: {reft: {intervention: direft, rank: 2, positions: l1}}\ntrain: {epochs: 7}\n";
         std::fs::write(folder.path().join("base.yaml"), base).expect("writable");
         let said = |error: ConfigError| error.to_string().replace(&format!("{}/", folder.path().display()), "");
-        SweepSpec::read(&folder.path().join("s.yaml")).map_err(said)
+        SweepSpec::read(&folder.path().join("s.yaml"), overrides).map_err(said)
     }
 
     #[test]
@@ -319,11 +331,34 @@ final: {seeds: [1, 2]}
     }
 
     #[test]
+    fn settings_given_beside_the_file_win_over_it_and_are_frozen_with_it() {
+        let text = SWEEP.replace("run:", "base: base.yaml\nrun:");
+        let spec = read_over(&text, &["run.train.epochs=3", "trials=9", "run.adapt.reft.positions=l2"]).expect("valid");
+        let plan = spec.plan(&Point::new(), "a test").expect("valid");
+        assert_eq!((plan.train.epochs, spec.trials), (3, 9));
+        let adapt = serde_json::to_value(&plan.adapt).expect("plain data");
+        assert_eq!((&adapt["reft"]["positions"], &adapt["reft"]["intervention"]), (&"l2".into(), &"loreft".into()));
+        assert_eq!(SweepSpec::from_tree(spec.frozen().clone(), "a test").expect("valid"), spec);
+        let refused = |setting: &str| read_over(&text, &[setting]).expect_err(setting);
+        let cases = [
+            ("run.train.epoch=3", "--set run.train.epoch=3: unknown key `run.train.epoch` (did you mean `epochs`?)"),
+            ("train.epochs=3", "--set train.epochs=3: unknown key `train`"),
+            ("space.train.lr={choices: [1]}", "space: what is varied stands in the file"),
+            ("run.data.eval_split={test: {chosen_by: me}}", "a sweep chooses by dev rows only"),
+            ("trials=0", "s.yaml: trials: at least 1"),
+        ];
+        for (setting, expected) in cases {
+            let error = refused(setting);
+            assert!(error.contains(expected), "`{expected}` is not in: {error}");
+        }
+    }
+
+    #[test]
     fn what_would_read_test_rows_or_choose_a_seed_is_refused() {
         let test = "eval_split: {test: {chosen_by: me}}";
         let error = read(&SWEEP.replace("run:\n", &format!("run:\n  data: {{{test}}}\n"))).expect_err("refused");
         assert!(error.contains("data.eval_split: a sweep chooses by dev rows only"), "{error}");
-        for key in ["data.eval_split", "data.eval", "data.eval_rows"] {
+        for key in ["data.eval_split", "data.eval", "data.eval_rows", "data.source"] {
             let error = read(&SWEEP.replace("train.lr", key)).expect_err("refused");
             assert!(error.starts_with(&format!("s.yaml: space.{key}: what is scored must be the same")), "{error}");
         }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::halving::{Halving, Standing};
-use super::spec::{Metric, SweepSpec};
+use super::measure::Metric;
+use super::spec::SweepSpec;
 use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::store::RunPaths;
@@ -78,7 +79,7 @@ impl View {
 /// A complete run's figure; NaN where a judge was not asked.
 fn metric(metric: Metric, record: &Record, paths: &RunPaths) -> Result<f64> {
     match metric {
-        Metric::Accuracy => Ok(mean_percent(&record.scores)),
+        Metric::Accuracy | Metric::Glue => Ok(mean_percent(&record.scores)),
         Metric::WinRate => {
             let mut rates = Vec::new();
             for id in &record.plan.data.eval {

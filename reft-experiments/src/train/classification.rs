@@ -70,6 +70,16 @@ impl Classification<'_> {
         Ok(self.head.forward(&first, dropout))
     }
 
+    /// What the watched rows score now; none where none are watched, or the metric is undefined.
+    ///
+    /// # Errors
+    /// When interventions overlap.
+    pub fn watched(&self, adaptation: &dyn Adaptation) -> Result<Option<f64>, OverlapError> {
+        let Some(watch) = &self.watch else { return Ok(None) };
+        let step = adaptation.begin(Mode::Eval);
+        Ok(watch.metric.of(&self.answers(step.as_ref(), watch.rows)?))
+    }
+
     /// What these rows are taken for, in their order: a class each, or a score.
     ///
     /// # Errors
@@ -145,9 +155,7 @@ impl Objective for Classification<'_> {
     }
 
     fn after_epoch(&mut self, epoch: u64, adaptation: &dyn Adaptation) -> Result<(), TrainError> {
-        let Some(watch) = &self.watch else { return Ok(()) };
-        let step = adaptation.begin(Mode::Eval);
-        let value = watch.metric.of(&self.answers(step.as_ref(), watch.rows)?);
+        let value = self.watched(adaptation)?;
         let sets = [adaptation.params(), self.head.params()];
         let Some(watch) = &mut self.watch else { return Ok(()) };
         watch.best.offer(Epoch { epoch, value }, &sets)

@@ -95,6 +95,11 @@ impl<O: Objective> Trainer<'_, O> {
         self.plan.epochs * self.per_epoch()
     }
 
+    /// The update that ends this part of the whole run, from 0 to 1; the first at least.
+    pub fn until(&self, part: f64) -> u64 {
+        ((part * self.total() as f64).ceil() as u64).clamp(1, self.total())
+    }
+
     fn per_epoch(&self) -> u64 {
         self.examples.len().div_ceil(self.plan.batch) as u64
     }

@@ -66,8 +66,10 @@ pub fn outcome(runs: &Path) -> Value {
     let scores = |(run, state): (&String, &Value)| {
         let record = runs.join(run).join("record.json");
         let scores = if record.exists() { read(&record)["scores"].clone() } else { json!(null) };
-        let adapter = std::fs::read(runs.join(run).join("adapter/adapter_model.safetensors")).expect("an adapter");
-        json!({"run": run, "scores": scores, "rungs": state["rungs"], "adapter": adapter})
+        let file = |name: &str| std::fs::read(runs.join(run).join(name)).ok();
+        let trained = ["adapter/adapter_model.safetensors", "head.safetensors", "checkpoint.safetensors"].map(file);
+        assert!(trained.iter().any(Option::is_some), "{run}: nothing trained is left");
+        json!({"run": run, "scores": scores, "rungs": state["rungs"], "trained": trained})
     };
     let runs: Vec<Value> = states(runs).iter().map(scores).collect();
     json!({"trials": manifest["trials"], "chosen": manifest["chosen"], "runs": runs})
