@@ -1,6 +1,7 @@
 //! One run of an encoder on a GLUE task: train interventions and a head, keep the best epoch, read the other half once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -14,10 +15,13 @@ use serde::Serialize;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::halves::Halves;
 use crate::data::labelled::{self, Labelled};
+use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::fingerprint;
+use crate::encoder_memory;
 use crate::run::{Named, Outcome, Runner, train_plan};
+use crate::score::metric::Answers;
 use crate::session::{LoadedEncoder, Session};
 use crate::store::RunPaths;
 use crate::store::environment::{Environment, peak_memory_mib};
@@ -27,6 +31,7 @@ use crate::tasks::glue::Glue;
 use crate::train::best::{Best, Epoch};
 use crate::train::classification::{Classification, Watch};
 use crate::train::head::Head;
+use crate::train::head_file::{self, HeadNote};
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
@@ -56,6 +61,7 @@ pub fn execute(
 struct Data {
     train: Vec<Row>,
     validation: Halves,
+    left_out: Vec<LeftOut>,
 }
 
 impl Data {
@@ -63,7 +69,8 @@ impl Data {
         let (kind, limit) = (plan.data.source, plan.data.train_rows);
         let mut train = glue.training(kind, sources)?;
         train.truncate(if limit == 0 { train.len() } else { limit });
-        Ok(Self { train, validation: glue.validation(kind, sources, Seed(plan.seed))? })
+        let left_out = glue.left_out(kind, sources)?;
+        Ok(Self { train, validation: glue.validation(kind, sources, Seed(plan.seed))?, left_out })
     }
 
     fn fingerprint(&self) -> String {
@@ -86,8 +93,10 @@ impl Started<'_> {
     fn perform(&self) -> Result<Record> {
         let Named { plan, paths, .. } = self.named;
         let (encoder, seed, device) = (&self.loaded.encoder, Seed(plan.seed), plan.device.0);
-        self.check_length()?;
+        check_length(plan, self.loaded)?;
+        self.data.left_out.iter().for_each(|lines| eprintln!("{lines}"));
         let (examples, watched) = (self.encode(&self.data.train)?, self.encode(self.watched())?);
+        encoder_memory::check(plan, self.loaded, self.glue, [&examples, &watched])?;
         let mut adaptation = self.adaptation()?;
         let mut objective = Classification {
             encoder,
@@ -107,7 +116,7 @@ impl Started<'_> {
         self.keep(adaptation.as_ref(), &objective.head)?;
 
         let began = Instant::now();
-        let score = self.score(&objective, adaptation.as_ref(), best)?;
+        let score = self.score(&objective, adaptation.as_ref())?;
         eprintln!("{}: {} {:.1} % of {}", self.runner.label(), self.glue.key(), score.percent(), score.n());
         let eval_seconds = began.elapsed().as_secs_f64();
         let record = Record {
@@ -116,6 +125,7 @@ impl Started<'_> {
             environment: self.named.environment.clone(),
             scores: BTreeMap::from([(self.glue.key().to_owned(), score)]),
             best,
+            left_out: self.data.left_out.clone(),
             parameters: Parameters {
                 trainable: adaptation.params().count(),
                 base: encoder.config().parameters(),
@@ -157,25 +167,12 @@ impl Started<'_> {
 
     /// The rows that are looked at after every epoch.
     fn watched(&self) -> &[Row] {
-        self.some(&self.data.validation.watched)
-    }
-
-    fn some<'r>(&self, rows: &'r [Row]) -> &'r [Row] {
-        let limit = self.named.plan.data.eval_rows;
-        &rows[..rows.len().min(if limit == 0 { rows.len() } else { limit })]
+        first(self.named.plan, &self.data.validation.watched)
     }
 
     fn encode(&self, rows: &[Row]) -> Result<Vec<Labelled>> {
         let (tokenizer, max_length) = (&self.loaded.tokenizer, self.named.plan.data.max_length);
         Ok(labelled::encode(rows, self.glue.key(), |row| self.glue.target(row), tokenizer, max_length)?)
-    }
-
-    fn check_length(&self) -> Result<()> {
-        let (given, most) = (self.named.plan.data.max_length, self.loaded.encoder.config().longest());
-        if given > most {
-            bail!("data.max_length: {given} tokens are more than {} reads: {most} at most", self.named.plan.model);
-        }
-        Ok(())
     }
 
     /// What is trained beside the head.
@@ -192,33 +189,49 @@ impl Started<'_> {
         if let Some(spec) = &plan.adapt {
             adapter_file::save(&paths.adapter(), &self.loaded.base, spec, adaptation)?;
         }
-        head.save(&paths.head()).with_context(|| format!("{}: cannot be written", paths.head().display()))
+        let note = HeadNote { task: self.glue.key().to_owned(), base_model: self.loaded.base.clone() };
+        Ok(head_file::save(&paths.head(), head, &note)?)
     }
 
     /// The score that is reported: of the rows that nobody has read yet, once; for a setting that is still to be chosen,
     /// of the watched ones.
-    fn score(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation, best: Option<Epoch>) -> Result<Score> {
-        let metric = self.glue.metric;
-        let selection = match &self.named.plan.data.eval_split {
-            EvalSplit::Dev => {
-                let value = best.and_then(|best| best.value).unwrap_or(0.0);
-                return Ok(Score::Measured { metric, value, n: self.watched().len() });
-            }
-            EvalSplit::Test(selection) => selection,
-        };
-        let rows = self.some(self.data.validation.held.open(selection));
+    fn score(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation) -> Result<Score> {
+        let plan = self.named.plan;
+        let rows = scored(plan, &self.data.validation);
         let step = adaptation.begin(Mode::Eval);
         let answers = objective.answers(step.as_ref(), &self.encode(rows)?)?;
-        let line = |(row, (_, said)): (&Row, &(labelled::Target, labelled::Target))| Answer {
-            text: row.instruction.clone(),
-            second: row.input.clone(),
-            expected: row.answer.clone(),
-            said: self.glue.labels.name(*said),
-        };
-        let lines: Vec<Answer> = rows.iter().zip(&answers.pairs).map(line).collect();
-        save(&lines, &self.named.paths.predictions(self.glue.key()))?;
-        Ok(Score::Measured { metric, value: metric.of(&answers).unwrap_or(0.0), n: rows.len() })
+        if plan.data.eval_split != EvalSplit::Dev {
+            keep_answers(self.glue, rows, &answers, &self.named.paths.predictions(self.glue.key()))?;
+        }
+        Ok(Score::measured(self.glue.metric, self.glue.second, &answers))
     }
+}
+
+/// The validation rows that a plan scores: the watched ones, or the others for a setting that is chosen.
+pub(crate) fn scored<'r>(plan: &RunPlan, validation: &'r Halves) -> &'r [Row] {
+    let rows = match &plan.data.eval_split {
+        EvalSplit::Dev => &validation.watched,
+        EvalSplit::Test(selection) => validation.held.open(selection),
+    };
+    first(plan, rows)
+}
+
+/// As many rows as a plan scores at most.
+fn first<'r>(plan: &RunPlan, rows: &'r [Row]) -> &'r [Row] {
+    let limit = plan.data.eval_rows;
+    &rows[..rows.len().min(if limit == 0 { rows.len() } else { limit })]
+}
+
+/// Refuses rows that are longer than the encoder reads.
+///
+/// # Errors
+/// When they may be.
+pub(crate) fn check_length(plan: &RunPlan, loaded: &LoadedEncoder) -> Result<()> {
+    let (given, most) = (plan.data.max_length, loaded.encoder.config().longest());
+    if given > most {
+        bail!("data.max_length: {given} tokens are more than {} reads: {most} at most", loaded.base.id);
+    }
+    Ok(())
 }
 
 /// Puts the best epoch's parameters back.
@@ -236,8 +249,16 @@ struct Answer {
     said: String,
 }
 
-fn save(answers: &[Answer], path: &std::path::Path) -> Result<()> {
-    let line = |answer| serde_json::to_string(answer).expect("plain data") + "\n";
-    let lines: String = answers.iter().map(line).collect();
+/// Keeps what these rows were taken for, a line each.
+///
+/// # Errors
+/// When the file system refuses.
+pub(crate) fn keep_answers(glue: &Glue, rows: &[Row], answers: &Answers, path: &Path) -> Result<()> {
+    let line = |(row, (_, said)): (&Row, &(labelled::Target, labelled::Target))| {
+        let (text, second, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
+        let answer = Answer { text, second, expected, said: glue.labels.name(*said) };
+        serde_json::to_string(&answer).expect("plain data") + "\n"
+    };
+    let lines: String = rows.iter().zip(&answers.pairs).map(line).collect();
     crate::atomic::write(path, lines.as_bytes()).with_context(|| format!("{}: cannot be written", path.display()))
 }
