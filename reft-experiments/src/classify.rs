@@ -89,6 +89,11 @@ struct Started<'a> {
     loaded: &'a LoadedEncoder,
 }
 
+/// The first of some rows; 0 for all.
+fn first(rows: &[Row], limit: usize) -> &[Row] {
+    &rows[..rows.len().min(if limit == 0 { rows.len() } else { limit })]
+}
+
 impl Started<'_> {
     fn perform(&self) -> Result<Record> {
         let Named { plan, paths, .. } = self.named;
@@ -167,7 +172,11 @@ impl Started<'_> {
 
     /// The rows that are looked at after every epoch.
     fn watched(&self) -> &[Row] {
-        first(self.named.plan, &self.data.validation.watched)
+        self.some(&self.data.validation.watched)
+    }
+
+    fn some<'r>(&self, rows: &'r [Row]) -> &'r [Row] {
+        first(rows, self.named.plan.data.eval_rows)
     }
 
     fn encode(&self, rows: &[Row]) -> Result<Vec<Labelled>> {
@@ -213,13 +222,7 @@ pub(crate) fn scored<'r>(plan: &RunPlan, validation: &'r Halves) -> &'r [Row] {
         EvalSplit::Dev => &validation.watched,
         EvalSplit::Test(selection) => validation.held.open(selection),
     };
-    first(plan, rows)
-}
-
-/// As many rows as a plan scores at most.
-fn first<'r>(plan: &RunPlan, rows: &'r [Row]) -> &'r [Row] {
-    let limit = plan.data.eval_rows;
-    &rows[..rows.len().min(if limit == 0 { rows.len() } else { limit })]
+    first(rows, plan.data.eval_rows)
 }
 
 /// Refuses rows that are longer than the encoder reads.

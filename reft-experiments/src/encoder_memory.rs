@@ -25,9 +25,10 @@ const F32: usize = 4;
 struct Estimate {
     /// The weights as loaded, and the mapped file they come from.
     weights: usize,
-    /// Trained numbers, their gradient, both of Adam's moments and the values of the last finite loss.
+    /// Trained numbers, their gradient, both of Adam's moments and the values of the last finite loss; and the model's weights
+    /// once more as a pass sees them, where they are trained.
     trained: usize,
-    /// What one pass forth and back keeps, with the model's weights as that pass sees them where they are trained.
+    /// What one pass forth and back keeps.
     pass: usize,
     /// A checkpoint while it is put together.
     checkpoint: usize,
@@ -110,18 +111,17 @@ impl Demand<'_> {
         let tokens = batch.min(limit).max(longest);
         let scored = watched.iter().sum::<usize>().min(limit).max(longest);
         let block = self.block(longest);
-        // A pass sees its own copy of weights that are trained, and the others as they were lent; gradients come in pieces
-        // first and are then joined.
-        let views = if *own_weights { all } else { 0 };
-        let pieces = if *own_weights { 2 * trained } else { 0 };
+        // A pass sees its own copy of weights that are trained; the room it takes, which lent weights took before, is not
+        // joined again. Gradients come in pieces first and are then put together.
+        let (views, pieces) = if *own_weights { (all, 2 * trained) } else { (0, 0) };
         Estimate {
             weights: 2 * loaded,
-            trained: 5 * trained + decay + views.saturating_sub(trained),
+            trained: 5 * trained + decay + views + views.saturating_sub(trained),
             // One block more: its gradients.
-            pass: views + pieces + tokens * (graph + 1) * block,
-            // Values and both moments as bytes and as a file.
-            checkpoint: 6 * trained,
-            scoring: views + scored * block,
+            pass: pieces + tokens * (graph + 1) * block,
+            // Values and both moments as bytes and again as a file; one of them as numbers, and its bytes while they grow.
+            checkpoint: 8 * trained,
+            scoring: scored * block,
         }
     }
 
@@ -152,7 +152,7 @@ impl Estimate {
     fn describe(&self) -> String {
         let mib = |bytes: usize| bytes >> 20;
         format!(
-            "weights {}, trained numbers with their gradient and Adam's moments {}, a training pass {}, a checkpoint {}, \
+            "weights {}, trained numbers with gradient and moments {}, a training pass {}, a checkpoint {}, \
              scoring {} MiB",
             mib(self.weights),
             mib(self.trained),

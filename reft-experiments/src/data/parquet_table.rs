@@ -1,6 +1,7 @@
 //! Parquet files, as the hub distributes GLUE: columns of texts, and one of labels as numbers.
 
 use std::fs::File;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use parquet::basic::Type;
@@ -116,6 +117,12 @@ pub enum Stored {
 /// # Errors
 /// When it cannot be read, a column is missing or holds something else, or a cell is empty.
 pub fn read(path: &Path, texts: &[&'static str], stored: Stored) -> Result<Vec<Record>, ParquetError> {
+    // Some damage inside a file is answered with a panic by the library.
+    let read = catch_unwind(|| read_columns(path, texts, stored));
+    read.unwrap_or_else(|_| Err(damaged(path, &Cause::General("its parts contradict each other".to_owned()))))
+}
+
+fn read_columns(path: &Path, texts: &[&'static str], stored: Stored) -> Result<Vec<Record>, ParquetError> {
     let file = File::open(path).map_err(|source| ParquetError::Io { path: path.to_owned(), source })?;
     let reader = SerializedFileReader::new(file).map_err(|cause| damaged(path, &cause))?;
     let table = Table { path, reader };
