@@ -8,6 +8,7 @@ use parquet::basic::Type;
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type};
 use parquet::errors::ParquetError as Cause;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::table::Record;
@@ -198,9 +199,21 @@ impl Table<'_> {
         Ok(self.values::<T>(LABEL, place)?.iter().map(ToString::to_string).collect())
     }
 
+    /// Whether a column's parts have a place in a file: the library takes that for granted.
+    fn is_placed(&self, place: usize) -> bool {
+        let placed = |column: &ColumnChunkMetaData| {
+            let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            first >= 0 && column.compressed_size() >= 0
+        };
+        self.reader.metadata().row_groups().iter().all(|group| group.columns().get(place).is_some_and(placed))
+    }
+
     /// Every value of a column of this type.
     fn values<T: DataType>(&self, column: &'static str, place: usize) -> Result<Vec<T::T>, ParquetError> {
         let error = |cause: Cause| damaged(self.path, &cause);
+        if !self.is_placed(place) {
+            return Err(error(Cause::General(format!("column `{column}` has no place in it"))));
+        }
         let mut values = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let group = self.reader.get_row_group(group).map_err(error)?;
