@@ -58,6 +58,28 @@ fn every_method_leaves_a_record_with_its_own_count_and_reads_the_held_rows_once(
 }
 
 #[test]
+fn broken_lines_of_a_published_file_are_left_out_and_said() {
+    let dir = dir();
+    let folder = dir.path().join("cache/data/glue_data/QQP");
+    std::fs::create_dir_all(&folder).expect("writable");
+    let head = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n";
+    let lines =
+        |count: usize| (0..count).map(|n| format!("{n}\t1\t2\twhat {n}?\twho {n}?\t{}\n", n % 2)).collect::<String>();
+    let train = format!("{head}{}half of a line\n{}", lines(40), lines(10_000));
+    std::fs::write(folder.join("train.tsv"), train).expect("writable");
+    std::fs::write(folder.join("dev.tsv"), format!("{head}{}", lines(60))).expect("writable");
+    let settings = ["data.source=real", "data.train=[qqp]", "data.eval=[qqp]", "train.epochs=1"];
+    let (_, record) = encoder::train(&dir, &settings);
+    assert_eq!(record["left_out"][0]["lines"], serde_json::json!([42]), "{record}");
+    assert_eq!(record["left_out"].as_array().map(Vec::len), Some(1), "the other file is whole");
+    assert_eq!(record["scores"]["qqp"]["second"]["metric"], "f1");
+    let overrides = settings.iter().flat_map(|setting| ["--set", *setting]);
+    let again = dir.run(&["train", "run.yaml", "--set", "seed=1"].into_iter().chain(overrides).collect::<Vec<_>>());
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(said.contains("QQP/train.tsv: 1 broken lines are left out (42)"), "{said}");
+}
+
+#[test]
 fn mistakes_are_answered_with_one_line() {
     let dir = dir();
     let check = |arguments: &[&str], parts: &[&str]| {

@@ -118,7 +118,7 @@ pub enum Stored {
 /// # Errors
 /// When it cannot be read, a column is missing or holds something else, or a cell is empty.
 pub fn read(path: &Path, texts: &[&'static str], stored: Stored) -> Result<Vec<Record>, ParquetError> {
-    // Some damage inside a file is answered with a panic by the library.
+    // The library answers some damage inside a file with a panic.
     let read = catch_unwind(|| read_columns(path, texts, stored));
     read.unwrap_or_else(|_| Err(damaged(path, &Cause::General("its parts contradict each other".to_owned()))))
 }
