@@ -186,6 +186,19 @@ impl SavedAdapter {
     /// # Errors
     /// When the base model is another one, or tensors and configuration do not fit.
     pub fn onto(&self, base: &BaseModel, device: Device) -> Result<Box<dyn Adaptation>, AdapterError> {
+        self.onto_lent(base, &[], device)
+    }
+
+    /// The same on a model that lends its own weights, f32, for adaptations that train these.
+    ///
+    /// # Errors
+    /// As for [`SavedAdapter::onto`].
+    pub fn onto_lent(
+        &self,
+        base: &BaseModel,
+        lent: &[NamedTensor],
+        device: Device,
+    ) -> Result<Box<dyn Adaptation>, AdapterError> {
         let expected = &self.config.base_model;
         if expected.fingerprint != base.fingerprint || expected.dims != base.dims {
             return Err(AdapterError::WrongBase {
@@ -197,7 +210,7 @@ impl SavedAdapter {
             });
         }
         let spec_error = |source| AdapterError::Spec { path: self.path.join(CONFIG), source };
-        let adaptation = self.config.adapt.build(&base.dims, Seed(0), device).map_err(spec_error)?;
+        let adaptation = self.config.adapt.build_on(&base.dims, lent, Seed(0), device).map_err(spec_error)?;
         self.fill(adaptation.as_ref())?;
         Ok(adaptation)
     }

@@ -4,6 +4,7 @@ pub mod identity;
 mod rungs;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -17,10 +18,13 @@ use serde::Serialize;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::halves::Halves;
 use crate::data::labelled::{self, Labelled};
+use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::fingerprint;
+use crate::encoder_memory;
 use crate::run::{Named, Outcome, Runner, train_plan};
+use crate::score::metric::Answers;
 use crate::session::{LoadedEncoder, Session};
 use crate::store::RunPaths;
 use crate::store::environment::{Environment, peak_memory_mib};
@@ -30,6 +34,7 @@ use crate::tasks::glue::Glue;
 use crate::train::best::{Best, Epoch};
 use crate::train::classification::{Classification, Watch};
 use crate::train::head::Head;
+use crate::train::head_file::{self, HeadNote};
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
@@ -60,6 +65,7 @@ pub fn execute(
 struct Data {
     train: Vec<Row>,
     validation: Halves,
+    left_out: Vec<LeftOut>,
 }
 
 impl Data {
@@ -67,7 +73,8 @@ impl Data {
         let (kind, limit) = (plan.data.source, plan.data.train_rows);
         let mut train = glue.training(kind, sources)?;
         train.truncate(if limit == 0 { train.len() } else { limit });
-        Ok(Self { train, validation: glue.validation(kind, sources, Seed(plan.seed))? })
+        let left_out = glue.left_out(kind, sources)?;
+        Ok(Self { train, validation: glue.validation(kind, sources, Seed(plan.seed))?, left_out })
     }
 
     fn fingerprint(&self) -> String {
@@ -96,8 +103,10 @@ impl Started<'_> {
     fn perform(&self) -> Result<Outcome> {
         let Named { plan, paths, .. } = self.named;
         let (encoder, seed, device) = (&self.loaded.encoder, Seed(plan.seed), plan.device.0);
-        self.check_length()?;
+        check_length(plan, self.loaded)?;
+        self.data.left_out.iter().for_each(|lines| eprintln!("{lines}"));
         let (examples, watched) = (self.encode(&self.data.train)?, self.encode(self.watched())?);
+        encoder_memory::check(plan, self.loaded, self.glue, [&examples, &watched])?;
         let mut adaptation = self.adaptation()?;
         let mut objective = Classification {
             encoder,
@@ -120,7 +129,7 @@ impl Started<'_> {
         self.keep(adaptation.as_ref(), &objective.head)?;
 
         let began = Instant::now();
-        let score = self.score(&objective, adaptation.as_ref(), best)?;
+        let score = self.score(&objective, adaptation.as_ref())?;
         eprintln!("{}: {} {:.1} % of {}", self.runner.label(), self.glue.key(), score.percent(), score.n());
         let eval_seconds = began.elapsed().as_secs_f64();
         let record = Record {
@@ -129,6 +138,7 @@ impl Started<'_> {
             environment: self.named.environment.clone(),
             scores: BTreeMap::from([(self.glue.key().to_owned(), score)]),
             best,
+            left_out: self.data.left_out.clone(),
             parameters: Parameters {
                 trainable: adaptation.params().count(),
                 base: encoder.config().parameters(),
@@ -184,14 +194,6 @@ impl Started<'_> {
         Ok(labelled::encode(rows, self.glue.key(), |row| self.glue.target(row), tokenizer, max_length)?)
     }
 
-    fn check_length(&self) -> Result<()> {
-        let (given, most) = (self.named.plan.data.max_length, self.loaded.encoder.config().longest());
-        if given > most {
-            bail!("data.max_length: {given} tokens are more than {} reads: {most} at most", self.named.plan.model);
-        }
-        Ok(())
-    }
-
     /// What is trained beside the head.
     fn adaptation(&self) -> Result<Box<dyn Adaptation>> {
         let plan = self.named.plan;
@@ -206,33 +208,43 @@ impl Started<'_> {
         if let Some(spec) = &plan.adapt {
             adapter_file::save(&paths.adapter(), &self.loaded.base, spec, adaptation)?;
         }
-        head.save(&paths.head()).with_context(|| format!("{}: cannot be written", paths.head().display()))
+        let note = HeadNote { task: self.glue.key().to_owned(), base_model: self.loaded.base.clone() };
+        Ok(head_file::save(&paths.head(), head, &note)?)
     }
 
     /// The score that is reported: of the rows that nobody has read yet, once; for a setting that is still to be chosen,
     /// of the watched ones.
-    fn score(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation, best: Option<Epoch>) -> Result<Score> {
-        let metric = self.glue.metric;
-        let selection = match &self.named.plan.data.eval_split {
-            EvalSplit::Dev => {
-                let value = best.and_then(|best| best.value).unwrap_or(0.0);
-                return Ok(Score::Measured { metric, value, n: self.watched().len() });
-            }
-            EvalSplit::Test(selection) => selection,
-        };
-        let rows = self.some(self.data.validation.held.open(selection));
+    fn score(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation) -> Result<Score> {
+        let plan = self.named.plan;
+        let rows = scored(plan, &self.data.validation);
         let step = adaptation.begin(Mode::Eval);
         let answers = objective.answers(step.as_ref(), &self.encode(rows)?)?;
-        let line = |(row, (_, said)): (&Row, &(labelled::Target, labelled::Target))| Answer {
-            text: row.instruction.clone(),
-            second: row.input.clone(),
-            expected: row.answer.clone(),
-            said: self.glue.labels.name(*said),
-        };
-        let lines: Vec<Answer> = rows.iter().zip(&answers.pairs).map(line).collect();
-        save(&lines, &self.named.paths.predictions(self.glue.key()))?;
-        Ok(Score::Measured { metric, value: metric.of(&answers).unwrap_or(0.0), n: rows.len() })
+        if plan.data.eval_split != EvalSplit::Dev {
+            keep_answers(self.glue, rows, &answers, &self.named.paths.predictions(self.glue.key()))?;
+        }
+        Ok(Score::measured(self.glue.metric, self.glue.second, &answers))
     }
+}
+
+/// The validation rows that a plan scores: the watched ones, or the others for a setting that is chosen.
+pub(crate) fn scored<'r>(plan: &RunPlan, validation: &'r Halves) -> &'r [Row] {
+    let rows = match &plan.data.eval_split {
+        EvalSplit::Dev => &validation.watched,
+        EvalSplit::Test(selection) => validation.held.open(selection),
+    };
+    first(rows, plan.data.eval_rows)
+}
+
+/// Refuses rows that are longer than the encoder reads.
+///
+/// # Errors
+/// When they may be.
+pub(crate) fn check_length(plan: &RunPlan, loaded: &LoadedEncoder) -> Result<()> {
+    let (given, most) = (plan.data.max_length, loaded.encoder.config().longest());
+    if given > most {
+        bail!("data.max_length: {given} tokens are more than {} reads: {most} at most", loaded.base.id);
+    }
+    Ok(())
 }
 
 /// Puts the best epoch's parameters back.
@@ -250,8 +262,16 @@ struct Answer {
     said: String,
 }
 
-fn save(answers: &[Answer], path: &std::path::Path) -> Result<()> {
-    let line = |answer| serde_json::to_string(answer).expect("plain data") + "\n";
-    let lines: String = answers.iter().map(line).collect();
+/// Keeps what these rows were taken for, a line each.
+///
+/// # Errors
+/// When the file system refuses.
+pub(crate) fn keep_answers(glue: &Glue, rows: &[Row], answers: &Answers, path: &Path) -> Result<()> {
+    let line = |(row, (_, said)): (&Row, &(labelled::Target, labelled::Target))| {
+        let (text, second, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
+        let answer = Answer { text, second, expected, said: glue.labels.name(*said) };
+        serde_json::to_string(&answer).expect("plain data") + "\n"
+    };
+    let lines: String = rows.iter().zip(&answers.pairs).map(line).collect();
     crate::atomic::write(path, lines.as_bytes()).with_context(|| format!("{}: cannot be written", path.display()))
 }

@@ -225,6 +225,7 @@ impl Runner<'_> {
             environment: run.named.environment.clone(),
             scores,
             best: None,
+            left_out: Vec::new(),
             parameters: Parameters { trainable, base: loaded.decoder.parameters(), head: 0 },
             cost,
         };

@@ -1,43 +1,11 @@
 //! Runs of an encoder by the real program: every method's record, and one-line answers to mistakes.
 
+#[path = "support/encoder.rs"]
+mod encoder;
 mod support;
 
-use std::path::PathBuf;
-
-use reft_core::testing::golden_dir;
+use encoder::{dir, train};
 use serde_json::Value;
-use support::Dir;
-
-const RUN: &str = "
-model: encoder
-dtype: f32
-data: {train: [mrpc], eval: [mrpc], train_rows: 24, eval_rows: 20, max_length: 40}
-train: {epochs: 2, batch_size: 8, lr: 5e-3}
-";
-
-/// A folder with the golden `bert` as `encoder/`, under the tokenizer of the other model there.
-fn dir() -> Dir {
-    let dir = Dir::new();
-    let encoder = dir.path().join("encoder");
-    std::fs::create_dir(&encoder).expect("writable");
-    for file in ["config.json", "model.safetensors"] {
-        std::fs::copy(golden_dir().join("models/bert").join(file), encoder.join(file)).expect("copied");
-    }
-    std::fs::copy(dir.path().join("model/tokenizer.json"), encoder.join("tokenizer.json")).expect("copied");
-    dir.write("run.yaml", RUN);
-    dir
-}
-
-fn train(dir: &Dir, settings: &[&str]) -> (PathBuf, Value) {
-    let overrides = settings.iter().flat_map(|setting| ["--set", *setting]);
-    let arguments: Vec<&str> = ["train", "run.yaml"].into_iter().chain(overrides).collect();
-    let output = dir.run(&arguments);
-    assert!(output.status.success(), "{settings:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let run = dir.path().join(said.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder"));
-    let record = std::fs::read_to_string(run.join("record.json")).expect("a record");
-    (run, serde_json::from_str(&record).expect("valid"))
-}
 
 #[test]
 fn every_method_leaves_a_record_with_its_own_count_and_reads_the_held_rows_once() {
@@ -62,14 +30,53 @@ fn every_method_leaves_a_record_with_its_own_count_and_reads_the_held_rows_once(
         let right = predictions.lines().map(said).filter(|answer| answer["said"] == answer["expected"]).count();
         assert_eq!(predictions.lines().count(), 20);
         assert_eq!(record["scores"]["mrpc"]["value"], right as f64 / 20.0);
+        let count = |expected: &str, answer: &str| {
+            let hit = |line: Value| line["expected"] == expected && line["said"] == answer;
+            predictions.lines().map(said).filter(|line| hit(line.clone())).count() as f64
+        };
+        let (found, wrong) = (count("1", "1"), count("0", "1") + count("1", "0"));
+        let second = &record["scores"]["mrpc"]["second"];
+        let f1 = if found + wrong == 0.0 { 0.0 } else { 2.0 * found / (2.0 * found + wrong) };
+        assert_eq!(second["metric"], "f1");
+        assert!((second["value"].as_f64().expect("a number") - f1).abs() < 1e-12, "{record}");
         assert_eq!(std::fs::read_to_string(run.join("epochs.jsonl")).expect("there").lines().count(), 2);
         assert_eq!(run.join("adapter").exists(), adapt.is_some());
         assert!(run.join("head.safetensors").exists() && !run.join("checkpoint.safetensors").exists());
     }
     let (run, record) = train(&dir, &["data.train=[stsb]", "data.eval=[stsb]"]);
     assert_eq!(record["scores"]["stsb"]["metric"], "pearson", "{record}");
+    assert_eq!(record["scores"]["stsb"]["second"]["metric"], "spearman", "{record}");
     assert_eq!(record["scores"]["stsb"]["value"], record["best"]["value"], "a setting to be chosen sees watched rows");
+    let listed = dir.run(&["results", "--where", "task=stsb", "--csv", "-"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let cells = |line: usize| listed.lines().nth(line).expect("a line").split(',').collect::<Vec<_>>();
+    let at = cells(0).iter().position(|head| *head == "spearman").expect("a column for the second metric");
+    assert!(!cells(0).contains(&"f1"), "{listed}");
+    let second = record["scores"]["stsb"]["second"]["value"].as_f64().expect("a number");
+    assert!((cells(1)[at].parse::<f64>().expect("a number") - 100.0 * second).abs() < 1e-9, "{listed}");
     assert!(!run.join("predictions-stsb.jsonl").exists(), "the held rows stay closed");
+}
+
+#[test]
+fn broken_lines_of_a_published_file_are_left_out_and_said() {
+    let dir = dir();
+    let folder = dir.path().join("cache/data/glue_data/QQP");
+    std::fs::create_dir_all(&folder).expect("writable");
+    let head = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n";
+    let lines =
+        |count: usize| (0..count).map(|n| format!("{n}\t1\t2\twhat {n}?\twho {n}?\t{}\n", n % 2)).collect::<String>();
+    let train = format!("{head}{}half of a line\n{}", lines(40), lines(10_000));
+    std::fs::write(folder.join("train.tsv"), train).expect("writable");
+    std::fs::write(folder.join("dev.tsv"), format!("{head}{}", lines(60))).expect("writable");
+    let settings = ["data.source=real", "data.train=[qqp]", "data.eval=[qqp]", "train.epochs=1"];
+    let (_, record) = encoder::train(&dir, &settings);
+    assert_eq!(record["left_out"][0]["lines"], serde_json::json!([42]), "{record}");
+    assert_eq!(record["left_out"].as_array().map(Vec::len), Some(1), "the other file is whole");
+    assert_eq!(record["scores"]["qqp"]["second"]["metric"], "f1");
+    let overrides = settings.iter().flat_map(|setting| ["--set", *setting]);
+    let again = dir.run(&["train", "run.yaml", "--set", "seed=1"].into_iter().chain(overrides).collect::<Vec<_>>());
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(said.contains("QQP/train.tsv: 1 broken lines are left out (42)"), "{said}");
 }
 
 #[test]
@@ -96,5 +103,5 @@ fn mistakes_are_answered_with_one_line() {
     dir.write("words.yaml", support::RUN);
     check(&["train", "words.yaml", "--set", "model=encoder"], &["an encoder", "GLUE task"]);
     check(&["train", "words.yaml", "--set", "adapt={full: {}}"], &["full trains the model's own weights"]);
-    check(&["eval", "run.yaml", "--model", "model"], &["mrpc", "split", "reft train"]);
+    check(&["eval", "run.yaml", "--model", "encoder"], &["no classification head", "--adapter", "--head"]);
 }

@@ -29,9 +29,9 @@ pub struct BaseArgs {
     /// Base model: smollm2, a Hugging Face id, a folder or a .gguf file [default: the adapter's]
     #[arg(long)]
     model: Option<String>,
-    /// Type of the base weights: f32, bf16 or f16
-    #[arg(long, default_value = "bf16", value_parser = dtype)]
-    dtype: Dtype,
+    /// Type of the base weights: f32, bf16 or f16 [default: bf16; the configuration's where an encoder is scored]
+    #[arg(long, value_parser = dtype)]
+    dtype: Option<Dtype>,
     /// cpu, cuda or cuda:1
     #[arg(long, default_value = "cpu", value_parser = device)]
     device: DeviceSpec,
@@ -75,7 +75,7 @@ impl BaseArgs {
         let Some(model) = self.model.clone().or(trained_on) else {
             bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
         };
-        let loaded = Loaded::open(&model, self.dtype, self.device)?;
+        let loaded = Loaded::open(&model, self.dtype.unwrap_or(Dtype::Bf16), self.device)?;
         let named = |(path, saved): (&PathBuf, SavedAdapter)| {
             Ok((path.display().to_string(), saved.onto(&loaded.base, self.device.0)?))
         };
@@ -96,7 +96,10 @@ impl ModelArgs {
 fn print_score(task: &str, score: Score) {
     match score {
         Score::Counts { correct, n } => println!("{task}: {:.1} % ({correct} of {n})", score.percent()),
-        Score::Measured { metric, n, .. } => println!("{task}: {:.1} % {metric} on {n} rows", score.percent()),
+        Score::Measured { metric, n, second, .. } => {
+            let also = second.map_or(String::new(), |also| format!(", {:.1} % {}", 100.0 * also.value, also.metric));
+            println!("{task}: {:.1} % {metric}{also} on {n} rows", score.percent());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `reft results`.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -40,6 +41,8 @@ struct Line<'a> {
     entry: &'a Entry,
     /// As [`COLUMNS`].
     cells: [Value; 6],
+    /// The second metric's name and percent.
+    second: Option<(&'static str, Value)>,
 }
 
 impl<'a> Line<'a> {
@@ -53,16 +56,20 @@ impl<'a> Line<'a> {
                 score.n().into(),
                 entry.seconds.into(),
             ];
-            Self { entry, cells }
+            let second = score.second().map(|second| (second.metric.key(), (100.0 * second.value).into()));
+            Self { entry, cells, second }
         };
         entry.scores.iter().map(line).collect()
     }
 
-    /// A column or a setting; null where this run has none of that name.
+    /// A column, a second metric or a setting; null where this run has none of that name.
     fn get(&self, key: &str) -> &Value {
-        match COLUMNS.iter().position(|column| *column == key) {
-            Some(column) => &self.cells[column],
-            None => self.entry.plan.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&Value::Null),
+        if let Some(column) = COLUMNS.iter().position(|column| *column == key) {
+            return &self.cells[column];
+        }
+        match &self.second {
+            Some((metric, value)) if *metric == key => value,
+            _ => self.entry.plan.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&Value::Null),
         }
     }
 }
@@ -91,12 +98,14 @@ impl Args {
         if self.descending {
             lines.reverse();
         }
-        let keys: Vec<&str> = COLUMNS.into_iter().chain(self.show.iter().map(String::as_str)).collect();
+        let second: BTreeSet<&str> = lines.iter().filter_map(|line| Some(line.second.as_ref()?.0)).collect();
+        let keys: Vec<&str> =
+            COLUMNS.into_iter().chain(second.clone()).chain(self.show.iter().map(String::as_str)).collect();
         for key in &keys {
             known(&lines, key)?;
         }
         match self.csv {
-            None => print!("{}", table(&keys, &lines)),
+            None => print!("{}", table(&keys, &second, &lines)),
             Some(path) => {
                 let bytes = csv(&keys, &lines)?;
                 if path.as_os_str() == "-" {
@@ -142,10 +151,10 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn table(keys: &[&str], lines: &[Line<'_>]) -> String {
+fn table(keys: &[&str], percents: &BTreeSet<&str>, lines: &[Line<'_>]) -> String {
     let heads: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
     let cell = |line: &Line<'_>, key: &&str| match (*key, line.get(key).as_f64()) {
-        ("score", Some(percent)) => format!("{percent:.2}"),
+        (key, Some(percent)) if key == "score" || percents.contains(key) => format!("{percent:.2}"),
         ("seconds", Some(seconds)) => format!("{seconds:.0}"),
         _ => text(line.get(key)),
     };

@@ -68,15 +68,32 @@ pub enum DataError {
         /// The columns there are.
         found: String,
     },
-    /// A line of a tab-separated file with too few fields.
-    #[error("{path}:{line}: {found} of {width} columns: the file is truncated or damaged; copy it again")]
-    Truncated {
+    /// A line of a tab-separated file with too few fields, or too many.
+    #[error("{path}:{line}: {found} columns instead of {width}: the file is truncated or damaged; copy it again")]
+    Uneven {
         /// The file.
         path: PathBuf,
         /// The line.
         line: usize,
         /// Fields in it.
         found: usize,
+        /// Fields in other lines.
+        width: usize,
+    },
+    /// More such lines than the published file can have.
+    #[error(
+        "{path}:{line}: the first of {count} lines of {lines} without {width} columns, more than one in {}: the file is damaged; copy it again",
+        super::table::LINES_FOR_ONE
+    )]
+    ManyUneven {
+        /// The file.
+        path: PathBuf,
+        /// The first of them.
+        line: usize,
+        /// How many there are.
+        count: usize,
+        /// Lines in the file.
+        lines: usize,
         /// Fields in other lines.
         width: usize,
     },
@@ -102,6 +119,9 @@ pub enum DataError {
         /// The labels there are.
         known: String,
     },
+    /// A parquet file that is not as it should be.
+    #[error(transparent)]
+    Parquet(#[from] super::parquet_table::ParquetError),
     /// The data set has no rows for this use.
     #[error("task {task} has no {split} rows: {remedy}")]
     NoRows {
@@ -143,21 +163,13 @@ impl Sources {
         read(&self.locate(file)?)
     }
 
-    /// Where a file is that this program does not download; `how` says how to get it.
-    ///
-    /// # Errors
-    /// When it is nowhere.
-    pub fn file(&self, file: &str, how: &str) -> Result<PathBuf, DataError> {
-        self.locate(file).map_err(|error| match error {
-            DataError::Nowhere { file, tried, place, .. } => {
-                DataError::Nowhere { file, tried, reason: how.to_owned(), place }
-            }
-            error => error,
-        })
+    /// The folders that are looked in, in this order.
+    pub fn folders(&self) -> Vec<&Path> {
+        self.given.iter().chain([&self.cache]).map(PathBuf::as_path).collect()
     }
 
     fn locate(&self, file: &str) -> Result<PathBuf, DataError> {
-        let places: Vec<PathBuf> = self.given.iter().chain([&self.cache]).map(|folder| folder.join(file)).collect();
+        let places: Vec<PathBuf> = self.folders().iter().map(|folder| folder.join(file)).collect();
         if let Some(found) = places.iter().find(|place| place.exists()) {
             return Ok(found.clone());
         }

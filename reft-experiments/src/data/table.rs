@@ -20,8 +20,31 @@ pub struct Layout {
     pub columns: &'static [Column],
     /// Columns of every line, in a file without a line of names; else 0.
     pub width: usize,
-    /// Lines that are known to lack columns in the published file, and are left out; one more is an error.
-    pub broken: usize,
+    /// What becomes of lines with another number of columns.
+    pub uneven: Uneven,
+}
+
+/// What becomes of lines with another number of columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Uneven {
+    /// The first is an error.
+    Refused,
+    /// They are left out and named, if they are at most one in [`LINES_FOR_ONE`] and none is the last, as it would be in a
+    /// file that was cut: for published files that are known to have such lines.
+    LeftOut,
+}
+
+/// So many lines may hold one that is left out. The file is then the published one with a few lines broken in two, for
+/// which nobody else has a cure either; damage of any other kind breaks more of them.
+pub const LINES_FOR_ONE: usize = 10_000;
+
+/// A file as it was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Table {
+    /// Its rows.
+    pub records: Vec<Record>,
+    /// Lines left out, counted from 1.
+    pub left_out: Vec<usize>,
 }
 
 /// The wanted fields of one line.
@@ -36,8 +59,8 @@ pub struct Record {
 /// The rows of a file.
 ///
 /// # Errors
-/// When it cannot be read, lacks a column, a line lacks fields, or there is no row.
-pub fn read(path: &Path, layout: &Layout) -> Result<Vec<Record>, DataError> {
+/// When it cannot be read, lacks a column, lines have too few or too many, or there is no row.
+pub fn read(path: &Path, layout: &Layout) -> Result<Table, DataError> {
     let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     let mut lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
     let names: Vec<&str> = if layout.width == 0 {
@@ -55,17 +78,72 @@ pub fn read(path: &Path, layout: &Layout) -> Result<Vec<Record>, DataError> {
         }),
     };
     let places: Vec<usize> = layout.columns.iter().map(place).collect::<Result<_, _>>()?;
-    let (mut records, mut broken) = (Vec::new(), 0);
+    let (mut records, mut uneven) = (Vec::new(), Vec::new());
     for (line, text) in lines.filter(|(_, line)| !line.trim().is_empty()) {
         let fields: Vec<&str> = text.split('\t').collect();
-        if fields.len() < width {
-            broken += 1;
-            if broken > layout.broken {
-                return Err(DataError::Truncated { path: path.to_owned(), line, found: fields.len(), width });
-            }
-            continue;
+        if fields.len() == width {
+            records.push(Record { line, fields: places.iter().map(|&place| fields[place].to_owned()).collect() });
+        } else {
+            uneven.push((line, fields.len()));
         }
-        records.push(Record { line, fields: places.iter().map(|&place| fields[place].to_owned()).collect() });
     }
-    if records.is_empty() { Err(DataError::Empty { path: path.to_owned() }) } else { Ok(records) }
+    judge(path, layout.uneven, &uneven, &records, width)?;
+    if records.is_empty() {
+        return Err(DataError::Empty { path: path.to_owned() });
+    }
+    Ok(Table { records, left_out: uneven.into_iter().map(|(line, _)| line).collect() })
+}
+
+/// Refuses lines, with the columns each has, that cannot be left out.
+fn judge(path: &Path, rule: Uneven, uneven: &[(usize, usize)], rows: &[Record], width: usize) -> Result<(), DataError> {
+    let last_row = rows.last().map_or(0, |row| row.line);
+    let error = |&(line, found): &(usize, usize)| DataError::Uneven { path: path.to_owned(), line, found, width };
+    let few = uneven.len() * LINES_FOR_ONE <= rows.len() + uneven.len();
+    match (uneven, rule) {
+        ([], _) => Ok(()),
+        ([first, ..], Uneven::Refused) => Err(error(first)),
+        ([.., last], Uneven::LeftOut) if last.0 > last_row => Err(error(last)),
+        ([..], Uneven::LeftOut) if few => Ok(()),
+        ([first, ..], Uneven::LeftOut) => Err(DataError::ManyUneven {
+            path: path.to_owned(),
+            line: first.0,
+            count: uneven.len(),
+            lines: rows.len() + uneven.len(),
+            width,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout =
+        Layout { columns: &[Column::Named("a"), Column::Named("b")], width: 0, uneven: Uneven::LeftOut };
+
+    fn table(lines: &str, uneven: Uneven) -> Result<Table, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.tsv");
+        std::fs::write(&path, lines).expect("writable");
+        read(&path, &Layout { uneven, ..LAYOUT }).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn few_uneven_lines_are_left_out_by_number_where_the_published_file_has_them_and_refused_elsewhere() {
+        let with = |rows: usize, broken: &[&str]| {
+            let (before, after) = ("1\t2\n".repeat(rows / 2), "1\t2\n".repeat(rows - rows / 2));
+            format!("a\tb\n{before}{}{after}", broken.iter().map(|line| format!("{line}\n")).collect::<String>())
+        };
+        let read = table(&with(19_998, &["half of a line", "and\tthe\tother"]), Uneven::LeftOut).expect("few");
+        assert_eq!((read.records.len(), read.left_out), (19_998, vec![10_001, 10_002]));
+        let error = table(&with(19_997, &["one", "two"]), Uneven::LeftOut).expect_err("one line too few");
+        for part in ["a.tsv:10000: ", "the first of 2 lines of 19999 without 2 columns", "10000"] {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+        let error = table(&with(20_000, &["one"]), Uneven::Refused).expect_err("refused");
+        assert!(error.contains("a.tsv:10002: 1 columns instead of 2"), "{error}");
+        let cut = with(20_000, &[]) + "1";
+        let error = table(&cut, Uneven::LeftOut).expect_err("cut");
+        assert!(error.contains("a.tsv:20002: 1 columns instead of 2") && error.contains("copy it again"), "{error}");
+    }
 }

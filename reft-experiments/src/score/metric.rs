@@ -15,8 +15,25 @@ pub enum Metric {
     Accuracy,
     /// Matthews' correlation of two classes.
     Matthews,
+    /// F1 of class 1.
+    F1,
     /// Pearson's correlation of scores.
     Pearson,
+    /// Spearman's correlation of scores.
+    Spearman,
+}
+
+impl Metric {
+    /// Its name in configurations and records.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Matthews => "matthews",
+            Self::F1 => "f1",
+            Self::Pearson => "pearson",
+            Self::Spearman => "spearman",
+        }
+    }
 }
 
 impl fmt::Display for Metric {
@@ -24,7 +41,9 @@ impl fmt::Display for Metric {
         f.write_str(match self {
             Self::Accuracy => "accuracy",
             Self::Matthews => "Matthews correlation",
+            Self::F1 => "F1",
             Self::Pearson => "Pearson correlation",
+            Self::Spearman => "Spearman correlation",
         })
     }
 }
@@ -57,10 +76,9 @@ impl Metric {
         match self {
             Self::Accuracy => Some(answers.classes()).map(|(right, said)| metrics::accuracy(&right, &said)),
             Self::Matthews => Some(answers.classes()).map(|(right, said)| metrics::matthews(&right, &said)),
-            Self::Pearson => {
-                let (right, said) = answers.numbers();
-                metrics::pearson(&right, &said)
-            }
+            Self::F1 => Some(answers.classes()).map(|(right, said)| metrics::f1(&right, &said)),
+            Self::Pearson => Some(answers.numbers()).and_then(|(right, said)| metrics::pearson(&right, &said)),
+            Self::Spearman => Some(answers.numbers()).and_then(|(right, said)| metrics::spearman(&right, &said)),
         }
     }
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::RunId;
 use super::environment::Environment;
 use crate::config::plan::RunPlan;
-use crate::score::metric::Metric;
+use crate::data::left_out::LeftOut;
+use crate::score::metric::{Answers, Metric};
 use crate::train::best::Epoch;
 
 /// What a task came to.
@@ -30,10 +31,37 @@ pub enum Score {
         value: f64,
         /// Rows scored.
         n: usize,
+        /// What the task's own protocol reports beside it, where that is a second metric.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        second: Option<Measure>,
     },
 }
 
+/// A metric's value.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Measure {
+    /// Which.
+    pub metric: Metric,
+    /// At most 1; a correlation that is undefined counts as 0.
+    pub value: f64,
+}
+
 impl Score {
+    /// Of these answers, by a metric and perhaps a second one.
+    pub fn measured(metric: Metric, second: Option<Metric>, answers: &Answers) -> Self {
+        let value = |metric: Metric| metric.of(answers).unwrap_or(0.0);
+        let second = second.map(|metric| Measure { metric, value: value(metric) });
+        Self::Measured { metric, value: value(metric), n: answers.pairs.len(), second }
+    }
+
+    /// The second metric.
+    pub fn second(self) -> Option<Measure> {
+        match self {
+            Self::Counts { .. } => None,
+            Self::Measured { second, .. } => second,
+        }
+    }
+
     /// Accuracy, or another metric, in percent.
     pub fn percent(self) -> f64 {
         match self {
@@ -114,6 +142,9 @@ pub struct Record {
     /// The epoch that was kept, with its score on the rows watched while training; none where nothing was watched.
     #[serde(default)]
     pub best: Option<Epoch>,
+    /// Broken lines of data files that it did without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Sizes.
     pub parameters: Parameters,
     /// What it took.

@@ -17,7 +17,8 @@ struct Line<'a> {
     at: u64,
     host: &'a str,
     user: String,
-    run: &'a RunId,
+    /// A run, or the saved adapter that `reft eval` scored.
+    run: &'a str,
     tasks: &'a [&'a str],
     chosen_by: &'a str,
 }
@@ -27,9 +28,17 @@ struct Line<'a> {
 /// # Errors
 /// When the file system refuses: test rows that nobody would know of are not read.
 pub fn note(runs: &Path, run: &RunId, tasks: &[&str], selection: &Selection) -> Result<(), RecordError> {
+    note_as(runs, &run.to_string(), tasks, selection)
+}
+
+/// The same for what is no run, by its name.
+///
+/// # Errors
+/// As for [`note`].
+pub fn note_as(runs: &Path, name: &str, tasks: &[&str], selection: &Selection) -> Result<(), RecordError> {
     let owner = Owner::here();
     let user = std::env::var("USER").unwrap_or_default();
-    let line = Line { at: owner.since, host: &owner.host, user, run, tasks, chosen_by: &selection.chosen_by };
+    let line = Line { at: owner.since, host: &owner.host, user, run: name, tasks, chosen_by: &selection.chosen_by };
     let text = serde_json::to_string(&line).expect("plain data") + "\n";
     let path = runs.join("test-reads.jsonl");
     // One write of a short line to a file opened for appending: lines of several processes do not mix.

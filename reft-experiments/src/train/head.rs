@@ -1,14 +1,11 @@
 //! The classification head of eq. 5, `W_o tanh(W_d h_1 + b_d) + b_o` before the softmax, trained beside an adaptation and
 //! not counted with it.
 
-use std::path::Path;
-
 use reft_core::adaptation::NamedTensor;
 use reft_core::intervention::{Constraint, Declared, Init};
 use reft_core::params::{ParamSet, Stack};
 use reft_core::rng::Seed;
 use reft_models::encoder::Dropout;
-use safetensors::tensor::{Dtype, TensorView};
 use tch::{Device, Tensor};
 
 /// Standard deviation of fresh weights, as in the reference.
@@ -54,25 +51,6 @@ impl Head {
     pub fn named(&self) -> Vec<NamedTensor> {
         let views = self.params.views().into_iter().map(|view| view.squeeze_dim(0));
         NAMES.iter().zip(views).map(|(name, tensor)| NamedTensor { name: (*name).to_owned(), tensor }).collect()
-    }
-
-    /// Writes it as safetensors, under the names that RoBERTa's checkpoints have.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn save(&self, path: &Path) -> std::io::Result<()> {
-        let entry = |named: NamedTensor| {
-            let flat = named.tensor.detach().to_device(Device::Cpu).flatten(0, -1);
-            let values = Vec::<f32>::try_from(&flat).expect("a flat f32 tensor");
-            let shape: Vec<usize> = named.tensor.size().into_iter().map(|n| n as usize).collect();
-            let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-            (format!("classifier.{}", named.name), shape, bytes)
-        };
-        let entries: Vec<_> = self.named().into_iter().map(entry).collect();
-        let views = entries.iter().map(|(name, shape, bytes)| {
-            (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes of that shape"))
-        });
-        crate::atomic::write(path, &safetensors::serialize(views, None).expect("consistent views"))
     }
 
     /// Scores of the classes `[B, C]`, f32, from each sequence's first token `[B, D]`.

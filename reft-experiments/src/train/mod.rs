@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod classification;
 pub mod frozen;
 pub mod head;
+pub mod head_file;
 pub mod learner;
 pub mod objective;
 pub mod observe;

@@ -1,0 +1,215 @@
+//! How much memory a run of an encoder will take, said before it starts, and refused where it cannot fit.
+//!
+//! Nothing of an encoder is kept between updates, and its gradients may reach every weight; so the terms are others than a
+//! language model's (`memory.rs`).
+
+use anyhow::Result;
+use reft_core::AdaptSpec;
+use reft_core::rng::Seed;
+use reft_models::encoder::EncoderConfig;
+
+use crate::config::plan::RunPlan;
+use crate::data::labelled::Labelled;
+use crate::memory;
+use crate::session::LoadedEncoder;
+use crate::tasks::glue::Glue;
+
+/// libtorch's own libraries, threads and buffers.
+const FIXED: usize = 400 << 20;
+
+/// Bytes of a trained number and of everything that is computed: f32.
+const F32: usize = 4;
+
+/// Bytes a run needs, by what for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Estimate {
+    /// The weights as loaded, and the mapped file they come from.
+    weights: usize,
+    /// Trained numbers, their gradient, both of Adam's moments and the values of the last finite loss; and the model's weights
+    /// once more as a pass sees them, where they are trained.
+    trained: usize,
+    /// What one pass forth and back keeps.
+    pass: usize,
+    /// A checkpoint while it is put together.
+    checkpoint: usize,
+    /// A pass that scores.
+    scoring: usize,
+}
+
+/// A run that does not fit.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "this run needs about {needed} MiB of memory and {available} MiB are available ({estimate}): lower \
+     train.micro_batch_tokens, train interventions (adapt: reft) instead of the model's own weights, or take a smaller model"
+)]
+struct TooLarge {
+    needed: usize,
+    available: usize,
+    estimate: String,
+}
+
+/// What decides how much a run needs.
+struct Demand<'a> {
+    plan: &'a RunPlan,
+    config: &'a EncoderConfig,
+    /// Blocks that gradients pass through.
+    graph: usize,
+    /// Numbers trained, the head's among them.
+    trained: usize,
+    /// Whether they are the model's own weights.
+    own_weights: bool,
+    /// Tokens of each row to learn from, and to watch.
+    lengths: [Vec<usize>; 2],
+}
+
+/// Says what memory a run will take, and refuses one that cannot fit. The weights are there already.
+///
+/// # Errors
+/// When it cannot fit, or what is trained does not fit the model.
+pub fn check(plan: &RunPlan, loaded: &LoadedEncoder, glue: &Glue, rows: [&[Labelled]; 2]) -> Result<()> {
+    let config = loaded.encoder.config();
+    let (graph, trained) = trained(plan, config)?;
+    let (width, outputs) = (config.dims.width, glue.labels.outputs());
+    let head = width * width + width + outputs * width + outputs;
+    let lengths = rows.map(|rows| rows.iter().map(|row| row.ids.len()).collect());
+    let own_weights = plan.adapt.as_ref().is_some_and(AdaptSpec::own_weights);
+    let trained = (trained + head) as usize;
+    let estimate = Demand { plan, config, graph, trained, own_weights, lengths }.estimate();
+    estimate.check(memory::available(plan.device.0).map(|available| available + estimate.weights))?;
+    eprintln!("memory: about {} MiB ({})", estimate.total() >> 20, estimate.describe());
+    Ok(())
+}
+
+/// Blocks that gradients pass through, and numbers trained beside the head.
+fn trained(plan: &RunPlan, config: &EncoderConfig) -> Result<(usize, i64)> {
+    let layers = config.dims.layers;
+    let biases = |(name, shape): (String, Vec<i64>)| if name.ends_with(".bias") { shape.iter().product() } else { 0 };
+    Ok(match &plan.adapt {
+        None => (0, 0),
+        Some(AdaptSpec::Full(_)) => (layers, config.parameters()),
+        Some(AdaptSpec::BitFit(_)) => (layers, config.tensors().into_iter().map(biases).sum()),
+        Some(spec @ (AdaptSpec::Reft(_) | AdaptSpec::Refts(_))) => {
+            let adaptation = spec.build(&config.dims, Seed(plan.seed), plan.device.0)?;
+            (layers - adaptation.frontier().blocks.min(layers), adaptation.params().count())
+        }
+    })
+}
+
+impl Demand<'_> {
+    fn estimate(&self) -> Estimate {
+        let Self { plan, config, graph, trained, own_weights, lengths: [learned, watched] } = self;
+        let all = config.parameters() as usize * F32;
+        let loaded = config.parameters() as usize * plan.dtype.kind().elt_size_in_bytes();
+        let trained = trained * F32;
+        let decay = if plan.train.weight_decay == 0.0 { 0 } else { trained };
+        let longest = learned.iter().chain(watched).copied().max().unwrap_or(0);
+        let limit = plan.train.micro_batch_tokens;
+        // The longest rows may meet in one batch.
+        let mut sorted = learned.clone();
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
+        let batch: usize = sorted.iter().take(plan.train.batch_size).sum();
+        let tokens = batch.min(limit).max(longest);
+        let scored = watched.iter().sum::<usize>().min(limit).max(longest);
+        let block = self.block(longest);
+        // A pass sees its own copy of weights that are trained; the room it takes, which lent weights took before, is not
+        // joined again. Gradients come in pieces first and are then put together.
+        let (views, pieces) = if *own_weights { (all, 2 * trained) } else { (0, 0) };
+        Estimate {
+            weights: 2 * loaded,
+            trained: 5 * trained + decay + views + views.saturating_sub(trained),
+            // One block more: its gradients.
+            pass: pieces + tokens * (graph + 1) * block,
+            // Values and both moments as bytes, which grow by doubling and leave holes of two thirds of their size; again as
+            // a file; and one of them as numbers.
+            checkpoint: (3 + 2 + 3 + 1) * trained,
+            scoring: scored * block,
+        }
+    }
+
+    /// Bytes that one block keeps of a token for its way back.
+    fn block(&self, longest: usize) -> usize {
+        let dims = self.config.dims;
+        let (width, inner) = (dims.width as usize, dims.mlp_width as usize);
+        // Input; q, k, v, as rows and as blocks of sequences; attention's output in three arrangements; two sums and two
+        // normalised states; two inner states; what an intervention reads, computes and puts back.
+        let plain = (1 + 6 + 3 + 4 + 4) * width + 2 * inner;
+        let dropout = self.config.dropout;
+        if !self.plan.train.model_dropout || (dropout.hidden == 0.0 && dropout.attention == 0.0) {
+            return plain * F32;
+        }
+        // Dropped states with their masks; and attention is then composed of operations that keep its weights: scores,
+        // softmax, mask and product.
+        (plain + 4 * width + 4 * dims.heads as usize * longest) * F32
+    }
+}
+
+impl Estimate {
+    /// All of it. A pass, a checkpoint and scoring do not happen at the same time.
+    fn total(&self) -> usize {
+        FIXED + self.weights + self.trained + self.pass.max(self.checkpoint).max(self.scoring)
+    }
+
+    /// In words.
+    fn describe(&self) -> String {
+        let mib = |bytes: usize| bytes >> 20;
+        format!(
+            "weights {}, trained numbers with gradient and moments {}, a training pass {}, a checkpoint {}, \
+             scoring {} MiB",
+            mib(self.weights),
+            mib(self.trained),
+            mib(self.pass),
+            mib(self.checkpoint),
+            mib(self.scoring)
+        )
+    }
+
+    /// Refuses a run that cannot fit into `available` bytes.
+    fn check(&self, available: Option<usize>) -> Result<(), TooLarge> {
+        let (needed, Some(available)) = (self.total(), available) else { return Ok(()) };
+        if needed <= available {
+            return Ok(());
+        }
+        Err(TooLarge { needed: needed >> 20, available: available >> 20, estimate: self.describe() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// RoBERTa-large on rows of 256 tokens.
+    fn estimate(adapt: &serde_json::Value) -> Estimate {
+        let config = json!({"model_type": "roberta", "hidden_size": 1024, "intermediate_size": 4096,
+            "num_hidden_layers": 24, "num_attention_heads": 16, "vocab_size": 50265, "max_position_embeddings": 514,
+            "type_vocab_size": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1});
+        let config = EncoderConfig::read(&config).expect("valid");
+        let adapt: Option<AdaptSpec> = serde_json::from_value(adapt.clone()).expect("a specification");
+        let own_weights = adapt.as_ref().is_some_and(AdaptSpec::own_weights);
+        let plan = RunPlan { adapt, ..RunPlan::default() };
+        let (graph, trained) = trained(&plan, &config).expect("it fits");
+        let lengths = [vec![256; 1000], vec![256; 100]];
+        let trained = trained as usize;
+        Demand { plan: &plan, config: &config, graph, trained, own_weights, lengths }.estimate()
+    }
+
+    #[test]
+    fn what_gradients_reach_decides_and_a_run_that_cannot_fit_is_refused_with_what_to_change() {
+        let reft = |layers| json!({"reft": {"intervention": "loreft", "rank": 1, "positions": "f3", "layers": layers}});
+        let [none, half, every] = [json!(null), reft(json!([11])), reft(json!("all"))].map(|adapt| estimate(&adapt));
+        let [biases, full] = [json!({"bitfit": {}}), json!({"full": {}})].map(|adapt| estimate(&adapt));
+        // Gradients reach the blocks above the first edit: 0, 12 and 23 of 24.
+        assert!(none.pass * 10 < half.pass && half.pass * 3 < every.pass * 2, "{none:?} {half:?} {every:?}");
+        assert!(every.total() < biases.total() && biases.total() < full.total(), "{biases:?} {full:?}");
+        // Values, gradient, two moments, the last good values: 355 million numbers each.
+        assert!(full.trained > 5 * 354 * 4 * 1_000_000, "{full:?}");
+        let error = full.check(Some(8 << 30)).expect_err("too large").to_string();
+        for part in ["8192 MiB are available", "train.micro_batch_tokens", "adapt: reft", "smaller model"] {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+        assert_eq!(error.lines().count(), 1);
+        assert_eq!(full.check(Some(1 << 40)), Ok(()));
+        assert_eq!(full.check(None), Ok(()));
+    }
+}

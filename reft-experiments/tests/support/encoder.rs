@@ -1,0 +1,46 @@
+//! A folder with a tiny encoder, and runs that train it.
+
+use std::path::PathBuf;
+
+use reft_core::testing::golden_dir;
+use serde_json::Value;
+
+use super::support::Dir;
+
+/// A run of a few updates.
+const RUN: &str = "
+model: encoder
+dtype: f32
+data: {train: [mrpc], eval: [mrpc], train_rows: 24, eval_rows: 20, max_length: 40}
+train: {epochs: 2, batch_size: 8, lr: 5e-3}
+";
+
+/// A folder with the golden `bert` as `encoder/`.
+pub fn dir() -> Dir {
+    let dir = Dir::new();
+    add(&dir, "bert", "encoder");
+    dir.write("run.yaml", RUN);
+    dir
+}
+
+/// Puts a golden encoder into the folder, under the tokenizer of the other model there.
+pub fn add(dir: &Dir, golden: &str, name: &str) {
+    let encoder = dir.path().join(name);
+    std::fs::create_dir(&encoder).expect("writable");
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden_dir().join("models").join(golden).join(file), encoder.join(file)).expect("copied");
+    }
+    std::fs::copy(dir.path().join("model/tokenizer.json"), encoder.join("tokenizer.json")).expect("copied");
+}
+
+/// Trains; the run's folder and its record.
+pub fn train(dir: &Dir, settings: &[&str]) -> (PathBuf, Value) {
+    let overrides = settings.iter().flat_map(|setting| ["--set", *setting]);
+    let arguments: Vec<&str> = ["train", "run.yaml"].into_iter().chain(overrides).collect();
+    let output = dir.run(&arguments);
+    assert!(output.status.success(), "{settings:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let run = dir.path().join(said.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder"));
+    let record = std::fs::read_to_string(run.join("record.json")).expect("a record");
+    (run, serde_json::from_str(&record).expect("valid"))
+}
