@@ -3,11 +3,13 @@
 
 #[path = "support/encoder.rs"]
 mod encoder;
+mod encoders;
 mod support;
 
 use std::path::{Path, PathBuf};
 
-use encoder::{add, dir, train};
+use encoder::{dir, train};
+use encoders::add;
 use serde_json::Value;
 use support::Dir;
 

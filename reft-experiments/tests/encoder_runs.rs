@@ -2,6 +2,7 @@
 
 #[path = "support/encoder.rs"]
 mod encoder;
+mod encoders;
 mod support;
 
 use encoder::{dir, train};

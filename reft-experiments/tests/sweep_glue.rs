@@ -36,7 +36,7 @@ train: {epochs: 4, batch_size: 8, checkpoint_every: 2}
 
 fn dir() -> Dir {
     let dir = sweeps::dir();
-    encoders::add(&dir);
+    encoders::add(&dir, "bert", "encoder");
     dir.write("glue-run.yaml", RUN);
     dir.write("glue.yaml", GLUE);
     dir

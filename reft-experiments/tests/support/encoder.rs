@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use reft_core::testing::golden_dir;
 use serde_json::Value;
 
+use super::encoders::add;
 use super::support::Dir;
 
 /// A run of a few updates.
@@ -21,16 +21,6 @@ pub fn dir() -> Dir {
     add(&dir, "bert", "encoder");
     dir.write("run.yaml", RUN);
     dir
-}
-
-/// Puts a golden encoder into the folder, under the tokenizer of the other model there.
-pub fn add(dir: &Dir, golden: &str, name: &str) {
-    let encoder = dir.path().join(name);
-    std::fs::create_dir(&encoder).expect("writable");
-    for file in ["config.json", "model.safetensors"] {
-        std::fs::copy(golden_dir().join("models").join(golden).join(file), encoder.join(file)).expect("copied");
-    }
-    std::fs::copy(dir.path().join("model/tokenizer.json"), encoder.join("tokenizer.json")).expect("copied");
 }
 
 /// Trains; the run's folder and its record.
