@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file::SavedAdapter;
@@ -36,13 +36,11 @@ impl Files {
     /// When there is nothing to load.
     pub fn new(adapter: Option<PathBuf>, head: Option<PathBuf>) -> Result<Self> {
         let beside = || Some(adapter.as_ref()?.parent().unwrap_or(Path::new("")).join("head.safetensors"));
-        let found = head.or_else(beside);
-        ensure!(
-            found.is_some(),
+        let head = head.or_else(beside).context(
             "no classification head: give --adapter with the folder `adapter` of a run, or --head with its head.safetensors \
-             where the head alone was trained"
-        );
-        Ok(Self { head: found.unwrap_or_default(), adapter })
+             where the head alone was trained",
+        )?;
+        Ok(Self { head, adapter })
     }
 }
 
