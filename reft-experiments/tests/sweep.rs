@@ -3,13 +3,12 @@
 mod support;
 mod sweeps;
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sweeps::{SWEEP, dir, endings, folder, outcome, read, said, states};
+use sweeps::{SWEEP, dir, endings, folder, outcome, progress, read, said, states};
 
 #[test]
 fn a_sweep_is_done_once_by_two_drivers_and_ends_in_test_runs_of_the_winner() {
@@ -158,15 +157,6 @@ fn children(parent: u32) -> Vec<u32> {
 
 fn kill(pid: u32) {
     Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status().expect("kill is there");
-}
-
-/// Lines of all traces: how far the sweep is.
-fn progress(runs: &Path) -> usize {
-    let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
-    let lines = |entry: std::fs::DirEntry| {
-        std::fs::read_to_string(entry.path().join("metrics.jsonl")).map(|text| text.lines().count())
-    };
-    entries.filter_map(|entry| lines(entry).ok()).sum()
 }
 
 #[test]
