@@ -261,7 +261,7 @@ impl Runner<'_> {
         let total = trainer.total();
         let end = ((part * total as f64).ceil() as u64).clamp(1, total);
         let outcome = trainer.fit(end, self.resume, &mut [&mut events, &mut metrics, &mut progress]);
-        if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Overlap(_))) {
+        if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Observe { .. } | TrainError::Overlap(_))) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
         }
         let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;

@@ -7,12 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{SUBMIT, alone, idle, kill, kill_daemon, queue, slurm, submit, wait, workers};
+use crate::support::Dir;
+use crate::sweeps::{SWEEP, dir, endings, folder, outcome, progress, read, said, states};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use crate::support::Dir;
-use crate::sweeps::{SWEEP, dir, endings, folder, outcome, progress, read, said, states};
 
 /// A sweep that takes a while, already done by local workers below `local`.
 fn undisturbed() -> Dir {
@@ -153,7 +153,8 @@ fn a_drained_node_and_cancelled_arrays_only_cost_time() {
 
 /// Runs that somebody works on.
 fn at_work(runs: &Path) -> usize {
-    let last = |state: &Value| state["attempts"].as_array().and_then(|all| all.last()).map(|last| last["ended"].is_null());
+    let last =
+        |state: &Value| state["attempts"].as_array().and_then(|all| all.last()).map(|last| last["ended"].is_null());
     let entries = std::fs::read_dir(runs).expect("runs").filter_map(Result::ok);
     let states = entries.filter_map(|run| std::fs::read_to_string(run.path().join("state.json")).ok());
     states.filter_map(|text| serde_json::from_str(&text).ok()).filter(|state| last(state) == Some(true)).count()
