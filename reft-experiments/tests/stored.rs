@@ -61,7 +61,10 @@ fn record(runs: &Path, seed: u64, task: &str) -> (PathBuf, Value) {
     };
     let same = |(_, record): &(PathBuf, Value)| {
         let plan = &record["plan"];
-        plan["seed"] == seed && plan["data"]["eval"][0] == task && !plan["adapt"].is_null()
+        plan["data"]["train_rows"] == 8
+            && plan["seed"] == seed
+            && plan["data"]["eval"][0] == task
+            && !plan["adapt"].is_null()
     };
     paths.filter_map(read).find(same).expect("such a run")
 }

@@ -103,7 +103,9 @@ impl Args {
     fn stored(&self, rows: &[RowPlan]) -> Result<(Vec<Vec<Done>>, Vec<String>)> {
         let plans: Vec<&RunPlan> = rows.iter().flat_map(|row| &row.runs).collect();
         let (found, damaged) = stored::find(&self.runs, &plans)?;
-        damaged.iter().for_each(|reason| eprintln!("left out: {reason}"));
+        for reason in damaged {
+            eprintln!("left out: {reason}");
+        }
         if found.iter().all(Option::is_none) {
             let (runs, table) = (self.runs.display(), self.spec.display());
             bail!(

@@ -72,7 +72,7 @@ impl Row {
         }
     }
 
-    /// SQLite notices damage to its own structure; this is for damage to what it keeps.
+    /// The database notices damage to its own structure; this is for damage to what it keeps.
     fn sum(&self) -> u32 {
         let Self { folder, stamp, run, plan, scores, seconds } = self;
         [folder, run, plan, scores]

@@ -54,7 +54,7 @@ pub fn entries(runs: &Path) -> Result<(Vec<Entry>, Vec<String>), RecordError> {
     let mut cache = Cache::read(runs);
     let found = Found::below(runs, std::mem::take(&mut cache.known))?;
     // Whoever comes next reads what could not be written.
-    let _ = cache.write(found.new(), &found.gone);
+    let _ = cache.write(found.unknown(), &found.gone);
     Ok(found.into_parts())
 }
 
@@ -65,7 +65,7 @@ pub fn entries(runs: &Path) -> Result<(Vec<Entry>, Vec<String>), RecordError> {
 pub fn rebuild(runs: &Path) -> Result<(Vec<Entry>, Vec<String>), RecordError> {
     let found = Found::below(runs, HashMap::new())?;
     let cache = Cache::empty(runs);
-    let written = cache.write(found.new(), &found.gone);
+    let written = cache.write(found.unknown(), &found.gone);
     written.map_err(|source| RecordError::Io { path: cache.path().to_owned(), source })?;
     Ok(found.into_parts())
 }
@@ -112,7 +112,7 @@ impl Found {
     }
 
     /// What was read just now.
-    fn new(&self) -> impl Iterator<Item = (&str, Stamp, &Entry)> {
+    fn unknown(&self) -> impl Iterator<Item = (&str, Stamp, &Entry)> {
         let new = self.all.iter().filter(|(.., new)| *new);
         new.map(|(folder, stamp, entry, _)| (folder.as_str(), *stamp, entry))
     }
@@ -173,7 +173,7 @@ mod tests {
     /// What the records say, and how many of them the index does not know.
     fn truth(runs: &Path) -> (Vec<Entry>, usize) {
         let found = Found::below(runs, Cache::read(runs).known).expect("readable");
-        let unknown = found.new().count() + found.gone.len();
+        let unknown = found.unknown().count() + found.gone.len();
         (Found::below(runs, HashMap::new()).expect("readable").into_parts().0, unknown)
     }
 
