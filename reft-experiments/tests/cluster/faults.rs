@@ -144,7 +144,9 @@ fn a_drained_node_and_cancelled_arrays_only_cost_time() {
     let open = at_work(&runs);
     let arrays: BTreeSet<String> =
         slurm("squeue", &["-h", "-o", "%F"]).lines().map(|job| job.trim().to_owned()).collect();
-    arrays.iter().for_each(|job| drop(slurm("scancel", &[job])));
+    for job in &arrays {
+        slurm("scancel", &[job]);
+    }
     wait("cancelled arrays do not end", idle);
     assert!(open > 0 && !arrays.is_empty(), "nobody was cancelled at work");
     finish(&dir);
