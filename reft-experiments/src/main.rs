@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     reft_models::memory::keep_freed();
     // A panic is a defect of this program; its place is worth more to a user than a backtrace.
     std::panic::set_hook(Box::new(|info| {
-        say::aside(format_args!("error: internal error, please report it: {info}\n"))
+        say::aside(format_args!("error: internal error, please report it: {info}\n"));
     }));
     let outcome = std::panic::catch_unwind(|| Cli::parse().run());
     match outcome {
