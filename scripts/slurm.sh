@@ -1,11 +1,32 @@
 #!/bin/bash
 # A Slurm of one node on this machine, for tests: no systemd, no munge, loopback only. Needs root and Debian's packages
 # slurmctld, slurmd and slurm-client.
+#   scripts/slurm.sh ready          installs the packages if they are missing; says why not where that cannot be done
 #   scripts/slurm.sh start FOLDER   starts it; SLURM_CONF is then FOLDER/slurm.conf
 #   scripts/slurm.sh stop FOLDER    stops it
 set -euo pipefail
-command=${1:?start or stop} folder=$(realpath -m "${2:?a folder}")
-export SLURM_CONF=$folder/slurm.conf
+command=${1:?ready, start or stop}
+packages=(slurmctld slurmd slurm-client)
+
+# All that is said on standard output is the reason.
+ready() {
+    if [ "$(id -u)" != 0 ]; then echo "its daemons need root"; return 1; fi
+    if installed; then return; fi
+    if ! command -v apt-get >/dev/null; then echo "${packages[*]} are not installed, and there is no apt-get"; return 1; fi
+    echo "slurm: installing ${packages[*]}" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    if ! { install || { apt-get -qq update && install; }; } >&2 || ! installed; then
+        echo "${packages[*]} are not installed, and apt-get could not install them (see above)"
+        return 1
+    fi
+}
+
+install() { apt-get -qq install -y --no-install-recommends "${packages[@]}"; }
+
+installed() {
+    local program
+    for program in slurmctld slurmd sbatch; do command -v "$program" >/dev/null || return 1; done
+}
 
 stop() {
     for daemon in slurmd slurmctld; do
@@ -58,4 +79,8 @@ CONF
     return 1
 }
 
+if [ "$command" != ready ]; then
+    folder=$(realpath -m "${2:?a folder}")
+    export SLURM_CONF=$folder/slurm.conf
+fi
 "$command"

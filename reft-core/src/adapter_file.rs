@@ -46,7 +46,7 @@ pub struct AdapterConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
     /// The file system said no.
-    #[error("{path}: {source}: check the path and its permissions")]
+    #[error("{path}: {source}: check the path, its permissions and the space left")]
     Io {
         /// The file.
         path: PathBuf,

@@ -42,7 +42,7 @@ pub enum EvalError {
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The predictions cannot be written.
-    #[error("{path}: {source}: check the path and the space left")]
+    #[error("{path}: {source}: check the path, its permissions and the space left")]
     Io {
         /// The file.
         path: PathBuf,

@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+pub mod say;
+
 pub mod alpaca_eval;
 mod atomic;
 pub mod bench;

@@ -4,16 +4,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use reft_experiments::cli::Cli;
+use reft_experiments::say;
 
 fn main() -> ExitCode {
     reft_models::memory::keep_freed();
     // A panic is a defect of this program; its place is worth more to a user than a backtrace.
-    std::panic::set_hook(Box::new(|info| eprintln!("error: internal error, please report it: {info}")));
+    std::panic::set_hook(Box::new(|info| {
+        say::aside(format_args!("error: internal error, please report it: {info}\n"));
+    }));
     let outcome = std::panic::catch_unwind(|| Cli::parse().run());
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: {error:#}");
+            say::aside(format_args!("error: {}\n", say::in_a_line(&error)));
             ExitCode::FAILURE
         }
         Err(_) => ExitCode::from(2),

@@ -19,6 +19,7 @@ use crate::data::source::Sources;
 use crate::data::split::fingerprint;
 use crate::evaluate::{self, Evaluator};
 use crate::memory::{self, Estimate};
+use crate::say::in_a_line;
 use crate::session::{Loaded, Session};
 use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
 use crate::store::record::{Cost, Parameters, Record, Rung};
@@ -182,16 +183,23 @@ impl Runner<'_> {
         if let Some(record) = Record::find(&paths.record())? {
             return Ok((Outcome::Complete(Box::new(record)), paths));
         }
+        // What was interrupted goes on: it reads its test rows by the same choice, once in all.
+        let noted = paths.config().exists() && test_reads::noted(self.root, &id)?;
         save_config(plan, &environment, &paths)?;
-        if let EvalSplit::Test(selection) = &plan.data.eval_split {
+        if let EvalSplit::Test(selection) = &plan.data.eval_split
+            && !noted
+        {
             let tasks: Vec<&str> = plan.data.eval.iter().map(|id| id.key()).collect();
             test_reads::note(self.root, &id, &tasks, selection)?;
         }
         let named = Named { plan, environment, id, paths };
         let outcome = perform(&named);
         if let Err(error) = &outcome {
-            let text = format!("{error:#}\n");
-            crate::atomic::write(&named.paths.failure(), text.as_bytes()).context("the failure cannot be noted")?;
+            let text = in_a_line(error) + "\n";
+            // The failure itself matters more than that it could not be noted.
+            if let Err(unnoted) = crate::atomic::write(&named.paths.failure(), text.as_bytes()) {
+                eprintln!("{}: cannot be written: {unnoted}", named.paths.failure().display());
+            }
         }
         outcome.map(|outcome| (outcome, named.paths))
     }
@@ -258,7 +266,7 @@ impl Runner<'_> {
         let mut progress = Progress::new(self.label());
         let (end, total) = (trainer.until(*part), trainer.total());
         let outcome = trainer.fit(end, self.resume, &mut [&mut events, &mut metrics, &mut progress]);
-        if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Overlap(_))) {
+        if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Observe { .. } | TrainError::Overlap(_))) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
         }
         let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;

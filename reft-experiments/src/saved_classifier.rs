@@ -40,7 +40,7 @@ impl Files {
             "no classification head: give --adapter with the folder `adapter` of a run, or --head with its head.safetensors \
              where the head alone was trained",
         )?;
-        Ok(Self { head, adapter })
+        Ok(Self { adapter, head })
     }
 }
 

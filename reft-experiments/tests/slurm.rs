@@ -1,40 +1,14 @@
 //! Sweeps on a real Slurm of one node, which `make test-slurm` starts. Without one there is nothing to test, and that is said.
 
+mod cluster;
 mod support;
 mod sweeps;
 
 use std::path::Path;
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
+use cluster::{idle, queue, slurm, submit, wait};
 use serde_json::Value;
-use support::Dir;
 use sweeps::{SWEEP, dir, endings, outcome, said, states};
-
-/// What a command of Slurm says.
-fn slurm(command: &str, arguments: &[&str]) -> String {
-    let output = Command::new(command).args(arguments).output().unwrap_or_else(|error| panic!("{command}: {error}"));
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Tasks that are waiting or running, by their numbers.
-fn queue(state: &str) -> Vec<String> {
-    let text = slurm("squeue", &["-h", "-r", "-t", state, "-o", "%A"]);
-    text.lines().map(str::to_owned).collect()
-}
-
-fn wait(what: &str, done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_mins(4), "{what}: {}", slurm("squeue", &["-a"]));
-        thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn submit(dir: &Dir) -> String {
-    said(dir, &["sweep", "submit", "tiny.yaml", "cluster.yaml", "--runs", "arrays"])
-}
 
 fn ended(runs: &Path) -> bool {
     let expected: &[&[&str]] = &[&["rung"], &["complete"], &["rung", "complete"]];
@@ -45,10 +19,7 @@ fn ended(runs: &Path) -> bool {
 
 #[test]
 fn arrays_give_what_local_workers_give_through_time_outs_and_cancelled_tasks() {
-    if std::env::var_os("SLURM_CONF").is_none() {
-        eprintln!("skipped: SLURM_CONF is not set; `make test-slurm` starts a Slurm and runs this");
-        return;
-    }
+    let Some(_alone) = cluster::alone() else { return };
     let dir = dir();
     // Long enough to be caught at work.
     dir.write("tiny.yaml", &SWEEP.replace("epochs: 2", "epochs: 20"));
@@ -78,11 +49,11 @@ fn arrays_give_what_local_workers_give_through_time_outs_and_cancelled_tasks() {
     // One is cancelled; another is told that its time is over, as Slurm tells it.
     slurm("scancel", &[&running[1]]);
     slurm("scancel", &["--signal=USR1", "--batch", &running[0]]);
-    wait("the arrays do not end", || queue("pending,running,completing,suspended").is_empty());
+    wait("the arrays do not end", idle);
     // A cancelled task leaves a piece undone: the same command again does what is left.
     for _ in 0..3 {
         submit(&dir);
-        wait("the arrays do not end", || queue("pending,running,completing,suspended").is_empty());
+        wait("the arrays do not end", idle);
     }
     assert!(ended(&runs), "{:?}", states(&runs).values().map(endings).collect::<Vec<_>>());
     assert!(

@@ -23,6 +23,7 @@ pub enum ListError {
         /// The file.
         path: PathBuf,
         /// What happened.
+        #[source]
         reason: std::io::Error,
     },
     /// Not JSON, or no array.

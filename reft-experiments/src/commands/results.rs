@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::columns::aligned;
-use crate::store::index::{Entry, entries};
+use crate::store::index::{Entry, entries, rebuild};
 
 /// Arguments of `reft results`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,9 @@ pub struct Args {
     /// Write all of it as CSV to this file; - for the screen
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Read every record again and make the index beside them anew
+    #[arg(long)]
+    rebuild: bool,
     /// Folder of all runs
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -69,8 +72,16 @@ impl<'a> Line<'a> {
         }
         match &self.second {
             Some((metric, value)) if *metric == key => value,
-            _ => self.entry.plan.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&Value::Null),
+            _ => key.split('.').try_fold(&self.entry.plan, below).unwrap_or(&Value::Null),
         }
+    }
+}
+
+/// What lies below a value under a key, or in a list at a place.
+fn below<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        other => other.get(key),
     }
 }
 
@@ -80,7 +91,7 @@ impl Args {
     /// # Errors
     /// When the folder cannot be read, a key is unknown to every run, or the file cannot be written.
     pub fn run(self) -> Result<()> {
-        let (all, damaged) = entries(&self.runs)?;
+        let (all, damaged) = if self.rebuild { rebuild(&self.runs) } else { entries(&self.runs) }?;
         for reason in &damaged {
             eprintln!("left out: {reason}");
         }
@@ -139,7 +150,10 @@ fn same(value: &Value, written: &str) -> bool {
 fn compare(a: &Value, b: &Value) -> Ordering {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => text(a).cmp(&text(b)),
+        _ => match (a.as_str(), b.as_str()) {
+            (Some(a), Some(b)) => a.cmp(b),
+            _ => text(a).cmp(&text(b)),
+        },
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::data::source::Sources;
 use crate::run::overlaps;
+use crate::say::in_a_line;
 use crate::store::state::{Ending, RunState};
 use crate::sweep::folder::Sweep;
 use crate::sweep::launch::local::Local;
@@ -117,7 +118,13 @@ impl Args {
             Command::Best { sweep } => best(&mut Sweep::of(&sweep, &set, &runs)?),
             Command::Work { sweep, parent, once } => {
                 let until = if once { Until::Once } else { parent.map_or(Until::Done, Until::Orphaned) };
-                work(&mut Sweep::of_folder(&sweep, &runs)?, until)
+                let worked = Sweep::of_folder(&sweep, &runs).and_then(|mut sweep| work(&mut sweep, until));
+                // Its log may be on a full disk, but a parent listens.
+                worked.inspect_err(|error| {
+                    if parent.is_some() {
+                        println!("{}", in_a_line(error));
+                    }
+                })
             }
         }
     }

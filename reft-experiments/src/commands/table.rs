@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
+use crate::config::plan::RunPlan;
 use crate::evaluate;
 use crate::run::Runner;
 use crate::score::metric::Metric;
@@ -18,6 +19,7 @@ use crate::tables::render::FORMATS;
 use crate::tables::samples::{Answers, side_by_side};
 use crate::tables::spec::{Profile, RowPlan, TableSpec};
 use crate::tables::stats::Statistic;
+use crate::tables::stored;
 use crate::tables::table::{Row, Run, Table};
 use crate::tasks::TaskId;
 
@@ -32,6 +34,9 @@ pub struct Args {
     /// List the runs and check them; run nothing
     #[arg(long)]
     dry_run: bool,
+    /// Make the table from runs that are complete; run nothing and load no model. Runs that are missing are named
+    #[arg(long, conflicts_with = "dry_run")]
+    stored: bool,
     /// Folder of all runs
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -57,11 +62,12 @@ impl Args {
         let folder = self.results.join(&self.profile);
         // Created first: a folder that cannot be written should not be noticed after hours of training.
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-        let mut done = self.runs(&rows)?;
+        let (mut done, about) = if self.stored { self.stored(&rows)? } else { (self.runs(&rows)?, Vec::new()) };
         for runs in &mut done {
             runs.iter_mut().try_for_each(Done::read_judgements)?;
         }
-        let table = self.table(&spec, profile, &rows, &done)?;
+        let mut table = self.table(&spec, profile, &rows, &done)?;
+        table.notes.extend(about);
         for format in FORMATS {
             let path = folder.join(format!("{name}.{}", format.extension()));
             write(&path, &format.render(&table))?;
@@ -91,6 +97,31 @@ impl Args {
             Ok(runs)
         };
         rows.iter().map(&mut of_row).collect()
+    }
+
+    /// The runs of every row that the store has, and what is to be said about them and the others.
+    fn stored(&self, rows: &[RowPlan]) -> Result<(Vec<Vec<Done>>, Vec<String>)> {
+        let plans: Vec<&RunPlan> = rows.iter().flat_map(|row| &row.runs).collect();
+        let (found, damaged) = stored::find(&self.runs, &plans)?;
+        for reason in damaged {
+            eprintln!("left out: {reason}");
+        }
+        if found.iter().all(Option::is_none) {
+            let (runs, table) = (self.runs.display(), self.spec.display());
+            bail!(
+                "{runs}: none of the {} runs of {table}, profile {}: leave --stored out to do them",
+                plans.len(),
+                self.profile
+            );
+        }
+        let notes = stored::notes(rows, &found);
+        let mut found = found.into_iter();
+        let done = |stored: stored::Stored| Done {
+            run: Run { record: stored.record, win_rates: BTreeMap::new() },
+            paths: stored.paths,
+        };
+        let of_row = |row: &RowPlan| found.by_ref().take(row.runs.len()).flatten().map(done).collect();
+        Ok((rows.iter().map(of_row).collect(), notes))
     }
 
     fn table(&self, spec: &TableSpec, profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<Table> {
@@ -132,13 +163,17 @@ impl Args {
                 seconds
             ),
             format!(
-                "code {} (git {}), data {}, weights {}",
-                record.environment.code_hash,
-                record.environment.git_revision,
+                "code {}, data {}, weights {}",
+                codes(records),
                 one_or_many(records.iter().map(|record| record.environment.data_fingerprint.as_str())),
-                record.environment.weights_fingerprint
+                one_or_many(records.iter().map(|record| record.environment.weights_fingerprint.as_str()))
             ),
-            format!("made by `reft table {} --profile {}`", self.spec.display(), self.profile),
+            format!(
+                "made by `reft table {} --profile {}{}`",
+                self.spec.display(),
+                self.profile,
+                if self.stored { " --stored" } else { "" }
+            ),
         ]
     }
 }
@@ -150,6 +185,14 @@ fn measured(profile: &Profile) -> String {
         (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
     };
     format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
+}
+
+/// The code of the runs, each with a commit that it was in.
+fn codes(records: &[&Record]) -> String {
+    let environments = records.iter().map(|record| &record.environment);
+    let codes: BTreeMap<&str, &str> =
+        environments.map(|environment| (environment.code_hash.as_str(), environment.git_revision.as_str())).collect();
+    codes.iter().map(|(code, git)| format!("{code} (git {git})")).collect::<Vec<_>>().join(" and ")
 }
 
 /// A fingerprint that all runs share, or how many they have.
@@ -192,15 +235,28 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether a run kept a file; said if not. Of a run that was done elsewhere the record may be all there is.
+fn is_there(path: &Path) -> bool {
+    let there = path.exists();
+    if !there {
+        eprintln!("left out: {} is not there", path.display());
+    }
+    there
+}
+
 /// The first seed's answers of every row, side by side.
 fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<String> {
     let mut parts = Vec::new();
     for task in &profile.tasks {
         let mut systems = Vec::new();
         for (row, runs) in rows.iter().zip(done) {
-            let Some(first) = runs.first() else { continue };
+            let of_first = |done: &&Done| row.runs.first().is_some_and(|run| run.seed == done.run.record.plan.seed);
+            let Some(first) = runs.iter().find(of_first) else { continue };
             let system = format!("{} {}", row.model.name, row.method);
-            systems.push(Answers { system, predictions: evaluate::load(&first.paths.predictions(task.key()))? });
+            let path = first.paths.predictions(task.key());
+            if is_there(&path) {
+                systems.push(Answers { system, predictions: evaluate::load(&path)? });
+            }
         }
         parts.push(side_by_side(task.key(), &systems, profile.samples));
     }
@@ -213,6 +269,9 @@ fn judged(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>], folder: &Path
     for (row, done) in rows.iter().zip(done).flat_map(|(row, done)| done.iter().map(move |done| (row, done))) {
         for id in done.judged() {
             let from = done.paths.outputs(id.key());
+            if !is_there(&from) {
+                continue;
+            }
             let run = format!("{name} outputs {} {} seed {}", row.model.name, row.method, done.run.record.plan.seed);
             let to = folder.join(format!("{}.json", run.replace([' ', '/'], "-")));
             let bytes = std::fs::read(&from).with_context(|| format!("{}: cannot be read", from.display()))?;

@@ -114,7 +114,7 @@ impl Claim {
         std::fs::create_dir_all(folder)?;
         let owner = Owner::here();
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(&owner).expect("plain data"))?;
+        file.as_file_mut().write_all(&serde_json::to_vec(&owner).expect("plain data"))?;
         file.as_file().sync_all()?;
         // Appears with its content or not at all, and only if there is none.
         let file = match file.persist_noclobber(path) {

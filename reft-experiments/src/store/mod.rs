@@ -1,5 +1,6 @@
 //! Runs on disk: one folder a run, named by what it depends on. The records are the truth; tables are made from them.
 
+mod cache;
 pub mod claim;
 pub mod environment;
 pub mod index;

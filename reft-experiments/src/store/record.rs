@@ -155,7 +155,7 @@ pub struct Record {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file system said no.
-    #[error("{path}: {source}: check the path and its permissions")]
+    #[error("{path}: {source}: check the path, its permissions and the space left")]
     Io {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 
 use super::folder::{Job, Next, Sweep};
 use crate::run::{Outcome, Runner};
+use crate::say::{in_a_line, no_room};
 use crate::session::Session;
 use crate::store::claim::Claim;
 use crate::store::state::{Ending, RunState};
@@ -72,13 +73,27 @@ fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
         return Ok(false);
     }
     state.begin(job.claim, claim.owner.clone(), &paths)?;
-    state.save(&paths.state())?;
+    if let Err(error) = state.save(&paths.state()) {
+        claim.withdraw().with_context(claiming)?;
+        return Err(error.into());
+    }
+    let (ending, full) = attempt(sweep, job, session, &mut state);
+    state.end(ending);
+    let saved = state.save(&paths.state());
+    full.map_or(Ok(()), Err)?;
+    saved?;
+    Ok(true)
+}
+
+/// Does a claimed job. How it ended, and the error if the disk is full, which no other trial would find otherwise.
+fn attempt(sweep: &Sweep, job: &Job, session: &mut Session, state: &mut RunState) -> (Ending, Option<anyhow::Error>) {
+    let folder = sweep.paths(&job.run).folder().to_owned();
     let runner = Runner { root: sweep.runs(), resume: true, title: job.title.clone(), turn: None };
     let advance = || runner.advance(&job.plan, session, job.part);
     let outcome =
         catch_unwind(AssertUnwindSafe(advance)).unwrap_or_else(|_| Err(anyhow!("internal error, see the log")));
     let ending = match outcome {
-        Ok((_, done)) if done.folder() != paths.folder() => {
+        Ok((_, done)) if done.folder() != folder => {
             Ending::Failed("data or weights changed since the sweep was planned: run the sweep's file again".to_owned())
         }
         Ok((Outcome::Complete(_), _)) => Ending::Complete,
@@ -88,13 +103,15 @@ fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
             Ending::Rung
         }
         Err(error) => {
-            eprintln!("{}: {error:#}", job.title);
-            Ending::Failed(format!("{error:#}"))
+            let said = in_a_line(&error);
+            eprintln!("{}: {said}", job.title);
+            if no_room(&error).is_some() {
+                return (Ending::PutBack(said), Some(error));
+            }
+            Ending::Failed(said)
         }
     };
-    state.end(ending);
-    state.save(&paths.state())?;
-    Ok(true)
+    (ending, None)
 }
 
 /// Gives up the claims of dead processes, so that whoever comes next need not wait for their silence.

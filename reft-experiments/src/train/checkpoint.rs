@@ -13,7 +13,7 @@ use super::adamw::AdamW;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system said no.
-    #[error("{path}: {source}: check the path and its permissions")]
+    #[error("{path}: {source}: check the path, its permissions and the space left")]
     Io {
         /// The file.
         path: PathBuf,

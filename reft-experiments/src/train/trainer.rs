@@ -64,7 +64,7 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// Metrics cannot be written.
-    #[error("{path}: {source}: check the path and the space left")]
+    #[error("{path}: {source}: check the path, its permissions and the space left")]
     Observe {
         /// The file.
         path: PathBuf,

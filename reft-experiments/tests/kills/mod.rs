@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::sweeps::progress;
+
 /// Child processes of a process.
 fn children(parent: u32) -> Vec<u32> {
     let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
@@ -13,15 +15,6 @@ fn children(parent: u32) -> Vec<u32> {
 
 fn kill(pid: u32) {
     Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status().expect("kill is there");
-}
-
-/// Lines of all traces: how far the sweep is.
-fn progress(runs: &Path) -> usize {
-    let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
-    let lines = |entry: std::fs::DirEntry| {
-        std::fs::read_to_string(entry.path().join("metrics.jsonl")).map(|text| text.lines().count())
-    };
-    entries.filter_map(|entry| lines(entry).ok()).sum()
 }
 
 /// Starts a driver that writes below `runs` so many times, and kills it, its workers, or both at another moment each time.

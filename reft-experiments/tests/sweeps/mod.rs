@@ -74,3 +74,12 @@ pub fn outcome(runs: &Path) -> Value {
     let runs: Vec<Value> = states(runs).iter().map(scores).collect();
     json!({"trials": manifest["trials"], "chosen": manifest["chosen"], "runs": runs})
 }
+
+/// Lines of all traces: how far the sweep is.
+pub fn progress(runs: &Path) -> usize {
+    let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(Result::ok);
+    let lines = |entry: std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("metrics.jsonl")).map(|text| text.lines().count())
+    };
+    entries.filter_map(|entry| lines(entry).ok()).sum()
+}

@@ -1,6 +1,7 @@
 //! Workers as processes of this machine, with the cores divided among them and a GPU each.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -67,12 +68,12 @@ impl Local {
             for (number, place) in places.iter_mut().enumerate() {
                 let Some(child) = &mut place.child else { continue };
                 let Some(status) = child.try_wait().context("a worker cannot be waited for")? else { continue };
-                place.child = None;
                 if status.success() {
+                    place.child = None;
                     continue;
                 }
                 place.deaths += 1;
-                let (log, said) = (place.log.display(), last_line(&place.log));
+                let (log, said) = (place.log.display(), last_words(child, &place.log));
                 if place.deaths >= ENDS {
                     bail!(
                         "worker {number} ended {ENDS} times in a row ({status}): {said}: see {log}; what is done is kept"
@@ -98,7 +99,7 @@ impl Local {
         if let Some(gpu) = self.gpus.get(number % self.gpus.len().max(1)) {
             command.env("CUDA_VISIBLE_DEVICES", gpu);
         }
-        command.stdin(Stdio::null()).stdout(open().with_context(|| said(log))?);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(open().with_context(|| said(log))?);
         command.spawn().with_context(|| said(&program))
     }
@@ -113,7 +114,12 @@ fn gpus() -> Vec<String> {
     (0..MOST_GPUS).take_while(exists).map(|number| number.to_string()).collect()
 }
 
-fn last_line(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
+/// Why a worker ended, by its own words: those that it left for us, or else the last line of its log.
+fn last_words(child: &mut Child, log: &Path) -> String {
+    let mut text = String::new();
+    let left = child.stdout.as_mut().map(|said| said.read_to_string(&mut text));
+    if text.trim().is_empty() || left.is_none_or(|left| left.is_err()) {
+        text = std::fs::read_to_string(log).unwrap_or_default();
+    }
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
 }

@@ -1,0 +1,107 @@
+//! The runs of a table as the store has them: nothing is run, and neither model nor data is looked at.
+//!
+//! A run's name depends on its data, weights and code, which are not at hand here. So a record belongs to a table if its plan
+//! is the table's, setting by setting; of several, made by other code or from other data, the newest is taken and the others
+//! are named.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::config::plan::RunPlan;
+use crate::store::index::entries;
+use crate::store::record::{Record, RecordError};
+use crate::store::{RunId, RunPaths};
+use crate::tables::spec::RowPlan;
+use crate::tasks::Task;
+
+/// A complete run of a plan.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// What came out of it.
+    pub record: Record,
+    /// Its files.
+    pub paths: RunPaths,
+    /// Older runs of the same plan.
+    pub others: Vec<RunId>,
+}
+
+/// The newest complete run of each plan below `runs`, by the time of its record; and what is wrong with records that cannot
+/// be read.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn find(runs: &Path, plans: &[&RunPlan]) -> Result<(Vec<Option<Stored>>, Vec<String>), RecordError> {
+    let wanted: Vec<Value> = plans.iter().map(|plan| serde_json::to_value(plan).expect("plain data")).collect();
+    let mut by_seed: HashMap<&Value, Vec<usize>> = HashMap::new();
+    for (number, plan) in wanted.iter().enumerate() {
+        by_seed.entry(&plan["seed"]).or_default().push(number);
+    }
+    let (entries, mut damaged) = entries(runs)?;
+    let mut candidates: Vec<Vec<RunId>> = vec![Vec::new(); plans.len()];
+    for entry in entries {
+        // Most runs of a large store differ in their seeds already.
+        for &number in by_seed.get(&entry.plan["seed"]).into_iter().flatten() {
+            if wanted[number] == entry.plan {
+                candidates[number].push(entry.id.clone());
+            }
+        }
+    }
+    let newest = |ids: Vec<RunId>| newest(runs, ids, &mut damaged);
+    let found = candidates.into_iter().map(newest).collect();
+    Ok((found, damaged))
+}
+
+/// The newest of several runs of one plan that can be read.
+fn newest(runs: &Path, ids: Vec<RunId>, damaged: &mut Vec<String>) -> Option<Stored> {
+    let mut found: Vec<(SystemTime, Record, RunPaths)> = Vec::new();
+    for id in ids {
+        let paths = RunPaths::new(runs, &id);
+        let written = std::fs::metadata(paths.record()).and_then(|file| file.modified());
+        match Record::find(&paths.record()) {
+            Ok(Some(record)) => found.push((written.unwrap_or(SystemTime::UNIX_EPOCH), record, paths)),
+            Ok(None) => {}
+            Err(error) => damaged.push(error.to_string()),
+        }
+    }
+    found.sort_by(|(a, first, _), (b, second, _)| (b, &second.id).cmp(&(a, &first.id)));
+    let mut found = found.into_iter();
+    let (_, record, paths) = found.next()?;
+    Some(Stored { record, paths, others: found.map(|(_, record, _)| record.id).collect() })
+}
+
+/// What a table from the store has to say about its runs: those that are not there, and those that had to be chosen.
+pub fn notes(rows: &[RowPlan], found: &[Option<Stored>]) -> Vec<String> {
+    let titles: Vec<String> = rows.iter().flat_map(|row| row.runs.iter().map(|run| title(row, run))).collect();
+    let named = || titles.iter().zip(found);
+    let missing: Vec<&str> = named().filter(|(_, stored)| stored.is_none()).map(|(title, _)| title.as_str()).collect();
+    let mut notes = vec![format!(
+        "from complete runs in the store, nothing was run: {} of {} are there{}{}",
+        found.len() - missing.len(),
+        found.len(),
+        if missing.is_empty() { "" } else { "; missing, and in no figure: " },
+        missing.join("; ")
+    )];
+    for (title, stored) in named().filter_map(|(title, stored)| Some((title, stored.as_ref()?))) {
+        let Stored { record: Record { id, environment, .. }, others, .. } = stored;
+        if !others.is_empty() {
+            let others: Vec<String> = others.iter().map(RunId::to_string).collect();
+            notes.push(format!(
+                "{title}: {id} (code {}, data {}) is the newest run of this setting; older ones, by other code or on \
+                 other data or weights, are passed over: {}",
+                environment.code_hash,
+                environment.data_fingerprint,
+                others.join(", ")
+            ));
+        }
+    }
+    notes
+}
+
+/// A run's name for people.
+fn title(row: &RowPlan, run: &RunPlan) -> String {
+    let task = run.glue().map_or(String::new(), |glue| format!(" {}", glue.key()));
+    format!("{} {}{task} seed {}", row.model.name, row.method, run.seed)
+}
