@@ -13,6 +13,7 @@ pub mod config;
 pub mod data;
 pub mod evaluate;
 pub mod memory;
+pub mod report;
 pub mod run;
 pub mod score;
 pub mod session;
