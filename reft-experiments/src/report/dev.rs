@@ -84,7 +84,13 @@ pub fn figure(name: &str, metric: &str, trials: &[Trial], best: Option<usize>, c
     if curves.is_empty() {
         return None;
     }
-    let alt = format!("{} of {} trials, {} trials drawn; the highest is {}", metric, trials.len(), curves.len(), percent(Some(highest)));
+    let alt = format!(
+        "{} of {} trials, {} trials drawn; the highest is {}",
+        metric,
+        trials.len(),
+        curves.len(),
+        percent(Some(highest))
+    );
     let title = format!("{metric}, %");
     let draw = Box::new(move |width| draw(&curves, &title, width));
     Some(Figure { name: name.to_owned(), alt, caption, data, draw })

@@ -60,7 +60,8 @@ fn run(runs: &Path, entry: Entry) -> Run {
 /// What a plan trains, as tables print it. Plans of older versions are read as far as they go.
 fn method(plan: &Value) -> String {
     let adapt = &plan["adapt"];
-    let head = || plan["data"]["eval"][0].as_str().and_then(|task| task.parse::<TaskId>().ok()?.task().glue()).is_some();
+    let head =
+        || plan["data"]["eval"][0].as_str().and_then(|task| task.parse::<TaskId>().ok()?.task().glue()).is_some();
     let intervention = |spec: &Value| match spec["intervention"].as_str().map(Method::named) {
         Some(Ok(method)) => method.title().to_owned(),
         Some(Err(_)) | None => "custom".to_owned(),

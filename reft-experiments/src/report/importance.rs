@@ -164,7 +164,9 @@ mod tests {
         let choices = |n: i64| Values::Choices((0..n).map(|value| json!(value)).collect());
         let parameter = |key: &str, values| Parameter { key: key.to_owned(), values };
         let points = (0..6).map(|index| (index / 3, index % 3));
-        let point = |(a, b): (i64, i64)| ([("a".to_owned(), json!(a)), ("b".to_owned(), json!(b))].into_iter().collect(), score(a, b));
+        let point = |(a, b): (i64, i64)| {
+            ([("a".to_owned(), json!(a)), ("b".to_owned(), json!(b))].into_iter().collect(), score(a, b))
+        };
         (vec![parameter("a", choices(2)), parameter("b", choices(3))], points.map(point).collect())
     }
 
@@ -177,7 +179,8 @@ mod tests {
         // Variances around the mean: of a, 6 · 1 = 6; of b, 2 · (4 + 0 + 4) = 16.
         let (space, scored) = grid(|a, b| 50.0 + 2.0 * a as f64 - 1.0 + 2.0 * (b as f64 - 1.0));
         let shares = of(&space, &scored);
-        let named: Vec<(&str, usize)> = shares.iter().map(|share| (share.setting.as_str(), share.groups.len())).collect();
+        let named: Vec<(&str, usize)> =
+            shares.iter().map(|share| (share.setting.as_str(), share.groups.len())).collect();
         assert_eq!(named, [("b", 3), ("a", 2)]);
         assert!((shares[0].share - 16.0 / 22.0).abs() < 1e-12 && (shares[1].share - 6.0 / 22.0).abs() < 1e-12);
         assert!((shares[0].chance - 0.4).abs() < 1e-12 && (shares[1].chance - 0.2).abs() < 1e-12);
@@ -217,7 +220,8 @@ mod tests {
         assert!(of(&space, &scored[..3]).is_empty(), "three trials");
         let range = Values::Range { low: 0.0, high: 1.0, log: false };
         let space = [Parameter { key: "x".to_owned(), values: range }];
-        let point = |x: i32| ([("x".to_owned(), json!(f64::from(x) / 10.0))].into_iter().collect::<Point>(), f64::from(x));
+        let point =
+            |x: i32| ([("x".to_owned(), json!(f64::from(x) / 10.0))].into_iter().collect::<Point>(), f64::from(x));
         let scored: Vec<(Point, f64)> = (0..9).map(point).collect();
         let groups = of(&space, &scored).remove(0).groups;
         let told: Vec<(&str, usize)> = groups.iter().map(|group| (group.value.as_str(), group.n)).collect();

@@ -31,7 +31,9 @@ fn whole(path: &Path) -> std::io::Result<PathBuf> {
     for part in absolute.ancestors() {
         match part.canonicalize() {
             Ok(there) => return Ok(missing.iter().rev().fold(there, |path, name: &&Path| path.join(name))),
-            Err(_) => missing.extend(part.components().next_back().map(|name: Component<'_>| Path::new(name.as_os_str()))),
+            Err(_) => {
+                missing.extend(part.components().next_back().map(|name: Component<'_>| Path::new(name.as_os_str())))
+            }
         }
     }
     Ok(absolute.clone())

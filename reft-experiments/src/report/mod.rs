@@ -106,7 +106,11 @@ pub fn report(sources: &Sources) -> Result<Report> {
 /// The sweeps that were named, or all below the runs, by name.
 fn sweeps(sources: &Sources) -> Result<Vec<PathBuf>> {
     if let Some(missing) = sources.sweeps.iter().find(|path| !path.exists()) {
-        bail!("{}: no such sweep: name its file, or its folder below {}/sweeps", missing.display(), sources.runs.display());
+        bail!(
+            "{}: no such sweep: name its file, or its folder below {}/sweeps",
+            missing.display(),
+            sources.runs.display()
+        );
     }
     if !sources.sweeps.is_empty() {
         return Ok(sources.sweeps.clone());

@@ -63,7 +63,8 @@ pub fn figure(
     let all = scored.iter().flat_map(|trial| trial.rungs.iter().flatten()).map(|scored| scored.score);
     let scores = Domain::linear(all);
     let firsts = || scored.iter().filter_map(|trial| trial.first()).map(|scored| scored.score);
-    let range = (!scored.is_empty()).then(|| (firsts().fold(f64::INFINITY, f64::min), firsts().fold(f64::NEG_INFINITY, f64::max)));
+    let range = (!scored.is_empty())
+        .then(|| (firsts().fold(f64::INFINITY, f64::min), firsts().fold(f64::NEG_INFINITY, f64::max)));
     let mut axes: Vec<Axis> = space.iter().map(of_setting).collect();
     axes.extend(rungs.iter().enumerate().map(|(rung, title)| Axis {
         title: title.clone(),
@@ -151,11 +152,8 @@ fn place(parameter: &Parameter, trial: &Trial, order: &[&Trial]) -> Option<Place
     if !matches!(parameter.values, Values::Choices(_)) {
         return value.as_f64().map(Place::Number);
     }
-    let same: Vec<usize> = order
-        .iter()
-        .filter(|other| other.point.get(&parameter.key) == Some(value))
-        .map(|other| other.number)
-        .collect();
+    let same: Vec<usize> =
+        order.iter().filter(|other| other.point.get(&parameter.key) == Some(value)).map(|other| other.number).collect();
     let rank = same.iter().position(|&number| number == trial.number)?;
     Some(Place::Word(setting(value), (rank as f64 + 0.5) / same.len() as f64 - 0.5))
 }
@@ -176,7 +174,8 @@ fn draw(axes: &[Axis], lines: &[Line], width: f64) -> Drawing {
         line.places.iter().zip(&scales).zip(&heights).map_while(one).collect()
     };
     let drawn = |line: &Line| {
-        let class = if line.class == "bold sw" { line.class.to_owned() } else { format!("{} sq{}", line.class, line.step) };
+        let class =
+            if line.class == "bold sw" { line.class.to_owned() } else { format!("{} sq{}", line.class, line.step) };
         across(&corners(line), line.row, &class, &line.says)
     };
     let read_back = serde_json::to_string(&scales).expect("plain data");
@@ -223,7 +222,8 @@ fn above(axis: &Axis, scale: &Scale, y: f64) -> Markup {
 
 /// The scores that lines are coloured by, on their axis, in the colours of their fifths.
 fn coloured(scale: &Scale, (low, high): (f64, f64), y: f64) -> Markup {
-    let edge = |fifth: usize| scale.at(low + (high - low) * fifth as f64 / STEPS.len() as f64).unwrap_or(scale.pixels[0]);
+    let edge =
+        |fifth: usize| scale.at(low + (high - low) * fifth as f64 / STEPS.len() as f64).unwrap_or(scale.pixels[0]);
     html! {
         @for fifth in 0..STEPS.len() {
             (rule((edge(fifth), y), (edge(fifth + 1), y), &format!("scored sq{fifth}")))

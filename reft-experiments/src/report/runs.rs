@@ -75,8 +75,8 @@ fn files(run: &Run, links: &Links) -> Vec<(String, String)> {
 /// A row for each run and task.
 fn data(runs: &[Run], links: &Links) -> Data {
     let mut data = Data::new(&[
-        "run", "method", "model", "source", "split", "task", "score", "n", "seed", "lr", "dtype", "device", "threads", "seconds",
-        "commit", "recorded", "record",
+        "run", "method", "model", "source", "split", "task", "score", "n", "seed", "lr", "dtype", "device", "threads",
+        "seconds", "commit", "recorded", "record",
     ]);
     for run in runs {
         let entry = &run.entry;

@@ -76,9 +76,14 @@ fn facts(runs: &[Run]) -> Vec<(&'static str, String)> {
     vec![
         ("Models", one(&|run| run.setting("model"))),
         ("Methods", one(&|run| run.method.clone())),
-        ("Tasks scored", several(&|run| run.entry.plan["data"]["eval"].as_array().map_or(Vec::new(), |tasks| {
-            tasks.iter().map(super::draw::number::setting).collect()
-        }))),
+        (
+            "Tasks scored",
+            several(&|run| {
+                run.entry.plan["data"]["eval"]
+                    .as_array()
+                    .map_or(Vec::new(), |tasks| tasks.iter().map(super::draw::number::setting).collect())
+            }),
+        ),
         ("Data", one(&|run| format!("{}, {} rows", run.setting("data.source"), run.entry.split))),
         ("Seeds", one(&|run| run.setting("seed"))),
         ("Base weights", one(&|run| run.setting("dtype"))),

@@ -144,7 +144,8 @@ impl Told<'_> {
             return "It was not run on test rows.".to_owned();
         };
         let scores = self.survey.last.iter().filter_map(|view| view.standing.scores.last());
-        let scores: Vec<f64> = scores.map(|&score| self.sweep.spec.score(score)).filter(|score| score.is_finite()).collect();
+        let scores: Vec<f64> =
+            scores.map(|&score| self.sweep.spec.score(score)).filter(|score| score.is_finite()).collect();
         let seeds = self.sweep.spec.last.as_ref().map_or(&[][..], |last| &last.seeds);
         let seeds = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         let rows = chosen.runs.iter().find_map(|run| Record::find(&self.sweep.paths(run).record()).ok().flatten());

@@ -62,7 +62,8 @@ pub struct Table {
 pub fn find(results: &Path) -> Vec<TableFile> {
     let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let of_profile = |folder: PathBuf| {
-        let csv = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "csv") && name(path).starts_with("table");
+        let csv =
+            |path: &PathBuf| path.extension().is_some_and(|ending| ending == "csv") && name(path).starts_with("table");
         let mut files = listed(&folder).into_iter().filter(csv).collect::<Vec<_>>();
         files.sort_by_key(|path| (name(path)["table".len()..].parse::<u32>().unwrap_or(u32::MAX), name(path)));
         files.into_iter().map(move |csv| TableFile { profile: name(&folder), name: name(&csv), csv })
@@ -166,7 +167,8 @@ impl Part<'_> {
     }
 
     fn html(&self, printed: &Path, figure: Option<&Figure>) -> Markup {
-        let title = self.notes.title.clone().unwrap_or_else(|| format!("{}, profile {}", self.file.name, self.file.profile));
+        let title =
+            self.notes.title.clone().unwrap_or_else(|| format!("{}, profile {}", self.file.name, self.file.profile));
         html! {
             h3 id=(format!("{}-table", self.name())) { (title) }
             (grid(&self.table))
@@ -232,7 +234,8 @@ fn printed(folder: &Path, name: &str) -> Result<Vec<PrintedRow>, String> {
         path.extension().is_some_and(|ending| ending == "csv")
             && path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&stem))
     });
-    let missing = || format!("No printed figures for {name} in {}: run this where the repository is.", folder.display());
+    let missing =
+        || format!("No printed figures for {name} in {}: run this where the repository is.", folder.display());
     paper::read(&file.ok_or_else(missing)?).map_err(|error| error.to_string())
 }
 

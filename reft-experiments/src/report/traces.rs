@@ -36,7 +36,8 @@ pub fn trace(run: &Run) -> Trace {
     let steps = Metrics::kept(&run.paths.metrics(), u64::MAX);
     let text = std::fs::read_to_string(run.paths.epochs()).unwrap_or_default();
     let epochs = text.lines().map_while(|line| serde_json::from_str::<Epoch>(line).ok());
-    let end = |epoch: u64| steps.iter().filter(|step| step.epoch == epoch).map(|step| (step.step + 1) as f64).next_back();
+    let end =
+        |epoch: u64| steps.iter().filter(|step| step.epoch == epoch).map(|step| (step.step + 1) as f64).next_back();
     let watched = epochs.filter_map(|epoch| Some((end(epoch.epoch)?, 100.0 * epoch.value?))).collect();
     Trace { stretches: thinned(&steps), watched }
 }

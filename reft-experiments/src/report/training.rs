@@ -84,7 +84,11 @@ fn chart(index: usize, key: &[String; 3], runs: &[&Run]) -> (String, Option<Figu
         return (title, None);
     }
     let most = traces.iter().flat_map(|trace| &trace.stretches).map(|stretch| stretch.updates).max().unwrap_or(1);
-    let alt = format!("Loss, norm of the gradient and learning rate of {} of {title}, by method: {}", count(shown.len(), "run"), methods.join(", "));
+    let alt = format!(
+        "Loss, norm of the gradient and learning rate of {} of {title}, by method: {}",
+        count(shown.len(), "run"),
+        methods.join(", ")
+    );
     let caption = caption(runs, &shown, most, !panels[3].is_empty());
     let methods: Vec<String> = methods.into_iter().map(str::to_owned).collect();
     let draw = Box::new(move |width| draw(&methods, &panels, width));
@@ -103,7 +107,8 @@ fn write_down(run: &Run, method: usize, trace: &Trace, data: &mut Data, panels: 
     }
     let second = data.len();
     for &(update, score) in &trace.watched {
-        let cells = [number(Some(update)), "1".to_owned(), String::new(), String::new(), String::new(), number(Some(score))];
+        let cells =
+            [number(Some(update)), "1".to_owned(), String::new(), String::new(), String::new(), number(Some(score))];
         data.push(head.iter().cloned().chain(cells).collect());
     }
     let lines = [
@@ -140,7 +145,8 @@ fn caption(runs: &[&Run], shown: &[&Run], most: usize, watched: bool) -> Markup 
 
 fn draw(methods: &[String], panels: &[Vec<Line>; 4], width: f64) -> Drawing {
     let look = |index: usize| html! { path class=(format!("f{}", style(index))) d=(SHAPES[style(index)]) {} };
-    let items: Vec<(Markup, String)> = methods.iter().enumerate().map(|(index, name)| (look(index), name.clone())).collect();
+    let items: Vec<(Markup, String)> =
+        methods.iter().enumerate().map(|(index, name)| (look(index), name.clone())).collect();
     let (key, top) = legend(&items, width);
     let there = PANELS.iter().zip(panels).filter(|(_, lines)| !lines.is_empty()).collect::<Vec<_>>();
     let columns = if width > 500.0 { 2 } else { 1 };

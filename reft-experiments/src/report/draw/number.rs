@@ -38,7 +38,10 @@ mod tests {
     fn numbers_are_short() {
         let texts = [0.0009, 0.02, 12.3456, 0.0, -0.00002, 2_500_000.0].map(short);
         assert_eq!(texts, ["9e-4", "0.02", "12.35", "0", "-2e-5", "2.5e6"]);
-        assert_eq!((percent(Some(62.55)), percent(None), percent(Some(f64::NAN))), ("62.5".into(), "–".into(), "–".into()));
+        assert_eq!(
+            (percent(Some(62.55)), percent(None), percent(Some(f64::NAN))),
+            ("62.5".into(), "–".into(), "–".into())
+        );
         assert_eq!((count(1, "run"), count(0, "run")), ("1 run".to_owned(), "0 runs".to_owned()));
         assert_eq!(day(1_795_516_291).as_deref(), Some("2026-11-24"));
     }

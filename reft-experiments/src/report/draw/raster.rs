@@ -42,7 +42,8 @@ mod tests {
     fn letters_are_drawn_by_the_font_that_travels_along() {
         let style = format!("<style>{}</style>", super::super::ink::on_white());
         assert_eq!(drawn(""), 0);
-        let (m, i) = (drawn(&format!("{style}<text y=\"15\">m</text>")), drawn(&format!("{style}<text y=\"15\">i</text>")));
+        let (m, i) =
+            (drawn(&format!("{style}<text y=\"15\">m</text>")), drawn(&format!("{style}<text y=\"15\">i</text>")));
         assert!(m > i && i > 10, "{m} and {i} dark pixels");
     }
 }

@@ -163,6 +163,8 @@ mod tests {
         assert_eq!(Domain::linear([0.0, 50.0].into_iter()), Domain::Linear(0.0, 53.0));
         assert_eq!(Domain::linear([f64::NAN].into_iter()), Domain::Linear(0.0, 1.0));
         assert_eq!(Domain::linear([40.0].into_iter()), Domain::Linear(38.0, 42.0));
-        assert!(matches!(Domain::log([0.0, 1.0, 10.0].into_iter()), Domain::Log(low, high) if low < 1.0 && high > 10.0));
+        assert!(
+            matches!(Domain::log([0.0, 1.0, 10.0].into_iter()), Domain::Log(low, high) if low < 1.0 && high > 10.0)
+        );
     }
 }
