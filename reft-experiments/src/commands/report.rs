@@ -18,9 +18,9 @@ pub struct Args {
     /// Folder of the tables
     #[arg(long, default_value = "results")]
     results: PathBuf,
-    /// Folder of the figures that the paper prints
-    #[arg(long, default_value = "paper")]
-    printed: PathBuf,
+    /// Folder of the tables' files, which say where the paper's figures are
+    #[arg(long, default_value = "configs/tables")]
+    tables: PathBuf,
     /// Folder of the page and its files
     #[arg(long, default_value = "report")]
     out: PathBuf,
@@ -32,8 +32,8 @@ impl Args {
     /// # Errors
     /// When there is nothing to report, a sweep that was named is missing, or files cannot be written.
     pub fn run(self) -> Result<()> {
-        let Self { runs, sweep, results, printed, out } = self;
-        let report = report(&Sources { runs, sweeps: sweep, results, printed, out: out.clone() })?;
+        let Self { runs, sweep, results, tables, out } = self;
+        let report = report(&Sources { runs, sweeps: sweep, results, tables, out: out.clone() })?;
         for complaint in &report.complaints {
             eprintln!("left out: {complaint}");
         }

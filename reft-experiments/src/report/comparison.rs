@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::data::{Data, number};
 use super::draw::legend::legend;
-use super::draw::mark::{Anchor, SHAPES, label, point, rule, style};
+use super::draw::mark::{Anchor, SHAPES, label, looks, point, rule};
 use super::draw::number::percent;
 use super::draw::scale::{Domain, Scale};
 use super::draw::{Drawing, text};
@@ -61,29 +61,31 @@ pub fn figure(name: &str, table: &Table, caption: Markup) -> Option<Figure> {
 fn series(table: &Table) -> Vec<Series> {
     let several = table.rows.windows(2).any(|pair| pair[0].model != pair[1].model);
     let title = |row: &Row| if several { format!("{}, {}", row.model, row.method) } else { row.method.clone() };
-    let mut ours: Vec<String> = Vec::new();
-    let mut all = Vec::new();
-    for row in &table.rows {
-        let title = title(row);
-        let look = ours.iter().position(|known| *known == title).unwrap_or_else(|| {
-            ours.push(title.clone());
-            ours.len() - 1
-        });
-        let name = if row.ours() { title } else { format!("{title} (printed)") };
-        all.push(Series { name, look, printed: !row.ours() });
+    let mut different: Vec<String> = Vec::new();
+    for title in table.rows.iter().map(title) {
+        if !different.contains(&title) {
+            different.push(title);
+        }
     }
-    all
+    let looks = looks(&different);
+    let one = |row: &Row| {
+        let title = title(row);
+        let look = different.iter().position(|known| *known == title).map_or(0, |index| looks[index]);
+        let name = if row.ours() { title } else { format!("{title} (printed)") };
+        Series { name, look, printed: !row.ours() }
+    };
+    table.rows.iter().map(one).collect()
 }
 
 /// The look of a mark: filled for ours, an outline for what is printed.
 fn class(series: &Series) -> String {
-    let look = style(series.look);
+    let look = series.look;
     if series.printed { format!("printed hollow s{look}") } else { format!("f{look}") }
 }
 
 fn draw(columns: &[String], series: &[Series], marks: &[Mark], width: f64) -> Drawing {
     let there = series.iter().enumerate().filter(|(index, _)| marks.iter().any(|mark| mark.series == *index));
-    let sign = |series: &Series| html! { path class=(class(series)) d=(SHAPES[style(series.look)]) {} };
+    let sign = |series: &Series| html! { path class=(class(series)) d=(SHAPES[series.look]) {} };
     let (key, top) = legend(&there.map(|(_, series)| (sign(series), series.name.clone())).collect::<Vec<_>>(), width);
     let left = columns.iter().map(|column| text::width(column)).fold(0.0, f64::max).min(0.35 * width) + 12.0;
     let slot = (9.0 * series.len() as f64 + 10.0).max(28.0);
@@ -101,7 +103,7 @@ fn draw(columns: &[String], series: &[Series], marks: &[Mark], width: f64) -> Dr
         let series = &series[mark.series];
         let whisker = mark.sd.and_then(|sd| place(mark, mark.score - sd).zip(place(mark, mark.score + sd)));
         html! {
-            @if let Some((from, to)) = whisker { (rule(from, to, &format!("line s{}", style(series.look)))) }
+            @if let Some((from, to)) = whisker { (rule(from, to, &format!("line s{}", series.look))) }
             @if let Some(at) = place(mark, mark.score) { (point(at, mark.row, series.look, &class(series), &mark.says)) }
         }
     };

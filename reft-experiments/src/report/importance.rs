@@ -144,7 +144,6 @@ fn bars(shares: &[Share], width: f64) -> Drawing {
             rect class="bar" x=(px(start)) y=(px(top + 21.0)) width=(px(end - start)) height="14" data-row=(row) {}
             path class="chance" d=(format!("M{} {}v20", px(chance), px(top + 18.0))) data-chance=(row) {}
             (label((end.max(chance) + 6.0, top + 32.0), Anchor::Start, "halo", &value))
-            (label((end.max(chance) + 6.0, top + 32.0), Anchor::Start, "", &value))
         }
     };
     let bars: Vec<Markup> = shares.iter().enumerate().map(bar).collect();

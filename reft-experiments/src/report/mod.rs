@@ -38,8 +38,8 @@ pub struct Sources {
     pub sweeps: Vec<PathBuf>,
     /// Folder of tables, a folder for each profile.
     pub results: PathBuf,
-    /// Folder of printed figures.
-    pub printed: PathBuf,
+    /// Folder of the tables' files, which say where printed figures are.
+    pub tables: PathBuf,
     /// Where the page is to be.
     pub out: PathBuf,
 }

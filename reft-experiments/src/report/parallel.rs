@@ -206,16 +206,13 @@ fn above(axis: &Axis, scale: &Scale, y: f64) -> Markup {
     let [start, end] = scale.pixels;
     let words = matches!(scale.domain, Domain::Band(_));
     let room = if words { scale.slot() - 6.0 } else { end - start };
-    let over = |at, anchor, class: &str, text: &str| {
-        html! { (label(at, anchor, "halo", text)) (label(at, anchor, class, text)) }
-    };
     let ticks = scale.ticks(64.0);
     html! {
         @if let Some(range) = axis.colours { (coloured(scale, range, y)) }
-        (over((0.0, y - 12.0), Anchor::Start, "", &text::shortened(&axis.title, end)))
+        (label((0.0, y - 12.0), Anchor::Start, "halo", &text::shortened(&axis.title, end)))
         @for tick in ticks {
             @if !words { (rule((tick.at, y), (tick.at, y + 4.0), "axis")) }
-            (over((tick.at, y + 17.0), Anchor::Middle, "soft", &text::shortened(&tick.label, room)))
+            (label((tick.at, y + 17.0), Anchor::Middle, "halo soft", &text::shortened(&tick.label, room)))
         }
     }
 }

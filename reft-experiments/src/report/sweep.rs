@@ -73,17 +73,23 @@ fn plain(name: &str) -> String {
 impl Told<'_> {
     fn section(&self) -> Section {
         let shares = self.shares();
-        let figures: Vec<Figure> =
-            [self.parallel(), self.importance(&shares), self.dev()].into_iter().flatten().collect();
+        let charts = [
+            ("Settings and scores", self.parallel()),
+            ("Which settings matter", self.importance(&shares)),
+            ("Scores while training", self.dev()),
+        ];
+        let charts: Vec<(&str, Figure)> =
+            charts.into_iter().filter_map(|(heading, figure)| Some((heading, figure?))).collect();
         let body = html! {
             p class="lead" { (show::line(&self.sweep, &self.survey)) "." }
             (self.conditions())
             (self.winner())
             (self.failures())
-            @if figures.is_empty() { p { "No trial has a score yet, so there is nothing to draw." } }
-            @for figure in &figures { (figure.html()) }
+            @if charts.is_empty() { p { "No trial has a score yet, so there is nothing to draw." } }
+            @for (heading, figure) in &charts { h3 { (heading) } (figure.html()) }
             (self.means(&shares))
         };
+        let figures = charts.into_iter().map(|(_, figure)| figure).collect();
         let title = format!("Sweep: {}", self.sweep.spec.title);
         Section { id: format!("sweep-{}", self.name), title, body, figures, files: Vec::new() }
     }
@@ -246,7 +252,7 @@ impl Told<'_> {
                 h3 { "Means by setting" }
                 div class="scroll" { table {
                     thead { tr { th { "setting" } th { "value" } th class="n" { "trials" } th class="n" { "mean score, %" } } }
-                    tbody { @for share in shares { @for (row, group) in share.groups.iter().enumerate() {
+                    tbody class="means" { @for share in shares { @for (row, group) in share.groups.iter().enumerate() {
                         tr class=(if row == 0 { "first" } else { "" }) {
                             td { @if row == 0 { (share.setting) } } td { (group.value) }
                             td class="n" { (group.n) } td class="n" { (percent(Some(group.mean))) }

@@ -11,6 +11,7 @@ use super::figure::Figure;
 use super::link::Links;
 use super::{Section, Sources, listed};
 use crate::tables::paper::{self, PrintedRow};
+use crate::tables::spec::TableSpec;
 
 /// `results/PROFILE/NAME.csv`, with the same table in Markdown beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,7 +110,7 @@ pub fn section(files: &[TableFile], sources: &Sources, links: &Links, complaints
             Ok(table) => {
                 let part = Part { file, table, notes: Notes::read(&file.csv.with_extension("md")), links };
                 let figure = part.figure();
-                parts.push(part.html(&sources.printed, figure.as_ref()));
+                parts.push(part.html(&sources.tables, figure.as_ref()));
                 figures.extend(figure);
             }
             Err(error) => {
@@ -166,7 +167,7 @@ impl Part<'_> {
         comparison::figure(&self.name(), &self.table, caption)
     }
 
-    fn html(&self, printed: &Path, figure: Option<&Figure>) -> Markup {
+    fn html(&self, tables: &Path, figure: Option<&Figure>) -> Markup {
         let title =
             self.notes.title.clone().unwrap_or_else(|| format!("{}, profile {}", self.file.name, self.file.profile));
         html! {
@@ -180,7 +181,7 @@ impl Part<'_> {
                 Some(figure) => (figure.html()),
                 None => p { "No score in this table yet, so there is nothing to draw." }
             }
-            (self.beside(printed))
+            (self.beside(tables))
             @if let Some(to) = self.links.to(&self.file.csv) { p class="note" { "Read from " a href=(to) { (self.file.csv.display()) } "." } }
         }
     }
@@ -190,12 +191,12 @@ impl Part<'_> {
         if self.table.rows.iter().any(|row| !row.ours()) {
             return html! { p { "Rows of the paper stand among ours where model and data are the same." } };
         }
-        let found = printed(folder, &self.file.name);
-        let rows = match found {
-            Err(reason) => return html! { p { (reason) } },
+        let rows = match printed(folder, &self.file.name) {
+            Err(reason) => return html! { p { "The paper's figures could not be read: " (reason) } },
             Ok(rows) => rows,
         };
-        let models: Vec<&str> = self.models();
+        let mut models: Vec<&str> = self.table.rows.iter().map(|row| row.model.as_str()).collect();
+        models.dedup();
         let same = |row: &&PrintedRow| self.table.rows.iter().any(|ours| ours.method == row.method);
         let shown: Vec<Row> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
         html! {
@@ -208,35 +209,28 @@ impl Part<'_> {
         }
     }
 
-    fn models(&self) -> Vec<&str> {
-        let mut models: Vec<&str> = self.table.rows.iter().map(|row| row.model.as_str()).collect();
-        models.dedup();
-        models
-    }
-
     fn printed_row(&self, row: &PrintedRow) -> Row {
+        let task = |name: &&String| *name != "avg" && !name.ends_with("_sd");
+        // An average over tasks that are no columns here would stand beside averages over others.
+        let whole = row.scores.keys().filter(task).all(|name| self.table.columns.contains(name));
+        let average = |name: &str| row.scores.get(name).copied().filter(|_| whole);
+        let score = |column: &String| if column == "avg" { average("avg") } else { row.scores.get(column).copied() };
         Row {
             model: row.model.clone(),
             method: row.method.clone(),
             params: row.params_percent,
-            scores: self.table.columns.iter().map(|column| row.scores.get(column).copied()).collect(),
-            sd: row.scores.get("avg_sd").copied(),
+            scores: self.table.columns.iter().map(score).collect(),
+            sd: average("avg_sd"),
             n: "–".to_owned(),
-            origin: format!("{}, as printed", row.origin),
+            origin: row.origin.clone(),
         }
     }
 }
 
-/// The printed rows of a table, or a sentence about why there are none.
+/// The printed rows of a table.
 fn printed(folder: &Path, name: &str) -> Result<Vec<PrintedRow>, String> {
-    let stem = format!("{name}_");
-    let file = listed(folder).into_iter().find(|path| {
-        path.extension().is_some_and(|ending| ending == "csv")
-            && path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&stem))
-    });
-    let missing =
-        || format!("No printed figures for {name} in {}: run this where the repository is.", folder.display());
-    paper::read(&file.ok_or_else(missing)?).map_err(|error| error.to_string())
+    let spec = TableSpec::read(&folder.join(format!("{name}.yaml"))).map_err(|error| error.to_string())?;
+    paper::read(Path::new(&spec.printed)).map_err(|error| error.to_string())
 }
 
 /// A line of Markdown with its code as such.
@@ -244,28 +238,34 @@ fn marked(line: &str) -> Markup {
     html! { @for (index, part) in line.split('`').enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
-/// Rows with columns of numbers.
+/// Rows with columns of numbers, below the name of their model. Columns that say the same in every row are left out.
 fn grid(table: &Table) -> Markup {
-    let several = table.rows.windows(2).any(|pair| pair[0].model != pair[1].model);
     let average = table.columns.len() - 1;
     let spread = |row: &Row| row.sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
+    let counted = table.rows.iter().any(|row| row.n != "–");
+    let whose = table.rows.iter().any(|row| !row.ours());
+    let width = table.columns.len() + 2 + usize::from(counted) + usize::from(whose);
     html! {
-        @if !several { @if let Some(row) = table.rows.first() { p class="over" { (row.model) } } }
         div class="scroll" { table {
             thead { tr {
-                @if several { th { "model" } }
-                th { "method" } th class="n" { "params %" }
+                th { "method" }
                 @for column in &table.columns { th class="n" { (column) } }
-                th class="n" { "n" } th { "origin" }
+                @if counted { th class="n" { "n" } }
+                th class="n" { "params %" }
+                @if whose { th { "from" } }
             } }
-            tbody { @for row in &table.rows { tr {
-                @if several { td { (row.model) } }
-                td { (row.method) } td class="n" { (row.params.map_or("–".to_owned(), |params| format!("{params:.4}"))) }
-                @for (column, score) in row.scores.iter().enumerate() {
-                    td class="n" { (percent(*score)) @if column == average { (spread(row)) } }
-                }
-                td class="n" { (row.n) } td { (row.origin) }
-            } } }
+            @for rows in table.rows.chunk_by(|a, b| a.model == b.model) { tbody {
+                tr class="model" { th colspan=(width) { span { (rows[0].model) } } }
+                @for row in rows { tr {
+                    td { (row.method) }
+                    @for (column, score) in row.scores.iter().enumerate() {
+                        td class="n" { (percent(*score)) @if column == average { (spread(row)) } }
+                    }
+                    @if counted { td class="n" { (row.n) } }
+                    td class="n" { (row.params.map_or("–".to_owned(), |params| format!("{params:.4}"))) }
+                    @if whose { td { (row.origin) } }
+                } }
+            } }
         } }
     }
 }

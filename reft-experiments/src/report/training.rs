@@ -10,7 +10,7 @@ use super::Section;
 use super::data::{Data, number};
 use super::draw::Drawing;
 use super::draw::legend::legend;
-use super::draw::mark::{SHAPES, line, point, style};
+use super::draw::mark::{SHAPES, line, looks, point};
 use super::draw::number::count;
 use super::draw::panel::{Axis, Panel};
 use super::draw::scale::Domain;
@@ -36,7 +36,7 @@ const PANELS: [(&str, &str, bool); 4] = [
 struct Line {
     first: usize,
     points: Vec<(f64, f64)>,
-    method: usize,
+    look: usize,
     says: String,
 }
 
@@ -71,14 +71,15 @@ fn chart(index: usize, key: &[String; 3], runs: &[&Run]) -> (String, Option<Figu
     let title = format!("{model} on {source} {tasks}");
     let mut shown: Vec<&Run> = runs.iter().take(LINES).copied().collect();
     shown.sort_by_key(|run| (run.method.clone(), run.setting("seed"), run.entry.id.clone()));
-    let mut methods: Vec<&str> = shown.iter().map(|run| run.method.as_str()).collect();
+    let mut methods: Vec<String> = shown.iter().map(|run| run.method.clone()).collect();
     methods.dedup();
+    let looks = looks(&methods);
     let traces: Vec<Trace> = shown.par_iter().map(|run| trace(run)).collect();
     let mut data = Data::new(&["run", "method", "seed", "update", "updates", "loss", "norm", "lr", "watched"]);
     let mut panels: [Vec<Line>; 4] = Default::default();
     for (run, trace) in shown.iter().zip(&traces) {
-        let method = methods.iter().position(|method| *method == run.method).unwrap_or(0);
-        write_down(run, method, trace, &mut data, &mut panels);
+        let look = methods.iter().position(|method| *method == run.method).map_or(0, |method| looks[method]);
+        write_down(run, look, trace, &mut data, &mut panels);
     }
     if panels[0].is_empty() {
         return (title, None);
@@ -90,12 +91,11 @@ fn chart(index: usize, key: &[String; 3], runs: &[&Run]) -> (String, Option<Figu
         methods.join(", ")
     );
     let caption = caption(runs, &shown, most, !panels[3].is_empty());
-    let methods: Vec<String> = methods.into_iter().map(str::to_owned).collect();
-    let draw = Box::new(move |width| draw(&methods, &panels, width));
+    let draw = Box::new(move |width| draw(&methods, &looks, &panels, width));
     (title, Some(Figure { name: format!("training-{}", index + 1), alt, caption, data, draw }))
 }
 
-fn write_down(run: &Run, method: usize, trace: &Trace, data: &mut Data, panels: &mut [Vec<Line>; 4]) {
+fn write_down(run: &Run, look: usize, trace: &Trace, data: &mut Data, panels: &mut [Vec<Line>; 4]) {
     let seed = run.setting("seed");
     let says = format!("{}, seed {seed}, peak rate {}, run {}", run.method, run.setting("train.lr"), run.entry.id);
     let head = [run.entry.id.to_string(), run.method.clone(), seed];
@@ -120,7 +120,7 @@ fn write_down(run: &Run, method: usize, trace: &Trace, data: &mut Data, panels: 
     for ((panel, points), first) in panels.iter_mut().zip(lines).zip([first, first, first, second]) {
         let points: Vec<(f64, f64)> = points;
         if !points.is_empty() {
-            panel.push(Line { first, points, method, says: says.clone() });
+            panel.push(Line { first, points, look, says: says.clone() });
         }
     }
 }
@@ -143,13 +143,17 @@ fn caption(runs: &[&Run], shown: &[&Run], most: usize, watched: bool) -> Markup 
     }
 }
 
-fn draw(methods: &[String], panels: &[Vec<Line>; 4], width: f64) -> Drawing {
-    let look = |index: usize| html! { path class=(format!("f{}", style(index))) d=(SHAPES[style(index)]) {} };
+fn draw(methods: &[String], looks: &[usize], panels: &[Vec<Line>; 4], width: f64) -> Drawing {
+    let sign = |look: usize| html! { path class=(format!("f{look}")) d=(SHAPES[look]) {} };
     let items: Vec<(Markup, String)> =
-        methods.iter().enumerate().map(|(index, name)| (look(index), name.clone())).collect();
+        methods.iter().zip(looks).map(|(name, &look)| (sign(look), name.clone())).collect();
     let (key, top) = legend(&items, width);
     let there = PANELS.iter().zip(panels).filter(|(_, lines)| !lines.is_empty()).collect::<Vec<_>>();
-    let columns = if width > 500.0 { 2 } else { 1 };
+    let columns = match there.len() {
+        _ if width < 500.0 => 1,
+        3 => 3,
+        _ => 2,
+    };
     let (wide, high) = ((width - 16.0 * (columns - 1) as f64) / columns as f64, 200.0);
     let placed = there.iter().enumerate().map(|(index, (about, lines))| {
         let at = ((wide + 16.0) * (index % columns) as f64, top + 6.0 + (high + 8.0) * (index / columns) as f64);
@@ -171,7 +175,7 @@ fn panel(at: (f64, f64), size: (f64, f64), about: &(&'static str, &str, bool), l
     let drawn = |line: &Line| {
         let places = line.points.iter().enumerate().filter_map(|(row, &(x, y))| Some((row, panel.at(x, y)?)));
         let places: Vec<(usize, (f64, f64))> = places.collect();
-        let look = style(line.method);
+        let look = line.look;
         html! {
             // A norm of 0 has no place on a logarithmic axis: the line goes on after it.
             @for part in places.chunk_by(|a, b| a.0 + 1 == b.0) {

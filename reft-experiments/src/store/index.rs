@@ -2,6 +2,7 @@
 //! small, and cores read them in parallel.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -56,7 +57,7 @@ pub fn entries(runs: &Path) -> Result<(Vec<Entry>, Vec<String>), RecordError> {
 
 fn entry(path: &Path) -> Result<Option<Entry>, RecordError> {
     let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(source) => return Err(RecordError::Io { path: path.to_owned(), source }),
         Ok(text) => text,
     };

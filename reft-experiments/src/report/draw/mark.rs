@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::px;
 
-/// Outlines around the origin, about as large as each other. Methods take them in order, with the colour of the same number.
+/// Outlines around the origin, about as large as each other: a look is one of them, with the colour of the same number.
 pub const SHAPES: [&str; 8] = [
     "M-4.2 0a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0-8.4 0Z",
     "M0-5.4L5.4 0L0 5.4L-5.4 0Z",
@@ -18,15 +18,41 @@ pub const SHAPES: [&str; 8] = [
     "M-5-1.5h10v3h-10Z",
 ];
 
-/// The number of a method's colour and shape: the last one serves all that are too many.
-pub fn style(index: usize) -> usize {
-    index.min(SHAPES.len() - 1)
+/// Methods that look the same in every chart, in the order of [`SHAPES`].
+const KNOWN: [&[&str]; SHAPES.len()] = [
+    &["LoReFT"],
+    &["DiReFT"],
+    &["NoReFT", "BitFit"],
+    &["OrthoDiReFT", "RED"],
+    &["ConsReFT"],
+    &["LobiReFT", "Full finetuning"],
+    &[],
+    &["base model", "Head only"],
+];
+
+/// The look of each of these methods: its own where it has one and nobody took it before, else one that is free.
+pub fn looks(methods: &[String]) -> Vec<usize> {
+    let own = |method: &String| {
+        let is = |known: &&str| method == known || method.strip_prefix(known).is_some_and(|rest| rest.starts_with(" ("));
+        KNOWN.iter().position(|names| names.iter().any(|known| is(&known)))
+    };
+    let mut looks: Vec<Option<usize>> = Vec::new();
+    for method in methods {
+        let look = own(method).filter(|look| !looks.contains(&Some(*look)));
+        looks.push(look);
+    }
+    for index in 0..looks.len() {
+        if looks[index].is_none() {
+            looks[index] = (0..SHAPES.len()).find(|look| !looks.contains(&Some(*look)));
+        }
+    }
+    looks.into_iter().map(|look| look.unwrap_or(SHAPES.len() - 1)).collect()
 }
 
 /// A point for row `row`, with what it says when pointed at.
 pub fn point(at: (f64, f64), row: usize, shape: usize, class: &str, says: &str) -> Markup {
     let place = format!("translate({} {})", px(at.0), px(at.1));
-    html! { path class=(class) d=(SHAPES[style(shape)]) transform=(place) data-row=(row) { title { (says) } } }
+    html! { path class=(class) d=(SHAPES[shape]) transform=(place) data-row=(row) { title { (says) } } }
 }
 
 /// A small round point for row `row`.
@@ -74,4 +100,18 @@ pub fn label(at: (f64, f64), anchor: Anchor, class: &str, text: &str) -> Markup 
         Anchor::End => "end",
     };
     html! { text x=(px(at.0)) y=(px(at.1)) text-anchor=(anchor) class=(class) { (text) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_methods_keep_their_looks_and_others_take_free_ones() {
+        let of = |methods: &[&str]| looks(&methods.iter().map(|&method| method.to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["base model", "DiReFT", "LoReFT (e=3)"]), [7, 1, 0]);
+        assert_eq!(of(&["custom", "LoReFT", "LoReFT (1K)", "LoReFTX"]), [1, 0, 2, 3]);
+        let many: Vec<String> = (0..10).map(|index| format!("method {index}")).collect();
+        assert_eq!(looks(&many), [0, 1, 2, 3, 4, 5, 6, 7, 7, 7]);
+    }
 }
