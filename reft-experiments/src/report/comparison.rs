@@ -128,7 +128,8 @@ fn axes(x: &Scale, y: &Scale, left: f64) -> Markup {
         @for (index, tick) in ticks.iter().enumerate() {
             (label((left - 10.0, tick.at + 4.0), Anchor::End, "", &text::shortened(&tick.label, left - 12.0)))
             @if index > 0 {
-                (rule((0.0, tick.at - 0.5 * y.slot()), (end, tick.at - 0.5 * y.slot()), if index + 1 == count { "axis" } else { "grid" }))
+                @let (above, class) = (tick.at - 0.5 * y.slot(), if index + 1 == count { "axis" } else { "grid" });
+                (rule((0.0, above), (end, above), class))
             }
         }
         (rule((start, top), (start, bottom), "axis"))

@@ -1,6 +1,6 @@
 //! Links from the page to files elsewhere.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Finds files from the page's folder.
 #[derive(Clone, Debug)]
@@ -30,10 +30,8 @@ fn whole(path: &Path) -> std::io::Result<PathBuf> {
     let mut missing = Vec::new();
     for part in absolute.ancestors() {
         match part.canonicalize() {
-            Ok(there) => return Ok(missing.iter().rev().fold(there, |path, name: &&Path| path.join(name))),
-            Err(_) => {
-                missing.extend(part.components().next_back().map(|name: Component<'_>| Path::new(name.as_os_str())))
-            }
+            Ok(there) => return Ok(missing.iter().rev().fold(there, |path, name| path.join(name))),
+            Err(_) => missing.extend(part.file_name().map(Path::new)),
         }
     }
     Ok(absolute.clone())

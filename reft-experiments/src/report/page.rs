@@ -23,7 +23,9 @@ pub fn html(sections: &[Section]) -> Markup {
             body {
                 header {
                     h1 { "Report on ReFT runs" }
-                    nav aria-label="Sections" { @for section in sections { a href=(format!("#{}", section.id)) { (section.title) } " " } }
+                    nav aria-label="Sections" {
+                        @for section in sections { a href=(format!("#{}", section.id)) { (section.title) } " " }
+                    }
                 }
                 main { @for section in sections {
                     section id=(section.id) {
@@ -31,7 +33,10 @@ pub fn html(sections: &[Section]) -> Markup {
                         (section.body)
                     }
                 } }
-                footer { p { "Made by " code { "reft report" } " from the runs' own files; every chart's numbers are in the CSV beside it." } }
+                footer { p {
+                    "Made by " code { "reft report" }
+                    " from the runs' own files; every chart's numbers are in the CSV beside it."
+                } }
             }
         }
     }

@@ -28,8 +28,9 @@ pub fn section(runs: &[Run], links: &Links) -> Section {
             }
             div class="scroll" { table class="runs" {
                 thead { tr {
-                    th { "run" } th { "method" } th { "model" } th { "rows" } th { "scores in % (rows)" } th class="n" { "seed" }
-                    th { "type, device" } th class="n" { "seconds" } th { "files" }
+                    th { "run" } th { "method" } th { "model" } th { "rows" } th { "scores in % (rows)" }
+                    th class="n" { "seed" }
+                    th { "type, device" } th class="n" { "seconds" } th class="files" { "files" }
                 } }
                 tbody { @for run in runs.iter().take(SHOWN) { (line(run, links)) } }
             } }
@@ -49,7 +50,9 @@ fn line(run: &Run, links: &Links) -> Markup {
             td { (run.setting("data.source")) ", " (entry.split) }
             td class="scores" {
                 @if entry.scores.is_empty() { "to be judged" }
-                @for (task, score) in &entry.scores { span { (task) " " (percent(Some(score.percent()))) " (" (score.n()) ")" } " " }
+                @for (task, score) in &entry.scores {
+                    span { (task) " " (percent(Some(score.percent()))) " (" (score.n()) ")" } " "
+                }
                 @if entry.scores.len() > 1 { span { "mean " (percent(Some(mean_percent(&entry.scores)))) } }
             }
             td class="n" { (run.setting("seed")) }

@@ -33,7 +33,10 @@ struct Told<'a> {
 
 /// The section where there is no sweep.
 pub fn none(runs: &Path) -> Section {
-    let body = html! { p { "No sweep in " code { (runs.join("sweeps").display()) } ": begin one with " code { "reft sweep run FILE" } "." } };
+    let folder = runs.join("sweeps");
+    let body = html! {
+        p { "No sweep in " code { (folder.display()) } ": begin one with " code { "reft sweep run FILE" } "." }
+    };
     Section { id: "sweeps".to_owned(), title: "Sweeps".to_owned(), body, figures: Vec::new(), files: Vec::new() }
 }
 
@@ -133,8 +136,8 @@ impl Told<'_> {
             div class="winner" {
                 h3 { "Winner: trial " (trial.number) }
                 p {
-                    (self.sweep.spec.metric.name()) " " strong { (percent(last.map(|scored| scored.score))) " %" } " on " (rows)
-                    " dev rows (n = 1, seed " (self.sweep.spec.seed) "), run "
+                    (self.sweep.spec.metric.name()) " "
+                    strong { (percent(last.map(|scored| scored.score))) " %" } " on " (rows) " dev rows (n = 1, seed " (self.sweep.spec.seed) "), run "
                     @match record { Some(to) => a href=(to) { (trial.run) }, None => (trial.run) }
                     ". A score that is the best of several is too high on average; the test rows say more."
                 }
@@ -211,8 +214,9 @@ impl Told<'_> {
             (0..halving.rungs).map(|rung| format!("{metric} in % after {}", part_name(halving, rung))).collect();
         let unscored = self.trials.iter().filter(|trial| trial.first().is_none()).count();
         let caption = html! {
-            "Each line is a trial, through its settings to its scores on " (self.rows()) ", seed " (self.sweep.spec.seed)
-            ". Colour: the score after " (part_name(halving, 0)) ", in fifths; darker is higher (lighter on a dark ground). "
+            "Each line is a trial, through its settings to its scores on " (self.rows()) ", seed "
+            (self.sweep.spec.seed) ". Colour: the score after " (part_name(halving, 0))
+            ", in fifths; darker is higher (lighter on a dark ground). "
             "Lines that end above the last axis were pruned; they are faint. Orange: the winner. "
             "Within a value, trials lie side by side by score."
             @if unscored > 0 { " " (count(unscored, "trial")) " without a score: in the CSV only." }
@@ -225,9 +229,10 @@ impl Told<'_> {
         let n = self.scored().len();
         let part = part_name(self.sweep.spec.halving, 0);
         let caption = html! {
-            "Part of the variance of the scores after " (part) " that each setting explains by itself (correlation ratio of the "
-            "means of its values), n = " (n) " trials, one seed. The dark line is what a setting without effect would explain by "
-            "chance on average: a bar that is not far beyond it says nothing. Effects of settings together are in none of the bars."
+            "Part of the variance of the scores after " (part) " that each setting explains by itself (correlation ratio "
+            "of the means of its values), n = " (n) " trials, one seed. The upright line is what a setting without effect "
+            "would explain by chance on average: a bar that is not far beyond it says nothing. Effects of settings "
+            "together are in none of the bars."
         };
         (!shares.is_empty()).then(|| importance::figure(&format!("{}-importance", self.name), shares, n, caption))
     }
@@ -246,12 +251,17 @@ impl Told<'_> {
         let n = self.scored().len();
         html! {
             @if shares.is_empty() && n > 0 {
-                p { "Nothing is said about which settings matter: " (count(n, "trial")) " with a score, or all scores are equal." }
+                p {
+                    "Nothing is said about which settings matter: fewer than four trials have a score, or all scores are "
+                    "equal (n = " (n) ")."
+                }
             }
             @if !shares.is_empty() {
                 h3 { "Means by setting" }
                 div class="scroll" { table {
-                    thead { tr { th { "setting" } th { "value" } th class="n" { "trials" } th class="n" { "mean score, %" } } }
+                    thead { tr {
+                        th { "setting" } th { "value" } th class="n" { "trials" } th class="n" { "mean, %" }
+                    } }
                     tbody class="means" { @for share in shares { @for (row, group) in share.groups.iter().enumerate() {
                         tr class=(if row == 0 { "first" } else { "" }) {
                             td { @if row == 0 { (share.setting) } } td { (group.value) }
@@ -259,7 +269,10 @@ impl Told<'_> {
                         }
                     } } }
                 } }
-                p class="note" { "After " (part_name(self.sweep.spec.halving, 0)) ", over the " (n) " trials scored there." }
+                p class="note" {
+                    "Means of the scores after " (part_name(self.sweep.spec.halving, 0)) ", over the " (n)
+                    " trials scored there."
+                }
             }
         }
     }

@@ -121,7 +121,9 @@ pub fn section(files: &[TableFile], sources: &Sources, links: &Links, complaints
         }
     }
     let body = html! {
-        @if parts.is_empty() { p { "No table in " code { (sources.results.display()) } ": make one with " code { "make table1" } "." } }
+        @if parts.is_empty() {
+            p { "No table in " code { (sources.results.display()) } ": make one with " code { "make table1" } "." }
+        }
         @for part in &parts { (part) }
     };
     Section { id: "tables".to_owned(), title: "Tables".to_owned(), body, figures, files: Vec::new() }
@@ -174,7 +176,9 @@ impl Part<'_> {
             h3 id=(format!("{}-table", self.name())) { (title) }
             (grid(&self.table))
             @if self.notes.lines.is_empty() {
-                p class="note" { "The table's Markdown is not beside its CSV: seeds, rows, types and devices are not known here." }
+                p class="note" {
+                    "The table's Markdown is not beside its CSV: seeds, rows, types and devices are not known here."
+                }
             }
             ul class="note" { @for line in &self.notes.lines { li { (marked(line)) } } }
             @match figure {
@@ -182,7 +186,9 @@ impl Part<'_> {
                 None => p { "No score in this table yet, so there is nothing to draw." }
             }
             (self.beside(tables))
-            @if let Some(to) = self.links.to(&self.file.csv) { p class="note" { "Read from " a href=(to) { (self.file.csv.display()) } "." } }
+            @if let Some(to) = self.links.to(&self.file.csv) {
+                p class="note" { "Read from " a href=(to) { (self.file.csv.display()) } "." }
+            }
         }
     }
 
@@ -201,7 +207,8 @@ impl Part<'_> {
         let shown: Vec<Row> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
         html! {
             p {
-                "The paper prints nothing for " (models.join(", ")) " on these data, so there is nothing to compare with."
+                "The paper prints nothing for " (models.join(", "))
+                " on these data, so there is nothing to compare with."
                 @if shown.is_empty() { " It has no row for these methods." }
                 @else { " What it prints for the same methods, with other models and the real data sets:" }
             }
@@ -235,7 +242,11 @@ fn printed(folder: &Path, name: &str) -> Result<Vec<PrintedRow>, String> {
 
 /// A line of Markdown with its code as such.
 fn marked(line: &str) -> Markup {
-    html! { @for (index, part) in line.split('`').enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
+    html! {
+        @for (index, part) in line.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// Rows with columns of numbers, below the name of their model. Columns that say the same in every row are left out.

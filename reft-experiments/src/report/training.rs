@@ -180,9 +180,12 @@ fn panel(at: (f64, f64), size: (f64, f64), about: &(&'static str, &str, bool), l
             // A norm of 0 has no place on a logarithmic axis: the line goes on after it.
             @for part in places.chunk_by(|a, b| a.0 + 1 == b.0) {
                 @let corners = part.iter().map(|(_, at)| *at).collect::<Vec<_>>();
-                (self::line(&corners, &(line.first + part[0].0..line.first + part[0].0 + part.len()), &format!("s{look}"), &line.says))
+                @let first = line.first + part[0].0;
+                (self::line(&corners, &(first..first + part.len()), &format!("s{look}"), &line.says))
             }
-            @if let Some((row, at)) = places.last() { (point(*at, line.first + row, look, &format!("f{look}"), &line.says)) }
+            @if let Some((row, at)) = places.last() {
+                (point(*at, line.first + row, look, &format!("f{look}"), &line.says))
+            }
         }
     };
     let marks: Vec<Markup> = lines.iter().map(drawn).collect();

@@ -35,7 +35,8 @@ for (const svg of svgs) {
   }));
   boxes.push(...own);
 }
-const wide = [...document.body.querySelectorAll("*")].filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 0.5);
+const over = element => !element.closest(".scroll") && element.getBoundingClientRect().right > innerWidth + 0.5;
+const wide = [...document.body.querySelectorAll("*")].filter(over);
 parent.postMessage(JSON.stringify({
   width: innerWidth, scroll: root.scrollWidth, overlaps, outside, texts: boxes.length, shown: svgs.length,
   figures: document.querySelectorAll("figure").length, wide: wide.slice(0, 5).map(e => e.outerHTML.slice(0, 80)),
@@ -68,7 +69,14 @@ impl Browser {
 
     fn dom(&self, page: &Path, folder: &Path) -> String {
         let profile = format!("--user-data-dir={}", folder.join("profile").display());
-        let flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,3000", "--virtual-time-budget=8000"];
+        let flags = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--window-size=1400,3000",
+            "--virtual-time-budget=8000",
+        ];
         let output = Command::new(&self.0)
             .args(flags)
             .args([&profile, "--dump-dom", &format!("file://{}", page.display())])

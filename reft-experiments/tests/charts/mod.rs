@@ -43,7 +43,8 @@ impl Scale {
         let part = match self.domain {
             Domain::Band(ref words) => {
                 let slot = (end - start) / words.len() as f64;
-                let word = words.iter().position(|word| word == text).unwrap_or_else(|| panic!("{text}: not in {words:?}"));
+                let word =
+                    words.iter().position(|word| word == text).unwrap_or_else(|| panic!("{text}: not in {words:?}"));
                 let middle = start + (word as f64 + 0.5) * slot;
                 return (pixel - middle).abs() <= 0.5 * slot.abs();
             }

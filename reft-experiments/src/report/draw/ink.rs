@@ -32,10 +32,10 @@ const METHODS: [(&str, &str); SHAPES.len()] = [
 
 /// Scores from the lowest fifth to the highest, on white and on black.
 pub const STEPS: [(&str, &str); 5] = [
-    ("#b3c7dd", "#33485f"),
-    ("#86a8cc", "#41678f"),
-    ("#5686b8", "#5a8cc0"),
-    ("#2d629b", "#8cb8e6"),
+    ("#b3c7dd", "#46607d"),
+    ("#86a8cc", "#537da8"),
+    ("#5686b8", "#6f9fd0"),
+    ("#2d629b", "#9cc4ee"),
     ("#0b3a6b", "#cfe4fb"),
 ];
 
@@ -46,7 +46,7 @@ const WINNER: (&str, &str) = ("#d55e00", "#ff9b4a");
 const FIXED: &str = "svg text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;\
 font-size:12px;font-variant-numeric:tabular-nums}svg .line{fill:none;stroke-width:1.5;stroke-linejoin:round}\
 svg .axis,svg .grid{stroke-width:1;fill:none}svg .slot{stroke-width:3}svg .halo{stroke-width:4;paint-order:stroke;\
-stroke-linejoin:round}svg .faint{opacity:.45}svg .bold{stroke-width:3}svg .printed{stroke-width:1.6}\
+stroke-linejoin:round}svg .faint{opacity:.6}svg .bold{stroke-width:3}svg .printed{stroke-width:1.6}\
 svg .chance{stroke-width:2}svg .scored{stroke-width:5}";
 
 /// Rules on white, or on black.

@@ -33,8 +33,9 @@ const KNOWN: [&[&str]; SHAPES.len()] = [
 /// The look of each of these methods: its own where it has one and nobody took it before, else one that is free.
 pub fn looks(methods: &[String]) -> Vec<usize> {
     let own = |method: &String| {
-        let is = |known: &&str| method == known || method.strip_prefix(known).is_some_and(|rest| rest.starts_with(" ("));
-        KNOWN.iter().position(|names| names.iter().any(|known| is(&known)))
+        let is =
+            |known: &&str| method == known || method.strip_prefix(known).is_some_and(|rest| rest.starts_with(" ("));
+        KNOWN.iter().position(|names| names.iter().any(|known| is(known)))
     };
     let mut looks: Vec<Option<usize>> = Vec::new();
     for method in methods {
@@ -58,7 +59,8 @@ pub fn point(at: (f64, f64), row: usize, shape: usize, class: &str, says: &str) 
 /// A small round point for row `row`.
 pub fn dot(at: (f64, f64), row: usize, class: &str) -> Markup {
     let place = format!("translate({} {})", px(at.0), px(at.1));
-    html! { path class=(class) d="M-2.6 0a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0Z" transform=(place) data-row=(row) {} }
+    let round = "M-2.6 0a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0-5.2 0Z";
+    html! { path class=(class) d=(round) transform=(place) data-row=(row) {} }
 }
 
 fn points(points: &[(f64, f64)]) -> String {

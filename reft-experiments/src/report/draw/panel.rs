@@ -57,7 +57,7 @@ impl Panel {
         let ([left, right], [bottom, top]) = (x.pixels, y.pixels);
         let read_back = |scale: &Scale| serde_json::to_string(scale).expect("plain data");
         html! {
-            (label((left - LEFT + 4.0, top - 10.0), Anchor::Start, "", &text::shortened(&self.title, right - left + LEFT)))
+            (label((left - LEFT, top - 10.0), Anchor::Start, "", &text::shortened(&self.title, right - left + LEFT)))
             @for tick in y.ticks(26.0) {
                 (rule((left, tick.at), (right, tick.at), "grid"))
                 (label((left - 6.0, tick.at + 4.0), Anchor::End, "soft", &tick.label))

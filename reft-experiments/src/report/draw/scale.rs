@@ -124,7 +124,11 @@ fn logarithmic(low: f64, high: f64, most: f64) -> Vec<f64> {
         all.filter(|value| (low * 0.999..=high * 1.001).contains(value)).collect()
     };
     let fine = [inside(&[1.0, 2.0, 5.0], 1), inside(&[1.0, 3.0], 1)].into_iter().find(|v| v.len() as f64 <= most);
-    let coarse = || (1..).map(|step| inside(&[1.0], step)).find(|values| values.len() as f64 <= most.max(1.0));
+    let coarse = || {
+        (1..=last.abs_diff(first) as usize + 1)
+            .map(|step| inside(&[1.0], step))
+            .find(|values| values.len() as f64 <= most.max(1.0))
+    };
     fine.or_else(coarse).unwrap_or_default()
 }
 
