@@ -80,6 +80,11 @@ fn tables(dir: &Dir) {
     }
 }
 
+/// A page with everything that is looked for: text on text, text outside its chart, something too wide, something fetched.
+const BAD: &str = r#"<!doctype html><body><figure><svg width="100" height="40"><text y="20">over</text>
+<text y="20" x="5">each</text><text y="20" x="95">far</text></svg></figure><div style="width:500px">wide</div>
+<img src="data.png"></body>"#;
+
 fn page(dir: &Dir, out: &str) -> String {
     std::fs::read_to_string(dir.path().join(out).join("index.html")).expect("a page")
 }
@@ -174,6 +179,21 @@ fn complete(name: &str, rows: &charts::Csv, seen: &BTreeSet<(usize, String)>) {
                 "{name}, row {index}: {figure} is not drawn"
             );
         }
+    }
+}
+
+#[test]
+fn a_chart_that_says_otherwise_than_its_csv_is_noticed() {
+    let all = files(&MADE.path().join("out"));
+    for (name, svg) in charts::of_page(&page(&MADE, "out")) {
+        let mut rows = charts::csv(&all[&format!("{name}.csv")]);
+        let seen = charts::check(&name, &svg, &rows);
+        let number = |(row, column): &&(usize, String)| rows[*row][column].parse::<f64>().is_ok();
+        let (row, column) = seen.iter().filter(number).next_back().expect("a number that is drawn").clone();
+        let other = rows[row][&column].parse::<f64>().expect("a number") * 1.1 + 0.1;
+        rows[row].insert(column.clone(), other.to_string());
+        let outcome = std::panic::catch_unwind(|| charts::check(&name, &svg, &rows));
+        assert!(outcome.is_err(), "{name}: nobody saw that {column} of row {row} is {other}");
     }
 }
 
@@ -290,6 +310,10 @@ fn nothing_overflows_or_overlaps_in_a_browser_and_nothing_is_fetched() {
         eprintln!("SKIPPED: no Chromium in PATH (set CHROMIUM to its path): layout was not looked at");
         return;
     };
+    let bad = browser.look(BAD, 390);
+    assert_eq!((&bad["overlaps"], &bad["outside"]), (&json!(["over / each"]), &json!(["far"])), "{bad}");
+    let noticed = bad["scroll"].as_i64() > Some(390) && bad["requests"].as_array().is_some_and(|all| all.len() == 1);
+    assert!(noticed && bad["wide"][0].as_str().is_some_and(|wide| wide.starts_with("<div")), "{bad}");
     for width in [390, 768, 1280] {
         let seen = browser.look(&page(&MADE, "out"), width);
         assert_eq!(

@@ -104,7 +104,9 @@ fn draw(columns: &[String], series: &[Series], marks: &[Mark], width: f64) -> Dr
         let whisker = mark.sd.and_then(|sd| place(mark, mark.score - sd).zip(place(mark, mark.score + sd)));
         html! {
             @if let Some((from, to)) = whisker { (rule(from, to, &format!("line s{}", series.look))) }
-            @if let Some(at) = place(mark, mark.score) { (point(at, mark.row, series.look, &class(series), &mark.says)) }
+            @if let Some(at) = place(mark, mark.score) {
+                (point(at, mark.row, series.look, &class(series), &mark.says))
+            }
         }
     };
     let read_back = |scale: &Scale| serde_json::to_string(scale).expect("plain data");

@@ -77,7 +77,7 @@ pub fn report(sources: &Sources) -> Result<Report> {
     let tables = tables::find(&sources.results);
     if runs.is_empty() && sweeps.is_empty() && tables.is_empty() {
         bail!(
-            "nothing to report: no run or sweep in {}, no table in {}: begin with `reft train`, or name --runs, --results",
+            "nothing to report: no run or sweep in {}, no table in {}: begin with `reft train`, or name --runs",
             sources.runs.display(),
             sources.results.display()
         );

@@ -137,7 +137,8 @@ impl Told<'_> {
                 h3 { "Winner: trial " (trial.number) }
                 p {
                     (self.sweep.spec.metric.name()) " "
-                    strong { (percent(last.map(|scored| scored.score))) " %" } " on " (rows) " dev rows (n = 1, seed " (self.sweep.spec.seed) "), run "
+                    strong { (percent(last.map(|scored| scored.score))) " %" } " on " (rows)
+                    " dev rows (n = 1, seed " (self.sweep.spec.seed) "), run "
                     @match record { Some(to) => a href=(to) { (trial.run) }, None => (trial.run) }
                     ". A score that is the best of several is too high on average; the test rows say more."
                 }
@@ -229,10 +230,10 @@ impl Told<'_> {
         let n = self.scored().len();
         let part = part_name(self.sweep.spec.halving, 0);
         let caption = html! {
-            "Part of the variance of the scores after " (part) " that each setting explains by itself (correlation ratio "
-            "of the means of its values), n = " (n) " trials, one seed. The upright line is what a setting without effect "
-            "would explain by chance on average: a bar that is not far beyond it says nothing. Effects of settings "
-            "together are in none of the bars."
+            "Part of the variance of the scores after " (part) " that each setting explains by itself (correlation "
+            "ratio of the means of its values), n = " (n) " trials, one seed. The upright line is what a setting "
+            "without effect would explain by chance on average: a bar that is not far beyond it says nothing. "
+            "Effects of settings together are in none of the bars."
         };
         (!shares.is_empty()).then(|| importance::figure(&format!("{}-importance", self.name), shares, n, caption))
     }
@@ -252,8 +253,8 @@ impl Told<'_> {
         html! {
             @if shares.is_empty() && n > 0 {
                 p {
-                    "Nothing is said about which settings matter: fewer than four trials have a score, or all scores are "
-                    "equal (n = " (n) ")."
+                    "Nothing is said about which settings matter: fewer than four trials have a score, or all scores "
+                    "are equal (n = " (n) ")."
                 }
             }
             @if !shares.is_empty() {

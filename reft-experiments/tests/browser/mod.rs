@@ -27,10 +27,11 @@ for (const svg of svgs) {
   const frame = svg.getBoundingClientRect(), texts = [...svg.querySelectorAll("text")];
   const own = texts.map(text => [text.textContent, text.getBoundingClientRect()]).filter(([text]) => text.trim());
   for (const [text, box] of own)
-    if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
+    if (Math.max(frame.left - box.left, box.right - frame.right, frame.top - box.top, box.bottom - frame.bottom) > 1)
       outside.push(text);
   own.forEach(([text, a], index) => own.slice(index + 1).forEach(([other, b]) => {
-    if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3)
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    if (across > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3)
       overlaps.push(text + " / " + other);
   }));
   boxes.push(...own);

@@ -35,7 +35,7 @@ pub fn looks(methods: &[String]) -> Vec<usize> {
     let own = |method: &String| {
         let is =
             |known: &&str| method == known || method.strip_prefix(known).is_some_and(|rest| rest.starts_with(" ("));
-        KNOWN.iter().position(|names| names.iter().any(|known| is(known)))
+        KNOWN.iter().position(|names| names.iter().any(is))
     };
     let mut looks: Vec<Option<usize>> = Vec::new();
     for method in methods {
