@@ -24,6 +24,9 @@ pub struct TableFile {
     pub csv: PathBuf,
 }
 
+/// The origin of rows of this project.
+const OURS: &str = "ours";
+
 /// A row as the CSV has it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Row {
@@ -37,7 +40,7 @@ pub struct Row {
     pub scores: Vec<Option<f64>>,
     /// Sample standard deviation of the average.
     pub sd: Option<f64>,
-    /// Runs; the paper's rows do not say theirs.
+    /// Runs; empty in the paper's rows, which do not say theirs.
     pub n: String,
     /// Whose it is.
     pub origin: String,
@@ -46,7 +49,7 @@ pub struct Row {
 impl Row {
     /// Whether it is this project's.
     pub fn ours(&self) -> bool {
-        self.origin == "ours"
+        self.origin == OURS
     }
 }
 
@@ -94,7 +97,7 @@ pub fn read(path: &Path) -> Result<Table> {
             params: number(params),
             scores: (params + 1..=average).map(number).collect(),
             sd: number(sd),
-            n: text(n),
+            n: if text(origin) == OURS { text(n) } else { String::new() },
             origin: text(origin),
         });
     }
@@ -228,7 +231,7 @@ impl Part<'_> {
             params: row.params_percent,
             scores: self.table.columns.iter().map(score).collect(),
             sd: average("avg_sd"),
-            n: "–".to_owned(),
+            n: String::new(),
             origin: row.origin.clone(),
         }
     }
@@ -253,7 +256,7 @@ fn marked(line: &str) -> Markup {
 fn grid(table: &Table) -> Markup {
     let average = table.columns.len() - 1;
     let spread = |row: &Row| row.sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
-    let counted = table.rows.iter().any(|row| row.n != "–");
+    let counted = table.rows.iter().any(|row| !row.n.is_empty());
     let whose = table.rows.iter().any(|row| !row.ours());
     let width = table.columns.len() + 2 + usize::from(counted) + usize::from(whose);
     html! {
@@ -272,7 +275,7 @@ fn grid(table: &Table) -> Markup {
                     @for (column, score) in row.scores.iter().enumerate() {
                         td class="n" { (percent(*score)) @if column == average { (spread(row)) } }
                     }
-                    @if counted { td class="n" { (row.n) } }
+                    @if counted { td class="n" { (if row.n.is_empty() { "–" } else { &row.n }) } }
                     td class="n" { (row.params.map_or("–".to_owned(), |params| format!("{params:.4}"))) }
                     @if whose { td { (row.origin) } }
                 } }

@@ -132,8 +132,9 @@ fn caption(runs: &[&Run], shown: &[&Run], most: usize, watched: bool) -> Markup 
         values.dedup();
         values.join(", ")
     };
+    let seeds = several(&|run| run.setting("seed"));
     html! {
-        (count(shown.len(), "run")) ", a line each; seeds " (several(&|run| run.setting("seed")))
+        (count(shown.len(), "run")) ", a line each; seed" @if seeds.contains(',') { "s" } " " (seeds)
         "; base weights " (several(&|run| run.setting("dtype"))) "; device " (several(&|run| run.setting("device"))) "."
         @if most > 1 { " Each point is the mean of up to " (most) " updates." }
         @if watched { " Watched rows are scored after every epoch and not trained on." }
