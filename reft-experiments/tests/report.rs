@@ -81,7 +81,7 @@ fn tables(dir: &Dir) {
 }
 
 /// A page with everything that is looked for: text on text, text outside its chart, something too wide, something fetched.
-const BAD: &str = r#"<!doctype html><body><figure><svg width="100" height="40"><text y="20">over</text>
+const BAD: &str = r#"<!doctype html><head></head><body><figure><svg width="100" height="40"><text y="20">over</text>
 <text y="20" x="5">each</text><text y="20" x="95">far</text></svg></figure><div style="width:500px">wide</div>
 <img src="data.png"></body>"#;
 
@@ -127,20 +127,23 @@ fn the_page_asks_for_nothing_and_every_link_leads_somewhere() {
     let out = MADE.path().join("out");
     let mut kinds = BTreeSet::new();
     for address in addresses(&html) {
-        match address.strip_prefix('#') {
-            Some(anchor) => assert!(ids.contains(anchor), "#{anchor} is nowhere"),
-            None => {
-                assert!(out.join(address).exists(), "{address} leads nowhere");
-                kinds.insert(address.rsplit('/').next().expect("a name").to_owned());
-            }
+        if let Some(anchor) = address.strip_prefix('#') {
+            assert!(ids.contains(anchor), "#{anchor} is nowhere");
+        } else {
+            assert!(out.join(address).exists(), "{address} leads nowhere");
+            kinds.insert(address.rsplit('/').next().expect("a name").to_owned());
         }
     }
     for file in ["record.json", "config.yaml", "predictions-arc_e.jsonl", "runs.csv", "table2.csv", "training-1.png"] {
         assert!(kinds.contains(file), "no link to {file} among {kinds:?}");
     }
-    for needed in
-        ["<title>Report on ReFT runs</title>", "name=\"viewport\"", "@media print", "prefers-color-scheme:dark"]
-    {
+    for needed in [
+        "<title>Report on ReFT runs</title>",
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\"",
+        "name=\"viewport\"",
+        "@media print",
+        "prefers-color-scheme:dark",
+    ] {
         assert!(html.contains(needed), "the page lacks {needed}");
     }
 }
@@ -189,7 +192,7 @@ fn a_chart_that_says_otherwise_than_its_csv_is_noticed() {
         let mut rows = charts::csv(&all[&format!("{name}.csv")]);
         let seen = charts::check(&name, &svg, &rows);
         let number = |(row, column): &&(usize, String)| rows[*row][column].parse::<f64>().is_ok();
-        let (row, column) = seen.iter().filter(number).next_back().expect("a number that is drawn").clone();
+        let (row, column) = seen.iter().rfind(number).expect("a number that is drawn").clone();
         let other = rows[row][&column].parse::<f64>().expect("a number") * 1.1 + 0.1;
         rows[row].insert(column.clone(), other.to_string());
         let outcome = std::panic::catch_unwind(|| charts::check(&name, &svg, &rows));

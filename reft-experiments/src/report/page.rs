@@ -17,6 +17,8 @@ pub fn html(sections: &[Section]) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                // A browser then fetches nothing and runs nothing, whatever a configuration has in it.
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 title { "Report on ReFT runs" }
                 style { (PreEscaped(STYLE)) (PreEscaped(ink::on_screen())) }
             }

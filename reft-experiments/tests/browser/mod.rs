@@ -19,8 +19,13 @@ pub fn find() -> Option<Browser> {
     all.into_iter().find(|path| path.exists()).map(Browser)
 }
 
-/// Measures the page it stands in: its width, boxes of text in charts that meet or leave their chart, and what was fetched.
-const MEASURE: &str = r#"<script>addEventListener("load", () => {
+/// What a page may do here: nothing but look as it does and measure itself. What it tries beyond that is told.
+const POLICY: &str = r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">"#;
+
+/// Measures the page it stands in: its width, text in charts that meets other text or leaves its chart, and what was asked for.
+const MEASURE: &str = r#"<script>const requests = [];
+addEventListener("securitypolicyviolation", event => requests.push(event.blockedURI));
+addEventListener("load", () => {
 const root = document.documentElement, shown = element => element.getClientRects().length > 0;
 const boxes = [], outside = [], overlaps = [], svgs = [...document.querySelectorAll("figure svg")].filter(shown);
 for (const svg of svgs) {
@@ -41,7 +46,7 @@ const wide = [...document.body.querySelectorAll("*")].filter(over);
 parent.postMessage(JSON.stringify({
   width: innerWidth, scroll: root.scrollWidth, overlaps, outside, texts: boxes.length, shown: svgs.length,
   figures: document.querySelectorAll("figure").length, wide: wide.slice(0, 5).map(e => e.outerHTML.slice(0, 80)),
-  requests: performance.getEntriesByType("resource").map(entry => entry.name),
+  requests,
 }), "*");
 });</script>"#;
 
@@ -59,7 +64,9 @@ impl Browser {
             std::fs::write(&path, text).expect("writable");
             path
         };
-        write("page.html", &html.replace("</body>", &format!("{MEASURE}</body>")));
+        // The page's own policy would forbid to measure it.
+        let open = html.replace("http-equiv=\"Content-Security-Policy\"", "name=\"its-own-policy\"");
+        write("page.html", &open.replace("<head>", &format!("<head>{POLICY}{MEASURE}")));
         let frame = write("frame.html", &FRAME.replace("WIDTH", &width.to_string()));
         let dom = self.dom(&frame, folder.path());
         let said = dom.split_once("<pre id=\"said\">").and_then(|(_, rest)| rest.split_once("</pre>"));
