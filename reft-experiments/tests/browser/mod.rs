@@ -22,10 +22,12 @@ pub fn find() -> Option<Browser> {
 /// What a page may do here: nothing but look as it does and measure itself. What it tries beyond that is told.
 const POLICY: &str = r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">"#;
 
-/// Measures the page it stands in: its width, text in charts that meets other text or leaves its chart, and what was asked for.
+/// Measures the page it stands in: its width, text in charts that meets other text or leaves its chart, and what it asked
+/// for.
 const MEASURE: &str = r#"<script>const requests = [];
 addEventListener("securitypolicyviolation", event => requests.push(event.blockedURI));
-addEventListener("load", () => {
+// What is refused is told a little later than the page is loaded.
+addEventListener("load", () => setTimeout(() => {
 const root = document.documentElement, shown = element => element.getClientRects().length > 0;
 const boxes = [], outside = [], overlaps = [], svgs = [...document.querySelectorAll("figure svg")].filter(shown);
 for (const svg of svgs) {
@@ -48,7 +50,7 @@ parent.postMessage(JSON.stringify({
   figures: document.querySelectorAll("figure").length, wide: wide.slice(0, 5).map(e => e.outerHTML.slice(0, 80)),
   requests,
 }), "*");
-});</script>"#;
+}, 500));</script>"#;
 
 /// Shows a page in a frame of some width, as windows cannot be as narrow as a phone, and keeps what it says of itself.
 const FRAME: &str = r#"<!doctype html><body><script>addEventListener("message", event => {
