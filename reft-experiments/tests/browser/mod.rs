@@ -20,7 +20,8 @@ pub fn find() -> Option<Browser> {
 }
 
 /// What a page may do here: nothing but look as it does and measure itself. What it tries beyond that is told.
-const POLICY: &str = r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">"#;
+const POLICY: &str = r#"<meta http-equiv="Content-Security-Policy"
+content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">"#;
 
 /// Measures the page it stands in: its width, text in charts that meets other text or leaves its chart, and what it asked
 /// for.
