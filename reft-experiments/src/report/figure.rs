@@ -11,6 +11,9 @@ const WIDE: f64 = 720.0;
 /// Pixels of a chart on a phone: it is drawn anew, not shrunk, so that its text stays readable.
 const NARROW: f64 = 350.0;
 
+/// Pixels around a chart in a file of its own.
+const MARGIN: f64 = 12.0;
+
 /// A chart with its data.
 pub struct Figure {
     /// The name of its files, and its anchor on the page.
@@ -29,11 +32,12 @@ pub struct Figure {
 pub type File = (String, Vec<u8>);
 
 impl Figure {
-    fn svg(&self, width: f64, style: &Markup) -> Markup {
+    fn svg(&self, width: f64, margin: f64, style: &Markup) -> Markup {
         let Drawing { height, body } = (self.draw)(width);
+        let [wide, high, start] = [width + 2.0 * margin, height + 2.0 * margin, -margin].map(px);
         html! {
-            svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {} {}", px(width), px(height)))
-                width=(px(width)) height=(px(height)) role="img" aria-label=(self.alt) {
+            svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("{start} {start} {wide} {high}"))
+                width=(wide) height=(high) role="img" aria-label=(self.alt) {
                 title { (self.alt) } (style) (body)
             }
         }
@@ -44,8 +48,8 @@ impl Figure {
         let nothing = html! {};
         html! {
             figure id=(self.name) {
-                div class="wide" { (self.svg(WIDE, &nothing)) }
-                div class="narrow" { (self.svg(NARROW, &nothing)) }
+                div class="wide" { (self.svg(WIDE, 0.0, &nothing)) }
+                div class="narrow" { (self.svg(NARROW, 0.0, &nothing)) }
                 figcaption {
                     (self.caption) " "
                     span class="files" {
@@ -63,7 +67,7 @@ impl Figure {
     /// # Errors
     /// When it cannot be drawn as a picture.
     pub fn files(&self) -> Result<Vec<File>> {
-        let styled = |css: String| self.svg(WIDE, &html! { style { (maud::PreEscaped(css)) } }).into_string();
+        let styled = |css: String| self.svg(WIDE, MARGIN, &html! { style { (maud::PreEscaped(css)) } }).into_string();
         let png = raster::png(&styled(ink::on_white())).with_context(|| format!("{}.png", self.name))?;
         let svg = styled(ink::on_screen()).into_bytes();
         let file = |ending: &str, bytes| (format!("{}.{ending}", self.name), bytes);
