@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::Section;
 use super::data::{Data, number};
-use super::draw::number::{count, day, percent};
+use super::draw::number::{count, day, percent, setting};
 use super::gather::Run;
 use super::link::Links;
 use crate::store::record::mean_percent;
@@ -24,13 +24,13 @@ pub fn section(runs: &[Run], links: &Links) -> Section {
                 } @else {
                     (count(runs.len(), "complete run")) ", the one recorded last first. "
                 }
-                "All of them, with every task's score: " a href="runs.csv" { "runs.csv" } "."
+                "A run's name leads to its record, a task's to what was answered. All of them: "
+                a href="runs.csv" { "runs.csv" } "."
             }
             div class="scroll" { table class="runs" {
                 thead { tr {
-                    th { "run" } th { "method" } th { "model" } th { "rows" } th { "scores in % (rows)" }
-                    th class="n" { "seed" }
-                    th { "type, device" } th class="n" { "seconds" } th class="files" { "files" }
+                    th { "run" } th class="files" {} th { "method" } th { "model" } th { "scores in % (rows)" } th { "rows" }
+                    th class="n" { "seed" } th { "type, device" } th class="n" { "seconds" }
                 } }
                 tbody { @for run in runs.iter().take(SHOWN) { (line(run, links)) } }
             } }
@@ -44,35 +44,46 @@ fn line(run: &Run, links: &Links) -> Markup {
     let entry = &run.entry;
     html! {
         tr id=(format!("run-{}", entry.id)) {
-            td { code { (entry.id) } }
+            td { code { (linked(links.to(&run.paths.record()), &entry.id.to_string())) } }
+            td class="files" { (linked(links.to(&run.paths.config()), "config")) }
             td { (run.method) }
             td { (run.setting("model")) }
-            td { (run.setting("data.source")) ", " (entry.split) }
             td class="scores" {
-                @if entry.scores.is_empty() { "to be judged" }
-                @for (task, score) in &entry.scores {
-                    span { (task) " " (percent(Some(score.percent()))) " (" (score.n()) ")" } " "
-                }
+                @for task in tasks(run) { span { (answers(run, links, &task)) } " " }
                 @if entry.scores.len() > 1 { span { "mean " (percent(Some(mean_percent(&entry.scores)))) } }
             }
+            td { (run.setting("data.source")) ", " (entry.split) }
             td class="n" { (run.setting("seed")) }
             td { (run.setting("dtype")) ", " (run.setting("device")) }
             td class="n" { (format!("{:.0}", entry.seconds)) }
-            td class="files" { @for (name, to) in files(run, links) { a href=(to) { (name) } " " } }
         }
     }
 }
 
-/// What a run left that people read: names and addresses.
-fn files(run: &Run, links: &Links) -> Vec<(String, String)> {
-    let mut files = vec![("record".to_owned(), run.paths.record()), ("config".to_owned(), run.paths.config())];
-    let tasks = run.entry.plan["data"]["eval"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for task in tasks.iter().filter_map(|task| task.as_str()) {
-        let name = if tasks.len() == 1 { "predictions".to_owned() } else { task.to_owned() };
-        files.push((name, run.paths.predictions(task)));
-        files.push((format!("outputs {task}"), run.paths.outputs(task)));
+/// A name as a link, where there is something to link to.
+fn linked(to: Option<String>, name: &str) -> Markup {
+    html! { @match to { Some(to) => a href=(to) { (name) }, None => (name) } }
+}
+
+/// Tasks that were scored, or answered and not judged yet.
+fn tasks(run: &Run) -> Vec<String> {
+    let asked = run.entry.plan["data"]["eval"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut tasks: Vec<String> = asked.iter().map(setting).collect();
+    tasks.extend(run.entry.scores.keys().filter(|task| !asked.iter().any(|asked| *asked == **task)).cloned());
+    tasks
+}
+
+/// A task with its score, as a link to what was answered.
+fn answers(run: &Run, links: &Links, task: &str) -> Markup {
+    let outputs = links.to(&run.paths.outputs(task));
+    html! {
+        (linked(links.to(&run.paths.predictions(task)), task)) " "
+        @match run.entry.scores.get(task) {
+            Some(score) => { (percent(Some(score.percent()))) " (" (score.n()) ")" }
+            None => "to be judged"
+        }
+        @if outputs.is_some() { " " (linked(outputs, "outputs")) }
     }
-    files.into_iter().filter_map(|(name, path)| Some((name, links.to(&path)?))).collect()
 }
 
 /// A row for each run and task.
