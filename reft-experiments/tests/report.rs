@@ -80,7 +80,7 @@ fn tables(dir: &Dir) {
     }
 }
 
-/// A page with everything that is looked for: text on text, text outside its chart, something too wide, something fetched.
+/// A page with all that is looked for: text on text, text outside its chart, something too wide, something fetched.
 const BAD: &str = r#"<!doctype html><head></head><body><figure><svg width="100" height="40"><text y="20">over</text>
 <text y="20" x="5">each</text><text y="20" x="95">far</text></svg></figure><div style="width:500px">wide</div>
 <img src="data.png"></body>"#;
