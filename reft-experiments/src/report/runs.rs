@@ -27,7 +27,7 @@ pub fn section(runs: &[Run], links: &Links) -> Section {
                 "A run's name leads to its record, a task's to what was answered. All of them: "
                 a href="runs.csv" { "runs.csv" } "."
             }
-            div class="scroll" { table class="runs" {
+            div class="scroll far" { table class="runs" {
                 thead { tr {
                     th { "run" } th class="files" {} th { "method" } th { "model" } th { "scores in % (rows)" } th { "rows" }
                     th class="n" { "seed" } th { "type, device" } th class="n" { "seconds" }

@@ -6,7 +6,13 @@ use serde_json::Value;
 pub fn short(value: f64) -> String {
     let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
     let size = rounded.abs();
-    if size != 0.0 && !(1e-3..1e6).contains(&size) { format!("{rounded:e}") } else { rounded.to_string() }
+    if size != 0.0 && !(1e-3..1e6).contains(&size) { power(value) } else { rounded.to_string() }
+}
+
+/// At most four significant digits times a power of ten.
+pub fn power(value: f64) -> String {
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    format!("{rounded:e}")
 }
 
 /// A figure in percent, or a dash.

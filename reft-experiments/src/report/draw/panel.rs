@@ -7,7 +7,7 @@ use super::scale::{Domain, Scale};
 use super::text;
 
 /// Room for the vertical axis' numbers, in pixels.
-const LEFT: f64 = 46.0;
+const LEFT: f64 = 50.0;
 /// Room above for the title.
 const TOP: f64 = 24.0;
 /// Room below for numbers and what they are.

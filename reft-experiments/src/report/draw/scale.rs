@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::number::short;
+use super::number::{power, short};
 
 /// What values there are.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -103,7 +103,10 @@ impl Scale {
             &Domain::Linear(low, high) => linear(low, high, most),
             &Domain::Log(low, high) => logarithmic(low, high, most),
         };
-        values.into_iter().filter_map(|value| Some(Tick { at: self.at(value)?, label: short(value) })).collect()
+        // On an axis of small numbers all are powers of ten: 5e-4 beside 0.0015 would be hard to compare, and wide.
+        let small = matches!(self.domain, Domain::Linear(low, high) if low.abs().max(high.abs()) < 0.01);
+        let label = |value: f64| if small && value != 0.0 { power(value) } else { short(value) };
+        values.into_iter().filter_map(|value| Some(Tick { at: self.at(value)?, label: label(value) })).collect()
     }
 }
 
@@ -151,6 +154,7 @@ mod tests {
         assert_eq!(labels(Domain::Log(1e-4, 1e-1), 60.0), ["1e-4", "0.001", "0.01", "0.1"]);
         assert_eq!(labels(Domain::Log(1e-9, 1e3), 60.0).len(), 5);
         assert_eq!(labels(Domain::Log(0.9, 2.1), 60.0), ["1", "2"]);
+        assert_eq!(labels(Domain::Linear(0.0, 0.0021), 60.0), ["0", "5e-4", "1e-3", "1.5e-3", "2e-3"]);
     }
 
     #[test]
