@@ -35,7 +35,9 @@ tiny,LoReFT,0.2,-3.25,-3.25,,1,ours
 static MADE: LazyLock<Dir> = LazyLock::new(|| {
     let dir = dir();
     let sweep = SWEEP.replace("title: Tiny", &format!("title: {}", json!(TITLE)));
-    dir.write("tiny.yaml", &sweep.replace("method:", "  adapt.reft.layers: {choices: [[0], [7]]}\nmethod:"));
+    let sweep = sweep.replace("{choices: [1e-3, 5e-3, 2e-2]}", "{range: [1e-3, 2e-2], log: true}");
+    let layers = "  adapt.reft.layers: {choices: [[0], [7]]}\nmethod: random\ntrials: 12";
+    dir.write("tiny.yaml", &sweep.replace("method: grid", layers));
     said(&dir, &["sweep", "run", "tiny.yaml"]);
     give_scores(&dir.path().join("runs"));
     tables(&dir);

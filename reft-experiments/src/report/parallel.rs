@@ -212,7 +212,8 @@ fn above(axis: &Axis, scale: &Scale, y: f64) -> Markup {
         (label((0.0, y - 12.0), Anchor::Start, "halo", &text::shortened(&axis.title, end)))
         @for tick in ticks {
             @if !words { (rule((tick.at, y), (tick.at, y + 4.0), "axis")) }
-            (label((tick.at, y + 17.0), Anchor::Middle, "halo soft", &text::shortened(&tick.label, room)))
+            @let name = text::shortened(&tick.label, room);
+            (label((text::inside(&name, tick.at, end + SIDE), y + 17.0), Anchor::Middle, "halo soft", &name))
         }
     }
 }

@@ -64,7 +64,8 @@ impl Panel {
             }
             @for tick in x.ticks(64.0) {
                 (rule((tick.at, bottom), (tick.at, bottom + 4.0), "axis"))
-                (label((tick.at, bottom + 17.0), Anchor::Middle, "soft", &tick.label))
+                @let middle = text::inside(&tick.label, tick.at, right + RIGHT);
+                (label((middle, bottom + 17.0), Anchor::Middle, "soft", &tick.label))
             }
             (rule((left, bottom), (right, bottom), "axis"))
             (label((right, bottom + 33.0), Anchor::End, "soft", &self.below))

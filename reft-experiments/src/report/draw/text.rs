@@ -29,6 +29,12 @@ pub fn shortened(text: &str, room: f64) -> String {
     fitting.unwrap_or_default()
 }
 
+/// Where the middle of a text is that should be at `middle` and must lie between 0 and `end` pixels.
+pub fn inside(text: &str, middle: f64, end: f64) -> f64 {
+    let half = 0.5 * width(text);
+    middle.min(end - half).max(half)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +46,7 @@ mod tests {
         let cut = shortened("10;12;14;18;20;22;24;28", 80.0);
         assert!(cut.starts_with("10;") && cut.ends_with("28") && cut.contains('…') && width(&cut) <= 80.0, "{cut}");
         assert_eq!(shortened("anything", 1.0), "");
+        let places = [0.0, 50.0, 99.0].map(|middle| inside("0.001", middle, 100.0) - middle);
+        assert!(places[0] > 10.0 && places[1].abs() < 1e-12 && places[2] < -10.0, "{places:?}");
     }
 }
