@@ -8,7 +8,7 @@ mod sweeps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use resvg::tiny_skia::Pixmap;
 use serde_json::{Value, json};
@@ -31,8 +31,19 @@ tiny,base model,,12.5,12.5,,1,ours
 tiny,LoReFT,0.2,-3.25,-3.25,,1,ours
 ";
 
-/// A folder with a sweep whose scores differ, a failed trial, tables, and its report in `out`. Made once.
-static MADE: LazyLock<Dir> = LazyLock::new(|| {
+/// A folder with a sweep whose scores differ, failed trials, tables, and its report in `out`. Made once for all tests that run
+/// at the same time, and removed after the last of them.
+fn made() -> Arc<Dir> {
+    static MADE: Mutex<Weak<Dir>> = Mutex::new(Weak::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.upgrade().unwrap_or_else(|| {
+        let dir = Arc::new(make());
+        *made = Arc::downgrade(&dir);
+        dir
+    })
+}
+
+fn make() -> Dir {
     let dir = dir();
     let sweep = SWEEP.replace("title: Tiny", &format!("title: {}", json!(TITLE)));
     let sweep = sweep.replace("{choices: [1e-3, 5e-3, 2e-2]}", "{range: [1e-3, 2e-2], log: true}");
@@ -43,7 +54,7 @@ static MADE: LazyLock<Dir> = LazyLock::new(|| {
     tables(&dir);
     said(&dir, &["report", "--out", "out"]);
     dir
-});
+}
 
 /// The tiny model answers nothing rightly: the scores are put there, the best for trials that went on.
 fn give_scores(runs: &Path) {
@@ -113,7 +124,8 @@ fn addresses(html: &str) -> Vec<&str> {
 
 #[test]
 fn the_page_asks_for_nothing_and_every_link_leads_somewhere() {
-    let html = page(&MADE, "out");
+    let made = made();
+    let html = page(&made, "out");
     let without = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
     for outside in
         ["http:", "https:", "<script", "<link", "<img", "<iframe", "@import", "url(", "src=", "onload", "javascript:"]
@@ -126,7 +138,7 @@ fn the_page_asks_for_nothing_and_every_link_leads_somewhere() {
     );
     let ids: BTreeSet<&str> =
         html.split(" id=\"").skip(1).map(|rest| rest.split_once('"').expect("an end").0).collect();
-    let out = MADE.path().join("out");
+    let out = made.path().join("out");
     let mut kinds = BTreeSet::new();
     for address in addresses(&html) {
         if let Some(anchor) = address.strip_prefix('#') {
@@ -152,8 +164,9 @@ fn the_page_asks_for_nothing_and_every_link_leads_somewhere() {
 
 #[test]
 fn every_chart_says_what_its_csv_says_at_both_widths_and_beside_the_page() {
-    let all = files(&MADE.path().join("out"));
-    let drawn = charts::of_page(&page(&MADE, "out"));
+    let made = made();
+    let all = files(&made.path().join("out"));
+    let drawn = charts::of_page(&page(&made, "out"));
     let names: BTreeSet<&str> = drawn.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(drawn.len(), 2 * names.len(), "a wide and a narrow one each");
     for ending in ["-parallel", "-importance", "-dev", "paper-table2", "quick-table1", "training-1"] {
@@ -189,8 +202,9 @@ fn complete(name: &str, rows: &charts::Csv, seen: &BTreeSet<(usize, String)>) {
 
 #[test]
 fn a_chart_that_says_otherwise_than_its_csv_is_noticed() {
-    let all = files(&MADE.path().join("out"));
-    for (name, svg) in charts::of_page(&page(&MADE, "out")) {
+    let made = made();
+    let all = files(&made.path().join("out"));
+    for (name, svg) in charts::of_page(&page(&made, "out")) {
         let mut rows = charts::csv(&all[&format!("{name}.csv")]);
         let seen = charts::check(&name, &svg, &rows);
         let number = |(row, column): &&(usize, String)| rows[*row][column].parse::<f64>().is_ok();
@@ -204,18 +218,19 @@ fn a_chart_that_says_otherwise_than_its_csv_is_noticed() {
 
 #[test]
 fn what_the_page_says_of_a_sweep_is_what_its_files_say() {
-    let (html, runs) = (page(&MADE, "out"), MADE.path().join("runs"));
+    let made = made();
+    let (html, runs) = (page(&made, "out"), made.path().join("runs"));
     let ended = states(&runs);
     let trials = read(&folder(&runs).join("manifest.json"))["trials"].as_array().expect("trials").len();
-    let best = said(&MADE, &["sweep", "best", "tiny.yaml"]);
+    let best = said(&made, &["sweep", "best", "tiny.yaml"]);
     let winner = best.split_once("trial ").and_then(|(_, rest)| rest.split_once(':')).expect("a trial").0;
     assert!(html.contains(&format!("<h3>Winner: trial {winner}</h3>")), "{best}");
     assert!(html.contains("accuracy <strong>75.0 %</strong> on 4 dev rows (n = 1, seed 42)"), "the winner's score");
-    let line = said(&MADE, &["sweep", "status", "tiny.yaml"]);
+    let line = said(&made, &["sweep", "status", "tiny.yaml"]);
     let line = line.lines().last().expect("a line");
     assert!(html.contains(line) && line.contains("failed"), "{line}");
     assert!(html.contains("layer 7 does not exist: the model has layers 0 to 3"), "a reason");
-    let all = files(&MADE.path().join("out"));
+    let all = files(&made.path().join("out"));
     let (_, bytes) = all.iter().find(|(name, _)| name.ends_with("-parallel.csv")).expect("a chart");
     let rows = charts::csv(bytes);
     assert_eq!(rows.len(), trials);
@@ -231,11 +246,12 @@ fn what_the_page_says_of_a_sweep_is_what_its_files_say() {
 
 #[test]
 fn tables_stand_beside_the_paper_where_it_prints_them() {
-    let html = page(&MADE, "out");
+    let made = made();
+    let html = page(&made, "out");
     assert!(html.contains("Rows of the paper stand among ours") && html.contains("ReFT paper, as printed"));
     assert!(html.contains("40.5 ± 0.5") && html.contains("seeds (1, 2 &amp; 3)") && html.contains("<code>reft</code>"));
     assert!(html.contains("The paper prints nothing for tiny on these data") && html.contains("LLaMA-13B"));
-    let rows = charts::csv(&files(&MADE.path().join("out"))["paper-table2.csv"]);
+    let rows = charts::csv(&files(&made.path().join("out"))["paper-table2.csv"]);
     let printed = rows.iter().find(|row| row["task"] == "svamp" && row["origin"] != "ours").expect("a printed row");
     assert_eq!((printed["score"].as_str(), printed["method"].as_str(), printed["n"].as_str()), ("46.8", "LoReFT", ""));
     assert!(!rows.iter().any(|row| row["method"] == "DiReFT" && row["task"] == "svamp"), "there is no figure");
@@ -249,10 +265,11 @@ fn tables_stand_beside_the_paper_where_it_prints_them() {
 
 #[test]
 fn the_same_runs_give_the_same_files_and_stay_as_they_are() {
-    let runs = MADE.path().join("runs");
+    let made = made();
+    let runs = made.path().join("runs");
     let before = files(&runs);
-    said(&MADE, &["report", "--out", "again"]);
-    let (first, second) = (files(&MADE.path().join("out")), files(&MADE.path().join("again")));
+    said(&made, &["report", "--out", "again"]);
+    let (first, second) = (files(&made.path().join("out")), files(&made.path().join("again")));
     assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
     for (name, bytes) in &first {
         assert!(*bytes == second[name], "{name} differs");
@@ -290,10 +307,11 @@ fn what_is_missing_or_damaged_is_said() {
 
 #[test]
 fn ten_times_too_many_runs_are_all_in_the_csv_and_the_page_says_so() {
+    let made = made();
     let dir = Dir::new();
-    let manifest = read(&folder(&MADE.path().join("runs")).join("manifest.json"));
+    let manifest = read(&folder(&made.path().join("runs")).join("manifest.json"));
     let run = manifest["chosen"]["runs"][0].as_str().expect("a run");
-    let mut record = read(&MADE.path().join("runs").join(run).join("record.json"));
+    let mut record = read(&made.path().join("runs").join(run).join("record.json"));
     for number in 0..2000 {
         let id = format!("{number:016x}");
         record["id"] = Value::from(id.clone());
@@ -311,6 +329,7 @@ fn ten_times_too_many_runs_are_all_in_the_csv_and_the_page_says_so() {
 
 #[test]
 fn nothing_overflows_or_overlaps_in_a_browser_and_nothing_is_fetched() {
+    let made = made();
     let Some(browser) = browser::find() else {
         eprintln!("SKIPPED: no Chromium in PATH (set CHROMIUM to its path): layout was not looked at");
         return;
@@ -320,7 +339,7 @@ fn nothing_overflows_or_overlaps_in_a_browser_and_nothing_is_fetched() {
     let noticed = bad["scroll"].as_i64() > Some(390) && bad["requests"].as_array().is_some_and(|all| all.len() == 1);
     assert!(noticed && bad["wide"][0].as_str().is_some_and(|wide| wide.starts_with("<div")), "{bad}");
     for width in [390, 768, 1280] {
-        let seen = browser.look(&page(&MADE, "out"), width);
+        let seen = browser.look(&page(&made, "out"), width);
         assert_eq!(
             (seen["width"].as_i64(), &seen["scroll"]),
             (Some(width), &seen["width"]),
