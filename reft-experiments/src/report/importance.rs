@@ -5,7 +5,8 @@
 //! et al., 2014, on the trials themselves instead of a model of them). A setting with `k` values that does nothing at all still
 //! explains `(k − 1) / (n − 1)` on average over all ways of dealing the scores to the trials: that is drawn beside the share,
 //! and a share that is not far above it says nothing. Shares of a full grid add up to at most 1; what is missing are effects of
-//! settings together and chance. Shares of random trials overlap. Numbers from a range with many values are cut into thirds.
+//! settings together and chance. Shares of random trials overlap. Numbers from a range with many values, or with
+//! values that came about once each, are cut into thirds.
 //!
 //! All scores are of one rung, the first, because a score after a ninth of the training is not comparable with one after all.
 
@@ -87,7 +88,8 @@ fn groups(parameter: &Parameter, scored: &[(&Point, f64)]) -> Vec<Group> {
     let mut pairs: Vec<(f64, f64)> = scored.iter().filter_map(known).collect();
     pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
     let equal: Vec<&[(f64, f64)]> = pairs.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()).collect();
-    let cut = if equal.len() <= APART { equal } else { thirds(&pairs) };
+    // Values that came once each would explain everything.
+    let cut = if equal.len() <= APART && pairs.len() >= 2 * equal.len() { equal } else { thirds(&pairs) };
     let named = |pairs: &[(f64, f64)]| {
         let ends = [pairs.first()?.0, pairs.last()?.0].map(super::draw::number::short);
         let value = if ends[0] == ends[1] { ends[0].clone() } else { ends.join(" to ") };
