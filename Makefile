@@ -4,7 +4,7 @@ TABLE ?= 1
 TABLES := table1 table2 table3 table4 table13 table14 table15 table16 table17
 REFT := cargo run -q -p reft-experiments --bin reft --
 
-.PHONY: help setup model build $(TABLES) plan bench test test-slurm golden lint clean
+.PHONY: help setup model build $(TABLES) plan report bench test test-slurm golden lint clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ $(TABLES): model
 
 plan: setup ## List and check the runs of a table without running them (TABLE=1, 2, ..; PROFILE)
 	$(REFT) table configs/tables/table$(TABLE).yaml --profile $(PROFILE) --dry-run
+
+report: setup ## Make a page about runs, sweeps and tables (report/index.html; OUT, RUNS)
+	$(REFT) report $(if $(RUNS),--runs $(RUNS)) $(if $(OUT),--out $(OUT))
 
 bench: model ## Compare speed and memory with pyreft, in one run (installs it into .venv-peer, 5 GB)
 	@scripts/peer.sh

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, compare, eval, generate, inspect, judge, results, sweep, table, train, win_rate};
+use crate::commands::{bench, compare, eval, generate, inspect, judge, report, results, sweep, table, train, win_rate};
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Sweep(sweep::Args),
     /// List complete runs: filter, sort, write CSV
     Results(results::Args),
+    /// Make a page about runs, sweeps and tables
+    Report(report::Args),
     /// Compare two runs on the rows that both answered
     Compare(compare::Args),
     /// Make a table: do the runs that are missing, then render it
@@ -55,6 +57,7 @@ impl Cli {
             Command::Inspect(args) => args.run(),
             Command::Sweep(args) => args.run(),
             Command::Results(args) => args.run(),
+            Command::Report(args) => args.run(),
             Command::Compare(args) => args.run(),
             Command::Table(args) => args.run(),
             Command::Judge(args) => args.run(),

@@ -7,6 +7,7 @@ pub mod eval;
 pub mod generate;
 pub mod inspect;
 pub mod judge;
+pub mod report;
 pub mod results;
 pub mod sweep;
 pub mod table;

@@ -1,0 +1,125 @@
+//! The list of runs with links to what they left.
+
+use maud::{Markup, html};
+
+use super::Section;
+use super::data::{Data, number};
+use super::draw::number::{count, day, percent, setting};
+use super::gather::Run;
+use super::link::Links;
+use crate::store::record::mean_percent;
+
+/// Runs on the page at most; all are in the CSV.
+const SHOWN: usize = 200;
+
+/// The section that lists runs, the one recorded last first.
+pub fn section(runs: &[Run], links: &Links) -> Section {
+    let body = html! {
+        @if runs.is_empty() {
+            p { "No complete run." }
+        } @else {
+            p {
+                @if runs.len() > SHOWN {
+                    "The " (SHOWN) " recorded last of " (runs.len()) " complete runs. "
+                } @else {
+                    (count(runs.len(), "complete run")) ", the one recorded last first. "
+                }
+                "A run's name leads to its record, a task's to what was answered. All of them: "
+                a href="runs.csv" { "runs.csv" } "."
+            }
+            div class="scroll far" { table class="runs" {
+                thead { tr {
+                    th { "run" } th class="files" {} th { "method" } th { "model" } th { "scores in % (rows)" } th { "rows" }
+                    th class="n" { "seed" } th { "type, device" } th class="n" { "seconds" }
+                } }
+                tbody { @for run in runs.iter().take(SHOWN) { (line(run, links)) } }
+            } }
+        }
+    };
+    let files = if runs.is_empty() { Vec::new() } else { vec![("runs.csv".to_owned(), data(runs, links).csv())] };
+    Section { id: "runs".to_owned(), title: "Runs".to_owned(), body, figures: Vec::new(), files }
+}
+
+fn line(run: &Run, links: &Links) -> Markup {
+    let entry = &run.entry;
+    html! {
+        tr id=(format!("run-{}", entry.id)) {
+            td { code { (linked(links.to(&run.paths.record()), &entry.id.to_string())) } }
+            td class="files" { (linked(links.to(&run.paths.config()), "config")) }
+            td { (run.method) }
+            td { (run.setting("model")) }
+            td class="scores" {
+                @for task in tasks(run) { span { (answers(run, links, &task)) } " " }
+                @if entry.scores.len() > 1 { span { "mean " (percent(Some(mean_percent(&entry.scores)))) } }
+            }
+            td { (run.setting("data.source")) ", " (entry.split) }
+            td class="n" { (run.setting("seed")) }
+            td { (run.setting("dtype")) ", " (run.setting("device")) }
+            td class="n" { (format!("{:.0}", entry.seconds)) }
+        }
+    }
+}
+
+/// A name as a link, where there is something to link to.
+fn linked(to: Option<String>, name: &str) -> Markup {
+    html! { @match to { Some(to) => a href=(to) { (name) }, None => (name) } }
+}
+
+/// Tasks that were scored, or answered and not judged yet.
+fn tasks(run: &Run) -> Vec<String> {
+    let asked = run.entry.plan["data"]["eval"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut tasks: Vec<String> = asked.iter().map(setting).collect();
+    tasks.extend(run.entry.scores.keys().filter(|task| !asked.iter().any(|asked| *asked == **task)).cloned());
+    tasks
+}
+
+/// A task with its score, as a link to what was answered.
+fn answers(run: &Run, links: &Links, task: &str) -> Markup {
+    let outputs = links.to(&run.paths.outputs(task));
+    html! {
+        (linked(links.to(&run.paths.predictions(task)), task)) " "
+        @match run.entry.scores.get(task) {
+            Some(score) => { (percent(Some(score.percent()))) " (" (score.n()) ")" }
+            None => "to be judged"
+        }
+        @if outputs.is_some() { " " (linked(outputs, "outputs")) }
+    }
+}
+
+/// A row for each run and task.
+fn data(runs: &[Run], links: &Links) -> Data {
+    let mut data = Data::new(&[
+        "run", "method", "model", "source", "split", "task", "score", "n", "seed", "lr", "dtype", "device", "threads",
+        "seconds", "commit", "recorded", "record",
+    ]);
+    for run in runs {
+        let entry = &run.entry;
+        let threads = run.environment.as_ref().map(|environment| environment.threads.to_string()).unwrap_or_default();
+        let mut push = |task: &str, score: Option<f64>, n: Option<usize>| {
+            data.push(vec![
+                entry.id.to_string(),
+                run.method.clone(),
+                run.setting("model"),
+                run.setting("data.source"),
+                entry.split.to_owned(),
+                task.to_owned(),
+                number(score),
+                n.map(|n| n.to_string()).unwrap_or_default(),
+                run.setting("seed"),
+                run.setting("train.lr"),
+                run.setting("dtype"),
+                run.setting("device"),
+                threads.clone(),
+                number(Some(entry.seconds)),
+                run.commit().to_owned(),
+                day(run.written).unwrap_or_default(),
+                links.to(&run.paths.record()).unwrap_or_default(),
+            ]);
+        };
+        if entry.scores.is_empty() {
+            push("", None, None);
+        }
+        entry.scores.iter().for_each(|(task, score)| push(task, Some(score.percent()), Some(score.n())));
+    }
+    data
+}

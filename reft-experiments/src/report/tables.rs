@@ -1,0 +1,285 @@
+//! The tables made here, each beside what the paper prints.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use maud::{Markup, html};
+
+use super::comparison;
+use super::draw::number::percent;
+use super::figure::Figure;
+use super::link::Links;
+use super::{Section, Sources, listed};
+use crate::tables::paper::{self, PrintedRow};
+use crate::tables::spec::TableSpec;
+
+/// `results/PROFILE/NAME.csv`, with the same table in Markdown beside it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableFile {
+    /// The profile it was made with.
+    pub profile: String,
+    /// Such as `table1`.
+    pub name: String,
+    /// Its figures.
+    pub csv: PathBuf,
+}
+
+/// The origin of rows of this project.
+const OURS: &str = "ours";
+
+/// A row as the CSV has it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// Base model.
+    pub model: String,
+    /// Method.
+    pub method: String,
+    /// Trained numbers in percent of the model's.
+    pub params: Option<f64>,
+    /// One for each column of the table, the average last.
+    pub scores: Vec<Option<f64>>,
+    /// Sample standard deviation of the average.
+    pub sd: Option<f64>,
+    /// Runs; empty in the paper's rows, which do not say theirs.
+    pub n: String,
+    /// Whose it is.
+    pub origin: String,
+}
+
+impl Row {
+    /// Whether it is this project's.
+    pub fn ours(&self) -> bool {
+        self.origin == OURS
+    }
+}
+
+/// A table as its CSV has it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Table {
+    /// Columns with scores, the average last.
+    pub columns: Vec<String>,
+    /// Rows.
+    pub rows: Vec<Row>,
+}
+
+/// Every table below a folder of profiles: by profile, then by number.
+pub fn find(results: &Path) -> Vec<TableFile> {
+    let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let of_profile = |folder: PathBuf| {
+        let csv =
+            |path: &PathBuf| path.extension().is_some_and(|ending| ending == "csv") && name(path).starts_with("table");
+        let mut files = listed(&folder).into_iter().filter(csv).collect::<Vec<_>>();
+        files.sort_by_key(|path| (name(path)["table".len()..].parse::<u32>().unwrap_or(u32::MAX), name(path)));
+        files.into_iter().map(move |csv| TableFile { profile: name(&folder), name: name(&csv), csv })
+    };
+    listed(results).into_iter().flat_map(of_profile).collect()
+}
+
+/// Reads a table's CSV.
+///
+/// # Errors
+/// When it is missing or no such table.
+pub fn read(path: &Path) -> Result<Table> {
+    let place = || format!("{}: not a table: make it again with `reft table`", path.display());
+    let mut reader = csv::Reader::from_path(path).with_context(place)?;
+    let heads: Vec<String> = reader.headers().with_context(place)?.iter().map(str::to_owned).collect();
+    let at = |name: &str| heads.iter().position(|head| head == name).with_context(place);
+    let (params, average, sd, n, origin) = (at("params_percent")?, at("avg")?, at("sd")?, at("n")?, at("origin")?);
+    let (model, method) = (at("model")?, at("method")?);
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.with_context(place)?;
+        let text = |index: usize| record.get(index).unwrap_or_default().to_owned();
+        let number = |index: usize| text(index).parse::<f64>().ok();
+        rows.push(Row {
+            model: text(model),
+            method: text(method),
+            params: number(params),
+            scores: (params + 1..=average).map(number).collect(),
+            sd: number(sd),
+            n: if text(origin) == OURS { text(n) } else { String::new() },
+            origin: text(origin),
+        });
+    }
+    Ok(Table { columns: heads[params + 1..=average].to_vec(), rows })
+}
+
+/// The section about all tables.
+pub fn section(files: &[TableFile], sources: &Sources, links: &Links, complaints: &mut Vec<String>) -> Section {
+    let mut figures = Vec::new();
+    let mut parts = Vec::new();
+    for file in files {
+        match read(&file.csv) {
+            Ok(table) => {
+                let part = Part { file, table, notes: Notes::read(&file.csv.with_extension("md")), links };
+                let figure = part.figure();
+                parts.push(part.html(&sources.tables, figure.as_ref()));
+                figures.extend(figure);
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                parts.push(html! { p { "This table could not be read: " (reason) } });
+                complaints.push(reason);
+            }
+        }
+    }
+    let body = html! {
+        @if parts.is_empty() {
+            p { "No table in " code { (sources.results.display()) } ": make one with " code { "make table1" } "." }
+        }
+        @for part in &parts { (part) }
+    };
+    Section { id: "tables".to_owned(), title: "Tables".to_owned(), body, figures, files: Vec::new() }
+}
+
+/// What the Markdown of a table says around it: seeds, rows, types and devices, and how it was made.
+#[derive(Default)]
+struct Notes {
+    title: Option<String>,
+    lines: Vec<String>,
+}
+
+impl Notes {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let title = text.lines().next().and_then(|line| line.strip_prefix("**")?.strip_suffix("**"));
+        let lines = text.lines().filter_map(|line| line.strip_prefix("- "));
+        Self { title: title.map(str::to_owned), lines: lines.map(str::to_owned).collect() }
+    }
+}
+
+/// A table in the section.
+struct Part<'a> {
+    file: &'a TableFile,
+    table: Table,
+    notes: Notes,
+    links: &'a Links,
+}
+
+impl Part<'_> {
+    fn name(&self) -> String {
+        format!("{}-{}", self.file.profile, self.file.name)
+    }
+
+    fn figure(&self) -> Option<Figure> {
+        let printed = self.table.rows.iter().any(|row| !row.ours());
+        let caption = html! {
+            "Scores in %, a row for each column of the table" @if printed { "; hollow: as printed in the paper" } "."
+            @if self.table.rows.iter().any(|row| row.sd.is_some()) {
+                " Whiskers of the average: one sample standard deviation over n seeds."
+            }
+        };
+        comparison::figure(&self.name(), &self.table, caption)
+    }
+
+    fn html(&self, tables: &Path, figure: Option<&Figure>) -> Markup {
+        let title =
+            self.notes.title.clone().unwrap_or_else(|| format!("{}, profile {}", self.file.name, self.file.profile));
+        html! {
+            h3 id=(format!("{}-table", self.name())) { (title) }
+            (grid(&self.table))
+            @if self.notes.lines.is_empty() {
+                p class="note" {
+                    "The table's Markdown is not beside its CSV: seeds, rows, types and devices are not known here."
+                }
+            }
+            ul class="note" { @for line in &self.notes.lines { li { (marked(line)) } } }
+            @match figure {
+                Some(figure) => (figure.html()),
+                None => p { "No score in this table yet, so there is nothing to draw." }
+            }
+            (self.beside(tables))
+            @if let Some(to) = self.links.to(&self.file.csv) {
+                p class="note" { "Read from " a href=(to) { (self.file.csv.display()) } "." }
+            }
+        }
+    }
+
+    /// What the paper prints, where the table does not hold it already.
+    fn beside(&self, folder: &Path) -> Markup {
+        if self.table.rows.iter().any(|row| !row.ours()) {
+            return html! { p { "Rows of the paper stand among ours where model and data are the same." } };
+        }
+        let rows = match printed(folder, &self.file.name) {
+            Err(reason) => return html! { p { "The paper's figures could not be read: " (reason) } },
+            Ok(rows) => rows,
+        };
+        let mut models: Vec<&str> = self.table.rows.iter().map(|row| row.model.as_str()).collect();
+        models.dedup();
+        let same = |row: &&PrintedRow| self.table.rows.iter().any(|ours| ours.method == row.method);
+        let shown: Vec<Row> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
+        html! {
+            p {
+                "The paper prints nothing for " (models.join(", "))
+                " on these data, so there is nothing to compare with."
+                @if shown.is_empty() { " It has no row for these methods." }
+                @else { " What it prints for the same methods, with other models and the real data sets:" }
+            }
+            @if !shown.is_empty() { (grid(&Table { columns: self.table.columns.clone(), rows: shown })) }
+        }
+    }
+
+    fn printed_row(&self, row: &PrintedRow) -> Row {
+        let task = |name: &&String| *name != "avg" && !name.ends_with("_sd");
+        // An average over tasks that are no columns here would stand beside averages over others.
+        let whole = row.scores.keys().filter(task).all(|name| self.table.columns.contains(name));
+        let average = |name: &str| row.scores.get(name).copied().filter(|_| whole);
+        let score = |column: &String| if column == "avg" { average("avg") } else { row.scores.get(column).copied() };
+        Row {
+            model: row.model.clone(),
+            method: row.method.clone(),
+            params: row.params_percent,
+            scores: self.table.columns.iter().map(score).collect(),
+            sd: average("avg_sd"),
+            n: String::new(),
+            origin: row.origin.clone(),
+        }
+    }
+}
+
+/// The printed rows of a table.
+fn printed(folder: &Path, name: &str) -> Result<Vec<PrintedRow>, String> {
+    let spec = TableSpec::read(&folder.join(format!("{name}.yaml"))).map_err(|error| error.to_string())?;
+    paper::read(Path::new(&spec.printed)).map_err(|error| error.to_string())
+}
+
+/// A line of Markdown with its code as such.
+fn marked(line: &str) -> Markup {
+    html! {
+        @for (index, part) in line.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+/// Rows with columns of numbers, below the name of their model. Columns that say the same in every row are left out.
+fn grid(table: &Table) -> Markup {
+    let average = table.columns.len() - 1;
+    let spread = |row: &Row| row.sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
+    let counted = table.rows.iter().any(|row| !row.n.is_empty());
+    let whose = table.rows.iter().any(|row| !row.ours());
+    let width = table.columns.len() + 2 + usize::from(counted) + usize::from(whose);
+    html! {
+        div class="scroll" { table {
+            thead { tr {
+                th { "method" }
+                @for column in &table.columns { th class="n" { (column) } }
+                @if counted { th class="n" { "n" } }
+                th class="n" { "params %" }
+                @if whose { th { "from" } }
+            } }
+            @for rows in table.rows.chunk_by(|a, b| a.model == b.model) { tbody {
+                tr class="model" { th colspan=(width) { span { (rows[0].model) } } }
+                @for row in rows { tr {
+                    td { (row.method) }
+                    @for (column, score) in row.scores.iter().enumerate() {
+                        td class="n" { (percent(*score)) @if column == average { (spread(row)) } }
+                    }
+                    @if counted { td class="n" { (if row.n.is_empty() { "–" } else { &row.n }) } }
+                    td class="n" { (row.params.map_or("–".to_owned(), |params| format!("{params:.4}"))) }
+                    @if whose { td { (row.origin) } }
+                } }
+            } }
+        } }
+    }
+}

@@ -1,0 +1,132 @@
+//! A sweep's trials as the page tells them.
+
+use crate::store::RunId;
+use crate::store::record::{Record, Rung, Score, mean_percent};
+use crate::sweep::folder::{Survey, Sweep};
+use crate::sweep::halving::{Fate, Halving};
+use crate::sweep::space::Point;
+use crate::sweep::view::View;
+use crate::train::best::Epoch;
+
+/// How a trial ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Trained to its end.
+    Complete,
+    /// Given up at this rung.
+    Pruned(usize),
+    /// Cannot be done, with the reason.
+    Failed(String),
+    /// Not at its end yet.
+    Open,
+}
+
+impl State {
+    /// In a word or two, without the reason.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Complete => "complete".to_owned(),
+            Self::Pruned(rung) => format!("pruned at rung {rung}"),
+            Self::Failed(_) => "failed".to_owned(),
+            Self::Open => "open".to_owned(),
+        }
+    }
+}
+
+/// A score after a part of the training.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Scored {
+    /// The part, from 0 to 1.
+    pub part: f64,
+    /// In percent.
+    pub score: f64,
+    /// Rows scored; none where the file does not say.
+    pub n: Option<usize>,
+}
+
+/// A trial.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Trial {
+    /// Its number in the sweep.
+    pub number: usize,
+    /// Its run.
+    pub run: RunId,
+    /// Its settings.
+    pub point: Point,
+    /// How it ended.
+    pub state: State,
+    /// Its score at each rung that it reached; none where that rung was not scored.
+    pub rungs: Vec<Option<Scored>>,
+    /// Its scores in the order of training: those of every epoch where they were kept, of its rungs otherwise.
+    pub curve: Vec<Scored>,
+}
+
+impl Trial {
+    /// The score at the first rung, which all trials have that were scored at all.
+    pub fn first(&self) -> Option<Scored> {
+        self.rungs.first().copied().flatten()
+    }
+}
+
+/// `1/9 of the training`, `all of the training`.
+pub fn part_name(halving: Halving, rung: usize) -> String {
+    match halving.eta.pow((halving.rungs.saturating_sub(rung + 1)) as u32) {
+        1 => "all of the training".to_owned(),
+        whole => format!("1/{whole} of the training"),
+    }
+}
+
+/// All trials of a sweep.
+pub fn trials(sweep: &Sweep, survey: &Survey) -> Vec<Trial> {
+    let all = sweep.manifest.trials.iter().zip(&survey.trials).zip(&survey.fates).enumerate();
+    let told = |(number, ((trial, view), fate)): (usize, ((&crate::sweep::manifest::Trial, &View), &Fate))| {
+        let state = match (fate, &view.failure) {
+            (_, Some(reason)) => State::Failed(reason.clone()),
+            (Fate::Complete, None) if !view.unjudged() => State::Complete,
+            (Fate::Pruned(rung), None) => State::Pruned(*rung),
+            (Fate::Complete | Fate::Run(_) | Fate::Wait(_) | Fate::Failed, None) => State::Open,
+        };
+        let rungs = rungs(sweep, view, &trial.run);
+        let epochs = epochs(sweep, &trial.point, &trial.run);
+        let curve = if epochs.is_empty() { rungs.iter().copied().flatten().collect() } else { epochs };
+        Trial { number, run: trial.run.clone(), point: trial.point.clone(), state, rungs, curve }
+    };
+    all.map(told).collect()
+}
+
+fn rows<'s>(scores: impl Iterator<Item = &'s Score>) -> Option<usize> {
+    Some(scores.map(|score| score.n()).sum()).filter(|&n| n > 0)
+}
+
+/// The scores at rungs, and that of the whole training where it is complete.
+fn rungs(sweep: &Sweep, view: &View, run: &RunId) -> Vec<Option<Scored>> {
+    let halving = sweep.spec.halving;
+    let scored = |rung: usize| {
+        let part = halving.part(rung);
+        if rung + 1 == halving.rungs && view.complete {
+            let record = Record::find(&sweep.paths(run).record()).ok().flatten();
+            let n = record.and_then(|record| rows(record.scores.values()));
+            let score = view.standing.scores.last().map(|&score| sweep.spec.score(score))?;
+            return score.is_finite().then_some(Scored { part, score, n });
+        }
+        let same = |known: &&Rung| (known.part - part).abs() < 1e-9;
+        let known = view.state.rungs.iter().find(same)?;
+        let score = mean_percent(&known.scores);
+        score.is_finite().then(|| Scored { part, score, n: rows(known.scores.values()) })
+    };
+    (0..halving.rungs).map(scored).collect()
+}
+
+/// What every epoch scored on the rows watched while training, where a run keeps that.
+fn epochs(sweep: &Sweep, point: &Point, run: &RunId) -> Vec<Scored> {
+    let place = sweep.folder().display().to_string();
+    let text = std::fs::read_to_string(sweep.paths(run).epochs()).unwrap_or_default();
+    let Ok(plan) = sweep.spec.plan(point, &place) else { return Vec::new() };
+    let whole = plan.train.epochs.max(1) as f64;
+    let kept = text.lines().map_while(|line| serde_json::from_str::<Epoch>(line).ok());
+    let scored = |epoch: Epoch| {
+        let score = 100.0 * epoch.value?;
+        Some(Scored { part: (epoch.epoch + 1) as f64 / whole, score, n: None })
+    };
+    kept.filter_map(scored).collect()
+}
