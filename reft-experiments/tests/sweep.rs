@@ -56,6 +56,22 @@ fn a_sweep_is_done_once_by_two_drivers_and_ends_in_test_runs_of_the_winner() {
 }
 
 #[test]
+fn a_sweep_of_other_code_can_be_looked_at_and_not_gone_on_with() {
+    let dir = dir();
+    let status = said(&dir, &["sweep", "run", "tiny.yaml"]);
+    let folder = folder(&dir.path().join("runs"));
+    let path = folder.join("manifest.json");
+    let mut manifest = read(&path);
+    manifest["code"] = json!("0123456789abcdef");
+    std::fs::write(&path, manifest.to_string()).expect("writable");
+    let folder = folder.to_str().expect("text");
+    assert_eq!(said(&dir, &["sweep", "status", folder]), status);
+    let output = dir.run(&["sweep", "work", folder]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("made by other code (0123456789abcdef"), "{error}");
+}
+
+#[test]
 fn a_trial_that_went_on_is_the_run_that_never_stopped() {
     let dir = dir();
     said(&dir, &["sweep", "run", "tiny.yaml"]);

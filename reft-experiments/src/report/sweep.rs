@@ -27,6 +27,8 @@ struct Told<'a> {
     trials: Vec<Trial>,
     best: Option<usize>,
     links: &'a Links,
+    /// What trials are scored by.
+    metric: String,
     /// The folder's name, in letters that files may have.
     name: String,
 }
@@ -61,11 +63,13 @@ pub fn section(path: &Path, runs: &Path, links: &Links, complaints: &mut Vec<Str
 }
 
 fn told<'a>(path: &Path, runs: &Path, links: &'a Links) -> Result<Told<'a>> {
-    let mut sweep = Sweep::of(path, runs)?;
+    let mut sweep = Sweep::of(path, &[], runs)?;
     let survey = sweep.survey()?;
     let (trials, best) = (trials(&sweep, &survey), sweep.best(&survey));
     let name = plain(&sweep.folder().file_name().unwrap_or_default().to_string_lossy());
-    Ok(Told { sweep, survey, trials, best, links, name })
+    let base = sweep.spec.plan(&Point::new(), &name)?;
+    let metric = sweep.spec.metric.name(&base);
+    Ok(Told { sweep, survey, trials, best, links, metric, name })
 }
 
 /// A name for files and anchors.
@@ -136,7 +140,7 @@ impl Told<'_> {
             div class="winner" {
                 h3 { "Winner: trial " (trial.number) }
                 p {
-                    (self.sweep.spec.metric.name()) " "
+                    (self.metric) " "
                     strong { (percent(last.map(|scored| scored.score))) " %" } " on " (rows)
                     " dev rows (n = 1, seed " (self.sweep.spec.seed) "), run "
                     @match record { Some(to) => a href=(to) { (trial.run) }, None => (trial.run) }
@@ -210,7 +214,7 @@ impl Told<'_> {
 
     fn parallel(&self) -> Option<Figure> {
         let halving = self.sweep.spec.halving;
-        let metric = self.sweep.spec.metric.name();
+        let metric = &self.metric;
         let rungs: Vec<String> =
             (0..halving.rungs).map(|rung| format!("{metric} in % after {}", part_name(halving, rung))).collect();
         let unscored = self.trials.iter().filter(|trial| trial.first().is_none()).count();
@@ -243,7 +247,7 @@ impl Told<'_> {
             "Scores while training, on " (self.rows()) ", seed " (self.sweep.spec.seed) ", one line a trial. "
             "The schedule of the learning rate is that of the whole training in all of them."
         };
-        let title = format!("{} on dev rows", self.sweep.spec.metric.name());
+        let title = format!("{} on dev rows", self.metric);
         dev::figure(&format!("{}-dev", self.name), &title, &self.trials, self.best, caption)
     }
 

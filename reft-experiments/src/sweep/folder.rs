@@ -94,7 +94,7 @@ impl Sweep {
     /// The sweep in a folder.
     ///
     /// # Errors
-    /// When there is none, or it was made by other code.
+    /// When there is none.
     pub fn of_folder(folder: &Path, runs: &Path) -> Result<Self> {
         let manifest = Manifest::read(&folder.join("manifest.json"))?;
         let spec = SweepSpec::from_tree(manifest.sweep.clone(), &folder.display().to_string())?;
@@ -172,8 +172,9 @@ impl Sweep {
     /// What to do now. Names further trials and the winner when their time has come.
     ///
     /// # Errors
-    /// When files cannot be read or written.
+    /// When files cannot be read or written, or other code began the sweep.
     pub fn decide(&mut self) -> Result<Next> {
+        self.manifest.check_code(&self.folder.join("manifest.json"))?;
         loop {
             let survey = self.survey()?;
             if survey.fates.iter().any(|fate| matches!(fate, Fate::Run(_) | Fate::Wait(_))) {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,23 +45,29 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads it.
+    /// Reads it, whoever made it: see [`Manifest::check_code`].
     ///
     /// # Errors
-    /// When it is missing, damaged or of another version of this program.
+    /// When it is missing or damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: not a sweep's folder: begin with `reft sweep run FILE`", path.display()))?;
-        let manifest: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{}: damaged: delete it and run the sweep's file again", path.display()))?;
-        if manifest.code != CODE_HASH {
-            bail!(
-                "{}: made by other code ({}, this is {CODE_HASH}): run the sweep's file again",
-                path.display(),
-                manifest.code
-            );
-        }
-        Ok(manifest)
+        serde_json::from_str(&text)
+            .with_context(|| format!("{}: damaged: delete it and run the sweep's file again", path.display()))
+    }
+
+    /// Refuses to go on with a sweep of other code, whose runs would no longer be comparable. To look at it is fine.
+    ///
+    /// # Errors
+    /// When it was made by another version of this program.
+    pub fn check_code(&self, path: &Path) -> Result<()> {
+        ensure!(
+            self.code == CODE_HASH,
+            "{}: made by other code ({}, this is {CODE_HASH}): run the sweep's file again",
+            path.display(),
+            self.code
+        );
+        Ok(())
     }
 
     /// All runs named so far: trials, then the winner's.
