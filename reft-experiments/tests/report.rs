@@ -267,14 +267,20 @@ fn tables_stand_beside_the_paper_where_it_prints_them() {
 fn the_same_runs_give_the_same_files_and_stay_as_they_are() {
     let made = made();
     let runs = made.path().join("runs");
-    let before = files(&runs);
+    // The index of records is a copy that may be made anew at any time.
+    let but_the_index = || {
+        let mut files = files(&runs);
+        files.retain(|name, _| name != "index.sqlite");
+        files
+    };
+    let before = but_the_index();
     said(&made, &["report", "--out", "again"]);
     let (first, second) = (files(&made.path().join("out")), files(&made.path().join("again")));
     assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
     for (name, bytes) in &first {
         assert!(*bytes == second[name], "{name} differs");
     }
-    assert!(files(&runs) == before, "the report changed what it reports");
+    assert!(but_the_index() == before, "the report changed what it reports");
 }
 
 #[test]
