@@ -34,11 +34,16 @@ impl Dir {
         path
     }
 
-    /// The program, to be run in this folder without network and without the user's data.
+    /// The program, to be run in this folder without network, without the user's data, and in one thread: digits depend on
+    /// how many there are.
     pub fn reft(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_reft"));
         command.current_dir(self.path()).args(arguments);
-        command.env("HF_HUB_OFFLINE", "1").env("REFT_CACHE", self.path().join("cache")).env_remove("REFT_DATA");
+        command
+            .env("HF_HUB_OFFLINE", "1")
+            .env("REFT_CACHE", self.path().join("cache"))
+            .env_remove("REFT_DATA")
+            .env("OMP_NUM_THREADS", "1");
         command
     }
 

@@ -36,12 +36,13 @@ struct Place {
 }
 
 impl Local {
-    /// The machine's cores divided among `workers`; a GPU each, of those that `CUDA_VISIBLE_DEVICES` names or the system
-    /// has.
+    /// The machine's cores divided among `workers`, unless `OMP_NUM_THREADS` says how many threads each has: digits depend
+    /// on that. A GPU each, of those that `CUDA_VISIBLE_DEVICES` names or the system has.
     pub fn new(workers: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = workers.max(1);
-        Self { workers, threads: (cores / workers).max(1), gpus: gpus() }
+        let told = std::env::var("OMP_NUM_THREADS").ok().and_then(|threads| threads.parse().ok());
+        Self { workers, threads: told.unwrap_or(cores / workers).max(1), gpus: gpus() }
     }
 
     /// Starts the workers and waits until all have ended because nothing was left. One that dies is started again. `tick`
