@@ -8,7 +8,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use encoder::{dir, train};
+use encoder::{check, dir, train};
 use encoders::add;
 use serde_json::Value;
 use support::Dir;
@@ -63,18 +63,6 @@ fn every_method_scores_again_what_training_recorded() {
     let reads = std::fs::read_to_string(dir.path().join("runs/test-reads.jsonl")).expect("noted");
     let by_eval = reads.lines().filter(|line| line.contains(r#""run":"reft eval "#) && line.contains("a test")).count();
     assert_eq!((by_eval, reads.lines().count()), (5, 10), "{reads}");
-}
-
-/// Runs the program and checks its complaint.
-fn check(dir: &Dir, arguments: &[&str], parts: &[&str]) {
-    let output = dir.run(arguments);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let complaint: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!((output.status.code(), complaint.len()), (Some(1), 1), "{arguments:?}: {said}");
-    for part in parts {
-        assert!(complaint[0].contains(part), "{arguments:?}: `{part}` is not in: {}", complaint[0]);
-    }
-    assert!(!said.contains("panicked"), "{said}");
 }
 
 #[test]

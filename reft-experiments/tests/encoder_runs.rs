@@ -83,16 +83,7 @@ fn broken_lines_of_a_published_file_are_left_out_and_said() {
 #[test]
 fn mistakes_are_answered_with_one_line() {
     let dir = dir();
-    let check = |arguments: &[&str], parts: &[&str]| {
-        let output = dir.run(arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        let complaint: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-        assert_eq!((output.status.code(), complaint.len()), (Some(1), 1), "{arguments:?}: {said}");
-        for part in parts {
-            assert!(complaint[0].contains(part), "{arguments:?}: `{part}` is not in: {}", complaint[0]);
-        }
-        assert!(!said.contains("panicked"), "{said}");
-    };
+    let check = |arguments: &[&str], parts: &[&str]| encoder::check(&dir, arguments, parts);
     let with = |setting: &'static str| ["train", "run.yaml", "--set", setting];
     check(&with("data.train=[mrpc,rte]"), &["data.train", "one GLUE task"]);
     check(&with("data.eval=[arc_e]"), &["data.train", "one GLUE task"]);

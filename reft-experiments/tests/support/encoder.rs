@@ -34,3 +34,15 @@ pub fn train(dir: &Dir, settings: &[&str]) -> (PathBuf, Value) {
     let record = std::fs::read_to_string(run.join("record.json")).expect("a record");
     (run, serde_json::from_str(&record).expect("valid"))
 }
+
+/// Runs the program and checks its complaint.
+pub fn check(dir: &Dir, arguments: &[&str], parts: &[&str]) {
+    let output = dir.run(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let complaint: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!((output.status.code(), complaint.len()), (Some(1), 1), "{arguments:?}: {said}");
+    for part in parts {
+        assert!(complaint[0].contains(part), "{arguments:?}: `{part}` is not in: {}", complaint[0]);
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
