@@ -26,7 +26,8 @@ use crate::store::record::{Cost, Parameters, Record, Rung};
 use crate::store::{RunId, RunPaths, test_reads};
 use crate::tasks::TaskId;
 use crate::train::causal::{Causal, labels};
-use crate::train::frozen::{Budget, Frozen};
+use crate::train::frozen::Frozen;
+use crate::train::kept::Budget;
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
@@ -246,12 +247,24 @@ impl Runner<'_> {
     fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<(u64, u64, u64)> {
         let Started { named: Named { plan, paths, .. }, data, loaded, part } = run;
         let examples = data.examples(plan, loaded)?;
-        check_memory(plan, loaded, adaptation, &examples)?;
         let model = loaded.decoder.as_ref();
+        let frozen = match budget(plan) {
+            Some(budget) => Frozen::new(model, adaptation, longest(&examples), budget),
+            None => Frozen::off(model),
+        };
+        let micro_tokens = plan.train.micro_batch_tokens;
+        let kept = if plan.train.epochs > 1 {
+            frozen.reserve(&examples, micro_tokens, &loaded.shelf)
+        } else {
+            // What this run has no use for may be the memory that it needs.
+            loaded.shelf.clear();
+            0
+        };
+        check_memory(plan, loaded, adaptation, longest(&examples), kept)?;
         let mut objective = Causal {
-            budget: budget(plan),
+            shelf: Some(&loaded.shelf),
             recompute: plan.train.recompute_blocks,
-            ..Causal::new(model, Frozen::off(model), plan.train.micro_batch_tokens)
+            ..Causal::new(model, frozen, micro_tokens)
         };
         let mut trainer = Trainer {
             objective: &mut objective,
@@ -325,14 +338,21 @@ struct Started<'a> {
     part: f64,
 }
 
-/// Says what memory the run will take, and refuses one that cannot fit. The weights are there already.
-fn check_memory(plan: &RunPlan, loaded: &Loaded, adaptation: &dyn Adaptation, examples: &[Example]) -> Result<()> {
+/// Tokens of the longest row.
+fn longest(examples: &[Example]) -> usize {
+    examples.iter().map(|example| example.ids.len()).max().unwrap_or(0)
+}
+
+/// Says what memory the run will take, `kept` bytes of it in the frozen cache, and refuses one that cannot fit. The weights
+/// are there already.
+fn check_memory(
+    plan: &RunPlan,
+    loaded: &Loaded,
+    adaptation: &dyn Adaptation,
+    longest: usize,
+    kept: usize,
+) -> Result<()> {
     let (model, parameters) = (loaded.decoder.as_ref(), loaded.decoder.parameters());
-    let longest = examples.iter().map(|example| example.ids.len()).max().unwrap_or(0);
-    let kept = match budget(plan) {
-        Some(budget) if plan.train.epochs > 1 => Frozen::new(model, adaptation, longest, budget).size(examples),
-        _ => 0,
-    };
     let graph = model.dims().layers - adaptation.frontier().blocks;
     let estimate = Estimate::new(plan, model.dims(), parameters, longest, graph, kept);
     let loaded = parameters as usize * plan.dtype.kind().elt_size_in_bytes();

@@ -14,6 +14,7 @@ use tch::Device;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::Sources;
 use crate::memory;
+use crate::train::shelf::Shelf;
 
 /// A model with its tokenizer.
 pub struct Loaded {
@@ -23,6 +24,8 @@ pub struct Loaded {
     pub tokenizer: Tokenizer,
     /// Its name, weights and sizes.
     pub base: BaseModel,
+    /// What runs keep of it that training cannot change.
+    pub shelf: Shelf,
 }
 
 impl Loaded {
@@ -34,7 +37,7 @@ impl Loaded {
         let weights = open(model, dtype, device)?;
         let decoder = registry::load(&weights, dtype.kind(), device.0)?;
         let base = BaseModel { id: model.to_owned(), fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
-        Ok(Self { decoder, tokenizer: Tokenizer::open(weights.path())?, base })
+        Ok(Self { decoder, tokenizer: Tokenizer::open(weights.path())?, base, shelf: Shelf::default() })
     }
 }
 

@@ -5,8 +5,10 @@ use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, normal};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::{Budget, Frozen};
+use reft_experiments::train::frozen::Frozen;
+use reft_experiments::train::kept::Budget;
 use reft_experiments::train::learner::Learner;
+use reft_experiments::train::shelf::Shelf;
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -31,7 +33,7 @@ fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)
         None => Frozen::off(model),
         Some((memory, disk)) => {
             let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, Budget { memory, disk });
-            let held = frozen.fill(&examples, 30);
+            let held = frozen.fill(&examples, 30, &Shelf::default());
             assert_eq!(held.is_some_and(|held| !held.contains(" 0 examples")), memory + disk > 0, "{spec:?}");
             frozen
         }
@@ -74,6 +76,46 @@ fn cached_is_uncached() {
             assert_close(&format!("{spec:?}, recomputed by {every}"), &again_grad, &grad, Tol::F32);
         }
     }
+}
+
+/// Gradient of LoReFT at these positions and layers, the shelf's contents used; and where they came from.
+fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, layer: usize) -> (Tensor, String) {
+    let reft = json!({"intervention": "loreft", "rank": rank, "positions": positions, "layers": [layer]});
+    let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("a specification");
+    let mut adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
+    let (examples, budget) = (examples(), Budget { memory: 1 << 20, disk: 0 });
+    let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, budget);
+    let reserved = frozen.reserve(&examples, 30, shelf);
+    let held = frozen.fill(&examples, 30, shelf).expect("it pays");
+    assert_eq!(reserved == 0, held.contains("earlier run"), "{held}: {reserved} bytes are new");
+    let mut objective = Causal::new(model, frozen, 1 << 20);
+    let batch: Vec<&Example> = examples.iter().collect();
+    Learner::new(&mut objective, adaptation.as_mut(), 0.0, 1.0).gradients(&batch).expect("disjoint positions");
+    (adaptation.params().flat().grad(), held)
+}
+
+#[test]
+fn runs_share_what_neither_can_change_and_nothing_else() {
+    let path = golden_dir().join("models/llama3");
+    let model = registry::load(&Weights::open(&path).expect("a model"), Kind::Float, Device::Cpu).expect("a model");
+    let shelf = Shelf::default();
+    // Each rank, position and layer once alone and once after the others: equal to the last bit.
+    let cases = [(4, "l1", 1, false), (2, "l1", 1, true), (4, "l2", 1, false), (4, "l1", 0, false), (4, "l1", 1, true)];
+    for (rank, positions, layer, shared) in cases {
+        let (alone, _) = from_shelf(model.as_ref(), &Shelf::default(), rank, positions, layer);
+        let (together, held) = from_shelf(model.as_ref(), &shelf, rank, positions, layer);
+        assert_eq!(held.contains("earlier run"), shared, "rank {rank}, {positions}, layer {layer}: {held}");
+        assert_close(&held, &together, &alone, Tol::Exact);
+    }
+    // Other tokens under the same names are other rows.
+    let mut others = examples();
+    others[3].ids[2] += 1;
+    let spec = json!({"reft": {"intervention": "loreft", "rank": 4, "positions": "l1", "layers": [1]}});
+    let spec: AdaptSpec = serde_json::from_value(spec).expect("a specification");
+    let adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
+    let frozen = Frozen::new(model.as_ref(), adaptation.as_ref(), 17, Budget { memory: 1 << 20, disk: 0 });
+    assert_eq!(frozen.reserve(&examples(), 30, &shelf), 0);
+    assert!(frozen.reserve(&others, 30, &shelf) > 0);
 }
 
 /// Dropout masks of the way back are those of the way forth: the gradient is that of the loss as it was computed.

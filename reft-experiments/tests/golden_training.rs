@@ -8,9 +8,11 @@ use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::{Budget, Frozen};
+use reft_experiments::train::frozen::Frozen;
+use reft_experiments::train::kept::Budget;
 use reft_experiments::train::learner::Learner;
 use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::shelf::Shelf;
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -67,7 +69,7 @@ fn follow(case: &Value, golden: &BTreeMap<String, Tensor>, model: &dyn Decoder, 
     let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &[], index)).collect();
     let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let mut frozen = Frozen::new(model, adaptation, 512, Budget { memory: 1 << 15, disk: 1 << 15 });
-    frozen.fill(&batches.concat(), 20);
+    frozen.fill(&batches.concat(), 20, &Shelf::default());
     // Passes of ten tokens: the accumulated gradient must be the whole batch's.
     let mut objective = Causal::new(model, frozen, 10);
     let mut learner = Learner::new(&mut objective, adaptation, 0.01, 1.0);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use cluster::{idle, queue, slurm, submit, wait};
 use serde_json::Value;
-use sweeps::{SWEEP, dir, endings, outcome, said, states};
+use sweeps::{SWEEP, dir, endings, folder, outcome, said, states};
 
 fn ended(runs: &Path) -> bool {
     let expected: &[&[&str]] = &[&["rung"], &["complete"], &["rung", "complete"]];
@@ -65,4 +65,44 @@ fn arrays_give_what_local_workers_give_through_time_outs_and_cancelled_tasks() {
     assert!(states(&runs).values().any(lost), "nobody was cancelled at work");
     assert!(outcome(&runs) == expected, "another outcome");
     assert!(submit(&dir).starts_with("6 trials: 2 complete, 4 pruned"), "nothing is left to submit");
+}
+
+#[test]
+fn a_task_may_do_several_pieces_in_a_folder_of_any_name() {
+    let Some(_alone) = cluster::alone() else { return };
+    let dir = dir();
+    dir.write("cluster.yaml", "partition: debug\nthrottle: 2\npieces_per_task: 4\n");
+    said(&dir, &["sweep", "run", "tiny.yaml", "--runs", "local", "--workers", "2"]);
+    let runs = "runs of $HOME, 'mine'";
+    let said = said(&dir, &["sweep", "submit", "tiny.yaml", "cluster.yaml", "--runs", runs]);
+    let tasks: Vec<&str> = said.lines().filter_map(|line| line.split_once(": ")).map(|(_, tasks)| tasks).collect();
+    assert_eq!(tasks[..3], ["rung-0, 2 tasks", "rung-1, 1 tasks", "test, 1 tasks"]);
+    wait("the arrays do not end", idle);
+    let runs = dir.path().join(runs);
+    assert!(ended(&runs), "{:?}", states(&runs).values().map(endings).collect::<Vec<_>>());
+    assert!(outcome(&runs) == outcome(&dir.path().join("local")), "another outcome");
+    let logs = std::fs::read_dir(folder(&runs)).expect("a folder").filter_map(Result::ok);
+    let logs = logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("slurm-rung-0-")).count();
+    assert_eq!(logs, 2, "a log for each task");
+}
+
+/// Trials that depend on each other are worked on by tasks that stay, and that outlive Slurm's limit of time: a minute, told
+/// by Slurm itself.
+#[test]
+fn a_search_goes_on_in_tasks_whose_time_is_over() {
+    let Some(_alone) = cluster::alone() else { return };
+    let dir = dir();
+    let search = "method: {tpe: {startup: 2, batch: 2}}\ntrials: 6\n";
+    let sweep = SWEEP.replace("method: grid\nhalving: {eta: 3, rungs: 2}\n", search);
+    dir.write("tiny.yaml", &sweep.replace("epochs: 2", "epochs: 150").replace("[1, 2]}\nmethod", "[1, 2, 3]}\nmethod"));
+    dir.write("cluster.yaml", "partition: debug\nthrottle: 2\ntime: '1'\nwarning: 30\n");
+    assert!(submit(&dir).starts_with("job "), "nothing was submitted");
+    said(&dir, &["sweep", "run", "tiny.yaml", "--runs", "local", "--workers", "2"]);
+    wait("the workers do not end", idle);
+    let runs = dir.path().join("arrays");
+    let ended: Vec<Vec<String>> = states(&runs).values().map(endings).collect();
+    assert!(ended.iter().flatten().any(|ending| ending == "timed_out"), "no time was over: {ended:?}");
+    assert!(ended.iter().all(|ended| ended.last().is_some_and(|ending| ending == "complete")), "{ended:?}");
+    assert!(outcome(&runs) == outcome(&dir.path().join("local")), "another outcome");
+    assert!(submit(&dir).starts_with("6 trials: 6 complete"), "nothing is left to submit");
 }

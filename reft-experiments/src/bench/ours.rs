@@ -23,7 +23,8 @@ use crate::store::environment::peak_memory_mib;
 use crate::tasks::Task;
 use crate::tasks::commonsense::ARC_E;
 use crate::train::causal::Causal;
-use crate::train::frozen::{Budget, Frozen};
+use crate::train::frozen::Frozen;
+use crate::train::kept::Budget;
 use crate::train::learner::Learner;
 
 const MAX_LENGTH: usize = 512;
@@ -75,7 +76,7 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
     let Some(rows) = rows.get(..job.trained()) else { bail!("too few rows") };
     let examples = examples(loaded, rows)?;
     let mut frozen = Frozen::new(model, adaptation, MAX_LENGTH, Budget { memory: 4 << 30, disk: 0 });
-    frozen.fill(&examples, 4096);
+    frozen.fill(&examples, 4096, &loaded.shelf);
     let trained = examples.iter().map(|example| frozen.trained(example)).sum::<usize>() as f64;
     let blocks = model.dims().layers - adaptation.frontier().blocks;
     let mut objective = Causal::new(model, frozen, 4096);

@@ -11,7 +11,7 @@ use crate::say::in_a_line;
 use crate::store::state::{Ending, RunState};
 use crate::sweep::folder::Sweep;
 use crate::sweep::launch::local::Local;
-use crate::sweep::launch::slurm::{Cluster, Work, stages};
+use crate::sweep::launch::slurm::{Cluster, Work};
 use crate::sweep::space::describe;
 use crate::sweep::work::{Until, release, work};
 use crate::sweep::{show, view::View};
@@ -82,9 +82,9 @@ enum Command {
         /// End when this process is gone
         #[arg(long)]
         parent: Option<u32>,
-        /// End after one piece of work
+        /// End after so many pieces of work, or when none can be begun
         #[arg(long)]
-        once: bool,
+        pieces: Option<usize>,
     },
 }
 
@@ -116,8 +116,8 @@ impl Args {
             Command::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
             Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &set, &runs)?, watch),
             Command::Best { sweep } => best(&mut Sweep::of(&sweep, &set, &runs)?),
-            Command::Work { sweep, parent, once } => {
-                let until = if once { Until::Once } else { parent.map_or(Until::Done, Until::Orphaned) };
+            Command::Work { sweep, parent, pieces } => {
+                let until = pieces.map_or(parent.map_or(Until::Done, Until::Orphaned), Until::Pieces);
                 let worked = Sweep::of_folder(&sweep, &runs).and_then(|mut sweep| work(&mut sweep, until));
                 // Its log may be on a full disk, but a parent listens.
                 worked.inspect_err(|error| {
@@ -167,7 +167,7 @@ fn drive(sweep: &mut Sweep, workers: usize) -> Result<()> {
 /// Submits an array for each stage that is left, or shows their scripts.
 fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
     let survey = sweep.survey()?;
-    let stages = stages(sweep, &survey)?;
+    let stages = cluster.stages(sweep, &survey)?;
     let program = std::env::current_exe().context("the program's own path is not known")?;
     let whole =
         |path: &std::path::Path| path.canonicalize().with_context(|| format!("{}: is not there", path.display()));

@@ -23,8 +23,8 @@ pub enum Until {
     Done,
     /// Nothing is left, or the process that started it is gone.
     Orphaned(u32),
-    /// One piece is done, or none can be begun.
-    Once,
+    /// So many pieces are done, or none can be begun.
+    Pieces(usize),
 }
 
 /// Works on a sweep.
@@ -32,11 +32,12 @@ pub enum Until {
 /// # Errors
 /// When files cannot be read or written. A trial that fails is noted as such and is no error.
 pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
-    let mut session = Session::from_env();
+    let (mut session, mut done) = (Session::from_env(), 0);
     loop {
         match until {
             Until::Orphaned(parent) if std::os::unix::process::parent_id() != parent => return Ok(()),
-            Until::Orphaned(_) | Until::Once | Until::Done => {}
+            Until::Pieces(pieces) if done >= pieces => return Ok(()),
+            Until::Orphaned(_) | Until::Pieces(_) | Until::Done => {}
         }
         let begun = match sweep.decide()? {
             Next::Done => return Ok(()),
@@ -52,11 +53,10 @@ pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
                 begun
             }
         };
-        if until == Until::Once {
-            return Ok(());
-        }
-        if !begun {
-            std::thread::sleep(POLL);
+        match (begun, until) {
+            (true, _) => done += 1,
+            (false, Until::Pieces(_)) => return Ok(()),
+            (false, Until::Done | Until::Orphaned(_)) => std::thread::sleep(POLL),
         }
     }
 }

@@ -7,8 +7,9 @@ use reft_core::params::ParamSet;
 use reft_models::model::Decoder;
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::frozen::{Budget, Frozen, Split};
+use super::frozen::{Frozen, Split};
 use super::objective::{Objective, Tokens};
+use super::shelf::Shelf;
 use super::trainer::TrainError;
 use super::{batches, recompute};
 use crate::data::encode::Example;
@@ -67,8 +68,8 @@ pub struct Causal<'a> {
     pub model: &'a dyn Decoder,
     /// What of it no update can change.
     pub frozen: Frozen<'a>,
-    /// What may be kept of that once training begins; none to keep nothing new.
-    pub budget: Option<Budget>,
+    /// Where that is found or put when training begins; none to keep nothing new.
+    pub shelf: Option<&'a Shelf>,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
     /// Blocks between two states that are kept for the way back; 0 keeps everything.
@@ -78,7 +79,7 @@ pub struct Causal<'a> {
 impl<'a> Causal<'a> {
     /// The loss of this model.
     pub fn new(model: &'a dyn Decoder, frozen: Frozen<'a>, micro_tokens: usize) -> Self {
-        Self { model, frozen, budget: None, micro_tokens, recompute: 0 }
+        Self { model, frozen, shelf: None, micro_tokens, recompute: 0 }
     }
 
     /// One pass forth and back; its part of the mean loss.
@@ -104,19 +105,11 @@ impl Objective for Causal<'_> {
         None
     }
 
-    /// Computes what can be kept. What is seen once is not kept: it would not be asked for again.
-    fn prepare(
-        &mut self,
-        adaptation: &dyn Adaptation,
-        examples: &[Example],
-        _: u64,
-        epochs: u64,
-    ) -> Result<(), TrainError> {
-        let Some(budget) = self.budget else { return Ok(()) };
-        let longest = examples.iter().map(|example| example.prompt).max().unwrap_or(0);
-        self.frozen = Frozen::new(self.model, adaptation, longest, budget);
-        if epochs > 1
-            && let Some(held) = self.frozen.fill(examples, self.micro_tokens)
+    /// Keeps what can be kept. What is seen once is not: it would not be asked for again.
+    fn prepare(&mut self, _: &dyn Adaptation, examples: &[Example], _: u64, epochs: u64) -> Result<(), TrainError> {
+        if let Some(shelf) = self.shelf
+            && epochs > 1
+            && let Some(held) = self.frozen.fill(examples, self.micro_tokens, shelf)
         {
             eprintln!("{held}");
         }

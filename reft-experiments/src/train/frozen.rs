@@ -10,7 +10,6 @@
 //! Losses and gradients are those of the whole pass (tested in f32). Without anything to keep, the split is at token 0
 //! and block 0, and the same code is the plain pass.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -21,36 +20,13 @@ use reft_core::site::LayerId;
 use reft_models::attention::Cache;
 use reft_models::kv_cache::KvCache;
 use reft_models::model::{Decoder, Pass};
+use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
 use super::batches;
-use super::spill::{Spill, Stored, bytes};
+use super::kept::{Base, Budget, Kept};
+use super::shelf::{Key, Shelf};
 use crate::data::encode::Example;
-
-/// How much may be kept between updates.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Budget {
-    /// Bytes in memory.
-    pub memory: usize,
-    /// Bytes in a temporary file, once memory is used up.
-    pub disk: usize,
-}
-
-/// The part of one example that no parameter reaches.
-#[derive(Debug)]
-struct Base {
-    /// Input of the blocks from the frontier on, for the tokens from the first edited one on, `[n, D]`.
-    h: Tensor,
-    /// Keys and values of the tokens before, for these blocks, `[L, s, K, E]` each; none where `s` is 0.
-    past: Option<(Tensor, Tensor)>,
-}
-
-/// Where it is kept.
-#[derive(Debug)]
-enum Kept {
-    Memory(Rc<Base>),
-    Disk { h: Stored, past: Option<(Stored, Stored)> },
-}
 
 /// Splits examples into the part that cannot change and the part that is trained, and remembers the former.
 pub struct Frozen<'a> {
@@ -59,10 +35,7 @@ pub struct Frozen<'a> {
     /// First edited token, by prompt length.
     first_edited: Vec<i64>,
     budget: Budget,
-    kept: HashMap<String, Kept>,
-    /// Bytes kept in memory and on disk.
-    held: (usize, usize),
-    spill: Option<Spill>,
+    kept: Rc<Kept>,
 }
 
 /// The tokens of a pass, from each example's first edited one on, ready for the blocks from the frontier on.
@@ -89,7 +62,7 @@ impl<'a> Frozen<'a> {
     }
 
     fn with(model: &'a dyn Decoder, frontier: Frontier, first_edited: Vec<i64>, budget: Budget) -> Self {
-        Self { model, frontier, first_edited, budget, kept: HashMap::new(), held: (0, 0), spill: None }
+        Self { model, frontier, first_edited, budget, kept: Rc::new(Kept::new(budget)) }
     }
 
     /// Tokens of an example that no parameter reaches. The last prompt token is never one of them: its output is scored.
@@ -108,25 +81,8 @@ impl<'a> Frozen<'a> {
         self.frontier.blocks * 10 >= self.model.dims().layers || self.first_edited.iter().any(|&first| first > 0)
     }
 
-    /// What is held and where, in words.
-    pub fn describe(&self) -> String {
-        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
-        format!(
-            "frozen cache: blocks 0 to {} of {} and the tokens left of the edits are computed once; {} examples held, {} \
-             MiB in memory, {} MiB on disk",
-            self.frontier.blocks,
-            self.model.dims().layers,
-            self.kept.len(),
-            mib(self.held.0),
-            mib(self.held.1)
-        )
-    }
-
-    /// Bytes of memory that keeping all of these would take, within the budget.
-    pub fn size(&self, examples: &[Example]) -> usize {
-        if !self.pays() {
-            return 0;
-        }
+    /// Bytes that keeping all of these would take.
+    fn size(&self, examples: &[Example]) -> usize {
         let dims = self.model.dims();
         let of = |example: &Example| {
             let beyond = dims.layers - self.frontier.blocks;
@@ -134,31 +90,75 @@ impl<'a> Frozen<'a> {
             left + self.trained(example) * dims.width as usize
         };
         let numbers: usize = examples.iter().map(of).sum();
-        (numbers * self.model.options().0.elt_size_in_bytes()).min(self.budget.memory)
+        numbers * self.model.options().0.elt_size_in_bytes()
     }
 
-    /// Computes and keeps what the budget allows, if that pays, and says what is held. In the order of length, whatever
-    /// order training has: a resumed run then holds the very same numbers.
-    pub fn fill(&mut self, examples: &[Example], tokens: usize) -> Option<String> {
+    fn key(&self, examples: &[Example], tokens: usize) -> Key {
+        let mut hash = Sha256::new();
+        for Example { ids, prompt, name } in examples {
+            for size in [name.len(), *prompt, ids.len()] {
+                hash.update(size.to_le_bytes());
+            }
+            hash.update(name);
+            for id in ids {
+                hash.update(id.to_le_bytes());
+            }
+        }
+        let (frontier, first_edited) = (self.frontier, self.first_edited.clone());
+        Key { frontier, first_edited, tokens, budget: self.budget, examples: hash.finalize().into() }
+    }
+
+    /// Makes room on the shelf for all of these, within the budget, and gives the bytes of memory that they will take anew.
+    pub fn reserve(&self, examples: &[Example], tokens: usize, shelf: &Shelf) -> usize {
+        if !self.pays() || shelf.find(&self.key(examples, tokens)).is_some() {
+            return 0;
+        }
+        let size = self.size(examples);
+        shelf.make_room(self.budget, size);
+        size.min(self.budget.memory)
+    }
+
+    /// Takes what is kept of these examples from the shelf, or computes it and puts it there, as far as the budget goes
+    /// and if it pays; says what is held. In the order of length, whatever order training has: a resumed run then holds
+    /// the very same numbers.
+    pub fn fill(&mut self, examples: &[Example], tokens: usize, shelf: &Shelf) -> Option<String> {
         if !self.pays() {
             return None;
         }
+        let key = self.key(examples, tokens);
+        let found = shelf.find(&key);
+        let whence = if found.is_some() { "as an earlier run left it" } else { "computed now" };
+        self.kept = found.unwrap_or_else(|| {
+            shelf.make_room(self.budget, self.size(examples));
+            let kept = Rc::new(self.compute_all(examples, tokens));
+            shelf.put(key, Rc::clone(&kept));
+            kept
+        });
+        Some(format!(
+            "frozen cache, {whence}: blocks 0 to {} of {} and the tokens left of the edits; {}",
+            self.frontier.blocks,
+            self.model.dims().layers,
+            self.kept.describe()
+        ))
+    }
+
+    fn compute_all(&self, examples: &[Example], tokens: usize) -> Kept {
+        let mut kept = Kept::new(self.budget);
         let mut order: Vec<&Example> = examples.iter().collect();
         order.sort_by_key(|example| example.ids.len());
         let lengths: Vec<usize> = order.iter().map(|example| example.ids.len()).collect();
         for part in batches::micro(&lengths, tokens) {
             let bases = no_grad(|| self.compute(&order[part.clone()]));
-            let mut kept = order[part].iter().zip(bases).map(|(example, base)| self.remember(&example.name, base));
-            if kept.any(|kept| !kept) {
+            if order[part].iter().zip(bases).any(|(example, base)| !kept.put(&example.name, base)) {
                 break;
             }
         }
-        Some(self.describe())
+        kept
     }
 
     /// The pass over these examples.
     pub fn split(&self, examples: &[&Example]) -> Split {
-        let mut bases: Vec<Option<Rc<Base>>> = examples.iter().map(|example| self.recall(&example.name)).collect();
+        let mut bases: Vec<Option<Rc<Base>>> = examples.iter().map(|example| self.kept.get(&example.name)).collect();
         let missing: Vec<usize> = (0..examples.len()).filter(|&index| bases[index].is_none()).collect();
         if !missing.is_empty() {
             let absent: Vec<&Example> = missing.iter().map(|&index| examples[index]).collect();
@@ -167,57 +167,6 @@ impl<'a> Frozen<'a> {
             }
         }
         self.assemble(examples, &bases.into_iter().flatten().collect::<Vec<_>>())
-    }
-
-    fn recall(&self, name: &str) -> Option<Rc<Base>> {
-        match self.kept.get(name)? {
-            Kept::Memory(base) => Some(Rc::clone(base)),
-            // A file that cannot be read costs time, not the run: the part is computed again.
-            Kept::Disk { h, past } => {
-                let get = |stored: &Stored| self.spill.as_ref()?.get(stored).ok();
-                let past = match past {
-                    None => None,
-                    Some((keys, values)) => Some((get(keys)?, get(values)?)),
-                };
-                Some(Rc::new(Base { h: get(h)?, past }))
-            }
-        }
-    }
-
-    /// Keeps a part, in memory as long as there is room; whether it did.
-    fn remember(&mut self, name: &str, base: Base) -> bool {
-        let size = bytes(&base.h) + base.past.as_ref().map_or(0, |(keys, values)| bytes(keys) + bytes(values));
-        let kept = if self.held.0 + size <= self.budget.memory {
-            self.held.0 += size;
-            Kept::Memory(Rc::new(base))
-        } else if self.held.1 + size <= self.budget.disk {
-            match self.write(&base) {
-                Ok(kept) => kept,
-                Err(error) => {
-                    eprintln!("frozen cache: no more is kept on disk ({error}); training goes on without");
-                    return false;
-                }
-            }
-        } else {
-            return false;
-        };
-        if let Kept::Disk { .. } = kept {
-            self.held.1 += size;
-        }
-        self.kept.insert(name.to_owned(), kept);
-        true
-    }
-
-    fn write(&mut self, base: &Base) -> std::io::Result<Kept> {
-        let spill = match &mut self.spill {
-            Some(spill) => spill,
-            none => none.insert(Spill::new()?),
-        };
-        let past = match &base.past {
-            None => None,
-            Some((keys, values)) => Some((spill.put(keys)?, spill.put(values)?)),
-        };
-        Ok(Kept::Disk { h: spill.put(&base.h)?, past })
     }
 
     /// The base model's pass over these examples: up to the frontier for all tokens, beyond it for those on the left.

@@ -1,9 +1,10 @@
-//! Workers as job arrays of Slurm: an array for each rung and one for the test runs, each after the one before.
+//! Workers as job arrays of Slurm: an array for each rung and one for the test runs, each after the one before. Where trials
+//! depend on each other, one array of workers that stay until the sweep is done.
 //!
-//! A task of an array does one piece of work. Which one it finds in the sweep's folder, as any worker does: what was decided
-//! is frozen there, and a task that is repeated finds its piece done or goes on with it. Nothing is asked of Slurm's
-//! accounting.
+//! A task does pieces of work. Which ones it finds in the sweep's folder, as any worker does: what was decided is frozen
+//! there, and a task that is repeated finds its piece done or goes on with it. Nothing is asked of Slurm's accounting.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::config::read::{ConfigError, typed, yaml};
-use crate::sweep::folder::{Survey, Sweep};
+use crate::sweep::folder::{Next, Survey, Sweep};
 use crate::sweep::search::Method;
 use crate::sweep::view::View;
 
@@ -31,10 +32,17 @@ pub struct Cluster {
     pub mem: Option<String>,
     /// `--cpus-per-task`.
     #[serde(default = "one")]
-    pub cpus_per_task: usize,
+    pub cpus_per_task: NonZeroUsize,
     /// Tasks that run at once at most.
     #[serde(default = "four")]
-    pub throttle: usize,
+    pub throttle: NonZeroUsize,
+    /// Pieces of work that a task does, one after the other. Short ones then wait in the queue once, and share the model
+    /// and what training cannot change of it.
+    #[serde(default = "one")]
+    pub pieces_per_task: NonZeroUsize,
+    /// Seconds before the end of its time at which a task is told, stops and stands in the queue again.
+    #[serde(default = "two_minutes")]
+    pub warning: u32,
     /// Further options of `sbatch`, each as it is written there.
     #[serde(default)]
     pub options: Vec<String>,
@@ -43,16 +51,17 @@ pub struct Cluster {
     pub setup: Vec<String>,
 }
 
-fn one() -> usize {
-    1
+fn one() -> NonZeroUsize {
+    NonZeroUsize::MIN
 }
 
-fn four() -> usize {
-    4
+fn four() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(3)
 }
 
-/// Seconds before the end of its time at which a task is told.
-const WARNING: u32 = 120;
+fn two_minutes() -> u32 {
+    120
+}
 
 /// One array.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +70,8 @@ pub struct Stage {
     pub name: String,
     /// Its tasks.
     pub tasks: usize,
+    /// Pieces of work that each does; none if it stays until the sweep is done.
+    pub pieces: Option<NonZeroUsize>,
 }
 
 /// What the tasks work on, by absolute paths.
@@ -74,32 +85,6 @@ pub struct Work<'a> {
     pub runs: &'a Path,
 }
 
-/// The arrays that a sweep still needs.
-///
-/// # Errors
-/// When its trials are not all known beforehand.
-pub fn stages(sweep: &Sweep, survey: &Survey) -> Result<Vec<Stage>> {
-    let (spec, count) = (&sweep.spec, survey.trials.len());
-    if matches!(spec.method, Method::Tpe(_)) {
-        bail!(
-            "{}: with tpe trials depend on each other: use `reft sweep run` inside one job",
-            sweep.folder().display()
-        );
-    }
-    let (mut stages, mut room) = (Vec::new(), count);
-    for rung in 0..spec.halving.rungs {
-        let past = |view: &&View| view.standing.scores.len() > rung || view.failure.is_some();
-        let tasks = room.saturating_sub(survey.trials.iter().filter(past).count());
-        stages.push(Stage { name: format!("rung-{rung}"), tasks });
-        room = spec.halving.go_on(room);
-    }
-    let last = spec.last.as_ref().map_or(0, |last| last.seeds.len());
-    let ended = survey.last.iter().filter(|view| view.complete || view.failure.is_some()).count();
-    stages.push(Stage { name: "test".to_owned(), tasks: last - ended.min(last) });
-    stages.retain(|stage| stage.tasks > 0);
-    Ok(stages)
-}
-
 impl Cluster {
     /// Reads a cluster's file.
     ///
@@ -109,17 +94,44 @@ impl Cluster {
         typed(yaml(path)?, &path.display().to_string())
     }
 
+    /// The arrays that a sweep still needs.
+    ///
+    /// # Errors
+    /// When files of the sweep cannot be read or written.
+    pub fn stages(&self, sweep: &mut Sweep, survey: &Survey) -> Result<Vec<Stage>> {
+        if matches!(sweep.spec.method, Method::Tpe(_)) {
+            let tasks = if sweep.decide()? == Next::Done { 0 } else { self.throttle.get() };
+            return Ok(vec![Stage { name: "search".to_owned(), tasks, pieces: None }]);
+        }
+        let (spec, mut room) = (&sweep.spec, survey.trials.len());
+        let mut stages = Vec::new();
+        let mut stage = |name: String, pieces: usize| {
+            let tasks = pieces.div_ceil(self.pieces_per_task.get());
+            stages.push(Stage { name, tasks, pieces: Some(self.pieces_per_task) });
+        };
+        for rung in 0..spec.halving.rungs {
+            let past = |view: &&View| view.standing.scores.len() > rung || view.failure.is_some();
+            stage(format!("rung-{rung}"), room.saturating_sub(survey.trials.iter().filter(past).count()));
+            room = spec.halving.go_on(room);
+        }
+        let last = spec.last.as_ref().map_or(0, |last| last.seeds.len());
+        let ended = survey.last.iter().filter(|view| view.complete || view.failure.is_some()).count();
+        stage("test".to_owned(), last - ended.min(last));
+        stages.retain(|stage| stage.tasks > 0);
+        Ok(stages)
+    }
+
     /// The script of a stage.
     pub fn script(&self, stage: &Stage, work: Work<'_>) -> String {
         let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
         let mut options = vec![
             format!("--job-name=reft-{}", stage.name),
-            format!("--array=0-{}%{}", stage.tasks.saturating_sub(1), self.throttle.max(1)),
+            format!("--array=0-{}%{}", stage.tasks.saturating_sub(1), self.throttle),
             format!("--cpus-per-task={}", self.cpus_per_task),
-            format!("--output={}/slurm-{}-%A_%a.log", work.folder.display(), stage.name),
+            format!("--output=\"{}/slurm-{}-%A_%a.log\"", work.folder.display(), stage.name),
             "--open-mode=append".to_owned(),
             "--requeue".to_owned(),
-            format!("--signal=B:USR1@{WARNING}"),
+            format!("--signal=B:USR1@{}", self.warning),
         ];
         let named = [
             ("partition", &self.partition),
@@ -134,11 +146,12 @@ impl Cluster {
         let setup: String = self.setup.iter().map(|line| format!("{line}\n")).collect();
         let (program, folder, runs) = (quoted(work.program), quoted(work.folder), quoted(work.runs));
         let threads = self.cpus_per_task;
+        let share = stage.pieces.map_or(String::new(), |pieces| format!(" --pieces {pieces}"));
         format!(
             "#!/bin/bash\n{header}{setup}export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} RAYON_NUM_THREADS={threads}\n\
              # Told that its time ends, the task stops, gives its claim up and stands in the queue again; the checkpoint stays.\n\
              again() {{\n  kill \"$worker\"; wait \"$worker\"\n  {program} sweep release {folder} --runs {runs}\n  scontrol \
-             requeue \"$SLURM_JOB_ID\"\n}}\ntrap again USR1\n{program} sweep work {folder} --runs {runs} --once &\nworker=$!\n\
+             requeue \"$SLURM_JOB_ID\"\n}}\ntrap again USR1\n{program} sweep work {folder} --runs {runs}{share} &\nworker=$!\n\
              wait \"$worker\"\n"
         )
     }
@@ -185,9 +198,16 @@ mod tests {
         std::fs::write(&path, text).expect("writable");
         let cluster = Cluster::read(&path).expect("valid");
         let work = Work { program: Path::new("/bin/reft"), folder: Path::new("/r/it's"), runs: Path::new("/r") };
-        insta::assert_snapshot!(cluster.script(&Stage { name: "rung-0".to_owned(), tasks: 24 }, work));
-        std::fs::write(&path, "partitoin: gpu\n").expect("writable");
-        let error = Cluster::read(&path).expect_err("refused").to_string();
-        assert!(error.contains("unknown field `partitoin`, expected one of `partition`"), "{error}");
+        let stage = Stage { name: "rung-0".to_owned(), tasks: 24, pieces: Some(one()) };
+        insta::assert_snapshot!(cluster.script(&stage, work));
+        let said = [
+            ("partitoin: gpu\n", "unknown field `partitoin`, expected one of `partition`"),
+            ("pieces_per_task: 0\n", "pieces_per_task"),
+        ];
+        for (text, expected) in said {
+            std::fs::write(&path, text).expect("writable");
+            let error = Cluster::read(&path).expect_err("refused").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -1,0 +1,119 @@
+//! Where the part of a forward pass that training cannot change is kept: in memory, and in a file once that is used up.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tch::Tensor;
+
+use super::spill::{Spill, Stored, bytes};
+
+/// How much may be kept between updates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Bytes in memory.
+    pub memory: usize,
+    /// Bytes in a temporary file, once memory is used up.
+    pub disk: usize,
+}
+
+/// The part of one example that no parameter reaches.
+#[derive(Debug)]
+pub struct Base {
+    /// Input of the blocks from the frontier on, for the tokens from the first edited one on, `[n, D]`.
+    pub h: Tensor,
+    /// Keys and values of the tokens before, for these blocks, `[L, s, K, E]` each; none where `s` is 0.
+    pub past: Option<(Tensor, Tensor)>,
+}
+
+/// Where it is.
+#[derive(Debug)]
+enum Place {
+    Memory(Rc<Base>),
+    Disk { h: Stored, past: Option<(Stored, Stored)> },
+}
+
+/// The parts of a set of examples, by their names.
+#[derive(Debug)]
+pub struct Kept {
+    budget: Budget,
+    places: HashMap<String, Place>,
+    memory: usize,
+    disk: usize,
+    spill: Option<Spill>,
+}
+
+impl Kept {
+    /// Nothing yet.
+    pub fn new(budget: Budget) -> Self {
+        Self { budget, places: HashMap::new(), memory: 0, disk: 0, spill: None }
+    }
+
+    /// Bytes of memory in use.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Bytes of the file in use.
+    pub fn disk(&self) -> usize {
+        self.disk
+    }
+
+    /// What is held and where, in words.
+    pub fn describe(&self) -> String {
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        let (memory, disk) = (mib(self.memory), mib(self.disk));
+        format!("{} examples held, {memory} MiB in memory, {disk} MiB on disk", self.places.len())
+    }
+
+    /// The part of an example, if it is kept.
+    pub fn get(&self, name: &str) -> Option<Rc<Base>> {
+        match self.places.get(name)? {
+            Place::Memory(base) => Some(Rc::clone(base)),
+            // A file that cannot be read costs time, not the run: the part is computed again.
+            Place::Disk { h, past } => {
+                let get = |stored: &Stored| self.spill.as_ref()?.get(stored).ok();
+                let past = match past {
+                    None => None,
+                    Some((keys, values)) => Some((get(keys)?, get(values)?)),
+                };
+                Some(Rc::new(Base { h: get(h)?, past }))
+            }
+        }
+    }
+
+    /// Keeps the part of an example, in memory as long as there is room; whether it did.
+    pub fn put(&mut self, name: &str, base: Base) -> bool {
+        let size = bytes(&base.h) + base.past.as_ref().map_or(0, |(keys, values)| bytes(keys) + bytes(values));
+        let place = if self.memory + size <= self.budget.memory {
+            self.memory += size;
+            Place::Memory(Rc::new(base))
+        } else if self.disk + size <= self.budget.disk {
+            match self.write(&base) {
+                Ok(place) => place,
+                Err(error) => {
+                    eprintln!("frozen cache: no more is kept on disk ({error}); training goes on without");
+                    return false;
+                }
+            }
+        } else {
+            return false;
+        };
+        if let Place::Disk { .. } = place {
+            self.disk += size;
+        }
+        self.places.insert(name.to_owned(), place);
+        true
+    }
+
+    fn write(&mut self, base: &Base) -> std::io::Result<Place> {
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            none => none.insert(Spill::new()?),
+        };
+        let past = match &base.past {
+            None => None,
+            Some((keys, values)) => Some((spill.put(keys)?, spill.put(values)?)),
+        };
+        Ok(Place::Disk { h: spill.put(&base.h)?, past })
+    }
+}

@@ -1,0 +1,101 @@
+//! What the runs of one process share of the frozen cache. The trials of a sweep differ in rates and ranks far more often
+//! than in rows and layers, and a trial that goes on needs what it needed before.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use reft_core::adaptation::Frontier;
+
+use super::kept::{Budget, Kept};
+
+/// What decides the numbers that are kept, for one model.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// Blocks below the first edit.
+    pub frontier: Frontier,
+    /// First edited token, by prompt length.
+    pub first_edited: Vec<i64>,
+    /// Tokens in one pass at most: digits depend on which examples share one.
+    pub tokens: usize,
+    /// What may be kept.
+    pub budget: Budget,
+    /// Hash of the examples.
+    pub examples: [u8; 32],
+}
+
+/// What was kept for the last few keys, as many as fit into the budget of one; the latest used are at the end.
+#[derive(Default, Debug)]
+pub struct Shelf(RefCell<Vec<(Key, Rc<Kept>)>>);
+
+impl Shelf {
+    /// What was kept for a key.
+    pub fn find(&self, key: &Key) -> Option<Rc<Kept>> {
+        let mut sets = self.0.borrow_mut();
+        let place = sets.iter().position(|(other, _)| other == key)?;
+        let set = sets.remove(place);
+        let kept = Rc::clone(&set.1);
+        sets.push(set);
+        Some(kept)
+    }
+
+    /// Gives the least recently used up until `needed` more bytes fit into a budget, or nothing is left.
+    pub fn make_room(&self, budget: Budget, needed: usize) {
+        let mut sets = self.0.borrow_mut();
+        let (memory, disk) = (needed.min(budget.memory), needed.saturating_sub(budget.memory));
+        let held =
+            |sets: &[(Key, Rc<Kept>)], of: fn(&Kept) -> usize| sets.iter().map(|(_, kept)| of(kept)).sum::<usize>();
+        let fits = |sets: &[(Key, Rc<Kept>)]| {
+            held(sets, Kept::memory) + memory <= budget.memory && held(sets, Kept::disk) + disk <= budget.disk
+        };
+        while !sets.is_empty() && !fits(&sets) {
+            sets.remove(0);
+        }
+    }
+
+    /// Gives everything up.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
+    /// Keeps a set for those who come after.
+    pub fn put(&self, key: Key, kept: Rc<Kept>) {
+        self.0.borrow_mut().push((key, kept));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reft_core::testing::normal;
+
+    use super::*;
+    use crate::train::kept::Base;
+
+    /// A key of its own for each number of tokens.
+    fn key(tokens: usize) -> Key {
+        let budget = Budget { memory: 1000, disk: 0 };
+        Key { frontier: Frontier::NONE, first_edited: Vec::new(), tokens, budget, examples: [0; 32] }
+    }
+
+    /// 400 bytes.
+    fn kept() -> Rc<Kept> {
+        let mut kept = Kept::new(key(0).budget);
+        assert!(kept.put("row", Base { h: normal(&[10, 10], 1), past: None }));
+        Rc::new(kept)
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_when_room_is_needed() {
+        let shelf = Shelf::default();
+        for tokens in [1, 2] {
+            shelf.make_room(key(0).budget, 400);
+            shelf.put(key(tokens), kept());
+        }
+        assert_eq!(shelf.find(&key(1)).map(|kept| kept.memory()), Some(400));
+        shelf.make_room(key(0).budget, 400);
+        assert!(shelf.find(&key(1)).is_some(), "used last");
+        assert!(shelf.find(&key(2)).is_none(), "used before");
+        // More than the budget is never kept, so what is wanted beyond it leaves no room for others.
+        shelf.make_room(key(0).budget, 5000);
+        assert!(shelf.find(&key(1)).is_none());
+    }
+}
