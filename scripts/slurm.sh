@@ -69,7 +69,7 @@ NodeName=localhost NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 State=UNKNOWN
 PartitionName=debug Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 CONF
     echo CgroupAutomount=no > "$folder/cgroup.conf"
-    slurmctld
+    slurmctld -c
     slurmd
     for _ in $(seq 100); do
         if sinfo -h -t idle -o %n 2>/dev/null | grep -q .; then return; fi

@@ -76,7 +76,7 @@ fn a_task_may_do_several_pieces_in_a_folder_of_any_name() {
     let runs = "runs of $HOME, 'mine'";
     let said = said(&dir, &["sweep", "submit", "tiny.yaml", "cluster.yaml", "--runs", runs]);
     let tasks: Vec<&str> = said.lines().filter_map(|line| line.split_once(": ")).map(|(_, tasks)| tasks).collect();
-    assert_eq!(tasks[..3], ["rung-0, 2 tasks", "rung-1, 1 tasks", "test, 1 tasks"]);
+    assert_eq!(tasks[..3], ["rung-0, 2 tasks", "rung-1, 2 tasks", "test, 2 tasks"]);
     wait("the arrays do not end", idle);
     let runs = dir.path().join(runs);
     assert!(ended(&runs), "{:?}", states(&runs).values().map(endings).collect::<Vec<_>>());
@@ -94,7 +94,7 @@ fn a_search_goes_on_in_tasks_whose_time_is_over() {
     let dir = dir();
     let search = "method: {tpe: {startup: 2, batch: 2}}\ntrials: 6\n";
     let sweep = SWEEP.replace("method: grid\nhalving: {eta: 3, rungs: 2}\n", search);
-    dir.write("tiny.yaml", &sweep.replace("epochs: 2", "epochs: 150").replace("[1, 2]}\nmethod", "[1, 2, 3]}\nmethod"));
+    dir.write("tiny.yaml", &sweep.replace("epochs: 2", "epochs: 120").replace("[1, 2]}\nmethod", "[1, 2, 3]}\nmethod"));
     dir.write("cluster.yaml", "partition: debug\nthrottle: 2\ntime: '1'\nwarning: 30\n");
     assert!(submit(&dir).starts_with("job "), "nothing was submitted");
     said(&dir, &["sweep", "run", "tiny.yaml", "--runs", "local", "--workers", "2"]);

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::config::read::{ConfigError, typed, yaml};
+use crate::config::read::{typed, yaml};
 use crate::sweep::folder::{Next, Survey, Sweep};
 use crate::sweep::search::Method;
 use crate::sweep::view::View;
@@ -36,7 +36,7 @@ pub struct Cluster {
     /// Tasks that run at once at most.
     #[serde(default = "four")]
     pub throttle: NonZeroUsize,
-    /// Pieces of work that a task does, one after the other. Short ones then wait in the queue once, and share the model
+    /// Pieces of work that a task does at most, one after the other. Short ones then wait in the queue once, and share the model
     /// and what training cannot change of it.
     #[serde(default = "one")]
     pub pieces_per_task: NonZeroUsize,
@@ -89,9 +89,15 @@ impl Cluster {
     /// Reads a cluster's file.
     ///
     /// # Errors
-    /// When it is missing or not valid.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        typed(yaml(path)?, &path.display().to_string())
+    /// When it is missing or not valid, or tasks would be told that their time ends before they began.
+    pub fn read(path: &Path) -> Result<Self> {
+        let cluster: Self = typed(yaml(path)?, &path.display().to_string())?;
+        if let (Some(time), warning) = (&cluster.time, cluster.warning)
+            && seconds(time).is_some_and(|seconds| seconds <= u64::from(warning))
+        {
+            bail!("{}: time: {time} is over before warning: {warning} seconds begin: raise time", path.display());
+        }
+        Ok(cluster)
     }
 
     /// The arrays that a sweep still needs.
@@ -100,13 +106,14 @@ impl Cluster {
     /// When files of the sweep cannot be read or written.
     pub fn stages(&self, sweep: &mut Sweep, survey: &Survey) -> Result<Vec<Stage>> {
         if matches!(sweep.spec.method, Method::Tpe(_)) {
-            let tasks = if sweep.decide()? == Next::Done { 0 } else { self.throttle.get() };
-            return Ok(vec![Stage { name: "search".to_owned(), tasks, pieces: None }]);
+            let stage = Stage { name: "search".to_owned(), tasks: self.throttle.get(), pieces: None };
+            return Ok(if sweep.decide()? == Next::Done { Vec::new() } else { vec![stage] });
         }
         let (spec, mut room) = (&sweep.spec, survey.trials.len());
         let mut stages = Vec::new();
         let mut stage = |name: String, pieces: usize| {
-            let tasks = pieces.div_ceil(self.pieces_per_task.get());
+            // As many as may run at once even if fewer would do.
+            let tasks = pieces.div_ceil(self.pieces_per_task.get()).max(self.throttle.get()).min(pieces);
             stages.push(Stage { name, tasks, pieces: Some(self.pieces_per_task) });
         };
         for rung in 0..spec.halving.rungs {
@@ -185,9 +192,34 @@ impl Cluster {
     }
 }
 
+/// A time as `sbatch` reads it: minutes, minutes:seconds, hours:minutes:seconds, or days-hours with what follows. None if it is no such time, which `sbatch` will say.
+fn seconds(time: &str) -> Option<u64> {
+    let (days, clock) = time.split_once('-').map_or((None, time), |(days, clock)| (Some(days), clock));
+    let parts: Vec<u64> = clock.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let (hours, minutes, seconds) = match (days, parts.as_slice()) {
+        (None, [minutes]) => (0, *minutes, 0),
+        (None, [minutes, seconds]) => (0, *minutes, *seconds),
+        (Some(_), [hours]) => (*hours, 0, 0),
+        (Some(_), [hours, minutes]) => (*hours, *minutes, 0),
+        (_, [hours, minutes, seconds]) => (*hours, *minutes, *seconds),
+        _ => return None,
+    };
+    let days: u64 = days.map_or(Some(0), |days| days.parse().ok())?;
+    Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_those_of_sbatch() {
+        let times = [("90", 5400), ("1:30", 90), ("02:00:01", 7201), ("1-0", 86400), ("1-2:30", 95400), ("0-0:0:5", 5)];
+        for (time, expected) in times {
+            assert_eq!(seconds(time), Some(expected), "{time}");
+        }
+        assert_eq!([seconds("soon"), seconds("UNLIMITED"), seconds("1:2:3:4"), seconds("x-1")], [None; 4]);
+    }
 
     #[test]
     fn a_script_asks_for_what_the_file_says_and_goes_back_into_the_queue() {
@@ -203,6 +235,7 @@ mod tests {
         let said = [
             ("partitoin: gpu\n", "unknown field `partitoin`, expected one of `partition`"),
             ("pieces_per_task: 0\n", "pieces_per_task"),
+            ("time: '2'\n", "time: 2 is over before warning: 120 seconds begin: raise time"),
         ];
         for (text, expected) in said {
             std::fs::write(&path, text).expect("writable");
