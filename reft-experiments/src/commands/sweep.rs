@@ -85,6 +85,9 @@ enum Command {
         /// End after so many pieces of work, or when none can be begun
         #[arg(long)]
         pieces: Option<usize>,
+        /// Do nothing beyond this rung
+        #[arg(long, requires = "pieces")]
+        rung: Option<usize>,
     },
 }
 
@@ -116,8 +119,12 @@ impl Args {
             Command::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
             Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &set, &runs)?, watch),
             Command::Best { sweep } => best(&mut Sweep::of(&sweep, &set, &runs)?),
-            Command::Work { sweep, parent, pieces } => {
-                let until = pieces.map_or(parent.map_or(Until::Done, Until::Orphaned), Until::Pieces);
+            Command::Work { sweep, parent, pieces, rung } => {
+                let until = match (pieces, parent) {
+                    (Some(most), _) => Until::Pieces { most, rung },
+                    (None, Some(parent)) => Until::Orphaned(parent),
+                    (None, None) => Until::Done,
+                };
                 let worked = Sweep::of_folder(&sweep, &runs).and_then(|mut sweep| work(&mut sweep, until));
                 // Its log may be on a full disk, but a parent listens.
                 worked.inspect_err(|error| {

@@ -48,6 +48,8 @@ pub struct Job {
     pub title: String,
     /// The run's name.
     pub run: RunId,
+    /// The rung it reaches; none if it is one of the last runs.
+    pub rung: Option<usize>,
     /// The part of its updates after which it is scored.
     pub part: f64,
     /// As it was seen.
@@ -195,8 +197,9 @@ impl Sweep {
             let title = format!("trial {number}, rung {rung}");
             let plan = self.spec.plan(&trial.point, &self.folder.display().to_string())?;
             let part = self.spec.halving.part(*rung);
-            let job = Job { title, run: trial.run.clone(), part, view: view.clone(), claim: *claim, plan };
-            jobs.push((std::cmp::Reverse(*rung), number, job));
+            let (rung, run) = (Some(*rung), trial.run.clone());
+            let job = Job { title, run, rung, part, view: view.clone(), claim: *claim, plan };
+            jobs.push((std::cmp::Reverse(rung), number, job));
         }
         // Trials that went on come first: they decide most.
         jobs.sort_by_key(|&(rung, number, _)| (rung, number));
@@ -215,7 +218,7 @@ impl Sweep {
             open = true;
             if let Ok(claim) = view.claim {
                 let title = format!("test, seed {}", plan.seed);
-                jobs.push(Job { title, run: run.clone(), part: 1.0, view: view.clone(), claim, plan });
+                jobs.push(Job { title, run: run.clone(), rung: None, part: 1.0, view: view.clone(), claim, plan });
             }
         }
         Ok(match (jobs.is_empty(), open) {

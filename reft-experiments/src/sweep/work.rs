@@ -23,8 +23,22 @@ pub enum Until {
     Done,
     /// Nothing is left, or the process that started it is gone.
     Orphaned(u32),
-    /// So many pieces are done, or none can be begun.
-    Pieces(usize),
+    /// So many pieces are done, or none can be begun; of these rungs only, if a last one is named.
+    Pieces {
+        /// How many at most.
+        most: usize,
+        /// The last rung.
+        rung: Option<usize>,
+    },
+}
+
+impl Until {
+    fn allows(self, job: &Job) -> bool {
+        match self {
+            Self::Pieces { rung: Some(last), .. } => job.rung.is_some_and(|rung| rung <= last),
+            Self::Pieces { rung: None, .. } | Self::Done | Self::Orphaned(_) => true,
+        }
+    }
 }
 
 /// Works on a sweep.
@@ -36,15 +50,15 @@ pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
     loop {
         match until {
             Until::Orphaned(parent) if std::os::unix::process::parent_id() != parent => return Ok(()),
-            Until::Pieces(pieces) if done >= pieces => return Ok(()),
-            Until::Orphaned(_) | Until::Pieces(_) | Until::Done => {}
+            Until::Pieces { most, .. } if done >= most => return Ok(()),
+            Until::Orphaned(_) | Until::Pieces { .. } | Until::Done => {}
         }
         let begun = match sweep.decide()? {
             Next::Done => return Ok(()),
             Next::Wait => false,
             Next::Jobs(jobs) => {
                 let mut begun = false;
-                for job in jobs {
+                for job in jobs.into_iter().filter(|job| until.allows(job)) {
                     begun = perform(sweep, &job, &mut session)?;
                     if begun {
                         break;
@@ -55,7 +69,7 @@ pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
         };
         match (begun, until) {
             (true, _) => done += 1,
-            (false, Until::Pieces(_)) => return Ok(()),
+            (false, Until::Pieces { .. }) => return Ok(()),
             (false, Until::Done | Until::Orphaned(_)) => std::thread::sleep(POLL),
         }
     }

@@ -1,8 +1,9 @@
 //! Workers as job arrays of Slurm: an array for each rung and one for the test runs, each after the one before. Where trials
 //! depend on each other, one array of workers that stay until the sweep is done.
 //!
-//! A task does pieces of work. Which ones it finds in the sweep's folder, as any worker does: what was decided is frozen
-//! there, and a task that is repeated finds its piece done or goes on with it. Nothing is asked of Slurm's accounting.
+//! A task does pieces of work of its rung, and what is left of those before. Which ones it finds in the sweep's folder, as any
+//! worker does: what was decided is frozen there, and a task that is repeated finds its piece done or goes on with it. It never
+//! waits for another, because nothing of a rung depends on other pieces of it. Nothing is asked of Slurm's accounting.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::config::read::{typed, yaml};
 use crate::sweep::folder::{Next, Survey, Sweep};
 use crate::sweep::search::Method;
 use crate::sweep::view::View;
+use crate::sweep::work::Until;
 
 /// What the cluster is asked for, by the names of `sbatch`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -70,8 +72,8 @@ pub struct Stage {
     pub name: String,
     /// Its tasks.
     pub tasks: usize,
-    /// Pieces of work that each does; none if it stays until the sweep is done.
-    pub pieces: Option<NonZeroUsize>,
+    /// How long each of them works.
+    pub until: Until,
 }
 
 /// What the tasks work on, by absolute paths.
@@ -106,24 +108,26 @@ impl Cluster {
     /// When files of the sweep cannot be read or written.
     pub fn stages(&self, sweep: &mut Sweep, survey: &Survey) -> Result<Vec<Stage>> {
         if matches!(sweep.spec.method, Method::Tpe(_)) {
-            let stage = Stage { name: "search".to_owned(), tasks: self.throttle.get(), pieces: None };
+            let stage = Stage { name: "search".to_owned(), tasks: self.throttle.get(), until: Until::Done };
             return Ok(if sweep.decide()? == Next::Done { Vec::new() } else { vec![stage] });
         }
         let (spec, mut room) = (&sweep.spec, survey.trials.len());
         let mut stages = Vec::new();
-        let mut stage = |name: String, pieces: usize| {
+        let mut stage = |name: String, rung: Option<usize>, pieces: usize| {
+            let most = self.pieces_per_task.get();
             // As many as may run at once even if fewer would do.
-            let tasks = pieces.div_ceil(self.pieces_per_task.get()).max(self.throttle.get()).min(pieces);
-            stages.push(Stage { name, tasks, pieces: Some(self.pieces_per_task) });
+            let tasks = pieces.div_ceil(most).max(self.throttle.get()).min(pieces);
+            stages.push(Stage { name, tasks, until: Until::Pieces { most, rung } });
         };
         for rung in 0..spec.halving.rungs {
             let past = |view: &&View| view.standing.scores.len() > rung || view.failure.is_some();
-            stage(format!("rung-{rung}"), room.saturating_sub(survey.trials.iter().filter(past).count()));
+            let left = room.saturating_sub(survey.trials.iter().filter(past).count());
+            stage(format!("rung-{rung}"), Some(rung), left);
             room = spec.halving.go_on(room);
         }
         let last = spec.last.as_ref().map_or(0, |last| last.seeds.len());
         let ended = survey.last.iter().filter(|view| view.complete || view.failure.is_some()).count();
-        stage("test".to_owned(), last - ended.min(last));
+        stage("test".to_owned(), None, last - ended.min(last));
         stages.retain(|stage| stage.tasks > 0);
         Ok(stages)
     }
@@ -153,7 +157,11 @@ impl Cluster {
         let setup: String = self.setup.iter().map(|line| format!("{line}\n")).collect();
         let (program, folder, runs) = (quoted(work.program), quoted(work.folder), quoted(work.runs));
         let threads = self.cpus_per_task;
-        let share = stage.pieces.map_or(String::new(), |pieces| format!(" --pieces {pieces}"));
+        let share = match stage.until {
+            Until::Pieces { most, rung: Some(rung) } => format!(" --pieces {most} --rung {rung}"),
+            Until::Pieces { most, rung: None } => format!(" --pieces {most}"),
+            Until::Done | Until::Orphaned(_) => String::new(),
+        };
         format!(
             "#!/bin/bash\n{header}{setup}export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} RAYON_NUM_THREADS={threads}\n\
              # Told that its time ends, the task stops, gives its claim up and stands in the queue again; the checkpoint stays.\n\
@@ -230,7 +238,7 @@ mod tests {
         std::fs::write(&path, text).expect("writable");
         let cluster = Cluster::read(&path).expect("valid");
         let work = Work { program: Path::new("/bin/reft"), folder: Path::new("/r/it's"), runs: Path::new("/r") };
-        let stage = Stage { name: "rung-0".to_owned(), tasks: 24, pieces: Some(one()) };
+        let stage = Stage { name: "rung-0".to_owned(), tasks: 24, until: Until::Pieces { most: 1, rung: Some(0) } };
         insta::assert_snapshot!(cluster.script(&stage, work));
         let said = [
             ("partitoin: gpu\n", "unknown field `partitoin`, expected one of `partition`"),
