@@ -12,24 +12,13 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::adaptation::{AdaptSpec, Adaptation, NamedTensor};
 use crate::adaptations::reft::SpecError;
+use crate::base_model::{BaseModel, WrongBase};
 use crate::rng::Seed;
-use crate::site::Dims;
 
 /// The version this build writes and reads.
 pub const SCHEMA: u32 = 1;
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
-
-/// The model an adapter was trained on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BaseModel {
-    /// As the user named it: an alias, a Hugging Face id or a path.
-    pub id: String,
-    /// Identity of the weights, whatever container they came in.
-    pub fingerprint: String,
-    /// Its sizes.
-    pub dims: Dims,
-}
 
 /// `adapter_config.json`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -88,21 +77,12 @@ pub enum AdapterError {
         reason: String,
     },
     /// Another base model.
-    #[error(
-        "{path}: adapter was trained on `{expected}` (weights {expected_fingerprint}), the loaded model `{found}` has \
-         weights {found_fingerprint}: load the base model it was trained on"
-    )]
+    #[error("{path}: the adapter was {source}")]
     WrongBase {
         /// The adapter.
         path: PathBuf,
-        /// The model it wants.
-        expected: String,
-        /// Its fingerprint.
-        expected_fingerprint: String,
-        /// The model at hand.
-        found: String,
-        /// Its fingerprint.
-        found_fingerprint: String,
+        /// Which two.
+        source: Box<WrongBase>,
     },
     /// The specification does not fit the model.
     #[error("{path}: {source}")]
@@ -199,16 +179,8 @@ impl SavedAdapter {
         lent: &[NamedTensor],
         device: Device,
     ) -> Result<Box<dyn Adaptation>, AdapterError> {
-        let expected = &self.config.base_model;
-        if expected.fingerprint != base.fingerprint || expected.dims != base.dims {
-            return Err(AdapterError::WrongBase {
-                path: self.path.clone(),
-                expected: expected.id.clone(),
-                expected_fingerprint: expected.fingerprint.clone(),
-                found: base.id.clone(),
-                found_fingerprint: base.fingerprint.clone(),
-            });
-        }
+        let wrong_base = |source| AdapterError::WrongBase { path: self.path.clone(), source };
+        self.config.base_model.check(base).map_err(wrong_base)?;
         let spec_error = |source| AdapterError::Spec { path: self.path.join(CONFIG), source };
         let adaptation = self.config.adapt.build_on(&base.dims, lent, Seed(0), device).map_err(spec_error)?;
         self.fill(adaptation.as_ref())?;

@@ -34,6 +34,7 @@
 pub mod adaptation;
 pub mod adaptations;
 pub mod adapter_file;
+pub mod base_model;
 pub mod hooks;
 pub mod intervention;
 pub mod interventions;

@@ -2,7 +2,8 @@
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode};
-use reft_core::adapter_file::{AdapterError, BaseModel, SavedAdapter, save};
+use reft_core::adapter_file::{AdapterError, SavedAdapter, save};
+use reft_core::base_model::BaseModel;
 use reft_core::layout::{Extent, Layout};
 use reft_core::method::NAMED;
 use reft_core::orthonormal::deviation;

@@ -132,20 +132,9 @@ impl Started<'_> {
         let score = self.score(&objective, adaptation.as_ref())?;
         eprintln!("{}: {} {:.1} % of {}", self.runner.label(), self.glue.key(), score.percent(), score.n());
         let eval_seconds = began.elapsed().as_secs_f64();
-        let record = Record {
-            id: self.named.id.clone(),
-            plan: (*plan).clone(),
-            environment: self.named.environment.clone(),
-            scores: BTreeMap::from([(self.glue.key().to_owned(), score)]),
-            best,
-            left_out: self.data.left_out.clone(),
-            parameters: Parameters {
-                trainable: adaptation.params().count(),
-                base: encoder.config().parameters(),
-                head: objective.head.params().count(),
-            },
-            cost: Cost { train_seconds, train_tokens, eval_seconds, peak_memory_mib: peak_memory_mib() },
-        };
+        let cost = Cost { train_seconds, train_tokens, eval_seconds, peak_memory_mib: peak_memory_mib() };
+        let (trained, head) = (adaptation.params().count(), objective.head.params().count());
+        let record = self.record(score, best, [trained, head], cost);
         record.save(&paths.record())?;
         // The adapter and the head are what remains: with trained weights a checkpoint takes thrice the model's room.
         let _ = std::fs::remove_file(paths.checkpoint());
@@ -153,6 +142,19 @@ impl Started<'_> {
             watch.best.forget();
         }
         Ok(Outcome::Complete(Box::new(record)))
+    }
+
+    fn record(&self, score: Score, best: Option<Epoch>, [trainable, head]: [i64; 2], cost: Cost) -> Record {
+        Record {
+            id: self.named.id.clone(),
+            plan: self.named.plan.clone(),
+            environment: self.named.environment.clone(),
+            scores: BTreeMap::from([(self.glue.key().to_owned(), score)]),
+            best,
+            left_out: self.data.left_out.clone(),
+            parameters: Parameters { trainable, base: self.loaded.encoder.config().parameters(), head },
+            cost,
+        }
     }
 
     /// Trains; the update it ended at, those of the whole run, and the tokens seen.

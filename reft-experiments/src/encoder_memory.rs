@@ -10,7 +10,7 @@ use reft_models::encoder::EncoderConfig;
 
 use crate::config::plan::RunPlan;
 use crate::data::labelled::Labelled;
-use crate::memory;
+use crate::memory::{self, TooLarge};
 use crate::session::LoadedEncoder;
 use crate::tasks::glue::Glue;
 
@@ -36,17 +36,9 @@ struct Estimate {
     scoring: usize,
 }
 
-/// A run that does not fit.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "this run needs about {needed} MiB of memory and {available} MiB are available ({estimate}): lower \
-     train.micro_batch_tokens, train interventions (adapt: reft) instead of the model's own weights, or take a smaller model"
-)]
-struct TooLarge {
-    needed: usize,
-    available: usize,
-    estimate: String,
-}
+/// What lets a run fit.
+const REMEDY: &str =
+    "lower train.micro_batch_tokens, train interventions (adapt: reft) instead of the model's own weights";
 
 /// What decides how much a run needs.
 struct Demand<'a> {
@@ -165,11 +157,7 @@ impl Estimate {
 
     /// Refuses a run that cannot fit into `available` bytes.
     fn check(&self, available: Option<usize>) -> Result<(), TooLarge> {
-        let (needed, Some(available)) = (self.total(), available) else { return Ok(()) };
-        if needed <= available {
-            return Ok(());
-        }
-        Err(TooLarge { needed: needed >> 20, available: available >> 20, estimate: self.describe() })
+        memory::fits(self.total(), available, self.describe(), REMEDY)
     }
 }
 

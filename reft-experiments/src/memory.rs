@@ -24,14 +24,32 @@ pub struct Estimate {
 /// A run that does not fit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "this run needs about {needed} MiB of memory and {available} MiB are available ({estimate}): use dtype bf16, set \
-     train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or train.frozen_memory_mib, or take a smaller model"
+    "this run needs about {needed} MiB of memory and {available} MiB are available ({estimate}): {remedy}, or take a smaller model"
 )]
 pub struct TooLarge {
     needed: usize,
     available: usize,
     estimate: String,
+    remedy: &'static str,
 }
+
+/// Refuses what needs more bytes than are available, where that is known. `estimate` says what they are for, `remedy` what to
+/// change.
+///
+/// # Errors
+/// When it cannot fit.
+pub fn fits(needed: usize, available: Option<usize>, estimate: String, remedy: &'static str) -> Result<(), TooLarge> {
+    match available {
+        Some(available) if needed > available => {
+            Err(TooLarge { needed: needed >> 20, available: available >> 20, estimate, remedy })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What lets a language model's run fit.
+const REMEDY: &str = "use dtype bf16, set train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or \
+                      train.frozen_memory_mib";
 
 impl Estimate {
     /// Of a plan on a model of these sizes. `longest` is the longest row in tokens, `graph` the blocks that gradients
@@ -79,11 +97,7 @@ impl Estimate {
     /// # Errors
     /// When it cannot.
     pub fn check(&self, available: Option<usize>) -> Result<(), TooLarge> {
-        let (needed, Some(available)) = (self.total(), available) else { return Ok(()) };
-        if needed <= available {
-            return Ok(());
-        }
-        Err(TooLarge { needed: needed >> 20, available: available >> 20, estimate: self.describe() })
+        fits(self.total(), available, self.describe(), REMEDY)
     }
 }
 

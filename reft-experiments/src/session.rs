@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use reft_core::adapter_file::BaseModel;
+use reft_core::base_model::BaseModel;
 use reft_models::encoder::Encoder;
 use reft_models::model::Decoder;
 use reft_models::tokenizer::Tokenizer;

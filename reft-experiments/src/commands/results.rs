@@ -72,16 +72,8 @@ impl<'a> Line<'a> {
         }
         match &self.second {
             Some((metric, value)) if *metric == key => value,
-            _ => key.split('.').try_fold(&self.entry.plan, below).unwrap_or(&Value::Null),
+            _ => self.entry.setting(key).unwrap_or(&Value::Null),
         }
-    }
-}
-
-/// What lies below a value under a key, or in a list at a place.
-fn below<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
-    match value {
-        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-        other => other.get(key),
     }
 }
 

@@ -82,7 +82,7 @@ fn method(plan: &Value) -> String {
 impl Run {
     /// A setting in words; nothing where the plan has none of that name.
     pub fn setting(&self, key: &str) -> String {
-        self.entry.plan.pointer(&format!("/{}", key.replace('.', "/"))).map_or(String::new(), setting)
+        self.entry.setting(key).map_or(String::new(), setting)
     }
 
     /// The tasks of `data.train` or `data.eval`, joined.

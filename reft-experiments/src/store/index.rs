@@ -34,6 +34,14 @@ impl Entry {
         let split = if plan["data"]["eval_split"] == "dev" { "dev" } else { "test" };
         Self { id, plan, scores, split, seconds }
     }
+
+    /// A setting of its plan by a key such as `train.lr`; in a list keys are places.
+    pub fn setting(&self, key: &str) -> Option<&Value> {
+        key.split('.').try_fold(&self.plan, |value, key| match value {
+            Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+            other => other.get(key),
+        })
+    }
 }
 
 /// A record without what lists do not show: a plan of an older version is no reason to leave its run out.

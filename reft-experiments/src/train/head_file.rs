@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use reft_core::adaptation::NamedTensor;
-use reft_core::adapter_file::BaseModel;
+use reft_core::base_model::{BaseModel, WrongBase};
 use reft_core::rng::Seed;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -46,21 +46,12 @@ pub enum HeadError {
         reason: String,
     },
     /// Another base model.
-    #[error(
-        "{path}: the head was trained on `{expected}` (weights {expected_fingerprint}), the loaded model `{found}` has \
-         weights {found_fingerprint}: load the base model it was trained on"
-    )]
+    #[error("{path}: the head was {source}")]
     WrongBase {
         /// The file.
         path: PathBuf,
-        /// The model it wants.
-        expected: String,
-        /// Its fingerprint.
-        expected_fingerprint: String,
-        /// The model at hand.
-        found: String,
-        /// Its fingerprint.
-        found_fingerprint: String,
+        /// Which two.
+        source: Box<WrongBase>,
     },
     /// A task with another number of classes.
     #[error(
@@ -145,16 +136,8 @@ impl SavedHead {
     /// # Errors
     /// When the base model is another one, the task has another number of classes, or a tensor is missing or of another shape.
     pub fn onto(&self, base: &BaseModel, task: &'static str, outputs: i64, device: Device) -> Result<Head, HeadError> {
-        let expected = &self.note.base_model;
-        if expected.fingerprint != base.fingerprint || expected.dims != base.dims {
-            return Err(HeadError::WrongBase {
-                path: self.path.clone(),
-                expected: expected.id.clone(),
-                expected_fingerprint: expected.fingerprint.clone(),
-                found: base.id.clone(),
-                found_fingerprint: base.fingerprint.clone(),
-            });
-        }
+        let wrong_base = |source| HeadError::WrongBase { path: self.path.clone(), source };
+        self.note.base_model.check(base).map_err(wrong_base)?;
         let head = Head::new(base.dims.width, outputs, Seed(0), device);
         for NamedTensor { name, tensor } in head.named() {
             self.fill(&key(&name), &tensor, task, outputs)?;
