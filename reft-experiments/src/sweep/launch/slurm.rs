@@ -200,10 +200,12 @@ impl Cluster {
     }
 }
 
-/// A time as `sbatch` reads it: minutes, minutes:seconds, hours:minutes:seconds, or days-hours with what follows. None if it is no such time, which `sbatch` will say.
+/// A time as `sbatch` reads it: minutes, minutes:seconds, hours:minutes:seconds, or days-hours with what follows. None if it is
+/// no such time, which `sbatch` will say.
 fn seconds(time: &str) -> Option<u64> {
     let (days, clock) = time.split_once('-').map_or((None, time), |(days, clock)| (Some(days), clock));
-    let parts: Vec<u64> = clock.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let number = |text: &str| text.parse::<u32>().ok().map(u64::from);
+    let parts: Vec<u64> = clock.split(':').map(number).collect::<Option<_>>()?;
     let (hours, minutes, seconds) = match (days, parts.as_slice()) {
         (None, [minutes]) => (0, *minutes, 0),
         (None, [minutes, seconds]) => (0, *minutes, *seconds),
@@ -212,7 +214,7 @@ fn seconds(time: &str) -> Option<u64> {
         (_, [hours, minutes, seconds]) => (*hours, *minutes, *seconds),
         _ => return None,
     };
-    let days: u64 = days.map_or(Some(0), |days| days.parse().ok())?;
+    let days = days.map_or(Some(0), number)?;
     Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 }
 
