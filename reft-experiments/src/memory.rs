@@ -75,9 +75,9 @@ impl Estimate {
         }
     }
 
-    /// All of it; training and scoring do not happen at the same time.
+    /// All of it. Training and scoring do not happen at the same time; the frozen cache stays for the run that follows.
     pub fn total(&self) -> usize {
-        FIXED + self.weights + (self.frozen + self.training).max(self.scoring)
+        FIXED + self.weights + self.frozen + self.training.max(self.scoring)
     }
 
     /// In words.
@@ -126,5 +126,13 @@ mod tests {
         let error = estimate.check(Some(8 << 30)).expect_err("too large").to_string();
         assert!(error.contains("8192 MiB are available") && error.contains("train.micro_batch_tokens"), "{error}");
         assert_eq!(estimate.check(Some(1 << 40)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_frozen_is_there_while_training_and_while_scoring() {
+        for (training, scoring) in [(5 << 30, 1 << 30), (1 << 30, 5 << 30)] {
+            let estimate = Estimate { weights: 0, training, scoring, frozen: 2 << 30 };
+            assert_eq!(estimate.total(), FIXED + (7 << 30));
+        }
     }
 }
