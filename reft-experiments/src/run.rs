@@ -253,19 +253,16 @@ impl Runner<'_> {
             None => Frozen::off(model),
         };
         let micro_tokens = plan.train.micro_batch_tokens;
-        let kept = if plan.train.epochs > 1 {
-            frozen.reserve(&examples, micro_tokens, &loaded.shelf)
-        } else {
+        // What is seen once is not kept: it would not be asked for again.
+        let shelf = (plan.train.epochs > 1).then_some(&loaded.shelf);
+        let kept = shelf.map_or(0, |shelf| frozen.reserve(&examples, micro_tokens, shelf));
+        if shelf.is_none() {
             // What this run has no use for may be the memory that it needs.
             loaded.shelf.clear();
-            0
-        };
+        }
         check_memory(plan, loaded, adaptation, longest(&examples), kept)?;
-        let mut objective = Causal {
-            shelf: Some(&loaded.shelf),
-            recompute: plan.train.recompute_blocks,
-            ..Causal::new(model, frozen, micro_tokens)
-        };
+        let mut objective =
+            Causal { shelf, recompute: plan.train.recompute_blocks, ..Causal::new(model, frozen, micro_tokens) };
         let mut trainer = Trainer {
             objective: &mut objective,
             adaptation,

@@ -105,10 +105,9 @@ impl Objective for Causal<'_> {
         None
     }
 
-    /// Keeps what can be kept. What is seen once is not: it would not be asked for again.
-    fn prepare(&mut self, _: &dyn Adaptation, examples: &[Example], _: u64, epochs: u64) -> Result<(), TrainError> {
+    /// Keeps what can be kept, if there is a shelf.
+    fn prepare(&mut self, _: &dyn Adaptation, examples: &[Example], _: u64, _: u64) -> Result<(), TrainError> {
         if let Some(shelf) = self.shelf
-            && epochs > 1
             && let Some(held) = self.frozen.fill(examples, self.micro_tokens, shelf)
         {
             eprintln!("{held}");

@@ -89,7 +89,10 @@ impl Kept {
             Place::Memory(Rc::new(base))
         } else if self.disk + size <= self.budget.disk {
             match self.write(&base) {
-                Ok(place) => place,
+                Ok(place) => {
+                    self.disk += size;
+                    place
+                }
                 Err(error) => {
                     eprintln!("frozen cache: no more is kept on disk ({error}); training goes on without");
                     return false;
@@ -98,9 +101,6 @@ impl Kept {
         } else {
             return false;
         };
-        if let Place::Disk { .. } = place {
-            self.disk += size;
-        }
         self.places.insert(name.to_owned(), place);
         true
     }
