@@ -1,8 +1,8 @@
 //! Losses and gradients with what cannot change kept, or with states computed again, are those of the plain pass.
 
-use reft_core::AdaptSpec;
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, normal};
+use reft_core::{AdaptSpec, Adaptation};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::Frozen;
@@ -78,11 +78,15 @@ fn cached_is_uncached() {
     }
 }
 
-/// Gradient of LoReFT at these positions and layers, the shelf's contents used; and where they came from.
-fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, layer: usize) -> (Tensor, String) {
+fn loreft(model: &dyn Decoder, rank: i64, positions: &str, layer: usize) -> Box<dyn Adaptation> {
     let reft = json!({"intervention": "loreft", "rank": rank, "positions": positions, "layers": [layer]});
     let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("a specification");
-    let mut adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
+    spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits")
+}
+
+/// Gradient of LoReFT at these positions and layers, the shelf's contents used; and where they came from.
+fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, layer: usize) -> (Tensor, String) {
+    let mut adaptation = loreft(model, rank, positions, layer);
     let (examples, budget) = (examples(), Budget { memory: 1 << 20, disk: 0 });
     let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, budget);
     let reserved = frozen.reserve(&examples, 30, shelf);
@@ -110,9 +114,7 @@ fn runs_share_what_neither_can_change_and_nothing_else() {
     // Other tokens under the same names are other rows.
     let mut others = examples();
     others[3].ids[2] += 1;
-    let spec = json!({"reft": {"intervention": "loreft", "rank": 4, "positions": "l1", "layers": [1]}});
-    let spec: AdaptSpec = serde_json::from_value(spec).expect("a specification");
-    let adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
+    let adaptation = loreft(model.as_ref(), 4, "l1", 1);
     let frozen = Frozen::new(model.as_ref(), adaptation.as_ref(), 17, Budget { memory: 1 << 20, disk: 0 });
     assert_eq!(frozen.reserve(&examples(), 30, &shelf), 0);
     assert!(frozen.reserve(&others, 30, &shelf) > 0);
