@@ -5,17 +5,32 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::site::Site;
+use crate::site::{LayerId, Site};
 
 /// A reader or editor of hidden states. The default is to leave everything alone.
 pub trait Hooks {
-    /// Component `at` turned `x` `[N, d_in]` into `y` `[N, d_out]`; the model goes on with the returned tensor.
-    /// `y` comes by value so that leaving it alone moves it through without a copy.
+    /// Component `at` turned `x` into `y`, as [`Component`](crate::site::Component) defines both; the model goes on with
+    /// the returned tensor. `y` comes by value so that leaving it alone moves it through without a copy.
     fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor;
 
     /// Whether a visit there reads or changes anything. Where it does not, a model may leave the visit out, and with it
     /// the work of making that state by itself.
     fn wants(&self, at: Site) -> bool;
+
+    /// Keys and values that every sequence of the pass attends to before its own tokens (prefix-tuning); gradients flow to
+    /// them. All layers must have as many rows.
+    fn prefix(&self, _: LayerId) -> Option<KeyValuePrefix> {
+        None
+    }
+}
+
+/// Keys and values before a sequence's first token. The sequence's own positions begin behind them.
+#[derive(Debug)]
+pub struct KeyValuePrefix {
+    /// `[P, K, E]`, used as they are: not rotated.
+    pub keys: Tensor,
+    /// `[P, K, E]`.
+    pub values: Tensor,
 }
 
 /// Changes nothing: the base model.
@@ -43,31 +58,44 @@ impl Hooks for Chain<'_> {
     fn wants(&self, at: Site) -> bool {
         self.0.iter().any(|hooks| hooks.wants(at))
     }
+
+    /// The prefixes of all of them, in order.
+    fn prefix(&self, layer: LayerId) -> Option<KeyValuePrefix> {
+        let prefixes: Vec<KeyValuePrefix> = self.0.iter().filter_map(|hooks| hooks.prefix(layer)).collect();
+        let of = |part: fn(&KeyValuePrefix) -> &Tensor| Tensor::cat(&prefixes.iter().map(part).collect::<Vec<_>>(), 0);
+        (!prefixes.is_empty())
+            .then(|| KeyValuePrefix { keys: of(|prefix| &prefix.keys), values: of(|prefix| &prefix.values) })
+    }
 }
 
-/// Keeps what passes by at some sites, and changes nothing.
+/// Keeps `x` and `y` of some sites, and changes nothing.
 #[derive(Debug)]
 pub struct Collect {
     sites: Vec<Site>,
-    states: RefCell<BTreeMap<Site, Tensor>>,
+    visits: RefCell<BTreeMap<Site, (Tensor, Tensor)>>,
 }
 
 impl Collect {
     /// Collects at these sites.
     pub fn new(sites: Vec<Site>) -> Self {
-        Self { sites, states: RefCell::default() }
+        Self { sites, visits: RefCell::default() }
     }
 
-    /// The states of the last pass, `[N, d]` each.
+    /// `y` of the last pass at each site, `[N, d]`.
     pub fn into_states(self) -> BTreeMap<Site, Tensor> {
-        self.states.into_inner()
+        self.into_visits().into_iter().map(|(site, (_, y))| (site, y)).collect()
+    }
+
+    /// `x` and `y` of the last pass at each site.
+    pub fn into_visits(self) -> BTreeMap<Site, (Tensor, Tensor)> {
+        self.visits.into_inner()
     }
 }
 
 impl Hooks for Collect {
-    fn visit(&self, at: Site, _: &Tensor, y: Tensor) -> Tensor {
+    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
         if self.sites.contains(&at) {
-            self.states.borrow_mut().insert(at, y.shallow_clone());
+            self.visits.borrow_mut().insert(at, (x.shallow_clone(), y.shallow_clone()));
         }
         y
     }

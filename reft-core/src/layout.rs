@@ -18,6 +18,8 @@ pub struct Span {
     pub len: i64,
     /// Length of the whole prompt, whichever part of it is in this pass.
     pub prompt: i64,
+    /// Which adaptation edits the sequence, where those of a pass belong to different ones.
+    pub adaptation: usize,
 }
 
 /// Tokens of one sequence and how many of them are the prompt: what a layout is built from.
@@ -59,7 +61,7 @@ impl Layout {
                 Padding::Right => (0, longest - len),
                 Padding::Left => (longest - len, 0),
             };
-            spans.push(Span { row: rows + before, past: 0, past_row: 0, len, prompt });
+            spans.push(Span { row: rows + before, past: 0, past_row: 0, len, prompt, adaptation: 0 });
             rows += before + len + after;
         }
         Self { spans, rows }
@@ -79,6 +81,24 @@ impl Layout {
             Span { row, ..span }
         };
         Self { spans: parts.into_iter().map(place).collect(), rows }
+    }
+
+    /// The same rows, of which sequence `i` belongs to adaptation `adaptations[i]`.
+    ///
+    /// # Panics
+    /// When there are not as many adaptations as sequences.
+    #[must_use]
+    pub fn with_adaptations(mut self, adaptations: &[usize]) -> Self {
+        assert_eq!(adaptations.len(), self.spans.len(), "one adaptation for each sequence");
+        self.spans.iter_mut().zip(adaptations).for_each(|(span, &adaptation)| span.adaptation = adaptation);
+        self
+    }
+
+    /// The same rows with the sequences of one adaptation only, for hooks that must not see the others.
+    #[must_use]
+    pub fn only(&self, adaptation: usize) -> Self {
+        let spans = self.spans.iter().copied().filter(|span| span.adaptation == adaptation).collect();
+        Self { spans, rows: self.rows }
     }
 
     /// The sequences.

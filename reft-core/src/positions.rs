@@ -219,7 +219,7 @@ impl Positions {
     /// The first position of a sequence that can be edited, for a prompt of this length.
     /// Everything left of it is the same with and without the edits in a causal model.
     pub fn first_edited(self, prompt: i64, rule: Truncation) -> Option<i64> {
-        let whole = Span { row: 0, past: 0, past_row: 0, len: i64::MAX / 2, prompt };
+        let whole = Span { row: 0, past: 0, past_row: 0, len: i64::MAX / 2, prompt, adaptation: 0 };
         match self {
             Self::Ends { .. } => self.in_sequence(Group::Both, &whole, rule).first().copied(),
             Self::Prompt | Self::All => Some(0),

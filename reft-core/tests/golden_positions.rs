@@ -58,7 +58,7 @@ fn padding_moves_rows_and_nothing_else() {
 
 #[test]
 fn edits_of_the_prompt_vanish_while_decoding_and_others_do_not() {
-    let layout = Layout::of([Span { row: 0, past: 5, past_row: 0, len: 1, prompt: 4 }]);
+    let layout = Layout::of([Span { row: 0, past: 5, past_row: 0, len: 1, prompt: 4, adaptation: 0 }]);
     let rows = |text: &str| {
         let positions: Positions = text.parse().expect("valid");
         positions.resolve(&layout, &positions.groups(Tying::Tied).expect("tied"), Truncation::Paper).concat()

@@ -8,12 +8,12 @@ use reft_core::layout::{Extent, Layout};
 use reft_core::method::NAMED;
 use reft_core::orthonormal::deviation;
 use reft_core::rng::Seed;
-use reft_core::site::{Component, Dims, LayerId, Site};
+use reft_core::site::{Component, Dims, LayerId, Mlp, Site};
 use reft_core::testing::{Tol, assert_close, normal};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 
-const DIMS: Dims = Dims { layers: 4, width: 12, heads: 3, kv_heads: 1, head_width: 4, mlp_width: 20, vocab: 30 };
+const DIMS: Dims = Dims { layers: 4, width: 12, heads: 3, kv_heads: 1, head_width: 4, mlp_width: 20, vocab: 30, mlp: Mlp::Gated };
 
 fn spec(value: Value) -> AdaptSpec {
     serde_json::from_value(value).expect("a valid specification")

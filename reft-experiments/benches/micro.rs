@@ -11,7 +11,7 @@ use reft_core::adaptation::Mode;
 use reft_core::layout::{Extent, Layout};
 use reft_core::orthonormal::orthonormalise;
 use reft_core::rng::Seed;
-use reft_core::site::{Component, Dims, LayerId, Site};
+use reft_core::site::{Component, Dims, LayerId, Mlp, Site};
 use reft_models::attention::{Cache, Plan};
 use reft_models::kernels;
 use reft_models::rope::{Angles, Rope, Scaling};
@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Sizes of SmolLM2-135M.
 const DIMS: Dims =
-    Dims { layers: 30, width: 576, heads: 9, kv_heads: 3, head_width: 64, mlp_width: 1536, vocab: 49152 };
+    Dims { layers: 30, width: 576, heads: 9, kv_heads: 3, head_width: 64, mlp_width: 1536, vocab: 49152, mlp: Mlp::Gated };
 
 /// A batch of the commonsense setting: sequences, tokens each.
 const BATCH: (i64, i64) = (16, 90);

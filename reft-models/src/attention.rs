@@ -6,8 +6,11 @@
 //! | weights | arithmetic | why (`make bench` measures it) |
 //! |---|---|---|
 //! | f32, bf16 on the CPU | [`kernels::attention`] | no padding, no mask, nothing kept for the way back; libtorch's fused CPU kernel has a slow bf16 backward |
-//! | others | explicit products over a padded block | few large batched products |
+//! | others, and passes with a prefix | explicit products over a padded batch | few large batched products; gradients reach the prefix |
 
+use std::collections::BTreeMap;
+
+use reft_core::hooks::KeyValuePrefix;
 use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
@@ -32,7 +35,11 @@ pub enum Cache<'a> {
 pub struct Plan {
     angles: Angles,
     how: How,
+    prefixes: Prefixes,
 }
+
+/// What every sequence attends to before its own tokens, by layer; as many rows in each, or none at all.
+pub type Prefixes = BTreeMap<LayerId, KeyValuePrefix>;
 
 #[derive(Debug)]
 enum How {
@@ -48,20 +55,34 @@ impl Plan {
             let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, span.past_row, span.past]);
             How::Kernel(Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]))
         } else {
-            How::Composite(Block::new(layout, cache, kind, device))
+            How::Composite(Block::new(layout, cache, 0, kind, device))
         };
-        Self { angles, how }
+        Self { angles, how, prefixes: Prefixes::new() }
     }
 
     /// The same pass through libtorch's operations whatever the type and place: what the kernels are tested against.
     pub fn composite(layout: &Layout, angles: Angles, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
-        Self { angles, how: How::Composite(Block::new(layout, cache, kind, device)) }
+        Self::after(Prefixes::new(), layout, angles, cache, (kind, device))
+    }
+
+    /// The plan of a pass whose sequences attend to these rows first. The angles must be those of positions behind them.
+    pub fn after(
+        prefixes: Prefixes,
+        layout: &Layout,
+        angles: Angles,
+        cache: &Cache<'_>,
+        (kind, device): (Kind, Device),
+    ) -> Self {
+        let rows = prefixes.values().next().map_or(0, |prefix| prefix.keys.size()[0]);
+        Self { angles, how: How::Composite(Block::new(layout, cache, rows, kind, device)), prefixes }
     }
 
     /// Attention of one layer. `qkv` `[N, (H + 2K) E]`, not yet rotated; `[N, H E]`.
     pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, layer: LayerId) -> Tensor {
         match &self.how {
-            How::Composite(block) => block.attend(dims, qkv, &self.angles, cache, layer),
+            How::Composite(block) => {
+                block.attend(dims, qkv, (&self.angles, self.prefixes.get(&layer)), cache, layer)
+            }
             How::Kernel(sequences) => {
                 let past = match cache {
                     Cache::None => Past::None,
@@ -89,11 +110,11 @@ struct Block {
     sequences: i64,
     /// `T`, the longest sequence of the pass.
     longest: i64,
-    /// `P`, keys of the longest sequence with its past.
+    /// `P`, keys of the longest sequence with its past and the prefix.
     end: i64,
     /// Row of each query cell `[B*T]`.
     query_rows: Tensor,
-    /// Row of each key cell `[B*P]`: in the pass, in the growing cache, or in the fixed past followed by the pass.
+    /// Row of each key cell `[B*P]`: in the prefix followed by the pass, the growing cache, or the fixed past and the pass.
     key_rows: Tensor,
     /// Query cell of each row `[N]`.
     cells: Tensor,
@@ -103,14 +124,15 @@ struct Block {
 }
 
 impl Block {
-    fn new(layout: &Layout, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
+    fn new(layout: &Layout, cache: &Cache<'_>, prefix: i64, kind: Kind, device: Device) -> Self {
         let spans = layout.spans();
         let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
-        let end = spans.iter().map(|span| span.past + span.len).max().unwrap_or(0);
-        let first_new = match cache {
-            Cache::Fixed(past) => past.rows(),
-            Cache::None | Cache::Grow(_) => 0,
-        };
+        let end = prefix + spans.iter().map(|span| span.past + span.len).max().unwrap_or(0);
+        let first_new = prefix
+            + match cache {
+                Cache::Fixed(past) => past.rows(),
+                Cache::None | Cache::Grow(_) => 0,
+            };
         // Cells and rows without a token point at 0: what they hold is never seen.
         let mut query_rows = vec![0i64; spans.len() * longest as usize];
         let mut key_rows = vec![0i64; spans.len() * end as usize];
@@ -121,11 +143,14 @@ impl Block {
                 query_rows[cell as usize] = span.row + token;
                 cells[(span.row + token) as usize] = cell;
             }
+            for row in 0..prefix {
+                key_rows[(index as i64 * end + row) as usize] = row;
+            }
             for position in 0..span.past + span.len {
                 let new = position - span.past;
                 let in_pass = new >= 0 && !matches!(cache, Cache::Grow(_));
-                let row = if in_pass { first_new + span.row + new } else { span.past_row + position };
-                key_rows[(index as i64 * end + position) as usize] = row;
+                let row = if in_pass { first_new + span.row + new } else { prefix + span.past_row + position };
+                key_rows[(index as i64 * end + prefix + position) as usize] = row;
             }
         }
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
@@ -136,12 +161,19 @@ impl Block {
             query_rows: tensor(&query_rows),
             key_rows: tensor(&key_rows),
             cells: tensor(&cells),
-            mask: mask(layout, longest, end, kind, device),
+            mask: mask(layout, longest, [prefix, end], kind, device),
             slots: matches!(cache, Cache::Grow(_)).then(|| Slots::new(layout, device)),
         }
     }
 
-    fn attend(&self, dims: &Dims, qkv: &Tensor, angles: &Angles, cache: &mut Cache<'_>, layer: LayerId) -> Tensor {
+    fn attend(
+        &self,
+        dims: &Dims,
+        qkv: &Tensor,
+        (angles, prefix): (&Angles, Option<&KeyValuePrefix>),
+        cache: &mut Cache<'_>,
+        layer: LayerId,
+    ) -> Tensor {
         let (b, t, e) = (self.sequences, self.longest, dims.head_width);
         let (kv, group) = (dims.kv_heads, dims.heads / dims.kv_heads);
         let parts = qkv.split_with_sizes([dims.heads * e, kv * e, kv * e], -1);
@@ -159,6 +191,13 @@ impl Block {
                 (k.shallow_clone(), v.shallow_clone())
             }
         };
+        let (keys, values) = match prefix {
+            None => (keys, values),
+            Some(prefix) => {
+                let before = |part: &Tensor, own: &Tensor| Tensor::cat(&[&part.to_kind(own.kind()), own], 0);
+                (before(&prefix.keys, &keys), before(&prefix.values, &values))
+            }
+        };
         let gather = |x: &Tensor| {
             let x = x.index_select(0, &self.key_rows).view([b, self.end, kv, e]);
             x.transpose(1, 2).reshape([b * kv, self.end, e])
@@ -174,9 +213,9 @@ impl Block {
     }
 }
 
-fn mask(layout: &Layout, longest: i64, end: i64, kind: Kind, device: Device) -> Tensor {
+fn mask(layout: &Layout, longest: i64, [prefix, end]: [i64; 2], kind: Kind, device: Device) -> Tensor {
     let positions = |n: i64| Tensor::arange(n, (Kind::Int64, device));
-    let past: Vec<i64> = layout.spans().iter().map(|span| span.past).collect();
+    let past: Vec<i64> = layout.spans().iter().map(|span| prefix + span.past).collect();
     let last_seen = Tensor::from_slice(&past).to_device(device).unsqueeze(1) + positions(longest).unsqueeze(0);
     let hidden = positions(end).gt_tensor(&last_seen.unsqueeze(-1));
     Tensor::zeros(hidden.size(), (kind, device)).masked_fill(&hidden, f64::NEG_INFINITY).unsqueeze(1)

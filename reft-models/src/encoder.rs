@@ -14,9 +14,10 @@ use reft_core::adaptation::{Mode, NamedTensor};
 use reft_core::hooks::Hooks;
 use reft_core::layout::Layout;
 use reft_core::site::Component::{
-    self, AttentionOutput, BlockInput, BlockOutput, HeadOutput, Key, MlpHidden, MlpOutput, Query, Value,
+    self, AttentionOutput, BlockInput, BlockOutput, Embedding, Gate, HeadOutput, Key, MlpHidden, MlpOutput, Query, Up,
+    Value,
 };
-use reft_core::site::{Dims, LayerId, Site};
+use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 pub use self::attention::Together;
@@ -124,14 +125,14 @@ impl Encoder {
     }
 
     /// `h^(0)` `[N, D]` of token ids `[N]`, with the type of each token `[N]` where there are several.
-    pub fn embed(&self, ids: &Tensor, types: Option<&Tensor>, layout: &Layout) -> Tensor {
+    pub fn embed(&self, ids: &Tensor, types: Option<&Tensor>, layout: &Layout, hooks: &dyn Hooks) -> Tensor {
         let positions = layout.position_ids(ids.device()) + self.config.first_position;
         let of_type = match types {
             Some(types) => self.types.index_select(0, types),
             None => self.types.narrow(0, 0, 1),
         };
         let sum = self.words.index_select(0, ids) + of_type + self.positions.index_select(0, &positions);
-        self.norm.forward(&sum)
+        hooks.visit(Site { layer: LayerId(0), component: Embedding }, ids, self.norm.forward(&sum))
     }
 
     /// The last block's output for these tokens, `[N] -> [N, D]`. Every token sees its whole sequence.
@@ -143,8 +144,13 @@ impl Encoder {
         };
         let dims = &self.config.dims;
         let together = Together::new(reading.layout, dims, kind, device, dropout.attention);
-        let begin = dropped(self.embed(ids, types, reading.layout), dropout.hidden);
+        let begin = dropped(self.embed(ids, types, reading.layout, reading.hooks), dropout.hidden);
         self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, &together, reading.hooks, dropout))
+    }
+
+    /// The frozen weight behind a linear component; none where there is no such map.
+    pub fn weight(&self, at: Site) -> Option<LinearWeight> {
+        self.blocks.get(at.layer.0)?.weight(at.component, &self.config.dims)
     }
 
     /// The checkpoint's own scores of the classes `[B, C]` from each sequence's first token `[B, D]`; none without a head.
@@ -246,9 +252,24 @@ impl Block {
         let a = hooks.visit(at(HeadOutput), &h, together.attend(dims, &parts));
         let attended = hooks.visit(at(AttentionOutput), &a, self.o.forward(&a));
         let middle = self.norm1.forward(&(&h + dropped(attended, dropout.hidden)));
-        let inner = hooks.visit(at(MlpHidden), &middle, self.up.forward(&middle).gelu("none"));
+        let up = hooks.visit(at(Up), &middle, self.up.forward(&middle));
+        let inner = hooks.visit(at(MlpHidden), &middle, up.gelu("none"));
         let added = hooks.visit(at(MlpOutput), &inner, self.down.forward(&inner));
         let end = self.norm2.forward(&(&middle + dropped(added, dropout.hidden)));
-        hooks.visit(at(BlockOutput), &h, end) // h_p <- Φ(h_p), eq. 7
+        hooks.visit(at(BlockOutput), &end.shallow_clone(), end) // h_p <- Φ(h_p), eq. 7
+    }
+
+    /// The weight behind a linear component.
+    fn weight(&self, component: Component, dims: &Dims) -> Option<LinearWeight> {
+        let width = dims.width;
+        match component {
+            Query => Some(self.qkv.rows(0, width)),
+            Key => Some(self.qkv.rows(width, width)),
+            Value => Some(self.qkv.rows(2 * width, width)),
+            AttentionOutput => Some(self.o.rows(0, width)),
+            Up => Some(self.up.rows(0, dims.mlp_width)),
+            MlpOutput => Some(self.down.rows(0, width)),
+            Embedding | BlockInput | HeadOutput | Gate | MlpHidden | BlockOutput => None,
+        }
     }
 }

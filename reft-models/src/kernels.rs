@@ -83,8 +83,13 @@ impl Packed {
         owned(unsafe { reft_packed_linear(x.as_ptr(), self.forth.as_ptr(), back, bias) })
     }
 
+    /// A copy in rows, `[out, in]`.
+    pub fn unpacked(&self) -> Tensor {
+        no_grad(|| self.forth.to_dense(None, false))
+    }
+
     fn transposed(&self) -> Tensor {
-        let weight = no_grad(|| self.forth.to_dense(None, false).tr().contiguous());
+        let weight = no_grad(|| self.unpacked().tr().contiguous());
         owned(unsafe { reft_pack(weight.as_ptr()) })
     }
 }

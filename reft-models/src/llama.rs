@@ -9,13 +9,14 @@ use std::ops::Range;
 
 use reft_core::hooks::Hooks;
 use reft_core::site::Component::{
-    self, AttentionOutput, BlockInput, BlockOutput, HeadOutput, Key, MlpHidden, MlpOutput, Query, Value,
+    self, AttentionOutput, BlockInput, BlockOutput, Embedding, Gate, HeadOutput, Key, MlpHidden, MlpOutput, Query, Up,
+    Value,
 };
-use reft_core::site::{Dims, LayerId, Site};
+use reft_core::site::{Dims, LayerId, LinearWeight, Mlp, Site};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::Plan;
+use crate::attention::{Plan, Prefixes};
 use crate::model::{Decoder, Pass};
 use crate::nn::{Linear, RmsNorm, Source, gated_silu};
 use crate::rope::{Rope, Scaling};
@@ -104,6 +105,7 @@ impl Config {
             head_width,
             mlp_width: raw.intermediate_size,
             vocab: raw.vocab_size,
+            mlp: Mlp::Gated,
         };
         if dims.heads <= 0 || dims.kv_heads <= 0 || dims.heads % dims.kv_heads != 0 || head_width % 2 != 0 {
             let reason = format!("{} heads of width {head_width} do not divide among {}", dims.heads, dims.kv_heads);
@@ -164,6 +166,23 @@ impl Llama {
     }
 }
 
+impl Llama {
+    /// How the layers of `range` attend in this pass; positions begin behind the prefix that hooks bring.
+    fn attention(&self, range: Range<usize>, pass: &Pass<'_>) -> Plan {
+        let (kind, device) = self.options();
+        let prefixes: Prefixes =
+            range.map(LayerId).filter_map(|layer| Some((layer, pass.hooks.prefix(layer)?))).collect();
+        let positions = pass.layout.position_ids(device);
+        match prefixes.values().next().map(|prefix| prefix.keys.size()[0]) {
+            None => Plan::new(pass.layout, self.config.rope.angles(&positions, kind), &pass.cache, kind, device),
+            Some(rows) => {
+                let angles = self.config.rope.angles(&(positions + rows), kind);
+                Plan::after(prefixes, pass.layout, angles, &pass.cache, (kind, device))
+            }
+        }
+    }
+}
+
 /// Numbers in the checkpoint's tensors; a head that is tied to the embedding counts once.
 fn parameters(weights: &Weights, tied: bool) -> i64 {
     let names = weights.names().into_iter().filter(|name| !(tied && *name == "lm_head.weight"));
@@ -184,14 +203,13 @@ impl Decoder for Llama {
         self.parameters
     }
 
-    fn embed(&self, ids: &Tensor) -> Tensor {
-        self.embedding.index_select(0, ids)
+    fn embed(&self, ids: &Tensor, hooks: &dyn Hooks) -> Tensor {
+        let at = Site { layer: LayerId(0), component: Embedding };
+        hooks.visit(at, ids, self.embedding.index_select(0, ids))
     }
 
     fn layers(&self, h: Tensor, range: Range<usize>, pass: &mut Pass<'_>) -> Tensor {
-        let (kind, device) = self.options();
-        let angles = self.config.rope.angles(&pass.layout.position_ids(device), kind);
-        let attention = Plan::new(pass.layout, angles, &pass.cache, kind, device);
+        let attention = self.attention(range.clone(), pass);
         let dims = &self.config.dims;
         self.blocks[range].iter().fold(h, |h, block| {
             let wanted = pass.wanted.filter(|_| block.layer.0 + 1 == dims.layers);
@@ -205,6 +223,10 @@ impl Decoder for Llama {
 
     fn head(&self, h: &Tensor) -> Tensor {
         self.head.forward(h)
+    }
+
+    fn weight(&self, at: Site) -> Option<LinearWeight> {
+        self.blocks.get(at.layer.0)?.weight(at.component, &self.config.dims)
     }
 }
 
@@ -251,7 +273,7 @@ impl Block {
         let qkv = self.qkv(&x, dims, hooks);
         let a = hooks.visit(at(HeadOutput), &x, attention.attend(dims, &qkv, &mut pass.cache, self.layer));
         // Behind the last attention no row looks at another: those that nobody asks for need not go on.
-        let inside = [AttentionOutput, MlpHidden, MlpOutput];
+        let inside = [AttentionOutput, Gate, Up, MlpHidden, MlpOutput];
         let wanted = wanted.filter(|_| !inside.iter().any(|&component| hooks.wants(at(component))));
         let end = match wanted {
             None => self.after_attention(&h, &a, hooks),
@@ -260,15 +282,15 @@ impl Block {
                 h.zeros_like().index_copy(0, rows, &end)
             }
         };
-        hooks.visit(at(BlockOutput), &h, end) // h_p <- Φ(h_p), eq. 7
+        hooks.visit(at(BlockOutput), &end.shallow_clone(), end) // h_p <- Φ(h_p), eq. 7
     }
 
     /// The block's output for rows with this input and these heads' outputs.
     fn after_attention(&self, h: &Tensor, a: &Tensor, hooks: &dyn Hooks) -> Tensor {
         let at = |component: Component| Site { layer: self.layer, component };
         let middle = h + hooks.visit(at(AttentionOutput), a, self.o.forward(a));
-        let x = self.norm2.forward(&middle);
-        &middle + hooks.visit(at(MlpOutput), &x, self.mlp(&x, hooks))
+        let hidden = self.mlp_hidden(&self.norm2.forward(&middle), hooks);
+        &middle + hooks.visit(at(MlpOutput), &hidden, self.down.forward(&hidden))
     }
 
     /// Queries, keys and values side by side, `[N, (H + 2K) E]`; taken apart only for a hook that wants one of them.
@@ -285,9 +307,29 @@ impl Block {
         Tensor::cat(&visited, -1)
     }
 
-    fn mlp(&self, x: &Tensor, hooks: &dyn Hooks) -> Tensor {
-        let hidden = gated_silu(&self.gate_up.forward(x));
-        let hidden = hooks.visit(Site { layer: self.layer, component: MlpHidden }, x, hidden);
-        self.down.forward(&hidden)
+    /// The MLP's hidden activation `[N, F]`; gate and up are taken apart only for a hook that wants one of them.
+    fn mlp_hidden(&self, x: &Tensor, hooks: &dyn Hooks) -> Tensor {
+        let at = |component| Site { layer: self.layer, component };
+        let mut both = self.gate_up.forward(x);
+        if hooks.wants(at(Gate)) || hooks.wants(at(Up)) {
+            let parts = both.chunk(2, -1).into_iter().zip([Gate, Up]);
+            both = Tensor::cat(&parts.map(|(part, c)| hooks.visit(at(c), x, part)).collect::<Vec<_>>(), -1);
+        }
+        hooks.visit(at(MlpHidden), x, gated_silu(&both))
+    }
+
+    /// The weight behind a linear component.
+    fn weight(&self, component: Component, dims: &Dims) -> Option<LinearWeight> {
+        let (q, kv, inner) = (dims.heads * dims.head_width, dims.kv_heads * dims.head_width, dims.mlp_width);
+        match component {
+            Query => Some(self.qkv.rows(0, q)),
+            Key => Some(self.qkv.rows(q, kv)),
+            Value => Some(self.qkv.rows(q + kv, kv)),
+            AttentionOutput => Some(self.o.rows(0, dims.width)),
+            Gate => Some(self.gate_up.rows(0, inner)),
+            Up => Some(self.gate_up.rows(inner, inner)),
+            MlpOutput => Some(self.down.rows(0, dims.width)),
+            Embedding | BlockInput | HeadOutput | MlpHidden | BlockOutput => None,
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use reft_core::hooks::Hooks;
 use reft_core::layout::Layout;
-use reft_core::site::{Dims, LayerId};
+use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::Cache;
@@ -34,7 +34,7 @@ pub trait Decoder {
     fn parameters(&self) -> i64;
 
     /// Token ids `[N]` to `h^(0)` `[N, D]`.
-    fn embed(&self, ids: &Tensor) -> Tensor;
+    fn embed(&self, ids: &Tensor, hooks: &dyn Hooks) -> Tensor;
 
     /// The blocks of `range`: `[N, D] -> [N, D]`. A range lets a caller skip layers whose output it has kept.
     fn layers(&self, h: Tensor, range: Range<usize>, pass: &mut Pass<'_>) -> Tensor;
@@ -45,6 +45,9 @@ pub trait Decoder {
     /// Logits `[M, V]` of normalised states `[M, D]`.
     fn head(&self, h: &Tensor) -> Tensor;
 
+    /// The frozen weight behind a linear component, for methods that compute with it; none where there is no such map.
+    fn weight(&self, at: Site) -> Option<LinearWeight>;
+
     /// Logits of the rows handed in, `[M, D] -> [M, V]`: nobody pays for positions that are not asked for.
     fn logits(&self, h: &Tensor) -> Tensor {
         self.head(&self.normalise(h))
@@ -52,7 +55,7 @@ pub trait Decoder {
 
     /// The last block's output for these tokens, `[N] -> [N, D]`.
     fn hidden(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.layers(self.embed(ids), 0..self.dims().layers, pass)
+        self.layers(self.embed(ids, pass.hooks), 0..self.dims().layers, pass)
     }
 
     /// The layer after the last.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
 use crate::kernels::{self, Packed};
@@ -129,6 +130,18 @@ impl Linear {
     /// A layer without bias that shares its weight `[out, in]` with somebody else (tied embeddings).
     pub fn tied(weight: &Tensor) -> Self {
         Self { weight: Weight::new(weight.shallow_clone()), bias: None }
+    }
+
+    /// The outputs `first .. first + count`: their rows of the weight, as they are computed with, and their biases.
+    pub fn rows(&self, first: i64, count: i64) -> LinearWeight {
+        let weight = match &self.weight {
+            Weight::Plain(weight) => weight.shallow_clone(),
+            Weight::Packed(weight) => weight.unpacked(),
+        };
+        LinearWeight {
+            weight: weight.narrow(0, first, count),
+            bias: self.bias.as_ref().map(|bias| bias.narrow(0, first, count)),
+        }
     }
 
     /// `[N, in] -> [N, out]`.

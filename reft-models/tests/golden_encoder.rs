@@ -61,7 +61,7 @@ fn check_forward(model: &Encoder, golden: &BTreeMap<String, Tensor>, padding: Pa
         let sites =
             (0..model.dims().layers).map(|layer| Site { layer: LayerId(layer), component: Component::BlockOutput });
         let collect = Collect::new(sites.collect());
-        let begin = model.embed(&ids, types.as_ref(), &layout);
+        let begin = model.embed(&ids, types.as_ref(), &layout, &Frozen);
         assert_close("hidden_0", &begin.index_select(0, &rows), &expected("hidden_0"), TOLERANCE);
         let reading = Reading { layout: &layout, hooks: &collect, mode: Mode::Eval };
         let h = model.hidden(&ids, types.as_ref(), &reading);

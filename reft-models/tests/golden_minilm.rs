@@ -1,7 +1,7 @@
 //! A real BERT encoder against Hugging Face transformers: tokens and types of texts and pairs, hidden states.
 
 use reft_core::adaptation::Mode;
-use reft_core::hooks::Collect;
+use reft_core::hooks::{Collect, Frozen};
 use reft_core::layout::{Extent, Layout};
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_json, golden_tensors};
@@ -41,7 +41,7 @@ fn golden_minilm_tokens_types_and_hidden_states() {
         let collect = Collect::new((0..encoder.dims().layers).map(site).collect());
         let h = encoder.hidden(&ids, Some(&types), &Reading { layout: &layout, hooks: &collect, mode: Mode::Eval });
         let expected = |name: &str| &tensors[&format!("{index}.{name}")];
-        let begin = encoder.embed(&ids, Some(&types), &layout);
+        let begin = encoder.embed(&ids, Some(&types), &layout, &Frozen);
         assert_close("first_token_0", &begin.get(0), expected("first_token_0"), TOLERANCE);
         for (site, state) in collect.into_states() {
             let name = format!("first_token_{}", site.layer.0 + 1);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use reft_core::layout::{Layout, Span};
-use reft_core::site::{Dims, LayerId};
+use reft_core::site::{Dims, LayerId, Mlp};
 use reft_core::testing::{Tol, assert_close, normal};
 use reft_models::attention::{Cache, Plan};
 use reft_models::encoder::Together;
@@ -80,14 +80,14 @@ fn packed_weights() {
 fn layout(parts: &[(i64, i64)]) -> Layout {
     let mut past_row = 0;
     Layout::of(parts.iter().map(|&(past, len)| {
-        let span = Span { row: 0, past, past_row, len, prompt: len };
+        let span = Span { row: 0, past, past_row, len, prompt: len, adaptation: 0 };
         past_row += past + len;
         span
     }))
 }
 
 fn dims(heads: i64, kv_heads: i64, head_width: i64) -> Dims {
-    Dims { layers: 1, width: heads * head_width, heads, kv_heads, head_width, mlp_width: 1, vocab: 1 }
+    Dims { layers: 1, width: heads * head_width, heads, kv_heads, head_width, mlp_width: 1, vocab: 1, mlp: Mlp::Gated }
 }
 
 fn random_cache(dims: &Dims, rows: i64, kind: Kind) -> KvCache {

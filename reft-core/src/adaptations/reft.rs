@@ -83,6 +83,9 @@ pub enum SpecError {
         /// The width there.
         width: i64,
     },
+    /// The model has no such component.
+    #[error("component {0} does not exist in this model: {1}")]
+    Component(Component, &'static str),
     /// Not a probability.
     #[error("dropout p {0} is not a probability: choose 0 up to (not including) 1")]
     Dropout(f64),
@@ -125,7 +128,7 @@ impl Part {
         if !(0.0..1.0).contains(&spec.dropout.p) {
             return Err(SpecError::Dropout(spec.dropout.p));
         }
-        let layers = spec.layers.resolve(dims)?;
+        let layers = layers(spec, dims)?;
         let groups = spec.positions.groups(spec.tying)?;
         Ok(Self { spec: spec.clone(), width, layers, groups })
     }
@@ -143,6 +146,21 @@ impl Part {
 
     fn site(&self, layer: LayerId) -> Site {
         Site { layer, component: self.spec.component }
+    }
+}
+
+/// The layers of a specification whose component exists there. The embedding is one for all layers.
+fn layers(spec: &ReftSpec, dims: &Dims) -> Result<Vec<LayerId>, SpecError> {
+    if !spec.component.exists(dims) {
+        return Err(SpecError::Component(spec.component, "its MLP has no gate; choose up or mlp_hidden"));
+    }
+    let layers = spec.layers.resolve(dims)?;
+    if spec.component != Component::Embedding || layers == [LayerId(0)] {
+        return Ok(layers);
+    }
+    match spec.layers {
+        Layers::All => Ok(vec![LayerId(0)]),
+        Layers::Listed(_) => Err(SpecError::Component(spec.component, "there is one, before layer 0: write layers: [0]")),
     }
 }
 

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use reft_core::adaptation::{Adaptation, Frontier};
 use reft_core::hooks::{Frozen as NoHooks, Hooks};
 use reft_core::layout::{Extent, Layout, Span};
-use reft_core::site::LayerId;
+use reft_core::site::{Component, LayerId, Site};
 use reft_models::attention::Cache;
 use reft_models::kv_cache::KvCache;
 use reft_models::model::{Decoder, Pass};
@@ -42,6 +42,8 @@ pub struct Frozen<'a> {
 pub struct Split {
     /// Which row is which token.
     pub layout: Layout,
+    /// Token ids `[N]`.
+    ids: Tensor,
     h: Tensor,
     past: Option<KvCache>,
     frontier: Frontier,
@@ -176,7 +178,7 @@ impl<'a> Frozen<'a> {
         let layout = Layout::packed(&examples.iter().map(extent).collect::<Vec<_>>());
         let ids: Vec<&[i64]> = examples.iter().map(|example| example.ids.as_slice()).collect();
         let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: Cache::None, wanted: None };
-        let h = self.model.layers(self.model.embed(&layout.place(&ids, device)), 0..self.frontier.blocks, &mut pass);
+        let h = self.model.layers(self.model.embed(&layout.place(&ids, device), &NoHooks), 0..self.frontier.blocks, &mut pass);
         let left = Layout::of(examples.iter().zip(layout.spans()).scan(0, |past_row, (example, span)| {
             let span = Span { len: self.left(example), past_row: *past_row, ..*span };
             *past_row += span.len;
@@ -205,7 +207,7 @@ impl<'a> Frozen<'a> {
         let layout = Layout::of(examples.iter().scan(0, |past_row, example| {
             let past = self.left(example);
             let (len, prompt) = (example.ids.len() as i64 - past, example.prompt as i64);
-            let span = Span { row: 0, past, past_row: *past_row, len, prompt };
+            let span = Span { row: 0, past, past_row: *past_row, len, prompt, adaptation: 0 };
             *past_row += past;
             Some(span)
         }));
@@ -215,7 +217,10 @@ impl<'a> Frozen<'a> {
         };
         let first = LayerId(self.frontier.blocks);
         let past = of(|past| &past.0).zip(of(|past| &past.1));
+        let ids: Vec<&[i64]> =
+            examples.iter().map(|example| &example.ids[self.left(example) as usize..]).collect();
         Split {
+            ids: layout.place(&ids, self.model.options().1),
             h: Tensor::cat(&bases.iter().map(|base| &base.h).collect::<Vec<_>>(), 0),
             past: past.map(|(keys, values)| KvCache::from_parts(first, &keys, &values)),
             layout,
@@ -232,10 +237,13 @@ impl Split {
 
     /// Input of the first of them, after the visit that comes first, `[N, D]`.
     pub fn enter(&self, hooks: &dyn Hooks) -> Tensor {
+        let h = self.h.shallow_clone();
         match self.frontier.site() {
-            // Visitors of a block's output look at that alone; its input is not at hand here.
-            Some(site) => hooks.visit(site, &self.h, self.h.shallow_clone()),
-            None => self.h.shallow_clone(),
+            Some(site) => hooks.visit(site, &self.h, h),
+            None if self.frontier.blocks == 0 => {
+                hooks.visit(Site { layer: LayerId(0), component: Component::Embedding }, &self.ids, h)
+            }
+            None => h,
         }
     }
 

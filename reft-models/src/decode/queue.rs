@@ -73,7 +73,7 @@ impl<'a> Queue<'a> {
     /// The prompts' common beginning, as a sequence of its own.
     pub(super) fn beginning(&self) -> Option<Fed> {
         let first = self.prompts.first().filter(|_| self.shared > 0)?;
-        let span = Span { row: 0, past: 0, past_row: self.places, len: self.shared, prompt: first.len() as i64 };
+        let span = Span { row: 0, past: 0, past_row: self.places, len: self.shared, prompt: first.len() as i64, adaptation: 0 };
         Some(Fed { span, ids: first[..self.shared as usize].to_vec(), asked: 1 })
     }
 
@@ -111,7 +111,7 @@ impl<'a> Queue<'a> {
         let prompt = ids.len() as i64;
         let fed = |past: i64, past_row: i64, new: &[i64]| {
             let ids = [new, &running.guess].concat();
-            let span = Span { row: 0, past, past_row, len: ids.len() as i64, prompt };
+            let span = Span { row: 0, past, past_row, len: ids.len() as i64, prompt, adaptation: 0 };
             Fed { span, ids, asked: 1 + running.guess.len() }
         };
         if !running.begun {

@@ -1,6 +1,6 @@
 //! An encoder's `config.json`, and everything that follows from it without the weights.
 
-use reft_core::site::Dims;
+use reft_core::site::{Dims, Mlp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -105,6 +105,7 @@ impl EncoderConfig {
             head_width: raw.hidden_size / heads,
             mlp_width: raw.intermediate_size,
             vocab: raw.vocab_size,
+            mlp: Mlp::Plain,
         };
         let (hidden, attention) = (raw.hidden_dropout_prob, raw.attention_probs_dropout_prob);
         let head_inner = raw.classifier_dropout.unwrap_or(hidden);
