@@ -48,7 +48,7 @@ impl Hooks for Frozen {
 }
 
 /// Several hooks at once, applied in order.
-pub struct Chain<'a>(pub Vec<&'a dyn Hooks>);
+pub struct Chain<'a>(pub Vec<Box<dyn Hooks + 'a>>);
 
 impl Hooks for Chain<'_> {
     fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {

@@ -1,9 +1,11 @@
 //! Interventions as a whole: gradients, orthonormality over a long run, counts, disjointness, files.
 
 use reft_core::AdaptSpec;
-use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::adaptation::{Adaptation, Mode, Step};
+use reft_core::adaptations::routed::Routed;
 use reft_core::adapter_file::{AdapterError, SavedAdapter, save};
 use reft_core::base_model::BaseModel;
+use reft_core::hooks::Hooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::method::NAMED;
 use reft_core::orthonormal::deviation;
@@ -13,7 +15,8 @@ use reft_core::testing::{Tol, assert_close, normal};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 
-const DIMS: Dims = Dims { layers: 4, width: 12, heads: 3, kv_heads: 1, head_width: 4, mlp_width: 20, vocab: 30, mlp: Mlp::Gated };
+const DIMS: Dims =
+    Dims { layers: 4, width: 12, heads: 3, kv_heads: 1, head_width: 4, mlp_width: 20, vocab: 30, mlp: Mlp::Gated };
 
 fn spec(value: Value) -> AdaptSpec {
     serde_json::from_value(value).expect("a valid specification")
@@ -217,4 +220,45 @@ fn a_foreign_or_damaged_adapter_is_refused_with_the_reason() {
     assert!(error(&base()).contains("adapter_model.safetensors") && error(&base()).contains("truncated"));
     std::fs::remove_file(&tensors).expect("there");
     assert!(error(&base()).contains("adapter_model.safetensors"));
+}
+
+#[test]
+fn sequences_of_one_pass_may_belong_to_different_adaptations() {
+    let (first, second) = (build(&reft("loreft", "f2+l2", "untied")), build(&reft("direft", "all", "tied")));
+    let steps = || [first.begin(Mode::Eval), second.begin(Mode::Eval)];
+    let h = normal(&[16, 12], 3);
+    let visit = |hooks: &dyn Hooks, h: &Tensor| hooks.visit(site(1), h, h.shallow_clone());
+    let alone = |step: &dyn Step, sequence: usize| {
+        let extent = [Extent { len: 7, prompt: 5 }, Extent { len: 9, prompt: 6 }][sequence];
+        let rows = h.narrow(0, [0, 7][sequence], extent.len);
+        visit(step.hooks(&Layout::packed(&[extent])).expect("disjoint").as_ref(), &rows)
+    };
+    for adaptations in [[0, 1], [1, 0], [1, 1], [0, 2]] {
+        let routed = Routed(steps().into());
+        let layout = layout().with_adaptations(&adaptations);
+        let mixed = visit(routed.hooks(&layout).expect("disjoint").as_ref(), &h);
+        let parts = [0, 1].map(|sequence| match steps().get(adaptations[sequence]) {
+            Some(step) => alone(step.as_ref(), sequence),
+            None => h.narrow(0, 7, 9),
+        });
+        assert_close(&format!("{adaptations:?}"), &mixed, &Tensor::cat(&parts, 0), Tol::F32);
+        let edited: usize = routed.edits(&layout).iter().map(|edited| edited.rows.len()).sum();
+        assert!(edited > 0);
+    }
+}
+
+#[test]
+fn a_component_that_a_model_does_not_have_is_refused() {
+    let spec = |component: &str, layers: Value| {
+        spec(
+            json!({"reft": {"intervention": "loreft", "rank": 3, "positions": "l1", "layers": layers, "component": component}}),
+        )
+    };
+    let on = |spec: &AdaptSpec, mlp| spec.build(&Dims { mlp, ..DIMS }, Seed(1), Device::Cpu).map(|_| ());
+    let error = on(&spec("gate", json!("all")), Mlp::Plain).expect_err("no gate").to_string();
+    assert!(error.contains("gate") && error.contains("choose up"), "{error}");
+    assert!(on(&spec("gate", json!("all")), Mlp::Gated).is_ok());
+    let error = on(&spec("embedding", json!([1])), Mlp::Gated).expect_err("one embedding").to_string();
+    assert!(error.contains("layers: [0]"), "{error}");
+    assert!(on(&spec("embedding", json!("all")), Mlp::Gated).is_ok());
 }

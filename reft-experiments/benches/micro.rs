@@ -19,8 +19,16 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 /// Sizes of SmolLM2-135M.
-const DIMS: Dims =
-    Dims { layers: 30, width: 576, heads: 9, kv_heads: 3, head_width: 64, mlp_width: 1536, vocab: 49152, mlp: Mlp::Gated };
+const DIMS: Dims = Dims {
+    layers: 30,
+    width: 576,
+    heads: 9,
+    kv_heads: 3,
+    head_width: 64,
+    mlp_width: 1536,
+    vocab: 49152,
+    mlp: Mlp::Gated,
+};
 
 /// A batch of the commonsense setting: sequences, tokens each.
 const BATCH: (i64, i64) = (16, 90);

@@ -116,7 +116,16 @@ mod tests {
     use super::*;
 
     fn llama7b() -> Dims {
-        Dims { layers: 32, width: 4096, heads: 32, kv_heads: 32, head_width: 128, mlp_width: 11008, vocab: 32000, mlp: reft_core::site::Mlp::Gated }
+        Dims {
+            layers: 32,
+            width: 4096,
+            heads: 32,
+            kv_heads: 32,
+            head_width: 128,
+            mlp_width: 11008,
+            vocab: 32000,
+            mlp: reft_core::site::Mlp::Gated,
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Losses and gradients with what cannot change kept, or with states computed again, are those of the plain pass.
 
+use reft_core::hooks::Collect;
 use reft_core::rng::Seed;
+use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir, normal};
 use reft_core::{AdaptSpec, Adaptation};
 use reft_experiments::data::encode::Example;
@@ -149,4 +151,46 @@ fn recomputed_states_drop_the_same_coordinates() {
         (numeric - analytic).abs() < 0.02 * analytic.abs().max(0.1),
         "{numeric} by differences, {analytic} by backward"
     );
+}
+
+/// The cached pass shows hooks the very tensors of the plain pass, for the tokens and blocks that it runs.
+#[test]
+fn hooks_see_the_same_tensors_with_and_without_the_cache() {
+    let path = golden_dir().join("models/llama3");
+    let model = registry::load(&Weights::open(&path).expect("a model"), Kind::Float, Device::Cpu).expect("a model");
+    let examples = examples();
+    let batch: Vec<&Example> = examples.iter().collect();
+    for (layer, component, positions) in [(1, "block_output", "l1"), (1, "block_input", "l2"), (0, "embedding", "all")]
+    {
+        let reft = json!({"intervention": "loreft", "rank": 2, "positions": positions, "layers": [layer], "component": component});
+        let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("a specification");
+        let adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
+        let visits = |frozen: &Frozen<'_>| {
+            let layers = layer..model.dims().layers;
+            let site = |layer, component| Site { layer: LayerId(layer), component };
+            let inner = layers.clone().flat_map(|at| Component::ALL.map(|component| site(at, component)));
+            let collect =
+                Collect::new(inner.filter(|at| at.layer.0 > layer || at.component == adapted(component)).collect());
+            let split = frozen.split(&batch);
+            let all = Tensor::arange(split.layout.rows(), (Kind::Int64, Device::Cpu));
+            let _ = split.blocks(model.as_ref(), split.enter(&collect), split.range(model.as_ref()), &collect, &all);
+            let ends: Vec<i64> = split.layout.spans().iter().map(|span| span.row + span.len).collect();
+            (collect.into_visits(), ends)
+        };
+        let mut kept = Frozen::new(model.as_ref(), adaptation.as_ref(), 17, Budget { memory: 1 << 20, disk: 0 });
+        kept.fill(&examples, 30, &Shelf::default());
+        let ((cached, ends), (plain, plain_ends)) = (visits(&kept), visits(&Frozen::off(model.as_ref())));
+        assert_eq!(cached.keys().collect::<Vec<_>>(), plain.keys().collect::<Vec<_>>());
+        for (site, (x, y)) in &cached {
+            // The last token of every sequence is in both passes.
+            let last = |t: &Tensor, ends: &[i64]| t.index_select(0, &(Tensor::from_slice(ends) - 1));
+            let (plain_x, plain_y) = &plain[site];
+            assert_close(&format!("{site}: x"), &last(x, &ends), &last(plain_x, &plain_ends), Tol::F32.times(10.0));
+            assert_close(&format!("{site}: y"), &last(y, &ends), &last(plain_y, &plain_ends), Tol::F32.times(10.0));
+        }
+    }
+}
+
+fn adapted(name: &str) -> Component {
+    Component::ALL.into_iter().find(|component| component.name() == name).expect("a component")
 }

@@ -80,9 +80,7 @@ impl Plan {
     /// Attention of one layer. `qkv` `[N, (H + 2K) E]`, not yet rotated; `[N, H E]`.
     pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, layer: LayerId) -> Tensor {
         match &self.how {
-            How::Composite(block) => {
-                block.attend(dims, qkv, (&self.angles, self.prefixes.get(&layer)), cache, layer)
-            }
+            How::Composite(block) => block.attend(dims, qkv, (&self.angles, self.prefixes.get(&layer)), cache, layer),
             How::Kernel(sequences) => {
                 let past = match cache {
                     Cache::None => Past::None,

@@ -5,6 +5,7 @@
 //!    └────────────────────────────────────────┘ └──────────────────────────────┘
 //! ```
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use reft_core::hooks::Hooks;
@@ -79,7 +80,7 @@ fn default_activation() -> String {
 }
 
 /// The resolved configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Config {
     dims: Dims,
     eps: f64,
@@ -143,25 +144,28 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// Reads a checkpoint into this type and device.
+    /// Reads a checkpoint into the source's type and device.
     ///
     /// # Errors
     /// When the configuration is not one of this family, or a tensor is missing or of another shape.
-    pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Self, LlamaError> {
+    pub fn load(weights: &Weights, source: &Source<'_>) -> Result<Self, LlamaError> {
         let config = Config::read(weights)?;
+        let parameters = parameters(weights, config.tied);
+        Ok(Self::assemble(config, parameters, source)?)
+    }
+
+    fn assemble(config: Config, parameters: i64, root: &Source<'_>) -> Result<Self, WeightsError> {
         let dims = config.dims;
-        let root = Source::new(weights, kind, device);
         let model = root.sub("model");
         let embedding = model.sub("embed_tokens").tensor("weight", &[dims.vocab, dims.width])?;
         let block = |layer| Block::load(&model.sub("layers").sub(layer), LayerId(layer), &config);
         let blocks = (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?;
         let norm = RmsNorm::load(&model, "norm", dims.width, config.eps)?;
         let head = if config.tied {
-            Linear::tied(&embedding)
+            Linear::tied(root, &embedding)
         } else {
-            Linear::load(&root, "lm_head", dims.width, dims.vocab)?
+            Linear::load(root, "lm_head", dims.width, dims.vocab)?
         };
-        let parameters = parameters(weights, config.tied);
         Ok(Self { config, embedding, blocks, norm, head, parameters })
     }
 }
@@ -223,6 +227,11 @@ impl Decoder for Llama {
 
     fn head(&self, h: &Tensor) -> Tensor {
         self.head.forward(h)
+    }
+
+    fn on(&self, weights: &BTreeMap<String, Tensor>) -> Result<Box<dyn Decoder>, WeightsError> {
+        let source = Source::given(weights, self.embedding.kind());
+        Ok(Box::new(Self::assemble(self.config.clone(), self.parameters, &source)?))
     }
 
     fn weight(&self, at: Site) -> Option<LinearWeight> {

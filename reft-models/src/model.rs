@@ -1,5 +1,6 @@
 //! What training, scoring and decoding need of a model.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use reft_core::hooks::Hooks;
@@ -8,6 +9,7 @@ use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::Cache;
+use crate::weights::WeightsError;
 
 /// Everything one forward pass depends on beside the weights. A model has no state of its own.
 pub struct Pass<'a> {
@@ -44,6 +46,13 @@ pub trait Decoder {
 
     /// Logits `[M, V]` of normalised states `[M, D]`.
     fn head(&self, h: &Tensor) -> Tensor;
+
+    /// The model on other weights, by the names of its checkpoint: those of [`lend`](crate::registry::lend), perhaps moved
+    /// since. Gradients flow to them.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    fn on(&self, weights: &BTreeMap<String, Tensor>) -> Result<Box<dyn Decoder>, WeightsError>;
 
     /// The frozen weight behind a linear component, for methods that compute with it; none where there is no such map.
     fn weight(&self, at: Site) -> Option<LinearWeight>;

@@ -1,8 +1,10 @@
 //! The layers that models are made of. Weights of a checkpoint are frozen; given ones may require a gradient.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use reft_core::adaptation::NamedTensor;
 use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
@@ -23,12 +25,19 @@ enum Tensors<'a> {
     Stored(&'a Weights, Device),
     /// At hand, perhaps trained.
     Given(&'a BTreeMap<String, Tensor>),
+    /// In files; each tensor that is read is noted, so that it can be trained.
+    Noted(&'a Weights, Device, &'a RefCell<Vec<NamedTensor>>),
 }
 
 impl<'a> Source<'a> {
     /// The root of a checkpoint, read into this type and device.
     pub fn new(weights: &'a Weights, kind: Kind, device: Device) -> Self {
         Self { tensors: Tensors::Stored(weights, device), prefix: String::new(), kind }
+    }
+
+    /// The root of a checkpoint of which every tensor that a port reads is noted under its name, f32.
+    pub fn noting(weights: &'a Weights, device: Device, notes: &'a RefCell<Vec<NamedTensor>>) -> Self {
+        Self { tensors: Tensors::Noted(weights, device, notes), prefix: String::new(), kind: Kind::Float }
     }
 
     /// Tensors at hand, used in this type. Gradients flow to them.
@@ -50,6 +59,11 @@ impl<'a> Source<'a> {
         let name = format!("{}{name}", self.prefix);
         match self.tensors {
             Tensors::Stored(weights, device) => weights.tensor(&name, shape, self.kind, device),
+            Tensors::Noted(weights, device, notes) => {
+                let tensor = weights.tensor(&name, shape, self.kind, device)?;
+                notes.borrow_mut().push(NamedTensor { name, tensor: tensor.shallow_clone() });
+                Ok(tensor)
+            }
             Tensors::Given(tensors) => match tensors.get(&name) {
                 Some(tensor) if tensor.size() == shape => Ok(tensor.to_kind(self.kind)),
                 Some(tensor) => {
@@ -65,7 +79,7 @@ impl<'a> Source<'a> {
     pub fn contains(&self, name: &str) -> bool {
         let name = format!("{}{name}", self.prefix);
         match self.tensors {
-            Tensors::Stored(weights, _) => weights.contains(&name),
+            Tensors::Stored(weights, _) | Tensors::Noted(weights, ..) => weights.contains(&name),
             Tensors::Given(tensors) => tensors.contains_key(&name),
         }
     }
@@ -75,7 +89,7 @@ impl<'a> Source<'a> {
         match self.tensors {
             Tensors::Stored(..) => Weight::new(weight),
             // Packed weights are constant.
-            Tensors::Given(_) => Weight::Plain(weight),
+            Tensors::Given(_) | Tensors::Noted(..) => Weight::Plain(weight),
         }
     }
 }
@@ -127,9 +141,9 @@ impl Linear {
         Self::fused(source, &[name], input, &[out])
     }
 
-    /// A layer without bias that shares its weight `[out, in]` with somebody else (tied embeddings).
-    pub fn tied(weight: &Tensor) -> Self {
-        Self { weight: Weight::new(weight.shallow_clone()), bias: None }
+    /// A layer without bias that shares its weight `[out, in]` with the embedding read from `source`.
+    pub fn tied(source: &Source<'_>, weight: &Tensor) -> Self {
+        Self { weight: source.arranged(weight.shallow_clone()), bias: None }
     }
 
     /// The outputs `first .. first + count`: their rows of the weight, as they are computed with, and their biases.

@@ -48,7 +48,7 @@ impl Scaling {
 }
 
 /// The frequencies of one model.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rope {
     frequencies: Vec<f32>,
 }

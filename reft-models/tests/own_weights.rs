@@ -1,4 +1,4 @@
-//! An encoder on weights that it lent: the same model bit for bit, with gradients to what is trained and nothing else.
+//! A model on weights that it lent: the same model bit for bit, with gradients to what is trained and nothing else.
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode};
@@ -6,7 +6,10 @@ use reft_core::hooks::Frozen;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, normal};
+use reft_models::attention::Cache;
 use reft_models::encoder::{Encoder, Reading, lend};
+use reft_models::model::{Decoder, Pass};
+use reft_models::registry;
 use reft_models::weights::Weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -109,5 +112,36 @@ fn without_weights_to_lend_there_is_nothing_to_train() {
         let spec: AdaptSpec = serde_json::from_value(json!({"bitfit": {}})).expect("a specification");
         let error = spec.build(case.encoder.dims(), Seed(0), Device::Cpu).expect_err("refused").to_string();
         assert!(error.starts_with("bitfit trains the model's own weights"), "{error}");
+    }
+}
+
+#[test]
+fn a_decoder_on_its_own_weights_is_the_decoder_and_every_weight_gets_a_gradient() {
+    for name in ["llama1", "llama-tied"] {
+        let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
+        let model = registry::load(&weights, Kind::Float, Device::Cpu).expect("a decoder");
+        let layout = Layout::packed(&[Extent { len: 9, prompt: 9 }]);
+        let logits = |model: &dyn Decoder| {
+            let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: None };
+            model.logits(&model.hidden(&Tensor::from_slice(&IDS), &mut pass))
+        };
+        let lent = registry::lend(&weights, Device::Cpu).expect("a decoder's weights");
+        let count: i64 = lent.iter().map(|lent| lent.tensor.numel() as i64).sum();
+        assert_eq!(count, model.parameters(), "{name}: every parameter once");
+        let spec: AdaptSpec = serde_json::from_value(json!({ "full": {} })).expect("a specification");
+        let full = spec.build_on(model.dims(), &lent, Seed(0), Device::Cpu).expect("weights to train");
+        let step = full.begin(Mode::Train);
+        let own = model.on(step.weights().expect("weights")).expect("the model's");
+        let scores = logits(own.as_ref());
+        assert_close(name, &scores, &logits(model.as_ref()), Tol::Exact);
+        scores.square().mean(Kind::Float).backward();
+        step.backprop();
+        let grad = full.params().flat().grad();
+        for (named, part) in lent
+            .iter()
+            .zip(grad.split_with_sizes(lent.iter().map(|lent| lent.tensor.numel() as i64).collect::<Vec<_>>(), 0))
+        {
+            assert!(part.abs().max().double_value(&[]) > 0.0, "{name}: no gradient for {}", named.name);
+        }
     }
 }

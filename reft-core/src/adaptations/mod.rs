@@ -3,3 +3,4 @@
 pub mod nothing;
 pub mod own_weights;
 pub mod reft;
+pub mod routed;

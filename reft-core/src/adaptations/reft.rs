@@ -160,7 +160,9 @@ fn layers(spec: &ReftSpec, dims: &Dims) -> Result<Vec<LayerId>, SpecError> {
     }
     match spec.layers {
         Layers::All => Ok(vec![LayerId(0)]),
-        Layers::Listed(_) => Err(SpecError::Component(spec.component, "there is one, before layer 0: write layers: [0]")),
+        Layers::Listed(_) => {
+            Err(SpecError::Component(spec.component, "there is one, before layer 0: write layers: [0]"))
+        }
     }
 }
 

@@ -178,7 +178,11 @@ impl<'a> Frozen<'a> {
         let layout = Layout::packed(&examples.iter().map(extent).collect::<Vec<_>>());
         let ids: Vec<&[i64]> = examples.iter().map(|example| example.ids.as_slice()).collect();
         let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: Cache::None, wanted: None };
-        let h = self.model.layers(self.model.embed(&layout.place(&ids, device), &NoHooks), 0..self.frontier.blocks, &mut pass);
+        let h = self.model.layers(
+            self.model.embed(&layout.place(&ids, device), &NoHooks),
+            0..self.frontier.blocks,
+            &mut pass,
+        );
         let left = Layout::of(examples.iter().zip(layout.spans()).scan(0, |past_row, (example, span)| {
             let span = Span { len: self.left(example), past_row: *past_row, ..*span };
             *past_row += span.len;
@@ -217,8 +221,7 @@ impl<'a> Frozen<'a> {
         };
         let first = LayerId(self.frontier.blocks);
         let past = of(|past| &past.0).zip(of(|past| &past.1));
-        let ids: Vec<&[i64]> =
-            examples.iter().map(|example| &example.ids[self.left(example) as usize..]).collect();
+        let ids: Vec<&[i64]> = examples.iter().map(|example| &example.ids[self.left(example) as usize..]).collect();
         Split {
             ids: layout.place(&ids, self.model.options().1),
             h: Tensor::cat(&bases.iter().map(|base| &base.h).collect::<Vec<_>>(), 0),

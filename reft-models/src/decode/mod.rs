@@ -190,7 +190,8 @@ impl Generator<'_> {
             return 0;
         }
         let edits = |ids: &&[i64]| {
-            let span = Span { row: 0, past: 0, past_row: 0, len: shared as i64, prompt: ids.len() as i64, adaptation: 0 };
+            let span =
+                Span { row: 0, past: 0, past_row: 0, len: shared as i64, prompt: ids.len() as i64, adaptation: 0 };
             self.adaptation.map(|step| step.edits(&Layout::of([span])))
         };
         let expected = edits(first);

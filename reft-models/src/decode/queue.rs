@@ -73,7 +73,14 @@ impl<'a> Queue<'a> {
     /// The prompts' common beginning, as a sequence of its own.
     pub(super) fn beginning(&self) -> Option<Fed> {
         let first = self.prompts.first().filter(|_| self.shared > 0)?;
-        let span = Span { row: 0, past: 0, past_row: self.places, len: self.shared, prompt: first.len() as i64, adaptation: 0 };
+        let span = Span {
+            row: 0,
+            past: 0,
+            past_row: self.places,
+            len: self.shared,
+            prompt: first.len() as i64,
+            adaptation: 0,
+        };
         Some(Fed { span, ids: first[..self.shared as usize].to_vec(), asked: 1 })
     }
 
