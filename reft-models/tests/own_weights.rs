@@ -5,11 +5,11 @@ use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::hooks::Frozen;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
-use reft_core::testing::{Tol, assert_close, golden_dir, normal};
+use reft_core::testing::{Tol, assert_close, device, golden_dir, indices, normal};
 use reft_models::encoder::{Encoder, Reading, lend};
 use reft_models::weights::Weights;
 use serde_json::json;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 const IDS: [i64; 9] = [0, 17, 33, 4, 2, 0, 90, 45, 2];
 
@@ -22,7 +22,7 @@ struct Case {
 fn cases() -> [Case; 2] {
     ["bert", "roberta"].map(|name| {
         let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
-        let encoder = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("an encoder");
+        let encoder = Encoder::load(&weights, Kind::Float, device()).expect("an encoder");
         Case { name, encoder, weights }
     })
 }
@@ -30,8 +30,8 @@ fn cases() -> [Case; 2] {
 impl Case {
     fn adaptation(&self, key: &str) -> Box<dyn Adaptation> {
         let spec: AdaptSpec = serde_json::from_value(json!({ key: {} })).expect("a specification");
-        let lent = lend(&self.weights, Device::Cpu).expect("an encoder's weights");
-        spec.build_on(self.encoder.dims(), &lent, Seed(0), Device::Cpu).expect("weights to train")
+        let lent = lend(&self.weights, device()).expect("an encoder's weights");
+        spec.build_on(self.encoder.dims(), &lent, Seed(0), device()).expect("weights to train")
     }
 
     /// A made-up scalar of the states, in two passes that stand for two micro-batches.
@@ -56,7 +56,7 @@ impl Case {
 fn hidden(encoder: &Encoder) -> Tensor {
     let layout = Layout::packed(&[5, 4].map(|len| Extent { len, prompt: len }));
     let reading = Reading { layout: &layout, hooks: &Frozen, mode: Mode::Eval };
-    encoder.hidden(&Tensor::from_slice(&IDS), None, &reading)
+    encoder.hidden(&indices(&IDS), None, &reading)
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn gradients_agree_with_finite_differences() {
 fn without_weights_to_lend_there_is_nothing_to_train() {
     for case in cases() {
         let spec: AdaptSpec = serde_json::from_value(json!({"bitfit": {}})).expect("a specification");
-        let error = spec.build(case.encoder.dims(), Seed(0), Device::Cpu).expect_err("refused").to_string();
+        let error = spec.build(case.encoder.dims(), Seed(0), device()).expect_err("refused").to_string();
         assert!(error.starts_with("bitfit trains the model's own weights"), "{error}");
     }
 }
