@@ -180,7 +180,7 @@ const GROWING: &[Case] = &[
     (
         "keys that are values",
         |c| c.past = c.past.as_ref().map(|(k, _)| (k.shallow_clone(), k.shallow_clone())),
-        "overlap",
+        "refer to a single memory location",
     ),
 ];
 
@@ -219,7 +219,7 @@ fn a_past_that_changed_since_has_no_gradient() {
     call.qkv = call.qkv.set_requires_grad(true);
     let loss = call.run().expect("sound").sum(Kind::Float);
     call.append = true;
-    no_grad(|| call.run()).expect("sound");
+    let _ = no_grad(|| call.run()).expect("sound");
     let error = Tensor::f_run_backward(&[loss], &[&call.qkv], false, false).expect_err("refused").to_string();
     assert!(error.contains("modified by an inplace operation"), "{error}");
 }
