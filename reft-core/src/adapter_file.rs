@@ -13,6 +13,8 @@ use tch::{Device, Tensor, no_grad};
 use crate::adaptation::{AdaptSpec, Adaptation, NamedTensor};
 use crate::adaptations::reft::SpecError;
 use crate::base_model::{BaseModel, WrongBase};
+use crate::intervention::Constraint;
+use crate::orthonormal::orthonormalise;
 use crate::rng::Seed;
 
 /// The version this build writes and reads.
@@ -75,6 +77,16 @@ pub enum AdapterError {
         name: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A tensor holds values that no training leaves behind.
+    #[error("{path}: tensor `{name}` {reason}: the file is damaged; copy it again or train anew")]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What is wrong with them.
+        reason: &'static str,
     },
     /// Another base model.
     #[error("{path}: the adapter was {source}")]
@@ -204,9 +216,34 @@ impl SavedAdapter {
         }
         match self.tensors.keys().find(|key| !named.iter().any(|named| named.name == **key)) {
             Some(extra) => Err(error(extra, "not in the configuration".to_owned())),
-            None => Ok(()),
+            None => self.check_values(adaptation, &named),
         }
     }
+
+    /// Finite values, and independent rows where a basis is to span a subspace: others would give NaN in every pass.
+    fn check_values(&self, adaptation: &dyn Adaptation, named: &[NamedTensor]) -> Result<(), AdapterError> {
+        let constraints = adaptation
+            .params()
+            .stacks()
+            .iter()
+            .flat_map(|stack| std::iter::repeat_n(stack.declared.constraint, stack.sites as usize));
+        for (NamedTensor { name, tensor }, constraint) in named.iter().zip(constraints) {
+            let tensor = tensor.detach();
+            let reason = match constraint {
+                _ if !is_finite(&tensor) => "holds values that are not finite",
+                Constraint::Orthonormal if !is_finite(&orthonormalise(&tensor)) => {
+                    "has rows that depend on one another, so that they span no subspace of the rank configured"
+                }
+                Constraint::Orthonormal | Constraint::Free => continue,
+            };
+            return Err(AdapterError::Values { path: self.path.join(TENSORS), name: name.clone(), reason });
+        }
+        Ok(())
+    }
+}
+
+fn is_finite(tensor: &Tensor) -> bool {
+    tensor.isfinite().all().int64_value(&[]) == 1
 }
 
 fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {

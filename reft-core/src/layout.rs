@@ -51,11 +51,15 @@ pub struct Layout {
 
 impl Layout {
     /// Sequences that start at position 0, laid out with this padding.
+    ///
+    /// # Panics
+    /// When a length is negative.
     pub fn new(extents: &[Extent], padding: Padding) -> Self {
         let longest = extents.iter().map(|extent| extent.len).max().unwrap_or(0);
         let mut rows = 0;
         let mut spans = Vec::with_capacity(extents.len());
         for &Extent { len, prompt } in extents {
+            assert!(len >= 0 && prompt >= 0, "a sequence of {len} tokens, {prompt} of them prompt");
             let (before, after) = match padding {
                 Padding::Packed => (0, 0),
                 Padding::Right => (0, longest - len),
@@ -73,9 +77,14 @@ impl Layout {
     }
 
     /// Parts of sequences one after the other, without padding, whatever rows their spans say.
+    ///
+    /// # Panics
+    /// When a length or a row of the cache is negative.
     pub fn of(parts: impl IntoIterator<Item = Span>) -> Self {
         let mut rows = 0;
         let place = |span: Span| {
+            let numbers = [span.len, span.past, span.past_row, span.prompt];
+            assert!(numbers.iter().all(|&number| number >= 0), "negative numbers in {span:?}");
             let row = rows;
             rows += span.len;
             Span { row, ..span }
@@ -137,9 +146,16 @@ impl Layout {
     /// Token ids laid out on the rows, `[N]`; padding rows hold id 0, which nothing reads.
     ///
     /// Each item of `tokens` holds one sequence's tokens of this pass.
+    ///
+    /// # Panics
+    /// When `tokens` holds more or fewer sequences than the layout, or a sequence more or fewer tokens than its span.
     pub fn place(&self, tokens: &[&[i64]], device: Device) -> Tensor {
+        let (given, expected) = (tokens.len(), self.spans.len());
+        assert_eq!(given, expected, "tokens of {given} sequences for a layout of {expected}");
         let mut ids = vec![0i64; self.rows as usize];
-        for (span, tokens) in self.spans.iter().zip(tokens) {
+        for (index, (span, tokens)) in self.spans.iter().zip(tokens).enumerate() {
+            let given = tokens.len();
+            assert!(given as i64 == span.len, "{given} tokens for sequence {index}, which has {}", span.len);
             let start = span.row as usize;
             ids[start..start + tokens.len()].copy_from_slice(tokens);
         }
@@ -174,5 +190,42 @@ mod tests {
         assert_eq!(step.row(1, 5), Some(1));
         assert_eq!(step.row(1, 4), None, "an earlier token is not in this pass");
         assert_eq!(Vec::<i64>::try_from(&step.position_ids(Device::Cpu)).unwrap(), [3, 5]);
+    }
+
+    #[test]
+    fn tokens_are_placed_row_by_row() {
+        let place = |padding| Layout::new(&EXTENTS, padding).place(&[&[1, 2, 3], &[4, 5, 6, 7, 8]], Device::Cpu);
+        let ids = |padding| Vec::<i64>::try_from(&place(padding)).unwrap();
+        assert_eq!(ids(Padding::Packed), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(ids(Padding::Left), [0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    /// What `f` says when it panics.
+    fn panic_of<T>(f: impl FnOnce() -> T + std::panic::UnwindSafe) -> String {
+        let payload = std::panic::catch_unwind(f).err().expect("a panic");
+        payload.downcast_ref::<String>().expect("a formatted message").clone()
+    }
+
+    #[test]
+    fn tokens_of_other_lengths_are_refused() {
+        let cases: [(&[&[i64]], &str); 4] = [
+            (&[&[1, 2, 3]], "tokens of 1 sequences for a layout of 2"),
+            (&[&[1, 2, 3], &[1, 2, 3, 4, 5], &[]], "tokens of 3 sequences for a layout of 2"),
+            (&[&[1, 2], &[1, 2, 3, 4, 5]], "2 tokens for sequence 0, which has 3"),
+            (&[&[1, 2, 3], &[1, 2, 3, 4, 5, 6]], "6 tokens for sequence 1, which has 5"),
+        ];
+        for (tokens, expected) in cases {
+            let message = panic_of(|| Layout::packed(&EXTENTS).place(tokens, Device::Cpu));
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn negative_lengths_are_refused() {
+        let span = Span { row: 0, past: 0, past_row: 0, len: 1, prompt: 1, adaptation: 0 };
+        for span in [Span { len: -1, ..span }, Span { past: -1, ..span }, Span { past_row: -1, ..span }] {
+            assert!(panic_of(|| Layout::of([span])).contains("negative"));
+        }
+        assert!(panic_of(|| Layout::packed(&[Extent { len: -2, prompt: 0 }])).contains("-2 tokens"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rand_distr::{Distribution, StandardNormal};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::rng::Seed;
 
@@ -36,13 +36,33 @@ impl Tol {
     }
 }
 
+/// Where tests of code that runs on any device run it: `REFT_TEST_DEVICE`, which is `cpu` (when unset), `cuda` or `cuda:N`.
+///
+/// Test binaries link libtorch's CPU part only: for CUDA, `LD_PRELOAD` must name its `libtorch_cuda.so`.
+pub fn device() -> Device {
+    let name = std::env::var("REFT_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    let index = match name.split_once(':') {
+        None if name == "cpu" => return Device::Cpu,
+        None if name == "cuda" => Some(0),
+        Some(("cuda", index)) => index.parse().ok(),
+        _ => None,
+    };
+    Device::Cuda(index.unwrap_or_else(|| panic!("REFT_TEST_DEVICE={name}: choose cpu, cuda or cuda:N")))
+}
+
+/// Token ids or rows, on the [`device`].
+pub fn indices(values: &[i64]) -> Tensor {
+    Tensor::from_slice(values).to_device(device())
+}
+
 /// Panics with the worst element when two tensors differ by more than the tolerance, or when anything is not finite.
 pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, tol: Tol) {
     assert_eq!(got.size(), expected.size(), "{what}: shapes differ");
     if got.numel() == 0 {
         return;
     }
-    let (got, expected) = (got.to_kind(Kind::Double).flatten(0, -1), expected.to_kind(Kind::Double).flatten(0, -1));
+    let on_host = |x: &Tensor| x.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
+    let (got, expected) = (on_host(got), on_host(expected));
     let allowed = match tol {
         Tol::Exact => expected.zeros_like(),
         Tol::Absolute(tol) => expected.full_like(tol),
@@ -65,12 +85,12 @@ pub fn assert_close(what: &str, got: &Tensor, expected: &Tensor, tol: Tol) {
     );
 }
 
-/// Standard normal values, f32, from a stream of their own: the same in every test and thread.
+/// Standard normal values, f32, from a stream of their own: the same in every test and thread. On the [`device`].
 pub fn normal(shape: &[i64], seed: u64) -> Tensor {
     let count = shape.iter().product::<i64>() as usize;
     let mut rng = Seed(seed).stream("test", 0);
     let values: Vec<f32> = StandardNormal.sample_iter(&mut rng).take(count).collect();
-    Tensor::from_slice(&values).reshape(shape)
+    Tensor::from_slice(&values).reshape(shape).to_device(device())
 }
 
 /// The directory of golden fixtures: `REFT_GOLDEN`, else the copies in the repository.
@@ -86,11 +106,11 @@ pub fn golden_json(path: &str) -> serde_json::Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The tensors of a safetensors fixture below [`golden_dir`].
+/// The tensors of a safetensors fixture below [`golden_dir`], on the [`device`].
 pub fn golden_tensors(path: &str) -> BTreeMap<String, Tensor> {
     let path = golden_dir().join(path);
     let tensors = Tensor::read_safetensors(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    tensors.into_iter().collect()
+    tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(device()))).collect()
 }
 
 /// Puts the weights of a golden file into an adaptation. There they are called `PREFIXlayerL.GROUP.{R,W2,W,b}`.

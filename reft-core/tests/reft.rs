@@ -1,19 +1,19 @@
 //! Interventions as a whole: gradients, orthonormality over a long run, counts, disjointness, files.
 
 use reft_core::AdaptSpec;
-use reft_core::adaptation::{Adaptation, Mode, Step};
+use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::adaptations::routed::Routed;
 use reft_core::adapter_file::{AdapterError, SavedAdapter, save};
 use reft_core::base_model::BaseModel;
 use reft_core::hooks::Hooks;
-use reft_core::layout::{Extent, Layout};
+use reft_core::layout::{Extent, Layout, Span};
 use reft_core::method::NAMED;
 use reft_core::orthonormal::deviation;
 use reft_core::rng::Seed;
 use reft_core::site::{Component, Dims, LayerId, Mlp, Site};
-use reft_core::testing::{Tol, assert_close, normal};
+use reft_core::testing::{Tol, assert_close, device, normal};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 const DIMS: Dims =
     Dims { layers: 4, width: 12, heads: 3, kv_heads: 1, head_width: 4, mlp_width: 20, vocab: 30, mlp: Mlp::Gated };
@@ -27,7 +27,7 @@ fn reft(method: &str, positions: &str, tying: &str) -> AdaptSpec {
 }
 
 fn build(spec: &AdaptSpec) -> Box<dyn Adaptation> {
-    spec.build(&DIMS, Seed(1), Device::Cpu).expect("it fits")
+    spec.build(&DIMS, Seed(1), device()).expect("it fits")
 }
 
 fn layout() -> Layout {
@@ -122,7 +122,7 @@ fn impossible_specifications_are_refused_with_the_reason() {
     let check = |change: Value, expected: &str| {
         let mut reft = json!({"intervention": "loreft", "rank": 3, "positions": "f1"});
         reft.as_object_mut().expect("a map").extend(change.as_object().expect("a map").clone());
-        let error = spec(json!({ "reft": reft })).build(&DIMS, Seed(0), Device::Cpu).expect_err("impossible");
+        let error = spec(json!({ "reft": reft })).build(&DIMS, Seed(0), device()).expect_err("impossible");
         assert!(error.to_string().contains(expected), "{error}");
     };
     check(json!({"layers": [4]}), "layer 4 does not exist: the model has layers 0 to 3");
@@ -143,6 +143,23 @@ fn interventions_that_share_a_token_at_a_site_are_refused() {
     assert!(error.contains("both edit token 0 of a 5-token prompt at block_output.1"), "{error}");
 }
 
+/// The first of the second set's rows that the first set edits too, in the order in which the second edits them.
+#[test]
+fn an_overlap_is_reported_with_its_sets_place_and_prompt() {
+    let one = |positions: &str, component: &str| json!({"intervention": "loreft", "rank": 1, "positions": positions, "layers": [0, 3], "component": component});
+    let sets =
+        [one("l1", "mlp_output"), one("f2+l1", "block_output"), one("l1", "mlp_activation"), one("l3", "block_output")];
+    let adaptation = build(&spec(json!({ "refts": sets })));
+    let step = adaptation.begin(Mode::Eval);
+    let overlap = |layout: &Layout| step.hooks(layout).err().expect("they overlap");
+    let expected =
+        |position, prompt| OverlapError { first: 1, second: 3, site: "block_output.0".to_owned(), position, prompt };
+    assert_eq!(overlap(&layout()), expected(4, 5), "the last token of the first prompt");
+    let step_two = |span: &Span| Span { past: 5, len: span.len - 5, ..*span };
+    let later = Layout::of(layout().spans().iter().map(step_two));
+    assert_eq!(overlap(&later), expected(5, 6), "the first prompt is in the past, the second's last token is here");
+}
+
 #[test]
 fn a_zero_edit_is_no_edit() {
     let adaptation = build(&reft("direft", "all", "tied"));
@@ -159,7 +176,7 @@ fn dropout_falls_on_the_state_or_on_the_edit() {
         let reft = json!({"intervention": "loreft", "rank": 3, "positions": "all", "dropout": {"p": 0.5, "on": on}});
         build(&spec(json!({ "reft": reft })))
     };
-    let h = Tensor::full([16, 12], 100.0, (Kind::Float, Device::Cpu));
+    let h = Tensor::full([16, 12], 100.0, (Kind::Float, device()));
     let edited = |adaptation: &dyn Adaptation, mode| {
         let _draws = Seed(3).seed_libtorch("dropout", 0);
         let step = adaptation.begin(mode);
@@ -188,8 +205,7 @@ fn a_saved_adapter_loads_bit_for_bit_from_its_path_alone() {
         let adaptation = build(&spec);
         save(&path, &base(), &spec, adaptation.as_ref()).expect("writable");
         save(&path, &base(), &spec, adaptation.as_ref()).expect("an older one is replaced");
-        let loaded =
-            SavedAdapter::read(&path).expect("just written").onto(&base(), Device::Cpu).expect("the same base");
+        let loaded = SavedAdapter::read(&path).expect("just written").onto(&base(), device()).expect("the same base");
         assert_close(name.key, loaded.params().flat(), adaptation.params().flat(), Tol::Exact);
         assert!((objective(loaded.as_ref(), false) - objective(adaptation.as_ref(), false)).abs() == 0.0);
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1, "nothing else is left behind");
@@ -202,7 +218,7 @@ fn a_foreign_or_damaged_adapter_is_refused_with_the_reason() {
     let path = folder.path().join("adapter");
     let spec = reft("loreft", "f2+l2", "tied");
     let write = || save(&path, &base(), &spec, build(&spec).as_ref()).expect("writable");
-    let load = |base: &BaseModel| -> Result<_, AdapterError> { SavedAdapter::read(&path)?.onto(base, Device::Cpu) };
+    let load = |base: &BaseModel| -> Result<_, AdapterError> { SavedAdapter::read(&path)?.onto(base, device()) };
     let error = |base: &BaseModel| load(base).expect_err("refused").to_string();
     write();
     let other = BaseModel { fingerprint: "beef".to_owned(), id: "other".to_owned(), dims: DIMS };
@@ -254,11 +270,39 @@ fn a_component_that_a_model_does_not_have_is_refused() {
             json!({"reft": {"intervention": "loreft", "rank": 3, "positions": "l1", "layers": layers, "component": component}}),
         )
     };
-    let on = |spec: &AdaptSpec, mlp| spec.build(&Dims { mlp, ..DIMS }, Seed(1), Device::Cpu).map(|_| ());
+    let on = |spec: &AdaptSpec, mlp| spec.build(&Dims { mlp, ..DIMS }, Seed(1), device()).map(|_| ());
     let error = on(&spec("gate", json!("all")), Mlp::Plain).expect_err("no gate").to_string();
     assert!(error.contains("gate") && error.contains("choose up"), "{error}");
     assert!(on(&spec("gate", json!("all")), Mlp::Gated).is_ok());
     let error = on(&spec("embedding", json!([1])), Mlp::Gated).expect_err("one embedding").to_string();
     assert!(error.contains("layers: [0]"), "{error}");
     assert!(on(&spec("embedding", json!("all")), Mlp::Gated).is_ok());
+}
+
+#[test]
+fn an_adapter_with_values_that_no_training_leaves_is_refused() {
+    type Damage = fn(&Tensor);
+    let cases: [(&str, &str, Damage); 5] = [
+        ("basis", "has rows that depend on one another", |basis| basis.get(1).copy_(&basis.get(0))),
+        ("basis", "has rows that depend on one another", |basis| {
+            basis.get(2).copy_(&(basis.get(0) * 0.5 - basis.get(1)))
+        }),
+        ("basis", "has rows that depend on one another", |basis| drop(basis.get(0).fill_(0.0))),
+        ("basis", "holds values that are not finite", |basis| drop(basis.get(1).get(3).fill_(f64::NAN))),
+        ("weight", "holds values that are not finite", |weight| drop(weight.get(0).get(0).fill_(f64::INFINITY))),
+    ];
+    let spec = reft("loreft", "f2+l2", "untied");
+    for (tensor, reason, damage) in cases {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("adapter");
+        let adaptation = build(&spec);
+        let name = format!("block_output.3.suffix.{tensor}");
+        let named = adaptation.named().into_iter().find(|named| named.name == name).expect("there is one");
+        no_grad(|| damage(&named.tensor));
+        save(&path, &base(), &spec, adaptation.as_ref()).expect("writable");
+        let saved = SavedAdapter::read(&path).expect("well-formed");
+        let error = saved.onto(&base(), device()).expect_err("refused").to_string();
+        assert!(error.contains(&format!("adapter_model.safetensors: tensor `{name}` {reason}")), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
 }

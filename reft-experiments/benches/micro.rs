@@ -3,6 +3,7 @@
 //! `cargo bench --profile dev --bench micro`: the work is libtorch's and that of kernels compiled with all optimisations,
 //! so that a second build of everything would measure the same.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
@@ -13,7 +14,7 @@ use reft_core::orthonormal::orthonormalise;
 use reft_core::rng::Seed;
 use reft_core::site::{Component, Dims, LayerId, Mlp, Site};
 use reft_models::attention::{Cache, Plan};
-use reft_models::kernels;
+use reft_models::nn::{RmsNorm, Source, gated_silu};
 use reft_models::rope::{Angles, Rope, Scaling};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -81,12 +82,14 @@ fn element_wise(criterion: &mut Criterion) {
     let rows = BATCH.0 * BATCH.1;
     let mut group = criterion.benchmark_group("normalisation");
     let (x, w) = (random(&[rows, DIMS.width], KIND), random(&[DIMS.width], KIND));
-    both(&mut group, "ours", &x, |x| kernels::rms_norm(x, &w, 1e-5));
+    let module = BTreeMap::from([("norm.weight".to_owned(), w.shallow_clone())]);
+    let norm = RmsNorm::load(&Source::given(&module, KIND), "norm", DIMS.width, 1e-5).expect("it is there");
+    both(&mut group, "ours", &x, |x| norm.forward(x));
     both(&mut group, "libtorch rms_norm", &x, |x| x.rms_norm([DIMS.width], Some(&w), 1e-5));
     group.finish();
     let mut group = criterion.benchmark_group("gated unit");
     let gate_up = random(&[rows, 2 * DIMS.mlp_width], KIND);
-    both(&mut group, "ours", &gate_up, kernels::gated_silu);
+    both(&mut group, "ours", &gate_up, gated_silu);
     both(&mut group, "libtorch silu, mul", &gate_up, |x| {
         let halves = x.chunk(2, -1);
         halves[0].silu() * &halves[1]

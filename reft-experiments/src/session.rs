@@ -5,6 +5,7 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 use reft_core::base_model::BaseModel;
 use reft_models::encoder::Encoder;
+use reft_models::instruction_set::InstructionSet;
 use reft_models::model::Decoder;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
@@ -71,6 +72,7 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Weights> {
     if let Device::Cuda(index) = device.0 {
         reft_models::cuda::prepare(index)?;
     }
+    InstructionSet::current()?;
     let path = hub::locate(model)?;
     let weights = Weights::open(&path)?;
     let needed = weights.numbers() * dtype.kind().elt_size_in_bytes();

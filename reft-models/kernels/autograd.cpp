@@ -1,47 +1,19 @@
 // The kernels as differentiable libtorch operations, and the C functions that Rust calls. The only file that needs
 // libtorch's headers. Weights are frozen: none of these has a gradient with respect to one.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels.h"
+#include <cstdio>
+#include <memory>
 
-#define DECLARE(SET)                       \
-    namespace reft::SET {                  \
-    const reft::Kernels<float>& f32();     \
-    const reft::Kernels<reft::bf16>& b16(); \
-    }
-DECLARE(base)
-#ifdef __x86_64__
-DECLARE(avx2)
-DECLARE(avx512)
-#define CHOOSE(type)                                                                                      \
-    static const auto& chosen = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && \
-                                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") \
-                                    ? avx512::type()                                                      \
-                                : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? avx2::type() \
-                                                                                                  : base::type()
-#else
-#define CHOOSE(type) static const auto& chosen = base::type()
-#endif
+#include "checks.h"
+#include "instruction_set.h"
 
 namespace reft {
-
-template <>
-const Kernels<float>& kernels_for_this_machine<float>() {
-    CHOOSE(f32);
-    return chosen;
-}
-
-template <>
-const Kernels<bf16>& kernels_for_this_machine<bf16>() {
-    CHOOSE(b16);
-    return chosen;
-}
-
 namespace {
 
-using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
@@ -54,66 +26,76 @@ void by_type(const Tensor& x, F f) {
     else if (x.scalar_type() == at::kBFloat16)
         f(static_cast<bf16*>(nullptr));
     else
-        TORCH_CHECK(false, "CPU kernels are for f32 and bf16, not ", x.scalar_type());
+        TORCH_CHECK(false, "CPU kernels are for Float and BFloat16, not ", x.scalar_type());
 }
 
 template <class T>
-T* data(const Tensor& x) {
-    TORCH_CHECK(x.is_contiguous() && x.is_cpu(), "a contiguous CPU tensor is needed");
-    return static_cast<T*>(x.data_ptr());
+const Kernels<T>& kernels(InstructionSet set, T*) {
+    return kernels_of<T>(set);
 }
 
-template <class T>
-const Kernels<T>& kernels(T*) {
-    return kernels_for_this_machine<T>();
+// What the backward pass needs to know of the forward pass beside tensors.
+void save(AutogradContext* ctx, const char* name, int64_t value) { ctx->saved_data[name] = value; }
+int64_t saved(AutogradContext* ctx, const char* name) { return ctx->saved_data[name].toInt(); }
+InstructionSet saved_set(AutogradContext* ctx) { return InstructionSet(saved(ctx, "set")); }
+
+// A gradient of a gradient would be taken as 0.
+void refuse_second_derivative() {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "the CPU kernels have no second derivative (create_graph)");
 }
 
 struct RmsNorm : Function<RmsNorm> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& weight, double eps) {
-        Tensor x = input.contiguous(), y = at::empty_like(x), inverse = at::empty({x.size(0)}, x.options().dtype(at::kFloat));
+    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input, const Tensor& given, double eps) {
+        Tensor x = input.contiguous(), weight = given.contiguous(), y = at::empty_like(x);
+        Tensor inverse = at::empty({x.size(0)}, x.options().dtype(at::kFloat));
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(type).rms_norm(x.size(0), x.size(1), data<T>(x), data<T>(weight), float(eps), data<T>(y),
-                                   data<float>(inverse));
+            kernels(set, type).rms_norm(x.size(0), x.size(1), data<T>(x), data<T>(weight), float(eps), data<T>(y),
+                                        data<float>(inverse));
         });
         ctx->save_for_backward({x, weight, inverse});
+        save(ctx, "set", int64_t(set));
         return y;
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        refuse_second_derivative();
         auto saved = ctx->get_saved_variables();
         Tensor x = saved[0], weight = saved[1], inverse = saved[2], dy = grads[0].contiguous(), dx = at::empty_like(x);
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(type).rms_norm_back(x.size(0), x.size(1), data<T>(x), data<T>(weight), data<float>(inverse), data<T>(dy),
-                                        data<T>(dx));
+            kernels(saved_set(ctx), type)
+                .rms_norm_back(x.size(0), x.size(1), data<T>(x), data<T>(weight), data<float>(inverse), data<T>(dy),
+                               data<T>(dx));
         });
-        return {dx, Tensor(), Tensor()};
+        return {Tensor(), dx, Tensor(), Tensor()};
     }
 };
 
 struct GatedSilu : Function<GatedSilu> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& input) {
+    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input) {
         Tensor x = input.contiguous(), y = at::empty({x.size(0), x.size(1) / 2}, x.options());
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(type).gated_silu(y.size(0), y.size(1), data<T>(x), data<T>(y));
+            kernels(set, type).gated_silu(y.size(0), y.size(1), data<T>(x), data<T>(y));
         });
         ctx->save_for_backward({x});
+        save(ctx, "set", int64_t(set));
         return y;
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        refuse_second_derivative();
         Tensor x = ctx->get_saved_variables()[0], dy = grads[0].contiguous(), dx = at::empty_like(x);
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(type).gated_silu_back(dy.size(0), dy.size(1), data<T>(x), data<T>(dy), data<T>(dx));
+            kernels(saved_set(ctx), type).gated_silu_back(dy.size(0), dy.size(1), data<T>(x), data<T>(dy), data<T>(dx));
         });
-        return {dx};
+        return {Tensor(), dx};
     }
 };
 
-// `sequences` [B, 4] i64, cos and sin [N, E/2] f32, past [rows, K, E] (or empty).
+// `sequences` [B, 4] i64, cos and sin [N, E/2] f32, past [rows, K, E].
 Attention shape_of(int64_t heads, int64_t kv_heads, bool causal, const Tensor& sequences, const Tensor& cos,
                    const Tensor& sin) {
     return {heads,
@@ -126,46 +108,76 @@ Attention shape_of(int64_t heads, int64_t kv_heads, bool causal, const Tensor& s
             causal};
 }
 
+// Memory for all threads that the calling one starts, grown and never shrunk. Allocated here, since no exception may
+// leave a parallel loop.
+Workspace workspace(int64_t floats_per_thread) {
+    static thread_local std::unique_ptr<float[]> memory;
+    static thread_local int64_t size = 0;
+    int64_t threads = at::get_num_threads(), needed = threads * floats_per_thread;
+    if (size < needed) {
+        size = 0;
+        memory.reset();
+        memory.reset(new float[needed]);
+        size = needed;
+    }
+    return {threads, floats_per_thread, memory.get()};
+}
+
+// Kernels write into the cache behind libtorch's back: what saved it for a backward pass must notice.
+void count_as_changed(const Tensor& x) {
+    if (!x.is_inference()) x.unsafeGetTensorImpl()->bump_version();
+}
 
 struct Attend : Function<Attend> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& past_k, const Tensor& past_v,
-                          const Tensor& sequences, const Tensor& cos, const Tensor& sin, int64_t heads, int64_t kv_heads,
-                          bool causal, bool append) {
-        Tensor qkv = input.contiguous();
+    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input, const Tensor& given_k,
+                          const Tensor& given_v, const Tensor& sequences, const Tensor& given_cos, const Tensor& given_sin,
+                          int64_t heads, int64_t kv_heads, bool causal, bool append) {
+        Tensor qkv = input.contiguous(), past_k = given_k.contiguous(), past_v = given_v.contiguous();
+        Tensor cos = given_cos.contiguous(), sin = given_sin.contiguous();
         Attention a = shape_of(heads, kv_heads, causal, sequences, cos, sin);
         // Rows of padding belong to no sequence and stay 0.
         Tensor y = at::zeros({qkv.size(0), heads * a.width}, qkv.options());
         by_type(qkv, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(type).attention(a, data<T>(qkv), data<T>(past_k), data<T>(past_v), append, data<T>(y));
+            const Kernels<T>& with = kernels(set, type);
+            with.attention(a, data<T>(qkv), data<T>(past_k), data<T>(past_v), append, data<T>(y),
+                           workspace(with.scratch_floats(a, false)));
         });
-        // What is written behind the past is not saved: such a pass is never differentiated.
-        if (!append) {
-            ctx->save_for_backward({qkv, past_k, past_v, sequences, cos, sin});
-            ctx->saved_data["heads"] = heads;
-            ctx->saved_data["kv_heads"] = kv_heads;
-            ctx->saved_data["causal"] = causal;
+        if (append) {
+            // What is written behind the past is not saved: such a pass is never differentiated.
+            count_as_changed(past_k);
+            count_as_changed(past_v);
+            return y;
         }
+        ctx->save_for_backward({qkv, past_k, past_v, sequences, cos, sin});
+        save(ctx, "set", int64_t(set));
+        save(ctx, "heads", heads);
+        save(ctx, "kv_heads", kv_heads);
+        save(ctx, "causal", causal);
         return y;
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
-        auto saved = ctx->get_saved_variables();
-        Tensor qkv = saved[0], dy = grads[0].contiguous(), dqkv = at::zeros_like(qkv);
-        auto number = [&](const char* name) { return ctx->saved_data[name].toInt(); };
-        Attention a = shape_of(number("heads"), number("kv_heads"), ctx->saved_data["causal"].toBool(), saved[3], saved[4], saved[5]);
+        refuse_second_derivative();
+        auto tensors = ctx->get_saved_variables();
+        Tensor qkv = tensors[0], dy = grads[0].contiguous(), dqkv = at::zeros_like(qkv);
+        Attention a = shape_of(saved(ctx, "heads"), saved(ctx, "kv_heads"), saved(ctx, "causal") != 0, tensors[3],
+                               tensors[4], tensors[5]);
         by_type(qkv, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(type).attention_back(a, data<T>(qkv), data<T>(saved[1]), data<T>(saved[2]), data<T>(dy),
-                                         data<T>(dqkv));
+            const Kernels<T>& with = kernels(saved_set(ctx), type);
+            with.attention_back(a, data<T>(qkv), data<T>(tensors[1]), data<T>(tensors[2]), data<T>(dy), data<T>(dqkv),
+                                workspace(with.scratch_floats(a, true)));
         });
-        return {dqkv,     Tensor(), Tensor(), Tensor(), Tensor(),
-                Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+        variable_list gradients(11);  // one for each argument of `forward`
+        gradients[1] = dqkv;
+        return gradients;
     }
 };
 
 // oneDNN's own arrangement of a weight, made once instead of at every product.
 Tensor pack(const Tensor& weight) {
+    check_constant("weight", weight, 2, at::kBFloat16);
     static auto op = c10::Dispatcher::singleton()
                          .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
                          .typed<Tensor(const Tensor&, std::optional<c10::SymInt>)>();
@@ -188,25 +200,36 @@ struct PackedLinear : Function<PackedLinear> {
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        refuse_second_derivative();
         Tensor back = ctx->saved_data["back"].toTensor();
         return {packed_product(grads[0].contiguous(), back, std::nullopt), Tensor(), Tensor(), Tensor()};
     }
 };
 
-thread_local std::string failure;
+// Why this thread's last call gave nothing, cut where it is too long. No allocation: memory may be what has run out.
+thread_local char failure[2048];
+
+void fail(const char* name, const char* reason) noexcept { std::snprintf(failure, sizeof failure, "%s: %s", name, reason); }
 
 // A new tensor that Rust owns, or null with the reason in `failure`: no exception leaves C++.
 template <class F>
-Tensor* guarded(F f) {
+Tensor* guarded(const char* name, F f) noexcept {
     try {
         return new Tensor(f());
+    } catch (const c10::Error& error) {
+        fail(name, error.what_without_backtrace());
     } catch (const std::exception& error) {
-        failure = error.what();
-        return nullptr;
+        fail(name, error.what());
+    } catch (...) {
+        fail(name, "unknown C++ exception");
     }
+    return nullptr;
 }
 
-Tensor or_empty(const Tensor* x, const Tensor& like) { return x ? *x : at::empty({0}, like.options()); }
+InstructionSet available(int32_t set) {
+    TORCH_CHECK(is_available(InstructionSet(set)), "no kernels for instruction set ", set, " on this processor");
+    return InstructionSet(set);
+}
 
 }  // namespace
 }  // namespace reft
@@ -214,33 +237,45 @@ Tensor or_empty(const Tensor* x, const Tensor& like) { return x ? *x : at::empty
 extern "C" {
 using at::Tensor;
 
-const char* reft_failure() { return reft::failure.c_str(); }
+const char* reft_failure() { return reft::failure; }
+
+bool reft_gradients_are_on() { return at::GradMode::is_enabled(); }
 
 Tensor* reft_pack(const Tensor* weight) {
-    return reft::guarded([&] { return reft::pack(*weight); });
+    return reft::guarded("pack", [&] { return reft::pack(*weight); });
 }
 
 // `back` is the packed transpose, needed where `x` has a gradient only.
 Tensor* reft_packed_linear(const Tensor* x, const Tensor* packed, const Tensor* back, const Tensor* bias) {
-    return reft::guarded([&] {
+    return reft::guarded("packed linear", [&] {
+        reft::check_packed_linear(*x, *packed, back, bias);
         auto with = bias ? std::optional<Tensor>(*bias) : std::nullopt;
         return back ? reft::PackedLinear::apply(*x, *packed, *back, with) : reft::packed_product(x->contiguous(), *packed, with);
     });
 }
 
-Tensor* reft_rms_norm(const Tensor* x, const Tensor* weight, double eps) {
-    return reft::guarded([&] { return reft::RmsNorm::apply(*x, *weight, eps); });
+Tensor* reft_rms_norm(int32_t set, const Tensor* x, const Tensor* weight, double eps) {
+    return reft::guarded("rms_norm", [&] {
+        reft::check_rms_norm(*x, *weight, eps);
+        return reft::RmsNorm::apply(reft::available(set), *x, *weight, eps);
+    });
 }
 
-Tensor* reft_gated_silu(const Tensor* x) {
-    return reft::guarded([&] { return reft::GatedSilu::apply(*x); });
+Tensor* reft_gated_silu(int32_t set, const Tensor* x) {
+    return reft::guarded("gated_silu", [&] {
+        reft::check_gated_silu(*x);
+        return reft::GatedSilu::apply(reft::available(set), *x);
+    });
 }
 
-Tensor* reft_attention(const Tensor* qkv, const Tensor* past_k, const Tensor* past_v, const Tensor* sequences, const Tensor* cos,
-                       const Tensor* sin, int64_t heads, int64_t kv_heads, bool causal, bool append) {
-    return reft::guarded([&] {
-        return reft::Attend::apply(*qkv, reft::or_empty(past_k, *qkv), reft::or_empty(past_v, *qkv), *sequences, *cos, *sin,
-                                   heads, kv_heads, causal, append);
+// `past_k` and `past_v` are null where there is no past.
+Tensor* reft_attention(int32_t set, const Tensor* qkv, const Tensor* past_k, const Tensor* past_v, const Tensor* sequences,
+                       const Tensor* cos, const Tensor* sin, int64_t heads, int64_t kv_heads, bool causal, bool append) {
+    return reft::guarded("attention", [&] {
+        reft::check_attention(*qkv, past_k, past_v, *sequences, *cos, *sin, heads, kv_heads, append);
+        Tensor none = past_k ? Tensor() : at::empty({0, kv_heads, 2 * cos->size(1)}, qkv->options());
+        return reft::Attend::apply(reft::available(set), *qkv, past_k ? *past_k : none, past_v ? *past_v : none, *sequences,
+                                   *cos, *sin, heads, kv_heads, causal, append);
     });
 }
 }

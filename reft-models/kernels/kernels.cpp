@@ -1,59 +1,19 @@
 // Compiled once for each instruction set, with REFT_SET naming it. Loops are written so that the compiler vectorises
 // them; only the small matrix products of attention say how wide a vector is.
+//
+// Everything but the two functions at the end has internal linkage, and no header of the C++ standard library is
+// included (the build hides them): an inline function or template that two object files emit under one name is kept
+// once by the linker, and where that is the copy for wider vectors, other processors meet an illegal instruction.
+// Nothing here allocates or throws; threads work in memory that the caller provides.
 #include "kernels.h"
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <vector>
+extern "C" int omp_get_thread_num(void);
 
 namespace reft {
 namespace REFT_SET {
 namespace {
 
-#ifdef __AVX512F__
-constexpr int64_t LANES = 16;
-#else
-constexpr int64_t LANES = 8;
-#endif
-typedef float Vector __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-
-inline float load(const float* x) { return *x; }
-inline void store(float* y, float value) { *y = value; }
-inline float load(const bf16* x) {
-    uint32_t bits = uint32_t(x->bits) << 16;
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
-}
-// Rounds to nearest, ties to even; NaN stays NaN.
-inline void store(bf16* y, float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    y->bits = uint16_t((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
-}
-
-// e^x within 2 units in the last place, without branches: 2^n e^r with |r| <= ln 2 / 2.
-inline float exponential(float x) {
-    x = std::min(std::max(x, -87.0f), 88.0f);
-    float n = x * 1.44269504f + 12582912.0f;  // rounded by the addition
-    n -= 12582912.0f;
-    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t bits = (int32_t(n) + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, 4);
-    return p * power;
-}
-
-inline int64_t round_up(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+#include "primitives.h"
 
 // ---- normalisation ----
 
@@ -65,7 +25,7 @@ void rms_norm(int64_t n, int64_t d, const T* x, const T* w, float eps, T* y, flo
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < d; i++) sum += load(in + i) * load(in + i);
-        float inverse = 1.0f / std::sqrt(sum / float(d) + eps);
+        float inverse = 1.0f / __builtin_sqrtf(sum / float(d) + eps);
         if (inverse_rms) inverse_rms[row] = inverse;
         for (int64_t i = 0; i < d; i++) store(y + row * d + i, load(in + i) * inverse * load(w + i));
     }
@@ -125,82 +85,17 @@ void gated_silu_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
 // One task is one sequence and one key/value head. Its keys and values are brought into f32 once (rotated, padded with
 // zeros to whole vectors), then query rows are handled four at a time, each with exactly the keys it may see.
 
-constexpr int64_t ROWS = 4;
-
-inline Vector at(const float* x) { return *reinterpret_cast<const Vector*>(x); }
-inline Vector& at(float* x) { return *reinterpret_cast<Vector*>(x); }
-
-// c[4, 4 V] = a[4, k] b[k, 4 V] (or fewer vectors).
-template <int V>
-inline void product_tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
-    Vector sum[ROWS][V] = {};
-    for (int64_t i = 0; i < k; i++) {
-        Vector column[V];
-        for (int v = 0; v < V; v++) column[v] = at(b + i * ldb + v * LANES);
-        for (int r = 0; r < ROWS; r++)
-            for (int v = 0; v < V; v++) sum[r][v] += a[r * lda + i] * column[v];
-    }
-    for (int r = 0; r < ROWS; r++)
-        for (int v = 0; v < V; v++) at(c + r * ldc + v * LANES) = sum[r][v];
-}
-
-// c[4, n] = a[4, k] b[k, n], n a multiple of LANES.
-void product(int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
-    int64_t j = 0;
-    for (; j + 4 * LANES <= n; j += 4 * LANES) product_tile<4>(k, a, lda, b + j, ldb, c + j, ldc);
-    for (; j < n; j += LANES) product_tile<1>(k, a, lda, b + j, ldb, c + j, ldc);
-}
-
-// c[n, e] += aT b for a[4, n], b[4, e]; e a multiple of LANES.
-void add_outer(int64_t n, int64_t e, const float* a, int64_t lda, const float* b, int64_t ldb, float* c) {
-    for (int64_t j = 0; j < e; j += LANES) {
-        Vector row[ROWS];
-        for (int r = 0; r < ROWS; r++) row[r] = at(b + r * ldb + j);
-        for (int64_t i = 0; i < n; i++) {
-            Vector sum = at(c + i * e + j);
-            for (int r = 0; r < ROWS; r++) sum += a[r * lda + i] * row[r];
-            at(c + i * e + j) = sum;
-        }
-    }
-}
-
-inline void softmax(int64_t n, float* x) {
-    float most = x[0], sum = 0;
-#pragma omp simd reduction(max : most)
-    for (int64_t j = 0; j < n; j++) most = std::max(most, x[j]);
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; j++) {
-        x[j] = exponential(x[j] - most);
-        sum += x[j];
-    }
-    for (int64_t j = 0; j < n; j++) x[j] /= sum;
-}
-
-// The first half of a head pairs with its second half. `sign` -1 rotates back.
-template <class T>
-inline void rotate(int64_t width, const float* cos, const float* sin, float sign, const T* __restrict x,
-                   float* __restrict y) {
-    int64_t half = width / 2;
-    for (int64_t i = 0; i < half; i++) {
-        float a = load(x + i), b = load(x + half + i), s = sign * sin[i];
-        y[i] = a * cos[i] - b * s;
-        y[half + i] = b * cos[i] + a * s;
-    }
-}
-
-// Memory of one thread, grown and never shrunk.
+// Hands out one thread's part of the workspace, from its beginning for each task.
 struct Scratch {
-    std::vector<float> memory;
-    float* used = nullptr;
+    float* used;
 
-    void reserve(int64_t floats) {
-        if (int64_t(memory.size()) < floats) memory.resize(floats);
-        used = memory.data();
-    }
+    explicit Scratch(const Workspace& workspace)
+        : used(workspace.memory + omp_get_thread_num() * workspace.floats_per_thread) {}
+
     float* take(int64_t floats, bool clear) {
         float* part = used;
         used += floats;
-        if (clear) std::fill(part, used, 0.0f);
+        if (clear) fill_zero(part, used);
         return part;
     }
 };
@@ -261,7 +156,7 @@ struct Task {
 
     // Rotated and scaled queries of one head, tokens i .. i + 4 (those beyond the end are 0).
     void load_queries(const T* qkv, int64_t head, int64_t i, float scale, float* q) const {
-        std::fill(q, q + ROWS * width, 0.0f);
+        fill_zero(q, q + ROWS * width);
         for (int64_t r = 0; r < ROWS && i + r < s.len; r++) {
             int64_t row = s.row + i + r;
             rotate(a.width, cos(row), sin(row), 1.0f, qkv + row * stride + head * a.width, q + r * width);
@@ -270,45 +165,35 @@ struct Task {
     }
 
     // Keys that tokens up to i + 3 may see, rounded up.
-    int64_t seen(int64_t i) const { return a.causal ? std::min(columns, round_up(s.past + i + ROWS)) : columns; }
+    int64_t seen(int64_t i) const { return a.causal ? smaller(columns, round_up(s.past + i + ROWS)) : columns; }
 
     // p[4, seen] = softmax(q kT), 0 where a key may not be seen.
     void probabilities(const float* q, int64_t i, float* p) const {
         product(seen(i), a.width, q, width, kt, columns, p, columns);
         for (int64_t r = 0; r < ROWS; r++) {
             float* row = p + r * columns;
-            int64_t end = a.causal ? std::min(s.past + i + r + 1, keys) : keys;
+            int64_t end = a.causal ? smaller(s.past + i + r + 1, keys) : keys;
             softmax(end, row);
-            std::fill(row + end, row + seen(i), 0.0f);
+            fill_zero(row + end, row + seen(i));
         }
     }
 
     // One token per sequence, as in decoding: dot products along the rows of the cache, nothing converted in advance.
     bool is_step() const { return s.len == 1; }
+
+    // What each of the three ways takes from a Scratch.
+    int64_t step_floats() const { return (3 + 2 * group) * width + group * columns; }
+    int64_t forward_floats() const { return 2 * keys * width + (a.width + ROWS) * columns + 2 * ROWS * width; }
+    int64_t backward_floats() const { return 4 * keys * width + 2 * (a.width + ROWS) * columns + 3 * ROWS * width; }
 };
-
-template <class T>
-inline void widen(int64_t n, const T* __restrict x, float* __restrict y) {
-    for (int64_t i = 0; i < n; i++) y[i] = load(x + i);
-}
-
-inline float dot(int64_t n, const float* a, const float* b) {
-    Vector sum = {};
-    for (int64_t i = 0; i < n; i += LANES) sum += at(a + i) * at(b + i);
-    float total = 0;
-    for (int64_t i = 0; i < LANES; i++) total += sum[i];
-    return total;
-}
-
-inline void add_scaled(int64_t n, float scale, const float* x, float* y) {
-    for (int64_t i = 0; i < n; i += LANES) at(y + i) += scale * at(x + i);
-}
 
 // The single-token case: each key and value is read once, where it lies, for all query heads of the group.
 template <class T>
 void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T* y, Scratch& scratch) {
     const Attention& a = t.a;
-    int64_t row = t.s.row, e = a.width, next = a.kv_heads * e, from = t.s.past_row * next + t.kv * e;
+    int64_t row = t.s.row, e = a.width, next = a.kv_heads * e;
+    // Where there is no cache, `past_row` is any number.
+    int64_t from = (t.s.past > 0 || append ? t.s.past_row : 0) * next + t.kv * e;
     float *own_k = scratch.take(t.width, true), *own_v = scratch.take(t.width, true), *x = scratch.take(t.width, true);
     float *q = scratch.take(t.group * t.width, true), *o = scratch.take(t.group * t.width, true);
     float* p = scratch.take(t.group * t.columns, false);
@@ -319,7 +204,7 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
             store(past_k + from + t.s.past * next + i, own_k[i]);
             store(past_v + from + t.s.past * next + i, own_v[i]);
         }
-    float scale = 1.0f / std::sqrt(float(e));
+    float scale = 1.0f / __builtin_sqrtf(float(e));
     for (int64_t g = 0; g < t.group; g++) {
         rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
         p[g * t.columns + t.s.past] = scale * dot(t.width, q + g * t.width, own_k);
@@ -341,18 +226,28 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
 }
 
 template <class T>
-void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y) {
-    float scale = 1.0f / std::sqrt(float(a.width));
-#pragma omp parallel for schedule(dynamic)
+int64_t scratch_floats(const Attention& a, bool backward) {
+    int64_t most = 0;
+    for (int64_t sequence = 0; sequence < a.sequences; sequence++) {
+        Task<T> t(a, sequence * a.kv_heads);
+        int64_t forward = t.is_step() ? t.step_floats() : t.forward_floats();
+        most = larger(most, backward ? t.backward_floats() : forward);
+    }
+    // Whole cache lines, so that no two threads write to one.
+    return (most + 15) / 16 * 16;
+}
+
+template <class T>
+void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y, const Workspace& workspace) {
+    float scale = 1.0f / __builtin_sqrtf(float(a.width));
+#pragma omp parallel for schedule(dynamic) num_threads(int(workspace.threads))
     for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
-        static thread_local Scratch scratch;
+        Scratch scratch(workspace);
         Task<T> t(a, index);
         if (t.is_step()) {
-            scratch.reserve((3 + 2 * t.group) * t.width + t.group * t.columns);
             attend_step(t, qkv, past_k, past_v, append, y, scratch);
             continue;
         }
-        scratch.reserve(t.keys * t.width * 2 + (a.width + ROWS) * t.columns + 2 * ROWS * t.width);
         t.load_keys(qkv, past_k, past_v, scratch);
         if (append) t.append(past_k, past_v);
         float* q = scratch.take(ROWS * t.width, false);
@@ -362,7 +257,7 @@ void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool appe
             for (int64_t i = 0; i < t.s.len; i += ROWS) {
                 t.load_queries(qkv, head, i, scale, q);
                 t.probabilities(q, i, p);
-                product(t.width, std::min(t.keys, t.seen(i)), p, t.columns, t.v, t.width, o, t.width);
+                product(t.width, smaller(t.keys, t.seen(i)), p, t.columns, t.v, t.width, o, t.width);
                 for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
                     T* out = y + (t.s.row + i + r) * a.heads * a.width + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) store(out + e, o[r * t.width + e]);
@@ -371,15 +266,15 @@ void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool appe
     }
 }
 
-// Keeps nothing from the way forth but qkv: probabilities are cheaper to make again than to read.
+// Keeps nothing from the forward pass but qkv: probabilities are cheaper to make again than to read.
 template <class T>
-void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv) {
-    float scale = 1.0f / std::sqrt(float(a.width));
-#pragma omp parallel for schedule(dynamic)
+void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv,
+                    const Workspace& workspace) {
+    float scale = 1.0f / __builtin_sqrtf(float(a.width));
+#pragma omp parallel for schedule(dynamic) num_threads(int(workspace.threads))
     for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
-        static thread_local Scratch scratch;
+        Scratch scratch(workspace);
         Task<T> t(a, index);
-        scratch.reserve(t.keys * t.width * 4 + 2 * (a.width + ROWS) * t.columns + 3 * ROWS * t.width);
         t.load_keys(qkv, past_k, past_v, scratch);
         float* vt = scratch.take(a.width * t.columns, true);
         for (int64_t j = 0; j < t.keys; j++)
@@ -390,10 +285,10 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
         float *p = scratch.take(ROWS * t.columns, false), *dp = scratch.take(ROWS * t.columns, false);
         for (int64_t head = t.kv * t.group; head < (t.kv + 1) * t.group; head++)
             for (int64_t i = 0; i < t.s.len; i += ROWS) {
-                int64_t seen = std::min(t.keys, t.seen(i));
+                int64_t seen = smaller(t.keys, t.seen(i));
                 t.load_queries(qkv, head, i, scale, q);
                 t.probabilities(q, i, p);
-                std::fill(dout, dout + ROWS * t.width, 0.0f);
+                fill_zero(dout, dout + ROWS * t.width);
                 for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
                     const T* grad = dy + (t.s.row + i + r) * a.heads * a.width + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) dout[r * t.width + e] = load(grad + e);
@@ -428,8 +323,8 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
 }
 
 template <class T>
-constexpr Kernels<T> table = {rms_norm<T>,        rms_norm_back<T>, gated_silu<T>,
-                              gated_silu_back<T>, attention<T>,     attention_back<T>};
+constexpr Kernels<T> table = {rms_norm<T>,       rms_norm_back<T>, gated_silu<T>,    gated_silu_back<T>,
+                              scratch_floats<T>, attention<T>,     attention_back<T>};
 
 }  // namespace
 

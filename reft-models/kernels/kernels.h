@@ -1,10 +1,11 @@
 // What the CPU kernels offer: plain functions on raw memory, for f32 and bf16, arithmetic in f32.
 //
-// `kernels.cpp` is compiled once for each instruction set and `kernels_for_this_machine` picks one; `autograd.cpp`
-// gives them to libtorch. Matrices are row-major; a `stride` is the distance between rows, in elements.
+// `kernels.cpp` is compiled once for each instruction set, `instruction_set.cpp` picks one when the program starts, and
+// `autograd.cpp` gives them to libtorch. They trust their arguments: `checks.h` is what stands before them. Matrices are
+// row-major. C headers only (see `kernels.cpp`).
 #pragma once
 
-#include <cstdint>
+#include <stdint.h>
 
 namespace reft {
 
@@ -27,10 +28,17 @@ struct Attention {
     bool causal;  // or every token sees its whole sequence
 };
 
+// Memory that the threads of a kernel work in, one part each.
+struct Workspace {
+    int64_t threads;  // at most so many take part
+    int64_t floats_per_thread;
+    float* memory;  // [threads, floats_per_thread]
+};
+
 // `T` is the type of the model's weights and hidden states.
 template <class T>
 struct Kernels {
-    // y = x / rms(x) * w, and 1 / rms(x) for the way back. x, y [n, d], w [d], inverse_rms [n] or null.
+    // y = x / rms(x) * w, and 1 / rms(x) for the backward pass. x, y [n, d], w [d], inverse_rms [n] or null.
     void (*rms_norm)(int64_t n, int64_t d, const T* x, const T* w, float eps, T* y, float* inverse_rms);
     // Gradient of x from that of y.
     void (*rms_norm_back)(int64_t n, int64_t d, const T* x, const T* w, const float* inverse_rms, const T* dy, T* dx);
@@ -40,14 +48,15 @@ struct Kernels {
     // Gradient of x from that of y.
     void (*gated_silu_back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
 
+    // What a thread of `attention` or of `attention_back` needs of the workspace.
+    int64_t (*scratch_floats)(const Attention& a, bool backward);
     // Attention of the rows of qkv [N, (H + 2K) E], rotated here; past keys are rotated already. Keys and values
     // of the past are rows [K E] each. With `append` the new keys and values are written behind the past. y [N, H E].
-    void (*attention)(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y);
+    void (*attention)(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y,
+                      const Workspace& workspace);
     // Gradient of qkv from that of y; the past is constant.
-    void (*attention_back)(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv);
+    void (*attention_back)(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv,
+                           const Workspace& workspace);
 };
-
-template <class T>
-const Kernels<T>& kernels_for_this_machine();
 
 }  // namespace reft

@@ -5,7 +5,7 @@
 //!
 //! | weights | arithmetic | why (`make bench` measures it) |
 //! |---|---|---|
-//! | f32, bf16 on the CPU | [`kernels::attention`] | no padding, no mask, nothing kept for the way back; libtorch's fused CPU kernel has a slow bf16 backward |
+//! | f32, bf16 on the CPU | the fused kernel | no padding, no mask, nothing kept for the backward pass; libtorch's fused CPU kernel has a slow bf16 backward |
 //! | others, and passes with a prefix | explicit products over a padded batch | few large batched products; gradients reach the prefix |
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub enum Cache<'a> {
     None,
     /// Constant ones, while gradients flow through the tokens of this pass.
     Fixed(&'a KvCache),
-    /// In a cache that this pass adds to. Not differentiable.
+    /// In a cache that this pass adds to. Not differentiable: such a pass runs under [`tch::no_grad`].
     Grow(&'a mut KvCache),
 }
 
@@ -78,7 +78,13 @@ impl Plan {
     }
 
     /// Attention of one layer. `qkv` `[N, (H + 2K) E]`, not yet rotated; `[N, H E]`.
+    ///
+    /// # Panics
+    /// When types, shapes, the layout and the cache do not belong together, when the cache has no room for the pass, and
+    /// when a cache grows while gradients are on.
     pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, layer: LayerId) -> Tensor {
+        let grows = matches!(cache, Cache::Grow(_));
+        assert!(!grows || !kernels::gradients_are_on(), "a cache cannot grow while gradients are on: use no_grad");
         match &self.how {
             How::Composite(block) => block.attend(dims, qkv, (&self.angles, self.prefixes.get(&layer)), cache, layer),
             How::Kernel(sequences) => {
@@ -95,7 +101,7 @@ impl Plan {
                 };
                 let (cos, sin) = self.angles.tables();
                 let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.kv_heads, causal: true };
-                kernels::attention(qkv, &shape, past)
+                kernels::expect(kernels::attention(qkv, &shape, past))
             }
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! Half of a training step on a CPU is matrix products; most of the rest is normalisation, gated units, rotary
 //! embedding and small attention products that each read and write everything several times. These kernels touch it
-//! once, and keep one number a row for the way back. Elsewhere (CUDA, f16) the same mathematics is composed of
+//! once, and keep one number a row for the backward pass. Elsewhere (CUDA, f16) the same mathematics is composed of
 //! libtorch's operations; the tests compare the two.
+//!
+//! Types, shapes, rows and the room in a cache are checked in C++ (`kernels/checks.h`) before any memory is touched.
 
 #![allow(unsafe_code)] // One foreign function each, on tensors that outlive the call.
 
@@ -14,8 +16,16 @@ use std::os::raw::c_char;
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_sys::C_tensor;
 
+use crate::instruction_set::{InstructionSet, InstructionSetError};
+
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod tests;
+
 unsafe extern "C" {
     fn reft_failure() -> *const c_char;
+    fn reft_gradients_are_on() -> bool;
     fn reft_pack(weight: *const C_tensor) -> *mut C_tensor;
     fn reft_packed_linear(
         x: *const C_tensor,
@@ -23,9 +33,10 @@ unsafe extern "C" {
         back: *const C_tensor,
         bias: *const C_tensor,
     ) -> *mut C_tensor;
-    fn reft_rms_norm(x: *const C_tensor, weight: *const C_tensor, eps: f64) -> *mut C_tensor;
-    fn reft_gated_silu(x: *const C_tensor) -> *mut C_tensor;
+    fn reft_rms_norm(set: i32, x: *const C_tensor, weight: *const C_tensor, eps: f64) -> *mut C_tensor;
+    fn reft_gated_silu(set: i32, x: *const C_tensor) -> *mut C_tensor;
     fn reft_attention(
+        set: i32,
         qkv: *const C_tensor,
         past_k: *const C_tensor,
         past_v: *const C_tensor,
@@ -39,75 +50,108 @@ unsafe extern "C" {
     ) -> *mut C_tensor;
 }
 
+/// Arguments that a kernel does not take: a bug of the caller, except for the first.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KernelError {
+    /// The environment asks for kernels that cannot be had.
+    #[error(transparent)]
+    InstructionSet(#[from] InstructionSetError),
+    /// Which kernel, and what about the arguments is wrong.
+    #[error("CPU kernel {0}")]
+    Refused(String),
+}
+
 /// Whether there are kernels for tensors of this type and place.
-pub fn cover(kind: Kind, device: Device) -> bool {
+pub(crate) fn cover(kind: Kind, device: Device) -> bool {
     device == Device::Cpu && matches!(kind, Kind::Float | Kind::BFloat16)
 }
 
 /// Whether there are kernels for tensors like this one.
-pub fn cover_like(x: &Tensor) -> bool {
+pub(crate) fn cover_like(x: &Tensor) -> bool {
     cover(x.kind(), x.device())
 }
 
-/// Takes over a new tensor. A null pointer is a bug of the caller (types and shapes are checked on the other side).
-fn owned(tensor: *mut C_tensor) -> Tensor {
-    assert!(!tensor.is_null(), "CPU kernel: {}", unsafe { CStr::from_ptr(reft_failure()) }.to_string_lossy());
-    unsafe { Tensor::from_ptr(tensor) }
+/// Whether operations of this thread are recorded for a backward pass.
+pub(crate) fn gradients_are_on() -> bool {
+    unsafe { reft_gradients_are_on() }
+}
+
+/// Takes over a new tensor, or the reason why there is none.
+fn owned(tensor: *mut C_tensor) -> Result<Tensor, KernelError> {
+    if tensor.is_null() {
+        let reason = unsafe { CStr::from_ptr(reft_failure()) }.to_string_lossy();
+        return Err(KernelError::Refused(reason.lines().next().unwrap_or_default().to_owned()));
+    }
+    Ok(unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// The result of a kernel whose arguments the caller has made itself.
+///
+/// # Panics
+/// With the kernel's words when it refused them.
+pub(crate) fn expect(result: Result<Tensor, KernelError>) -> Tensor {
+    result.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A frozen weight `[out, in]` in the arrangement that oneDNN's products want, which it would otherwise make anew for
 /// each product (a tenth of the time of a large one, half of that of a single row).
 #[derive(Debug)]
-pub struct Packed {
-    forth: Tensor,
+pub(crate) struct Packed {
+    forward: Tensor,
     /// The transpose, for gradients; made when one is first asked for.
-    back: OnceCell<Tensor>,
+    backward: OnceCell<Tensor>,
 }
 
 impl Packed {
-    /// Packs a bf16 weight on the CPU; none where this machine or type has no such arrangement.
-    pub fn new(weight: &Tensor) -> Option<Self> {
+    /// Packs a bf16 weight on the CPU; none where this machine or type has no such arrangement, and a plain product is
+    /// the way.
+    pub(crate) fn new(weight: &Tensor) -> Option<Self> {
         if weight.kind() != Kind::BFloat16 || weight.device() != Device::Cpu {
             return None;
         }
-        let packed = unsafe { reft_pack(weight.as_ptr()) };
-        (!packed.is_null()).then(|| Self { forth: owned(packed), back: OnceCell::new() })
+        let forward = owned(unsafe { reft_pack(weight.as_ptr()) }).ok()?;
+        Some(Self { forward, backward: OnceCell::new() })
     }
 
     /// `x Wᵀ + b` of rows `[N, in]`.
-    pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Tensor {
-        let null = std::ptr::null();
-        let back = x.requires_grad().then(|| self.back.get_or_init(|| self.transposed()));
-        let back = back.map_or(null, Tensor::as_ptr);
-        let bias = bias.map_or(null, Tensor::as_ptr);
-        owned(unsafe { reft_packed_linear(x.as_ptr(), self.forth.as_ptr(), back, bias) })
+    pub(crate) fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, KernelError> {
+        let backward = if x.requires_grad() { self.transposed()?.as_ptr() } else { std::ptr::null() };
+        let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+        owned(unsafe { reft_packed_linear(x.as_ptr(), self.forward.as_ptr(), backward, bias) })
     }
 
     /// A copy in rows, `[out, in]`.
-    pub fn unpacked(&self) -> Tensor {
-        no_grad(|| self.forth.to_dense(None, false))
+    pub(crate) fn unpacked(&self) -> Tensor {
+        no_grad(|| self.forward.to_dense(None, false))
     }
 
-    fn transposed(&self) -> Tensor {
+    fn transposed(&self) -> Result<&Tensor, KernelError> {
+        if let Some(tensor) = self.backward.get() {
+            return Ok(tensor);
+        }
         let weight = no_grad(|| self.unpacked().tr().contiguous());
-        owned(unsafe { reft_pack(weight.as_ptr()) })
+        let packed = owned(unsafe { reft_pack(weight.as_ptr()) })?;
+        Ok(self.backward.get_or_init(|| packed))
     }
 }
 
 /// `x / rms(x) * w` of rows `[N, D]`; `w` `[D]` is constant.
-pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
-    owned(unsafe { reft_rms_norm(x.as_ptr(), weight.as_ptr(), eps) })
+pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, KernelError> {
+    let set = InstructionSet::current()? as i32;
+    owned(unsafe { reft_rms_norm(set, x.as_ptr(), weight.as_ptr(), eps) })
 }
 
 /// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
-pub fn gated_silu(x: &Tensor) -> Tensor {
-    owned(unsafe { reft_gated_silu(x.as_ptr()) })
+pub(crate) fn gated_silu(x: &Tensor) -> Result<Tensor, KernelError> {
+    let set = InstructionSet::current()? as i32;
+    owned(unsafe { reft_gated_silu(set, x.as_ptr()) })
 }
 
 /// What attention needs beside the states.
 #[derive(Debug)]
-pub struct Shape<'a> {
-    /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`, i64.
+pub(crate) struct Shape<'a> {
+    /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`, i64. No two share a
+    /// row.
     pub sequences: &'a Tensor,
     /// Cosines `[N, E/2]`, f32, by row.
     pub cos: &'a Tensor,
@@ -123,17 +167,18 @@ pub struct Shape<'a> {
 
 /// Keys and values of earlier tokens, `[rows, K, E]` each, keys rotated.
 #[derive(Debug)]
-pub enum Past<'a> {
+pub(crate) enum Past<'a> {
     /// There are none.
     None,
     /// Constant: gradients flow through the new tokens only.
     Fixed(&'a Tensor, &'a Tensor),
-    /// New keys and values are written behind the old ones. Not differentiable.
+    /// New keys and values are written behind the old ones. Not differentiable: taken under `no_grad` only.
     Grow(&'a mut Tensor, &'a mut Tensor),
 }
 
 /// Attention of rows `[N, (H + 2K) E]` that hold queries, keys and values side by side, rotated here; `[N, H E]`.
-pub fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Tensor {
+pub(crate) fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Result<Tensor, KernelError> {
+    let set = InstructionSet::current()? as i32;
     let null = std::ptr::null();
     let (k, v, append) = match past {
         Past::None => (null, null, false),
@@ -142,5 +187,5 @@ pub fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Tensor {
     };
     let Shape { sequences, cos, sin, heads, kv_heads, causal } = *shape;
     let (sequences, cos, sin) = (sequences.as_ptr(), cos.as_ptr(), sin.as_ptr());
-    owned(unsafe { reft_attention(qkv.as_ptr(), k, v, sequences, cos, sin, heads, kv_heads, causal, append) })
+    owned(unsafe { reft_attention(set, qkv.as_ptr(), k, v, sequences, cos, sin, heads, kv_heads, causal, append) })
 }

@@ -37,7 +37,12 @@ impl KvCache {
     }
 
     /// Keys and values that were kept, `[L, rows, K, E]` each, for the layers from `first` on.
+    ///
+    /// # Panics
+    /// When they are not of one shape, type and device.
     pub fn from_parts(first: LayerId, keys: &Tensor, values: &Tensor) -> Self {
+        let of = |x: &Tensor| (x.size(), x.kind(), x.device());
+        assert!(keys.dim() == 4 && of(keys) == of(values), "keys {:?}, values {:?}", of(keys), of(values));
         let layers = keys.unbind(0).into_iter().zip(values.unbind(0)).collect();
         Self { layers, first, rows: keys.size()[1] }
     }
@@ -75,15 +80,28 @@ impl KvCache {
     }
 
     /// Keys and values of one layer.
+    ///
+    /// # Panics
+    /// When the cache does not hold the layer.
     pub fn layer(&self, layer: LayerId) -> (&Tensor, &Tensor) {
-        let (keys, values) = &self.layers[layer.0 - self.first.0];
+        let (keys, values) = &self.layers[self.index(layer)];
         (keys, values)
     }
 
     /// Keys and values of one layer, to be written to.
+    ///
+    /// # Panics
+    /// When the cache does not hold the layer.
     pub fn layer_mut(&mut self, layer: LayerId) -> (&mut Tensor, &mut Tensor) {
-        let (keys, values) = &mut self.layers[layer.0 - self.first.0];
+        let index = self.index(layer);
+        let (keys, values) = &mut self.layers[index];
         (keys, values)
+    }
+
+    fn index(&self, layer: LayerId) -> usize {
+        let index = layer.0.checked_sub(self.first.0).filter(|&index| index < self.layers.len());
+        let held = self.first.0..self.first.0 + self.layers.len();
+        index.unwrap_or_else(|| panic!("layer {} is not in a cache of the layers {held:?}", layer.0))
     }
 
     /// Stores the tokens of a pass, `k` and `v` `[N, K, E]`, at their `slots`.

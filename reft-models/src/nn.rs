@@ -162,7 +162,7 @@ impl Linear {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         match &self.weight {
             Weight::Plain(weight) => x.linear(weight, self.bias.as_ref()),
-            Weight::Packed(weight) => weight.linear(x, self.bias.as_ref()),
+            Weight::Packed(weight) => kernels::expect(weight.linear(x, self.bias.as_ref())),
         }
     }
 }
@@ -185,8 +185,9 @@ impl RmsNorm {
 
     /// `[N, D] -> [N, D]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        if kernels::cover_like(x) {
-            return kernels::rms_norm(x, &self.weight, self.eps);
+        // The kernel has no gradient with respect to the weight.
+        if kernels::cover_like(x) && !self.weight.requires_grad() {
+            return kernels::expect(kernels::rms_norm(x, &self.weight, self.eps));
         }
         x.rms_norm(self.weight.size(), Some(&self.weight), self.eps)
     }
@@ -220,7 +221,7 @@ impl LayerNorm {
 /// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
 pub fn gated_silu(x: &Tensor) -> Tensor {
     if kernels::cover_like(x) {
-        return kernels::gated_silu(x);
+        return kernels::expect(kernels::gated_silu(x));
     }
     let halves = x.chunk(2, -1);
     halves[0].silu() * &halves[1]

@@ -14,6 +14,7 @@ use crate::weights::{Container, WeightsError, first_line, open_error};
 
 pub(crate) struct SafetensorsFile {
     path: PathBuf,
+    file: File,
     map: Mmap,
     tensors: BTreeMap<String, Entry>,
 }
@@ -29,7 +30,8 @@ impl SafetensorsFile {
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         let io = |error: std::io::Error| open_error(path, format!("{error}: is the download complete?"));
         let file = File::open(path).map_err(io)?;
-        // Safe as long as nobody changes the file meanwhile, which no reader of checkpoints guards against.
+        // Safe as long as nobody changes the file meanwhile; `read` refuses one that has become shorter, whose pages
+        // would end the process.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         // The header's own length stands before it in eight bytes; offsets count from its end.
@@ -43,7 +45,7 @@ impl SafetensorsFile {
                 tensors.insert(name, Entry::new(info, size_of::<u64>() + header, kind));
             }
         }
-        Ok(Self { path: path.to_owned(), map, tensors })
+        Ok(Self { path: path.to_owned(), file, map, tensors })
     }
 }
 
@@ -85,7 +87,16 @@ impl Container for SafetensorsFile {
 
     fn read(&self, name: &str) -> Result<Tensor, String> {
         let Entry { bytes, shape, kind } = self.tensors.get(name).ok_or("not in the file")?;
+        let length = self.file.metadata().map_err(|error| error.to_string())?.len();
+        if length < self.map.len() as u64 {
+            return Err(format!("the file shrank from {} to {length} bytes since it was opened", self.map.len()));
+        }
         let bytes = self.map.get(bytes.clone()).ok_or("outside the file")?;
+        // libtorch reads as many bytes as the shape says.
+        let numbers = shape.iter().try_fold(kind.elt_size_in_bytes(), |size, &n| size.checked_mul(n as usize));
+        if numbers != Some(bytes.len()) {
+            return Err(format!("{} bytes do not hold {shape:?} numbers of {kind:?}", bytes.len()));
+        }
         Tensor::f_from_data_size(bytes, shape, *kind).map_err(|error| first_line(&error))
     }
 }

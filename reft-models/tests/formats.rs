@@ -250,3 +250,21 @@ fn what_would_be_misread_is_refused() {
         check_refused(&gguf, &["model.gguf", "q_proj.weight", "heads"]);
     }
 }
+
+#[test]
+fn a_file_that_shrinks_after_it_was_opened_is_an_error() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(model("llama1").join(file), folder.path().join(file)).expect("writable");
+    }
+    let weights = open(folder.path());
+    read(&weights, "model.norm.weight");
+    let file = fs::OpenOptions::new().write(true).open(folder.path().join("model.safetensors")).expect("writable");
+    file.set_len(100).expect("it shrinks");
+    let shape = weights.shape("model.norm.weight").expect("there");
+    let error = weights.tensor("model.norm.weight", shape, Kind::Float, Device::Cpu).expect_err("refused").to_string();
+    assert!(
+        error.contains("shrank") && error.contains("to 100 bytes") && error.contains("download it again"),
+        "{error}"
+    );
+}

@@ -9,11 +9,11 @@ use reft_core::hooks::{Collect, Frozen, Hooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
-use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
+use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, indices, load_golden};
 use reft_models::encoder::{Encoder, Reading};
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TOLERANCE: Tol = Tol::Absolute(1e-4);
 
@@ -24,7 +24,7 @@ fn is_encoder(name: &str) -> bool {
 
 fn model(name: &str) -> Encoder {
     let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
-    Encoder::load(&weights, Kind::Float, Device::Cpu).expect("a golden model")
+    Encoder::load(&weights, Kind::Float, device()).expect("a golden model")
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn check_forward(model: &Encoder, golden: &BTreeMap<String, Tensor>, padding: Pa
     for padding in [Padding::Packed, padding] {
         let layout = Layout::new(&extents, padding);
         let packed = padding == Padding::Packed;
-        let rows = if packed { Tensor::arange(real.numel() as i64, (Kind::Int64, Device::Cpu)) } else { real.copy() };
+        let rows = if packed { Tensor::arange(real.numel() as i64, (Kind::Int64, device())) } else { real.copy() };
         let place = |values: Tensor| if packed { values.index_select(0, &real) } else { values };
         let ids = place(flat("input_ids").expect("ids"));
         let types = flat("token_type_ids").map(place);
@@ -70,7 +70,7 @@ fn check_forward(model: &Encoder, golden: &BTreeMap<String, Tensor>, padding: Pa
             assert_close(&name, &state.index_select(0, &rows), &expected(&name), TOLERANCE);
         }
         let firsts: Vec<i64> = layout.spans().iter().map(|span| span.row).collect();
-        let scores = model.classify(&h.index_select(0, &Tensor::from_slice(&firsts))).expect("a head");
+        let scores = model.classify(&h.index_select(0, &indices(&firsts))).expect("a head");
         assert_close("logits", &scores, &golden["logits"], TOLERANCE);
     }
 }
@@ -89,7 +89,7 @@ fn golden_reft_class_scores_with_interventions() {
         let reft = json!({"intervention": case["method"], "rank": case["rank"], "layers": case["layers"],
             "positions": case["positions"], "tying": tying});
         let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("a valid specification");
-        let adaptation = spec.build(model.dims(), Seed(0), Device::Cpu).expect("it fits");
+        let adaptation = spec.build(model.dims(), Seed(0), device()).expect("it fits");
         load_golden(adaptation.as_ref(), &golden, "");
         let step = adaptation.begin(Mode::Eval);
         let ids = golden["input_ids"].flatten(0, -1);

@@ -9,7 +9,7 @@ use reft_core::hooks::{Collect, Frozen, Hooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
-use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
+use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, indices, load_golden};
 use reft_models::attention::Cache;
 use reft_models::decode::processors::{History, processors};
 use reft_models::decode::settings::{EarlyStopping, Sampling};
@@ -18,11 +18,11 @@ use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 fn model(name: &str) -> Box<dyn Decoder> {
     let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
-    registry::load(&weights, Kind::Float, Device::Cpu).expect("a golden model")
+    registry::load(&weights, Kind::Float, device()).expect("a golden model")
 }
 
 fn is_llama(name: &str) -> bool {
@@ -38,10 +38,8 @@ fn ints(value: &Value) -> Vec<i64> {
 fn logits(model: &dyn Decoder, ids: &[i64], prompt: i64, hooks: &dyn Fn(&Layout) -> Box<dyn Hooks>) -> Tensor {
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
     let hooks = hooks(&layout);
-    let h = model.hidden(
-        &Tensor::from_slice(ids),
-        &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None },
-    );
+    let h = model
+        .hidden(&indices(ids), &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None });
     model.logits(&h)
 }
 
@@ -80,7 +78,7 @@ fn check_forward(model: &dyn Decoder, golden: &std::collections::BTreeMap<String
         (
             Layout::packed(&extents),
             ids.index_select(0, &real),
-            Tensor::arange(real.numel() as i64, (Kind::Int64, Device::Cpu)),
+            Tensor::arange(real.numel() as i64, (Kind::Int64, device())),
         ),
         (Layout::new(&extents, padding), ids.shallow_clone(), real.shallow_clone()),
     ] {
@@ -109,7 +107,7 @@ fn spec(case: &Value) -> AdaptSpec {
 }
 
 fn adaptation(model: &dyn Decoder, spec: &AdaptSpec) -> Box<dyn Adaptation> {
-    spec.build(model.dims(), Seed(0), Device::Cpu).expect("a specification that fits")
+    spec.build(model.dims(), Seed(0), device()).expect("a specification that fits")
 }
 
 #[test]
@@ -136,7 +134,7 @@ fn golden_reft_logits_with_interventions() {
         let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
         let hooks = step.hooks(&layout).expect("disjoint positions");
         let pass = &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
-        let edited = model.logits(&model.hidden(&Tensor::from_slice(&ids), pass));
+        let edited = model.logits(&model.hidden(&indices(&ids), pass));
         assert_close(&format!("{file} edited"), &edited, &golden["logits"].squeeze_dim(0), Tol::Absolute(1e-4));
     }
 }

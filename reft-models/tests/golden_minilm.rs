@@ -4,13 +4,13 @@ use reft_core::adaptation::Mode;
 use reft_core::hooks::{Collect, Frozen};
 use reft_core::layout::{Extent, Layout};
 use reft_core::site::{Component, LayerId, Site};
-use reft_core::testing::{Tol, assert_close, golden_json, golden_tensors};
+use reft_core::testing::{Tol, assert_close, device, golden_json, golden_tensors, indices};
 use reft_models::encoder::{Encoder, Reading};
 use reft_models::hub;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Tolerance of the golden's README.
 const TOLERANCE: Tol = Tol::Absolute(1e-4);
@@ -27,7 +27,7 @@ fn tokenizer() -> Tokenizer {
 fn golden_minilm_tokens_types_and_hidden_states() {
     let path = hub::locate("minilm").unwrap_or_else(|error| panic!("{error}"));
     let weights = Weights::open(&path).expect("the model");
-    let encoder = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("the model");
+    let encoder = Encoder::load(&weights, Kind::Float, device()).expect("the model");
     let (tokenizer, tensors) = (tokenizer(), golden_tensors("minilm/minilm.safetensors"));
     let golden = golden_json("minilm/minilm.json");
     for (index, case) in golden["cases"].as_array().expect("a list").iter().enumerate() {
@@ -36,7 +36,7 @@ fn golden_minilm_tokens_types_and_hidden_states() {
         assert_eq!((&typed.ids, &typed.types), (&ints(&case["ids"]), &ints(&case["token_type_ids"])), "{text:?}");
         let len = typed.ids.len() as i64;
         let layout = Layout::packed(&[Extent { len, prompt: len }]);
-        let (ids, types) = (Tensor::from_slice(&typed.ids), Tensor::from_slice(&typed.types));
+        let (ids, types) = (indices(&typed.ids), indices(&typed.types));
         let site = |layer| Site { layer: LayerId(layer), component: Component::BlockOutput };
         let collect = Collect::new((0..encoder.dims().layers).map(site).collect());
         let h = encoder.hidden(&ids, Some(&types), &Reading { layout: &layout, hooks: &collect, mode: Mode::Eval });

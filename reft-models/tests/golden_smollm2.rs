@@ -4,7 +4,7 @@ use reft_core::adaptation::Mode;
 use reft_core::hooks::Frozen;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
-use reft_core::testing::{golden_json, golden_tensors, load_golden};
+use reft_core::testing::{device, golden_json, golden_tensors, indices, load_golden};
 use reft_core::{AdaptSpec, Step};
 use reft_models::attention::Cache;
 use reft_models::decode::{Decoding, Generator, Stopping, undecided};
@@ -13,7 +13,7 @@ use reft_models::tokenizer::{Message, Role, Specials, Tokenizer};
 use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Tolerances of the golden's README.
 const LOGITS: f64 = 2e-3;
@@ -29,7 +29,7 @@ fn open() -> (Weights, Tokenizer) {
 }
 
 fn load(weights: &Weights) -> Box<dyn Decoder> {
-    registry::load(weights, Kind::Float, Device::Cpu).expect("the default model")
+    registry::load(weights, Kind::Float, device()).expect("the default model")
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn golden_smollm2_weights_and_tokenizer() {
     let (weights, tokenizer) = open();
     for case in golden["weights"].as_array().expect("a list") {
         let name = case["name"].as_str().expect("a name");
-        let tensor = weights.tensor(name, &ints(&case["shape"]), Kind::Double, Device::Cpu).expect("there");
+        let tensor = weights.tensor(name, &ints(&case["shape"]), Kind::Double, device()).expect("there");
         let close = |got: f64, key: &str| {
             let expected = case[key].as_f64().expect("a number");
             assert!(
@@ -79,8 +79,7 @@ fn last_logits(model: &dyn Decoder, ids: &[i64], step: Option<&dyn Step>) -> Ten
     let layout = Layout::packed(&[Extent { len, prompt: len }]);
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
     let hooks = hooks.as_deref().unwrap_or(&Frozen);
-    let h =
-        model.hidden(&Tensor::from_slice(ids), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
+    let h = model.hidden(&indices(ids), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
     model.logits(&h.narrow(0, len - 1, 1)).squeeze_dim(0)
 }
 
@@ -113,7 +112,7 @@ fn golden_smollm2_logits_with_a_loreft() {
     let reft =
         json!({"intervention": "loreft", "rank": golden["rank"], "layers": golden["layers"], "positions": "f3+l3"});
     let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("valid");
-    let adaptation = spec.build(model.dims(), Seed(0), Device::Cpu).expect("it fits");
+    let adaptation = spec.build(model.dims(), Seed(0), device()).expect("it fits");
     load_golden(adaptation.as_ref(), &tensors, "");
     let step = adaptation.begin(Mode::Eval);
     for case in golden["cases"].as_array().expect("a list") {

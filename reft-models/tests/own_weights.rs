@@ -5,14 +5,14 @@ use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::hooks::Frozen;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
-use reft_core::testing::{Tol, assert_close, golden_dir, normal};
+use reft_core::testing::{Tol, assert_close, device, golden_dir, indices, normal};
 use reft_models::attention::Cache;
 use reft_models::encoder::{Encoder, Reading, lend};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
 use serde_json::json;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 const IDS: [i64; 9] = [0, 17, 33, 4, 2, 0, 90, 45, 2];
 
@@ -25,7 +25,7 @@ struct Case {
 fn cases() -> [Case; 2] {
     ["bert", "roberta"].map(|name| {
         let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
-        let encoder = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("an encoder");
+        let encoder = Encoder::load(&weights, Kind::Float, device()).expect("an encoder");
         Case { name, encoder, weights }
     })
 }
@@ -33,8 +33,8 @@ fn cases() -> [Case; 2] {
 impl Case {
     fn adaptation(&self, key: &str) -> Box<dyn Adaptation> {
         let spec: AdaptSpec = serde_json::from_value(json!({ key: {} })).expect("a specification");
-        let lent = lend(&self.weights, Device::Cpu).expect("an encoder's weights");
-        spec.build_on(self.encoder.dims(), &lent, Seed(0), Device::Cpu).expect("weights to train")
+        let lent = lend(&self.weights, device()).expect("an encoder's weights");
+        spec.build_on(self.encoder.dims(), &lent, Seed(0), device()).expect("weights to train")
     }
 
     /// A made-up scalar of the states, in two passes that stand for two micro-batches.
@@ -59,7 +59,7 @@ impl Case {
 fn hidden(encoder: &Encoder) -> Tensor {
     let layout = Layout::packed(&[5, 4].map(|len| Extent { len, prompt: len }));
     let reading = Reading { layout: &layout, hooks: &Frozen, mode: Mode::Eval };
-    encoder.hidden(&Tensor::from_slice(&IDS), None, &reading)
+    encoder.hidden(&indices(&IDS), None, &reading)
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn gradients_agree_with_finite_differences() {
 fn without_weights_to_lend_there_is_nothing_to_train() {
     for case in cases() {
         let spec: AdaptSpec = serde_json::from_value(json!({"bitfit": {}})).expect("a specification");
-        let error = spec.build(case.encoder.dims(), Seed(0), Device::Cpu).expect_err("refused").to_string();
+        let error = spec.build(case.encoder.dims(), Seed(0), device()).expect_err("refused").to_string();
         assert!(error.starts_with("bitfit trains the model's own weights"), "{error}");
     }
 }
@@ -119,17 +119,17 @@ fn without_weights_to_lend_there_is_nothing_to_train() {
 fn a_decoder_on_its_own_weights_is_the_decoder_and_every_weight_gets_a_gradient() {
     for name in ["llama1", "llama-tied"] {
         let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
-        let model = registry::load(&weights, Kind::Float, Device::Cpu).expect("a decoder");
+        let model = registry::load(&weights, Kind::Float, device()).expect("a decoder");
         let layout = Layout::packed(&[Extent { len: 9, prompt: 9 }]);
         let logits = |model: &dyn Decoder| {
             let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: None };
-            model.logits(&model.hidden(&Tensor::from_slice(&IDS), &mut pass))
+            model.logits(&model.hidden(&indices(&IDS), &mut pass))
         };
-        let lent = registry::lend(&weights, Device::Cpu).expect("a decoder's weights");
+        let lent = registry::lend(&weights, device()).expect("a decoder's weights");
         let count: i64 = lent.iter().map(|lent| lent.tensor.numel() as i64).sum();
         assert_eq!(count, model.parameters(), "{name}: every parameter once");
         let spec: AdaptSpec = serde_json::from_value(json!({ "full": {} })).expect("a specification");
-        let full = spec.build_on(model.dims(), &lent, Seed(0), Device::Cpu).expect("weights to train");
+        let full = spec.build_on(model.dims(), &lent, Seed(0), device()).expect("weights to train");
         let step = full.begin(Mode::Train);
         let own = model.on(step.weights().expect("weights")).expect("the model's");
         let scores = logits(own.as_ref());

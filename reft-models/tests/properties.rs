@@ -7,7 +7,7 @@ use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::hooks::{Frozen, Hooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
-use reft_core::testing::{Tol, assert_close, golden_dir};
+use reft_core::testing::{Tol, assert_close, device, golden_dir, indices};
 use reft_core::{AdaptSpec, Step};
 use reft_models::attention::Cache;
 use reft_models::decode::settings::{EarlyStopping, Sampling};
@@ -16,19 +16,19 @@ use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
 use serde_json::json;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 const MODELS: [&str; 3] = ["llama1", "llama3", "llama-tied"];
 
 fn model(name: &str, kind: Kind) -> Box<dyn Decoder> {
     let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a tiny model");
-    registry::load(&weights, kind, Device::Cpu).expect("a tiny model")
+    registry::load(&weights, kind, device()).expect("a tiny model")
 }
 
 fn adaptation(model: &dyn Decoder, positions: &str, tying: &str) -> Box<dyn Adaptation> {
     let reft = json!({"intervention": "loreft", "rank": 4, "positions": positions, "tying": tying, "layers": [0, 2]});
     let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("valid");
-    spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits")
+    spec.build(model.dims(), Seed(5), device()).expect("it fits")
 }
 
 /// Token ids of a sequence and the length of its prompt.
@@ -49,12 +49,12 @@ fn logits(model: &dyn Decoder, batch: &[Sequence], padding: Padding, step: Optio
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
     let hooks: &dyn Hooks = hooks.as_deref().unwrap_or(&Frozen);
     let h = model.hidden(
-        &layout.place(&tokens, Device::Cpu),
+        &layout.place(&tokens, device()),
         &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None },
     );
     let rows = batch.iter().enumerate().flat_map(|(index, (ids, _))| (0..ids.len() as i64).map(move |at| (index, at)));
     let rows: Vec<i64> = rows.map(|(index, at)| layout.row(index, at).expect("in the pass")).collect();
-    model.logits(&h.index_select(0, &Tensor::from_slice(&rows)))
+    model.logits(&h.index_select(0, &indices(&rows)))
 }
 
 proptest! {
@@ -136,7 +136,7 @@ proptest! {
         let prompt = batch[0].0.len() as i64;
         let all = logits(model.as_ref(), &[(ids, prompt)], Padding::Packed, Some(step.as_ref()));
         let said = all.narrow(0, prompt - 1, answer.ids.len() as i64).log_softmax(-1, Kind::Float);
-        let of_token = said.gather(1, &Tensor::from_slice(&answer.ids).unsqueeze(1), false);
+        let of_token = said.gather(1, &indices(&answer.ids).unsqueeze(1), false);
         let mean = of_token.mean(Kind::Float).double_value(&[]);
         prop_assert!((mean - f64::from(answer.score.expect("beams are scored"))).abs() < 1e-4);
     }
@@ -210,7 +210,7 @@ fn a_zero_edit_and_unused_hooks_change_no_bit() {
         let plain = logits(model.as_ref(), &batch(), Padding::Packed, None);
         let reft = json!({"intervention": "direft", "rank": 4, "positions": "all"});
         let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("valid");
-        let zero = spec.build(model.dims(), Seed(0), Device::Cpu).expect("it fits");
+        let zero = spec.build(model.dims(), Seed(0), device()).expect("it fits");
         let _ = no_grad(|| zero.params().flat().shallow_clone().zero_());
         let edited = logits(model.as_ref(), &batch(), Padding::Packed, Some(zero.begin(Mode::Eval).as_ref()));
         assert_close(name, &edited, &plain, Tol::Exact);
@@ -231,12 +231,12 @@ fn nothing_below_the_first_intervened_layer_builds_a_graph() {
     let model = model("llama1", Kind::Float);
     let reft = json!({"intervention": "loreft", "rank": 2, "positions": "l1", "layers": [2]});
     let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("valid");
-    let adaptation = spec.build(model.dims(), Seed(0), Device::Cpu).expect("it fits");
+    let adaptation = spec.build(model.dims(), Seed(0), device()).expect("it fits");
     let layout = Layout::packed(&[Extent { len: 4, prompt: 4 }]);
     let step = adaptation.begin(Mode::Train);
     let hooks = step.hooks(&layout).expect("disjoint");
     let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
-    let below = model.layers(model.embed(&Tensor::from_slice(&[5i64, 6, 7, 8]), &Frozen), 0..2, &mut pass);
+    let below = model.layers(model.embed(&indices(&[5i64, 6, 7, 8]), &Frozen), 0..2, &mut pass);
     assert!(!below.requires_grad());
     assert!(model.layers(below, 2..4, &mut pass).requires_grad());
 }

@@ -277,12 +277,13 @@ impl Step for ReftStep<'_> {
     fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
         let device = self.reft.params.flat().device();
         let mut edits: BTreeMap<Site, Vec<Edit<'s>>> = BTreeMap::new();
-        let mut taken: Vec<(usize, &Part, Vec<i64>)> = Vec::new();
+        let mut taken: Vec<Taken> = Vec::new();
         for (index, part, leaves) in self.reft.by_part(&self.leaves) {
             let rows = part.spec.positions.resolve(layout, &part.groups, part.spec.truncation);
             let present: Vec<usize> = (0..rows.len()).filter(|&group| !rows[group].is_empty()).collect();
             let flat: Vec<i64> = rows.iter().flatten().copied().collect();
             check_disjoint(&taken, (index, part, &flat), layout)?;
+            taken.push(Taken::new(index, part, &flat, layout));
             if present.is_empty() {
                 continue;
             }
@@ -302,7 +303,6 @@ impl Step for ReftStep<'_> {
                     dropout: (self.mode == Mode::Train && part.spec.dropout.p > 0.0).then_some(part.spec.dropout),
                 });
             }
-            taken.push((index, part, flat));
         }
         Ok(Box::new(ReftHooks(edits)))
     }
@@ -320,20 +320,39 @@ impl Step for ReftStep<'_> {
     }
 }
 
+/// The rows that a part edits in one pass.
+struct Taken<'a> {
+    index: usize,
+    part: &'a Part,
+    /// For every row of the pass, whether it is one of them.
+    rows: Vec<bool>,
+}
+
+impl<'a> Taken<'a> {
+    fn new(index: usize, part: &'a Part, edited: &[i64], layout: &Layout) -> Self {
+        let mut rows = vec![false; layout.rows() as usize];
+        for &row in edited {
+            rows[row as usize] = true;
+        }
+        Self { index, part, rows }
+    }
+}
+
 /// Def. 3.2: no token of a site is edited twice. Groups of one part are disjoint by construction.
 fn check_disjoint(
-    taken: &[(usize, &Part, Vec<i64>)],
+    taken: &[Taken<'_>],
     (second, part, rows): (usize, &Part, &[i64]),
     layout: &Layout,
 ) -> Result<(), OverlapError> {
-    for &(first, other, ref other_rows) in taken {
-        let shared_layer = part.layers.iter().find(|&layer| other.layers.contains(layer));
-        let Some(&layer) = shared_layer.filter(|_| other.spec.component == part.spec.component) else { continue };
-        if let Some(&row) = rows.iter().find(|row| other_rows.contains(row)) {
+    for other in taken {
+        let shared_layer = part.layers.iter().find(|&layer| other.part.layers.contains(layer));
+        let same_component = other.part.spec.component == part.spec.component;
+        let Some(&layer) = shared_layer.filter(|_| same_component) else { continue };
+        if let Some(&row) = rows.iter().find(|&&row| other.rows[row as usize]) {
             let spans = layout.spans().iter();
             let span = spans.rev().find(|span| span.row <= row).expect("a resolved row belongs to a sequence");
             return Err(OverlapError {
-                first,
+                first: other.index,
                 second,
                 site: part.site(layer).to_string(),
                 position: span.past + row - span.row,

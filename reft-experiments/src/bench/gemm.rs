@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use reft_core::site::Dims;
-use reft_models::kernels::Packed;
+use reft_models::nn::Linear;
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// Median seconds of one call.
@@ -51,11 +51,8 @@ impl Cost {
 fn product(rows: i64, weight: &Tensor) -> Cost {
     let (out, input) = weight.size2().expect("a matrix");
     let x = Tensor::randn([rows, input], (Kind::Float, Device::Cpu)).to_kind(weight.kind());
-    let packed = Packed::new(weight);
-    let seconds = seconds(|| match &packed {
-        Some(packed) => drop(packed.linear(&x, None)),
-        None => drop(x.linear::<&Tensor>(weight, None)),
-    });
+    let layer = Linear::tied(weight);
+    let seconds = seconds(|| drop(layer.forward(&x)));
     Cost { seconds, operations: 2.0 * (rows * out * input) as f64 }
 }
 

@@ -43,7 +43,7 @@ impl Together {
         match &self.0 {
             How::Kernel { sequences, cos, sin } => {
                 let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.heads, causal: false };
-                kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None)
+                kernels::expect(kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None))
             }
             How::Block(block) => block.attend(dims, qkv),
         }

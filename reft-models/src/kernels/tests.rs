@@ -3,13 +3,21 @@
 use proptest::prelude::*;
 use reft_core::layout::{Layout, Span};
 use reft_core::site::{Dims, LayerId, Mlp};
-use reft_core::testing::{Tol, assert_close, normal};
-use reft_models::attention::{Cache, Plan};
-use reft_models::encoder::Together;
-use reft_models::kernels::{self, Packed};
-use reft_models::kv_cache::KvCache;
-use reft_models::rope::{Angles, Rope, Scaling};
-use tch::{Device, Kind, Tensor};
+use reft_core::testing::{Tol, assert_close};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use super::{Packed, expect, gated_silu, rms_norm};
+use crate::attention::{Cache, Plan};
+use crate::encoder::Together;
+use crate::instruction_set::{InstructionSet, VARIABLE};
+use crate::kv_cache::KvCache;
+use crate::nn::Linear;
+use crate::rope::{Angles, Rope, Scaling};
+
+/// The kernels run on the CPU, wherever other tests run.
+pub(super) fn normal(shape: &[i64], seed: u64) -> Tensor {
+    reft_core::testing::normal(shape, seed).to_device(Device::Cpu)
+}
 
 const KINDS: [(Kind, Tol); 2] = [(Kind::Float, Tol::F32), (Kind::BFloat16, Tol::BF16)];
 
@@ -41,7 +49,7 @@ fn normalisation() {
         for (rows, width) in [(1, 8), (7, 576), (130, 33)] {
             let (x, w) = (normal(&[rows, width], 1).to_kind(kind), normal(&[width], 2).to_kind(kind));
             let composite = |x: &Tensor| x.rms_norm([width], Some(w.to_kind(Kind::Float)), 1e-5);
-            compare("rms_norm", |x| kernels::rms_norm(x, &w, 1e-5), composite, &x, tol);
+            compare("rms_norm", |x| expect(rms_norm(x, &w, 1e-5)), composite, &x, tol);
         }
     }
 }
@@ -55,25 +63,118 @@ fn gated_unit() {
                 let halves = x.chunk(2, -1);
                 halves[0].silu() * &halves[1]
             };
-            compare("gated_silu", kernels::gated_silu, composite, &x, tol);
+            compare("gated_silu", |x| expect(gated_silu(x)), composite, &x, tol);
         }
     }
     // Far out, where e^x leaves the range of f32.
     let x = Tensor::from_slice(&[-200f32, 200., -0.0, 1., 1., 1.]).view([1, 6]);
     let halves = x.chunk(2, -1);
-    assert_close("extremes", &kernels::gated_silu(&x), &(halves[0].silu() * &halves[1]), Tol::F32);
+    assert_close("extremes", &expect(gated_silu(&x)), &(halves[0].silu() * &halves[1]), Tol::F32);
+}
+
+/// NaN of one row reaches that row, and is neither lost nor spread.
+#[test]
+fn not_a_number_stays_in_its_row() {
+    let nans = |y: &Tensor| Vec::<i64>::try_from(&y.isnan().sum_dim_intlist(1, false, Kind::Int64)).unwrap();
+    for (kind, _) in KINDS {
+        for column in [0, 3, 7] {
+            let x = normal(&[3, 34], 1).to_kind(kind);
+            let _ = x.get(1).get(column).fill_(f64::NAN);
+            assert_eq!(nans(&expect(gated_silu(&x))), [0, 1, 0]);
+            assert_eq!(nans(&expect(rms_norm(&x, &normal(&[34], 2).to_kind(kind), 1e-5))), [0, 34, 0]);
+            // One head of 8: the column is one of the query.
+            let (layout, dims) = (layout(&[(0, 3)]), dims(1, 1, 8));
+            let angles = Rope::new(8, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
+            let plan = Plan::new(&layout, angles, &Cache::None, kind, Device::Cpu);
+            let y = plan.attend(&dims, &x.narrow(1, 0, 24), &mut Cache::None, LayerId(0));
+            assert_eq!(nans(&y), [0, 8, 0], "column {column}");
+        }
+    }
+}
+
+/// What oneDNN's bf16 products need at least; it packs for no lesser processor.
+fn must_pack() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 #[test]
 fn packed_weights() {
     let (weight, bias) = (normal(&[33, 48], 1).to_kind(Kind::BFloat16), normal(&[33], 2).to_kind(Kind::BFloat16));
-    // A machine without bf16 products packs nothing, and multiplies by the plain weight.
-    let Some(packed) = Packed::new(&weight) else { return };
+    let packed = Packed::new(&weight);
+    if packed.is_none() {
+        assert!(!must_pack(), "this processor has bf16 products, and yet the weight was not packed");
+        eprintln!("packed_weights: this processor packs no bf16 weights; products by plain ones are tested alone");
+    }
+    // `tied` packs where it can. A machine that packs nothing multiplies by the plain weight.
+    let layer = Linear::tied(&weight);
     for rows in [1, 5, 70] {
         let x = normal(&[rows, 48], 3).to_kind(Kind::BFloat16);
         let exact = |x: &Tensor| x.linear(&weight.to_kind(Kind::Float), Some(bias.to_kind(Kind::Float)));
-        compare("packed", |x| packed.linear(x, Some(&bias)), exact, &x, Tol::BF16);
+        let without = |x: &Tensor| x.linear::<&Tensor>(&weight.to_kind(Kind::Float), None);
+        compare("layer", |x| layer.forward(x), without, &x, Tol::BF16);
+        compare("plain", |x| x.linear(&weight, Some(&bias)), exact, &x, Tol::BF16);
+        if let Some(packed) = &packed {
+            compare("packed", |x| expect(packed.linear(x, Some(&bias))), exact, &x, Tol::BF16);
+        }
     }
+}
+
+#[test]
+fn only_bf16_on_the_cpu_is_packed() {
+    for kind in [Kind::Float, Kind::Half, Kind::Double] {
+        assert!(Packed::new(&normal(&[33, 48], 1).to_kind(kind)).is_none(), "{kind:?}");
+    }
+    assert!(Packed::new(&normal(&[48], 1).to_kind(Kind::BFloat16)).is_none(), "no matrix");
+    let (weight, x) = (normal(&[33, 48], 1), normal(&[5, 48], 3));
+    let product = |x: &Tensor| x.linear::<&Tensor>(&weight, None);
+    compare("f32", |x| Linear::tied(&weight).forward(x), product, &x, Tol::F32);
+}
+
+/// Runs this module's tests once more with the kernels of each other instruction set that the processor has.
+#[test]
+fn every_instruction_set() {
+    const NAME: &str = "every_instruction_set";
+    let current = InstructionSet::current().expect("the environment asks for one that there is");
+    for set in InstructionSet::ALL.into_iter().filter(|&set| set != current) {
+        if !set.is_available() {
+            eprintln!("{NAME}: this processor lacks {}, whose kernels are not tested", set.name());
+            continue;
+        }
+        // The test binary itself; this test is left out, or it would not end.
+        let program = std::env::current_exe().expect("the test binary");
+        let run =
+            std::process::Command::new(program).args(["kernels::", "--skip", NAME]).env(VARIABLE, set.name()).output();
+        let run = run.expect("it runs");
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "with {}:\n{said}{}", set.name(), String::from_utf8_lossy(&run.stderr));
+        assert!(said.contains("kernels::tests::normalisation ... ok"), "nothing was run with {}:\n{said}", set.name());
+    }
+}
+
+/// What a child process of [`an_instruction_set_that_is_not_there`] runs.
+#[test]
+fn one_kernel() {
+    let _ = expect(gated_silu(&normal(&[1, 2], 1)));
+}
+
+#[test]
+fn an_instruction_set_that_is_not_there() {
+    let program = std::env::current_exe().expect("the test binary");
+    let run = std::process::Command::new(program)
+        .args(["--exact", "kernels::tests::one_kernel"])
+        .env(VARIABLE, "sse9")
+        .output();
+    let run = run.expect("it runs");
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(
+        !run.status.success() && said.contains("REFT_KERNELS=sse9: no such instruction set: choose one of generic"),
+        "{said}"
+    );
 }
 
 /// Sequences as (past, tokens).
@@ -158,7 +259,7 @@ proptest! {
                 let angles = Rope::new(16, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
                 let mut state = Cache::Grow(&mut cache);
                 let plan = plan(&layout, angles, &state, kind, Device::Cpu);
-                let y = plan.attend(&dims, &x.to_kind(kind), &mut state, LayerId(0));
+                let y = no_grad(|| plan.attend(&dims, &x.to_kind(kind), &mut state, LayerId(0)));
                 let (k, v) = cache.layer(LayerId(0));
                 [y, k.shallow_clone(), v.shallow_clone()].map(|tensor| tensor.to_kind(Kind::Float))
             };
