@@ -10,12 +10,14 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorInfo};
 use tch::{Kind, Tensor};
 
-use crate::weights::{Container, WeightsError, first_line, open_error};
+use crate::weights::{Container, WeightsError, check_not_placeholder, first_line, open_error};
 
 pub(crate) struct SafetensorsFile {
     path: PathBuf,
     map: Mmap,
     tensors: BTreeMap<String, Entry>,
+    /// Whole numbers, with their type.
+    others: BTreeMap<String, String>,
 }
 
 /// Where a tensor lies in the file, and what it is.
@@ -32,18 +34,22 @@ impl SafetensorsFile {
         // Safe as long as nobody changes the file meanwhile, which no reader of checkpoints guards against.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        check_not_placeholder(path, &map)?;
         // The header's own length stands before it in eight bytes; offsets count from its end.
         let (header, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|error| open_error(path, format!("truncated or damaged ({error}): download it again")))?;
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (name, info) in metadata.tensors() {
-            if let Some(kind) =
-                kind(info.dtype).map_err(|reason| open_error(path, format!("tensor `{name}` {reason}")))?
-            {
-                tensors.insert(name, Entry::new(info, size_of::<u64>() + header, kind));
+            match kind(info.dtype).map_err(|reason| open_error(path, format!("tensor `{name}` {reason}")))? {
+                Some(kind) => {
+                    tensors.insert(name, Entry::new(info, size_of::<u64>() + header, kind));
+                }
+                None => {
+                    others.insert(name, format!("{:?}", info.dtype));
+                }
             }
         }
-        Ok(Self { path: path.to_owned(), map, tensors })
+        Ok(Self { path: path.to_owned(), map, tensors, others })
     }
 }
 
@@ -70,7 +76,10 @@ fn kind(stored: Dtype) -> Result<Option<Kind>, String> {
         | Dtype::I32
         | Dtype::U64
         | Dtype::I64 => Ok(None),
-        other => Err(format!("is stored as {other:?}: convert the checkpoint to bf16, f16 or f32")),
+        other => Err(format!(
+            "is stored as {other:?}: a quantised checkpoint, which is not read here; convert the checkpoint to bf16, f16 \
+             or f32"
+        )),
     }
 }
 
@@ -81,6 +90,10 @@ impl Container for SafetensorsFile {
 
     fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
         self.tensors.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect()
+    }
+
+    fn others(&self) -> BTreeMap<String, String> {
+        self.others.clone()
     }
 
     fn read(&self, name: &str) -> Result<Tensor, String> {
