@@ -170,7 +170,6 @@ impl Encoder {
 }
 
 fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
-    weights.check_not_quantised()?;
     let path = weights.config_path();
     let raw = RawConfig::new(&path, weights.config())?;
     let path = || path.display().to_string();
@@ -182,7 +181,9 @@ fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
         };
         return Err(EncoderError::Unknown { path: path(), key, found });
     };
-    Ok(EncoderConfig::read(&raw, family)?)
+    let config = EncoderConfig::read(&raw, family)?;
+    weights.check_not_quantised()?;
+    Ok(config)
 }
 
 /// The encoder's module in a checkpoint. One without a head is often stored without the prefix.

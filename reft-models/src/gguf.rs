@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
@@ -49,6 +50,10 @@ impl GgufFile {
     /// When the file is missing, truncated, or holds no Llama.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let mut file = File::open(path).map_err(|error| open_error(path, format!("{error}: check the path")))?;
+        let mut begin = Vec::new();
+        let read = Read::by_ref(&mut file).take(64).read_to_end(&mut begin).and_then(|_| file.rewind());
+        read.map_err(|error| open_error(path, format!("{error}: check the path")))?;
+        check_not_placeholder(path, &begin)?;
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         let content = Content::read(&mut file).map_err(|error| {
             let advice = "download it again, or choose a file in a common type such as F16, Q8_0 or Q4_K_M";

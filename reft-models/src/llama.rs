@@ -147,6 +147,7 @@ impl Llama {
     /// When the configuration is not one of this family, or a tensor is missing, of another shape or without a place.
     pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Self, LlamaError> {
         let config = Config::read(weights)?;
+        weights.check_not_quantised()?;
         check_all_read(weights, &config)?;
         let dims = config.dims;
         let root = Source::new(weights, kind, device);
@@ -189,7 +190,7 @@ impl Ends {
             return one(root.tensor(HEAD, &shape)?);
         }
         let embedding = root.tensor(EMBEDDING, &shape)?;
-        if config.tied && (!head_stored || embedding.equal(&root.tensor(HEAD, &shape)?)) {
+        if config.tied && (!head_stored || weights.equal(EMBEDDING, HEAD)?) {
             return one(embedding);
         }
         let head = Linear::load(root, "lm_head", config.dims.width, config.dims.vocab, Bias::Without)?;

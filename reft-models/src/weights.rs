@@ -240,6 +240,15 @@ impl Weights {
         placed.map_err(|error| WeightsError::Place { path, name, device, reason: first_line(&error) })
     }
 
+    /// Whether two tensors hold the same values.
+    ///
+    /// # Errors
+    /// When one of them is missing or cannot be read.
+    pub fn equal(&self, one: &str, other: &str) -> Result<bool, WeightsError> {
+        let (one, other) = (self.stored(one)?, self.stored(other)?);
+        Ok(one.size() == other.size() && one.to_kind(Kind::Float).equal(&other.to_kind(Kind::Float)))
+    }
+
     fn stored(&self, name: &str) -> Result<Tensor, WeightsError> {
         if let Some(stored) = self.stored_otherwise(name) {
             let (path, name, stored) = (self.path.clone(), name.to_owned(), stored.to_owned());
