@@ -11,8 +11,9 @@ use serde_json::{Map, json};
 use tch::Tensor;
 
 use crate::config_keys;
+use crate::mapped::check_not_placeholder;
 use crate::raw_config::{ConfigError, RawConfig};
-use crate::weights::{Container, WeightsError, check_not_placeholder, first_line, open_error};
+use crate::weights::{Container, WeightsError, first_line, open_error};
 
 /// Parts of tensor names, llama.cpp's and Hugging Face's.
 const NAMES: [(&str, &str); 11] = [

@@ -10,6 +10,7 @@ pub mod hub;
 pub mod kernels;
 pub mod kv_cache;
 pub mod llama;
+mod mapped;
 pub mod memory;
 pub mod model;
 pub mod nn;

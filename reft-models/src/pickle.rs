@@ -6,7 +6,6 @@ mod machine;
 mod tensors;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,8 @@ use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
 use self::tensors::{Found, View};
-use crate::weights::{Container, WeightsError, check_not_placeholder, first_line, open_error};
+use crate::mapped::mapped;
+use crate::weights::{Container, WeightsError, first_line, open_error};
 
 /// Elements at most of a tensor that repeats its storage (`expand`), which a small file could make as large as it likes.
 const MOST_REPEATED: usize = 1 << 28;
@@ -30,12 +30,7 @@ pub(crate) struct PickleFile {
 
 impl PickleFile {
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let io = |error: std::io::Error| open_error(path, format!("{error}: is the download complete?"));
-        let file = File::open(path).map_err(io)?;
-        // Safe as long as nobody changes the file meanwhile, which no reader of checkpoints guards against.
-        #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        check_not_placeholder(path, &map)?;
+        let map = mapped(path)?;
         let form = files::Form::of(&map);
         let wrong = |reason: files::Reason| open_error(path, form.describe(reason));
         let contents = form.read(&map).map_err(wrong)?;

@@ -1,7 +1,6 @@
 //! A safetensors file, mapped into memory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorInfo};
 use tch::{Kind, Tensor};
 
-use crate::weights::{Container, WeightsError, check_not_placeholder, first_line, open_error};
+use crate::mapped::mapped;
+use crate::weights::{Container, WeightsError, first_line, open_error};
 
 pub(crate) struct SafetensorsFile {
     path: PathBuf,
@@ -29,12 +29,7 @@ struct Entry {
 
 impl SafetensorsFile {
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let io = |error: std::io::Error| open_error(path, format!("{error}: is the download complete?"));
-        let file = File::open(path).map_err(io)?;
-        // Safe as long as nobody changes the file meanwhile, which no reader of checkpoints guards against.
-        #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        check_not_placeholder(path, &map)?;
+        let map = mapped(path)?;
         // The header's own length stands before it in eight bytes; offsets count from its end.
         let (header, metadata) = SafeTensors::read_metadata(&map)
             .map_err(|error| open_error(path, format!("truncated or damaged ({error}): download it again")))?;

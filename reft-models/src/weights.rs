@@ -286,18 +286,6 @@ fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gguf")
 }
 
-/// Refuses a file that stands for another: a pointer of Git LFS, or an answer of a server that is no file.
-pub(crate) fn check_not_placeholder(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
-    if bytes.starts_with(b"version https://git-lfs") {
-        let reason = "a pointer of Git LFS, not the weights: run `git lfs pull` in its folder, or download it again";
-        return Err(open_error(path, reason));
-    }
-    if bytes.starts_with(b"<!DOCTYPE") || bytes.starts_with(b"<html") {
-        return Err(open_error(path, "a page of a web server, not the weights: download it again"));
-    }
-    Ok(())
-}
-
 /// libtorch's message without the stack trace it appends.
 pub(crate) fn first_line(error: &tch::TchError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()

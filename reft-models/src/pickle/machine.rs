@@ -129,7 +129,12 @@ struct Machine {
     /// Heights of the stack where lists of arguments begin.
     marks: Vec<usize>,
     memo: BTreeMap<usize, Id>,
+    /// Pairs copied out of lists so far.
+    copied: usize,
 }
+
+/// Pairs at most that are copied into dictionaries: a small file could ask for one list any number of times.
+const MOST_COPIED: usize = 1 << 20;
 
 /// Reads one pickle to its end; the objects and which of them is the whole.
 ///
@@ -218,7 +223,12 @@ impl Machine {
                 let dictionaries = ["OrderedDict", "defaultdict", "dict"];
                 match self.heap.class(callable) {
                     Some(("collections" | "builtins" | "__builtin__", name)) if dictionaries.contains(&name) => {
-                        Object::Dict(self.heap.pairs(arguments))
+                        let pairs = self.heap.pairs(arguments);
+                        self.copied += pairs.len();
+                        if self.copied > MOST_COPIED {
+                            return Err("more entries than a checkpoint has".to_owned());
+                        }
+                        Object::Dict(pairs)
                     }
                     Some(_) | None => Object::Call { callable, arguments },
                 }

@@ -11,6 +11,9 @@ use super::machine::{Heap, Id, Object};
 /// Dictionaries inside each other that are looked into.
 const DEEPEST: usize = 8;
 
+/// Bytes of a key at most.
+const LONGEST_KEY: usize = 1024;
+
 /// A tensor as a view of a storage; offset and strides in elements.
 pub(super) struct View {
     pub storage: String,
@@ -68,6 +71,9 @@ pub(super) fn collect(heap: &Heap, root: Id) -> Result<Found, Reason> {
         let Object::Dict(pairs) = heap.get(id) else { continue };
         for &(key, value) in pairs {
             let Some(key) = heap.text(key) else { continue };
+            if key.len() > LONGEST_KEY {
+                return Err(Reason::Damaged(format!("a name of {} bytes", key.len())));
+            }
             let name = format!("{prefix}{key}");
             if depth < DEEPEST && matches!(heap.get(value), Object::Dict(_)) && seen.insert(value) {
                 open.push((format!("{name}."), value, depth + 1));
