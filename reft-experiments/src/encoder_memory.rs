@@ -163,6 +163,10 @@ impl Estimate {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use reft_models::encoder::Family;
+    use reft_models::raw_config::RawConfig;
     use serde_json::json;
 
     use super::*;
@@ -172,7 +176,8 @@ mod tests {
         let config = json!({"model_type": "roberta", "hidden_size": 1024, "intermediate_size": 4096,
             "num_hidden_layers": 24, "num_attention_heads": 16, "vocab_size": 50265, "max_position_embeddings": 514,
             "type_vocab_size": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1});
-        let config = EncoderConfig::read(&config).expect("valid");
+        let raw = RawConfig::new(Path::new("config.json"), &config).expect("an object");
+        let config = EncoderConfig::read(&raw, Family::Roberta).expect("valid");
         let adapt: Option<AdaptSpec> = serde_json::from_value(adapt.clone()).expect("a specification");
         let own_weights = adapt.as_ref().is_some_and(AdaptSpec::own_weights);
         let plan = RunPlan { adapt, ..RunPlan::default() };

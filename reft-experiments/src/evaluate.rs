@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alpaca_eval::outputs::ModelOutput;
 use crate::config::plan::EvalPlan;
+use crate::context::{self, BeyondContext};
 use crate::data::row::Row;
 use crate::data::template::Template;
 use crate::score::verdict::Verdicts;
@@ -41,6 +42,9 @@ pub enum EvalError {
     /// A prompt cannot be encoded or an answer decoded.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// A prompt is longer than the model reads.
+    #[error(transparent)]
+    Context(#[from] BeyondContext),
     /// The predictions cannot be written.
     #[error("{path}: {source}: check the path, its permissions and the space left")]
     Io {
@@ -77,6 +81,7 @@ impl Evaluator<'_> {
         let (template, max_length) = (self.template, self.max_length);
         let encode = |row| template.encode(task, row, tokenizer, max_length);
         let prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
+        self.check_context(task, &prompts)?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
@@ -112,6 +117,19 @@ impl Evaluator<'_> {
             predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer.ids, true)?));
         }
         Ok(predictions.into_iter().flatten().collect())
+    }
+
+    /// Refuses prompts that are longer than the model reads, and says how many answers could be.
+    fn check_context(&self, task: &dyn Task, prompts: &[Vec<i64>]) -> Result<(), BeyondContext> {
+        let context = self.loaded.decoder.context();
+        for (row, ids) in prompts.iter().enumerate() {
+            context::check_row(&format!("{} row {row}", task.key()), ids.len(), context)?;
+        }
+        let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
+        if let Some(beyond) = context::answers_beyond(&lengths, self.plan.max_new_tokens, context) {
+            eprintln!("{}: {beyond}", task.key());
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod cli;
 mod columns;
 pub mod commands;
 pub mod config;
+pub mod context;
 pub mod data;
 mod encoder_memory;
 pub mod evaluate;

@@ -12,6 +12,7 @@ use reft_core::{AdaptSpec, adapter_file};
 use crate::alpaca_eval::outputs;
 use crate::classify::{self, identity};
 use crate::config::plan::{EvalSplit, RunPlan};
+use crate::context;
 use crate::data::encode::{Example, Text, encode};
 use crate::data::overlap::Overlap;
 use crate::data::row::Row;
@@ -84,6 +85,9 @@ impl Data {
         examples.retain(|example| labels(example) > 0);
         if examples.len() < all {
             eprintln!("{} of {all} training rows are longer than data.max_length and left out", all - examples.len());
+        }
+        for example in &examples {
+            context::check_row(&example.name, example.ids.len(), loaded.decoder.context())?;
         }
         if examples.is_empty() {
             return Err(TrainError::NoLabels { max_length: plan.data.max_length }.into());

@@ -9,6 +9,7 @@ use reft_models::instruction_set::InstructionSet;
 use reft_models::model::Decoder;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
+use reft_models::hub::Located;
 use reft_models::{hub, registry};
 use tch::Device;
 
@@ -35,9 +36,10 @@ impl Loaded {
     /// # Errors
     /// When the model, a file of it or the device is not to be had.
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        let weights = open(model, dtype, device)?;
+        let (weights, id) = open(model, dtype, device)?;
         let decoder = registry::load(&weights, dtype.kind(), device.0)?;
-        let base = BaseModel { id: model.to_owned(), fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
+        decoder.notes().iter().for_each(|note| eprintln!("{note}"));
+        let base = BaseModel { id, fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
         Ok(Self { decoder, tokenizer: Tokenizer::open(weights.path())?, base, shelf: Shelf::default() })
     }
 }
@@ -60,20 +62,25 @@ impl LoadedEncoder {
     /// # Errors
     /// When the model, a file of it or the device is not to be had, or it is no encoder.
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        let weights = open(model, dtype, device)?;
+        let (weights, id) = open(model, dtype, device)?;
         let encoder = Encoder::load(&weights, dtype.kind(), device.0)?;
-        let base = BaseModel { id: model.to_owned(), fingerprint: weights.fingerprint()?, dims: *encoder.dims() };
+        let base = BaseModel { id, fingerprint: weights.fingerprint()?, dims: *encoder.dims() };
         Ok(Self { encoder, tokenizer: Tokenizer::open(weights.path())?, base, weights })
     }
 }
 
-/// The weights of a model that fits into memory.
-fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Weights> {
+/// The weights of a model that fits into memory, and its name: of a model of the hub with the commit, so that what was
+/// trained on it finds the same files again.
+fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, String)> {
     if let Device::Cuda(index) = device.0 {
         reft_models::cuda::prepare(index)?;
     }
     InstructionSet::current()?;
-    let path = hub::locate(model)?;
+    let Located { path, pinned } = hub::find(model)?;
+    let id = pinned.unwrap_or_else(|| model.to_owned());
+    if id != model {
+        eprintln!("model {model}: revision {id}");
+    }
     let weights = Weights::open(&path)?;
     let needed = weights.numbers() * dtype.kind().elt_size_in_bytes();
     if let Some(available) = memory::available(device.0).filter(|&available| available < needed) {
@@ -85,7 +92,7 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Weights> {
             available >> 20
         );
     }
-    Ok(weights)
+    Ok((weights, id))
 }
 
 /// What decides which model is loaded.

@@ -77,6 +77,31 @@ fn damaged_files() {
 }
 
 #[test]
+fn texts_beyond_the_models_context() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    let config = dir.path().join("model/config.json");
+    let text = std::fs::read_to_string(&config).expect("there");
+    let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    json["max_position_embeddings"] = 16.into();
+    std::fs::write(&config, json.to_string()).expect("writable");
+    let long = "hello ".repeat(20);
+    let generate = |prompt: &str, max_new: &str| {
+        ["generate", prompt, "--model", "model", "--dtype", "f32", "--max-new", max_new].map(str::to_owned)
+    };
+    let arguments = generate(&long, "2");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    check(&dir, &arguments, &["the prompt: ", "tokens are more than the 16 that the model reads", "shorten it"]);
+    check(&dir, &["train", "run.yaml"], &["row 0: ", "more than the 16", "set data.max_length to 16 or less"]);
+    // What only an answer could reach is said and goes on.
+    let arguments = generate("hi", "16");
+    let output = dir.run(&arguments.each_ref().map(String::as_str));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 of 1 prompts could be answered beyond the model's context of 16 tokens"), "{said}");
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_adapter() {
     let dir = Dir::new();
     dir.write("run.yaml", RUN);

@@ -42,6 +42,8 @@ fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)
     };
     let mut objective = Causal::new(model, frozen, 1 << 20);
     objective.recompute = recompute;
+    // Recomputation seeds libtorch's generator, which tests in other threads draw from.
+    let _draws = Seed(1).seed_libtorch("dropout", 0);
     let learner = Learner::new(&mut objective, adaptation.as_mut(), 0.0, 1.0);
     let batch: Vec<&Example> = examples.iter().collect();
     let (loss, tokens) = learner.gradients(&batch).expect("disjoint positions");

@@ -22,19 +22,35 @@ use tch::{Device, Kind, Tensor};
 
 pub use self::attention::Together;
 pub use self::config::{Dropout, EncoderConfig, Family};
-use crate::nn::{LayerNorm, Linear, Source};
+use crate::nn::{Bias, LayerNorm, Linear, Source};
+use crate::raw_config::{ConfigError, RawConfig};
+use crate::registry::architectures;
 use crate::weights::{Weights, WeightsError};
 
 /// An encoder that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderError {
-    /// `config.json` lacks a field, or holds something that this port does not have.
-    #[error("{path}: config.json: {reason}: this port reads BERT's and RoBERTa's configurations")]
-    Config {
-        /// The model.
+    /// The configuration is of another family, or asks for what this port does not compute.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Nothing says which family it is.
+    #[error(
+        "{path}: neither model_type, nor architectures, nor the tensors' names say which encoder it is: add \"model_type\": \
+         \"bert\" or \"model_type\": \"roberta\", whichever the weights are of"
+    )]
+    Unnamed {
+        /// The model's configuration.
         path: String,
-        /// What is wrong.
-        reason: String,
+    },
+    /// It is something else.
+    #[error("{path}: {key} `{found}` is no encoder that is read here: there are bert and roberta")]
+    Unknown {
+        /// The model's configuration.
+        path: String,
+        /// The key that says what it is.
+        key: &'static str,
+        /// What it says.
+        found: String,
     },
     /// A tensor is missing or wrong.
     #[error(transparent)]
@@ -160,8 +176,20 @@ impl Encoder {
 }
 
 fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
-    let path = || weights.path().display().to_string();
-    EncoderConfig::read(weights.config()).map_err(|reason| EncoderError::Config { path: path(), reason })
+    let path = weights.config_path();
+    let raw = RawConfig::new(&path, weights.config())?;
+    let path = || path.display().to_string();
+    let Some(family) = Family::find(&raw, weights)? else {
+        let (key, found) = match (raw.text("model_type")?, architectures(&raw)?.first()) {
+            (Some(found), _) => ("model_type", found.to_owned()),
+            (None, Some(found)) => ("architecture", (*found).to_owned()),
+            (None, None) => return Err(EncoderError::Unnamed { path: path() }),
+        };
+        return Err(EncoderError::Unknown { path: path(), key, found });
+    };
+    let config = EncoderConfig::read(&raw, family)?;
+    weights.check_not_quantised()?;
+    Ok(config)
 }
 
 /// The encoder's module in a checkpoint. One without a head is often stored without the prefix.
@@ -208,10 +236,10 @@ impl Head {
             Family::Roberta => "classifier.out_proj",
         };
         let Some(shape) = weights.shape(&format!("{name}.weight")) else { return Ok(None) };
-        let out = Linear::load(root, name, width, shape[0])?;
+        let out = Linear::load(root, name, width, shape[0], Bias::With)?;
         let dense = match family {
-            Family::Bert => Linear::load(&encoder.sub("pooler"), "dense", width, width)?,
-            Family::Roberta => Linear::load(&root.sub("classifier"), "dense", width, width)?,
+            Family::Bert => Linear::load(&encoder.sub("pooler"), "dense", width, width, Bias::With)?,
+            Family::Roberta => Linear::load(&root.sub("classifier"), "dense", width, width, Bias::With)?,
         };
         Ok(Some(Self { dense, out }))
     }
@@ -235,11 +263,11 @@ impl Block {
         let (attention, output) = (source.sub("attention"), source.sub("output"));
         Ok(Self {
             layer,
-            qkv: Linear::fused(&attention.sub("self"), &["query", "key", "value"], width, &[width; 3])?,
-            o: Linear::load(&attention.sub("output"), "dense", width, width)?,
+            qkv: Linear::fused(&attention.sub("self"), &["query", "key", "value"], width, &[width; 3], Bias::With)?,
+            o: Linear::load(&attention.sub("output"), "dense", width, width, Bias::With)?,
             norm1: LayerNorm::load(&attention.sub("output"), "LayerNorm", width, eps)?,
-            up: Linear::load(&source.sub("intermediate"), "dense", width, inner)?,
-            down: Linear::load(&output, "dense", inner, width)?,
+            up: Linear::load(&source.sub("intermediate"), "dense", width, inner, Bias::With)?,
+            down: Linear::load(&output, "dense", inner, width, Bias::With)?,
             norm2: LayerNorm::load(&output, "LayerNorm", width, eps)?,
         })
     }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
-use serde_json::json;
+use serde_json::{Map, json};
 use tch::Tensor;
 
-use crate::pickle::{brief, to_libtorch};
+use crate::config_keys;
+use crate::mapped::check_not_placeholder;
+use crate::raw_config::{ConfigError, RawConfig};
 use crate::weights::{Container, WeightsError, first_line, open_error};
 
 /// Parts of tensor names, llama.cpp's and Hugging Face's.
@@ -26,6 +29,9 @@ const NAMES: [(&str, &str); 11] = [
     ("token_embd", "model.embed_tokens"),
     ("output_norm", "model.norm"),
 ];
+
+/// What the metadata of the model itself begins with.
+const SECTION: &str = "llama.";
 
 /// Holds divisors of rotary frequencies in files of models with long contexts.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
@@ -45,6 +51,10 @@ impl GgufFile {
     /// When the file is missing, truncated, or holds no Llama.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let mut file = File::open(path).map_err(|error| open_error(path, format!("{error}: check the path")))?;
+        let mut begin = Vec::new();
+        let read = Read::by_ref(&mut file).take(64).read_to_end(&mut begin).and_then(|_| file.rewind());
+        read.map_err(|error| open_error(path, format!("{error}: check the path")))?;
+        check_not_placeholder(path, &begin)?;
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         let content = Content::read(&mut file).map_err(|error| {
             let advice = "download it again, or choose a file in a common type such as F16, Q8_0 or Q4_K_M";
@@ -129,10 +139,6 @@ impl GgufFile {
         value.map_or(Ok(false), |value| value.to_bool().map_err(|error| self.wrong(key, &error)))
     }
 
-    fn float(&self, key: &str) -> Result<f64, WeightsError> {
-        self.value(key)?.to_f32().map(f64::from).map_err(|error| self.wrong(key, &error))
-    }
-
     fn wrong(&self, key: &str, error: &candle_core::Error) -> WeightsError {
         open_error(&self.path, format!("metadata `{key}`: {}", brief(error)))
     }
@@ -140,43 +146,65 @@ impl GgufFile {
     /// The configuration in Hugging Face's terms.
     ///
     /// # Errors
-    /// When the metadata is incomplete.
+    /// When the metadata is incomplete, wrong, or says something that changes results and is not understood.
     pub fn config(&self) -> Result<serde_json::Value, WeightsError> {
-        let heads = self.integer("llama.attention.head_count")?;
-        let width = self.integer("llama.embedding_length")?;
+        let section = self.section();
+        Ok(self.translated(&RawConfig::within(&self.path, SECTION, &section))?)
+    }
+
+    /// The `llama.` metadata. A number that is none becomes a text, which no reader of numbers takes.
+    fn section(&self) -> Map<String, serde_json::Value> {
+        let own = self.content.metadata.iter().filter_map(|(key, value)| Some((key.strip_prefix(SECTION)?, value)));
+        let json = |value: &Value| match *value {
+            Value::F32(number) if number.is_finite() => json!(f64::from(number)),
+            Value::F64(number) if number.is_finite() => json!(number),
+            Value::Bool(switch) => json!(switch),
+            Value::String(ref text) => json!(text),
+            ref other => integer(other).map_or_else(|| json!(format!("{other:?}")), |number| json!(number)),
+        };
+        own.map(|(key, value)| (key.to_owned(), json(value))).collect()
+    }
+
+    fn translated(&self, raw: &RawConfig<'_>) -> Result<serde_json::Value, ConfigError> {
+        let (heads, width) = (raw.needed_size("attention.head_count")?, raw.needed_size("embedding_length")?);
         let vocab = self.content.tensor_infos.get("token_embd.weight").and_then(|info| info.shape.dims().first());
-        let head_width =
-            self.integer("llama.attention.key_length").or_else(|_| self.integer("llama.rope.dimension_count"));
-        Ok(json!({
+        let rotated = raw.size("rope.dimension_count")?;
+        let head_width = raw.size("attention.key_length")?.or(rotated).unwrap_or((width / heads).max(1));
+        for (key, size) in [("rope.dimension_count", rotated), ("attention.value_length", raw.size("attention.value_length")?)] {
+            if let Some(size) = size.filter(|&size| size != head_width) {
+                return Err(raw.unsupported(key, &size.into(), &format!("only the width of a head, {head_width}")));
+            }
+        }
+        let eps = raw.positive("attention.layer_norm_rms_epsilon")?;
+        let has = |name: &str| self.content.tensor_infos.contains_key(name);
+        let config = json!({
             "architectures": ["LlamaForCausalLM"],
             "hidden_act": "silu",
             "hidden_size": width,
-            "intermediate_size": self.integer("llama.feed_forward_length")?,
-            "num_hidden_layers": self.integer("llama.block_count")?,
+            "intermediate_size": raw.needed_size("feed_forward_length")?,
+            "num_hidden_layers": raw.layers("block_count")?,
             "num_attention_heads": heads,
-            "num_key_value_heads": self.key_value_heads()?,
-            "head_dim": head_width.unwrap_or(width / heads.max(1)),
+            "num_key_value_heads": raw.size("attention.head_count_kv")?.unwrap_or(heads),
+            "head_dim": head_width,
             "vocab_size": vocab,
-            "rms_norm_eps": self.float("llama.attention.layer_norm_rms_epsilon")?,
-            "rope_theta": self.float("llama.rope.freq_base").unwrap_or(10_000.0),
-            "rope_scaling": self.rope_scaling(),
-            "max_position_embeddings": self.integer("llama.context_length")?,
-            "tie_word_embeddings": !self.content.tensor_infos.contains_key("output.weight"),
+            "rms_norm_eps": raw.needed("attention.layer_norm_rms_epsilon", eps)?,
+            "rope_theta": raw.positive("rope.freq_base")?.unwrap_or(10_000.0),
+            "rope_scaling": rope_scaling(raw)?,
+            "max_position_embeddings": raw.needed_size("context_length")?,
+            "attention_bias": has("blk.0.attn_q.bias"),
+            "mlp_bias": has("blk.0.ffn_gate.bias"),
+            "tie_word_embeddings": !has("output.weight"),
             "bos_token_id": self.integer("tokenizer.ggml.bos_token_id").ok(),
             "eos_token_id": self.integer("tokenizer.ggml.eos_token_id").ok(),
-        }))
+        });
+        raw.finish(&[config_keys::GGUF])?;
+        Ok(config)
     }
 
     /// As many as query heads when the file does not say.
     fn key_value_heads(&self) -> Result<i64, WeightsError> {
         let own = self.integer("llama.attention.head_count_kv");
         own.or_else(|_| self.integer("llama.attention.head_count"))
-    }
-
-    /// Left to the port to accept or refuse.
-    fn rope_scaling(&self) -> Option<serde_json::Value> {
-        let kind = self.text("llama.rope.scaling.type").ok().filter(|kind| kind != "none")?;
-        Some(json!({ "rope_type": kind, "factor": self.float("llama.rope.scaling.factor").ok() }))
     }
 
     /// Heads whose rows llama.cpp has reordered in this tensor.
@@ -189,6 +217,30 @@ impl GgufFile {
             Ok(None)
         }
     }
+}
+
+/// Left to the port to accept or refuse by its type.
+fn rope_scaling(raw: &RawConfig<'_>) -> Result<Option<serde_json::Value>, ConfigError> {
+    let factor = raw.positive("rope.scaling.factor")?;
+    let Some(kind) = raw.text("rope.scaling.type")?.filter(|kind| *kind != "none") else {
+        return match factor.filter(|&factor| factor != 1.0) {
+            Some(factor) => Err(raw.unsupported("rope.scaling.factor", &factor.into(), "only 1 without a scaling type")),
+            None => Ok(None),
+        };
+    };
+    Ok(Some(json!({ "rope_type": kind, "factor": factor })))
+}
+
+/// A candle tensor as a libtorch one, f32. Narrower types widen without loss.
+fn to_libtorch(tensor: &candle_core::Tensor) -> candle_core::Result<Tensor> {
+    let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
+    let values = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    Ok(Tensor::from_slice(&values).reshape(shape))
+}
+
+/// candle's message without the stack trace it may append.
+fn brief(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Undoes llama.cpp's order of rows, which pairs neighbours for its rotary embedding: `[heads, E/2, 2, D]` to halves.
@@ -245,6 +297,10 @@ impl Container for GgufFile {
     fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
         let shape = |name: &String| self.content.tensor_infos[name].shape.dims().iter().map(|&n| n as i64).collect();
         self.names.iter().map(|(theirs, ours)| (theirs.clone(), shape(ours))).collect()
+    }
+
+    fn others(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 
     fn read(&self, name: &str) -> Result<Tensor, String> {

@@ -1,24 +1,21 @@
-//! From what a user calls a model to files on this machine: an alias, a path, or a Hugging Face id.
+//! From what a user calls a model to files on this machine: an alias, a path, or a Hugging Face id, with a revision if
+//! it matters (`org/name@branch`, a tag or a commit).
+
+mod settings;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo};
+use hf_hub::api::sync::ApiError;
 
-use crate::weights::{WeightsError, shards};
+use self::settings::Settings;
+pub use self::settings::cache_dir;
+use self::snapshot::Snapshot;
+use crate::weights::WeightsError;
 
 /// The files and folders behind aliases, in the user's cache.
 const ALIASES: [(&str, &str); 2] =
     [("smollm2", "models/SmolLM2-135M-Instruct.Q4_1.gguf"), ("minilm", "models/all-MiniLM-L6-v2")];
-
-/// What every model needs beside its weights.
-const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
-
-/// What some models have.
-const OPTIONAL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "special_tokens_map.json"];
-
-/// The weights, or with `.index.json` behind the list of their shards; the first that exists is taken.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// A model that is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -34,27 +31,31 @@ pub enum HubError {
     /// Neither alias nor path nor id.
     #[error(
         "model `{0}` is not known: give `smollm2`, the encoder `minilm`, a folder, a .gguf file, or a Hugging Face id such as \
-         org/name"
+         org/name or org/name@revision"
     )]
     Unknown(String),
     /// Not in the cache, and the network is switched off.
     #[error(
-        "{id}: {file} is not in the Hugging Face cache and HF_HUB_OFFLINE is set: unset it, or download the model \
-         elsewhere and give its folder as model"
+        "{id}: {file} is not in the Hugging Face cache {cache} and HF_HUB_OFFLINE is set: unset it, set HF_HUB_CACHE to the \
+         cache that holds the model, or download the model elsewhere and give its folder as model"
     )]
     Offline {
-        /// The id.
+        /// The id, with the revision if one was given.
         id: String,
         /// The file.
         file: String,
+        /// The cache.
+        cache: PathBuf,
     },
     /// The server said no.
-    #[error("{id}: {file}: {reason}")]
+    #[error("{id}: {file} is not in the Hugging Face cache {cache}, and {reason}")]
     Download {
-        /// The id.
+        /// The id, with the revision if one was given.
         id: String,
         /// The file.
         file: String,
+        /// The cache.
+        cache: PathBuf,
         /// What is wrong and what to do.
         reason: String,
     },
@@ -63,17 +64,14 @@ pub enum HubError {
     Index(#[from] WeightsError),
 }
 
-/// The folder for what this project keeps on a machine: `REFT_CACHE`, else the user's cache.
-pub fn cache_dir() -> PathBuf {
-    variable("REFT_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("reft")))
-        .unwrap_or_else(|| PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache/reft"))
-}
-
-/// An environment variable that says something.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// A model on this machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Located {
+    /// The folder or `.gguf` file.
+    pub path: PathBuf,
+    /// The id and the commit that a name of the hub stands for, as `org/name@commit`: the same files wherever and
+    /// whenever it is given as model. None for an alias or a path.
+    pub pinned: Option<String>,
 }
 
 /// The folder or `.gguf` file of a model; downloads what is missing of a Hugging Face id.
@@ -81,142 +79,60 @@ fn variable(name: &str) -> Option<String> {
 /// # Errors
 /// When the model is unknown, cannot be downloaded, or is not for this user.
 pub fn locate(model: &str) -> Result<PathBuf, HubError> {
-    Places::from_environment().locate(model)
+    find(model).map(|located| located.path)
 }
 
-/// Where models may come from.
-struct Places {
-    own: PathBuf,
-    /// The cache that other programs use too (`HF_HOME`).
-    shared: Cache,
-    endpoint: Option<String>,
-    token: Option<String>,
-    offline: bool,
+/// The same, with the revision of a Hugging Face id.
+///
+/// # Errors
+/// When the model is unknown, cannot be downloaded, or is not for this user.
+pub fn find(model: &str) -> Result<Located, HubError> {
+    Settings::from_environment().find(model)
 }
 
-impl Places {
-    fn from_environment() -> Self {
-        Self {
-            own: cache_dir(),
-            shared: Cache::from_env(),
-            endpoint: variable("HF_ENDPOINT"),
-            token: variable("HF_TOKEN"),
-            offline: variable("HF_HUB_OFFLINE").is_some_and(|value| !matches!(value.as_str(), "0" | "false")),
-        }
-    }
-
-    fn locate(&self, model: &str) -> Result<PathBuf, HubError> {
+impl Settings {
+    fn find(&self, model: &str) -> Result<Located, HubError> {
         if let Some((alias, place)) = ALIASES.iter().find(|(alias, _)| *alias == model) {
             let path = self.own.join(place);
-            return if path.exists() { Ok(path) } else { Err(HubError::NotSetUp { alias, path }) };
+            return if path.exists() {
+                Ok(Located { path, pinned: None })
+            } else {
+                Err(HubError::NotSetUp { alias, path })
+            };
         }
-        if Path::new(model).exists() {
-            return Ok(PathBuf::from(model));
+        let path = self.expand(model);
+        if path.exists() {
+            return Ok(Located { path, pinned: None });
         }
-        if !is_id(model) {
-            return Err(HubError::Unknown(model.to_owned()));
-        }
-        let local = Snapshot { id: model, cache: &self.shared, remote: None };
-        match local.complete() {
-            Ok(folder) => Ok(folder),
+        let name = Name::read(model).ok_or_else(|| HubError::Unknown(model.to_owned()))?;
+        let snapshot = Snapshot::new(&name, self);
+        match snapshot.complete() {
+            Ok(found) => Ok(found),
             Err(missing) if self.offline => Err(missing),
-            Err(_) => Snapshot { remote: Some(self.remote(model)?), ..local }.complete(),
+            Err(_) => snapshot.online()?.complete(),
         }
-    }
-
-    fn remote(&self, id: &str) -> Result<ApiRepo, HubError> {
-        let mut builder = ApiBuilder::from_cache(self.shared.clone());
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
-        }
-        // Without one, the token that Hugging Face's own login has left in the cache is used.
-        if let Some(token) = &self.token {
-            builder = builder.with_token(Some(token.clone()));
-        }
-        let api = builder.build().map_err(|error| refusal(id, NEEDED[0], &error))?;
-        Ok(api.repo(Repo::model(id.to_owned())))
     }
 }
 
-/// `org/name`, and nothing that looks like a mistyped path.
-fn is_id(model: &str) -> bool {
-    let part = |part: &str| {
-        let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-        part.starts_with(|letter: char| letter.is_ascii_alphanumeric()) && part.chars().all(allowed)
-    };
-    let file = Path::new(model).extension().is_some_and(|extension| extension == "gguf");
-    !file && model.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
-}
-
-/// One model of the hub, in the cache and, if there is a remote, beyond it.
-struct Snapshot<'a> {
+/// `org/name`, and the revision of it that is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Name<'a> {
     id: &'a str,
-    cache: &'a Cache,
-    remote: Option<ApiRepo>,
+    revision: &'a str,
 }
 
-impl Snapshot<'_> {
-    /// All files a model needs; the folder they are in.
-    fn complete(&self) -> Result<PathBuf, HubError> {
-        let folder = self.folder()?;
-        for file in NEEDED {
-            self.needed(file)?;
-        }
-        for file in OPTIONAL {
-            self.find(file)?;
-        }
-        self.weights()?;
-        // A download moves the cache to the newest revision. What an older one had cached is then fetched once more,
-        // so that all files are of one revision.
-        if self.folder()? == folder { Ok(folder) } else { self.complete() }
-    }
-
-    fn folder(&self) -> Result<PathBuf, HubError> {
-        let config = self.needed(NEEDED[0])?;
-        Ok(config.parent().map(Path::to_owned).unwrap_or_default())
-    }
-
-    fn weights(&self) -> Result<(), HubError> {
-        for file in WEIGHTS {
-            if self.find(file)?.is_some() {
-                return Ok(());
-            }
-            if let Some(index) = self.find(&format!("{file}.index.json"))? {
-                return self.shards(&index);
-            }
-        }
-        Err(self.missing(WEIGHTS[0]))
-    }
-
-    fn shards(&self, index: &Path) -> Result<(), HubError> {
-        shards(index)?.iter().try_for_each(|name| self.needed(name).map(|_| ()))
-    }
-
-    fn needed(&self, file: &str) -> Result<PathBuf, HubError> {
-        self.find(file)?.ok_or_else(|| self.missing(file))
-    }
-
-    /// None when the model has no such file.
-    fn find(&self, file: &str) -> Result<Option<PathBuf>, HubError> {
-        let cached = self.cache.repo(Repo::model(self.id.to_owned())).get(file);
-        match (cached, &self.remote) {
-            (Some(path), _) => Ok(Some(path)),
-            (None, None) => Ok(None),
-            (None, Some(remote)) => match remote.get(file) {
-                Ok(path) => Ok(Some(path)),
-                Err(error) if status(&error) == Some(404) => Ok(None),
-                Err(error) => Err(refusal(self.id, file, &error)),
-            },
-        }
-    }
-
-    fn missing(&self, file: &str) -> HubError {
-        let (id, file) = (self.id.to_owned(), file.to_owned());
-        if self.remote.is_none() {
-            return HubError::Offline { id, file };
-        }
-        let reason = "the hub has no such model, or the model no such file: check the id, or choose another model";
-        HubError::Download { id, file, reason: reason.to_owned() }
+impl<'a> Name<'a> {
+    /// None for anything that looks like a mistyped path.
+    fn read(model: &'a str) -> Option<Self> {
+        let (id, revision) = model.split_once('@').unwrap_or((model, "main"));
+        let part = |part: &str| {
+            let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+            part.starts_with(|letter: char| letter.is_ascii_alphanumeric()) && part.chars().all(allowed)
+        };
+        let file = Path::new(model).extension().is_some_and(|extension| extension == "gguf");
+        let known = !file && id.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name));
+        // A branch may have a folder in its name.
+        (known && revision.split('/').all(part)).then_some(Self { id, revision })
     }
 }
 
@@ -232,21 +148,26 @@ fn status(error: &ApiError) -> Option<u16> {
     }
 }
 
-fn refusal(id: &str, file: &str, error: &ApiError) -> HubError {
+/// Why a file cannot be downloaded, and what to do.
+fn refusal(error: &ApiError) -> String {
     let by_hand = "or download it elsewhere and give its folder as model";
-    let reason = match status(error) {
+    match status(error) {
         // The hub also answers 401 for models that do not exist, to those who have not said who they are.
         Some(401) => format!(
-            "no such model, or not for everybody (401): check the id, accept the model's terms on its page and set \
+            "the hub has no such model, or it is not for everybody (401): check the id, accept the model's terms on its page and set \
              HF_TOKEN, {by_hand}"
         ),
         Some(403) => {
-            format!("not for this user (403): accept the model's terms on its page and check HF_TOKEN, {by_hand}")
+            format!("the model is not for this user (403): accept the model's terms on its page and check HF_TOKEN, {by_hand}")
         }
         Some(code) => format!("the server answers {code}: try again later, {by_hand}"),
-        None => format!("cannot be downloaded ({error}): check the network and HF_ENDPOINT, {by_hand}"),
-    };
-    HubError::Download { id: id.to_owned(), file: file.to_owned(), reason }
+        None => format!("cannot be downloaded ({}): check the network and HF_ENDPOINT, {by_hand}", one_line(error)),
+    }
+}
+
+/// The library's message; a server's answer in it may have several lines.
+fn one_line(error: &ApiError) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -258,13 +179,18 @@ mod tests {
     use super::*;
 
     /// Caches below `folder`, no network.
-    fn offline(folder: &TempDir) -> Places {
-        let (own, shared) = (folder.path().join("reft"), Cache::new(folder.path().join("hub")));
-        Places { own, shared, endpoint: None, token: None, offline: true }
+    fn offline(folder: &TempDir) -> Settings {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        Settings::read(|name| match name {
+            "REFT_CACHE" => Some(path("reft")),
+            "HF_HUB_CACHE" => Some(path("hub")),
+            "HF_HUB_OFFLINE" => Some("1".to_owned()),
+            _ => None,
+        })
     }
 
-    fn check_refused(places: &Places, model: &str, parts: &[&str]) {
-        let message = places.locate(model).expect_err("not to be had").to_string();
+    fn check_refused(places: &Settings, model: &str, parts: &[&str]) {
+        let message = places.find(model).expect_err("not to be had").to_string();
         for part in parts {
             assert!(message.contains(part), "`{part}` is not in: {message}");
         }
@@ -303,9 +229,9 @@ mod tests {
         let file = places.own.join(ALIASES[0].1);
         fs::create_dir_all(places.own.join("models")).expect("a folder");
         fs::write(&file, "").expect("written");
-        assert_eq!(places.locate("smollm2").expect("there"), file);
+        assert_eq!(places.find("smollm2").expect("there"), Located { path: file, pinned: None });
         let path = folder.path().to_str().expect("a name");
-        assert_eq!(places.locate(path).expect("there"), folder.path());
+        assert_eq!(places.find(path).expect("there").path, folder.path());
     }
 
     #[test]
@@ -324,7 +250,7 @@ mod tests {
             let snapshot = fill(&folder, &[file]);
             match missing {
                 Some(missing) => check_refused(&offline(&folder), "org/name", &["org/name", missing, "HF_HUB_OFFLINE"]),
-                None => assert_eq!(offline(&folder).locate("org/name").expect("complete"), snapshot),
+                None => assert_eq!(offline(&folder).find("org/name").expect("complete").path, snapshot),
             }
         }
         fill(&folder, &[("model.safetensors.index.json", "{}")]);
@@ -332,9 +258,33 @@ mod tests {
     }
 
     #[test]
+    fn a_revision_is_a_branch_a_tag_or_a_commit_and_is_pinned() {
+        let folder = TempDir::new().expect("a folder");
+        let files = [("config.json", "{}"), ("vocab.txt", ""), ("pytorch_model.bin", "")];
+        let snapshot = fill(&folder, &files);
+        let refs = folder.path().join("hub/models--org--name/refs");
+        fs::create_dir_all(refs.join("refs/pr")).expect("a folder");
+        for (name, text) in [("main", "abc\n"), ("v1.0", "abc\r\n"), ("refs/pr/3", "abc"), ("gone", "def"), ("away", "../..")] {
+            fs::write(refs.join(name), text).expect("written");
+        }
+        let settings = offline(&folder);
+        let expected = Located { path: snapshot, pinned: Some("org/name@abc".to_owned()) };
+        for model in ["org/name", "org/name@main", "org/name@v1.0", "org/name@refs/pr/3", "org/name@abc"] {
+            assert_eq!(settings.find(model).expect("cached"), expected, "{model}");
+        }
+        let cache = folder.path().join("hub").display().to_string();
+        for model in ["org/name@gone", "org/name@away", "org/name@none", "org/other"] {
+            check_refused(&settings, model, &[model, "config.json", &cache, "HF_HUB_OFFLINE"]);
+        }
+        for model in ["org/name@", "org/name@../x", "org/name@a b", "org/name@/x", "org/name@x@y"] {
+            check_refused(&settings, model, &["not known", "org/name@revision"]);
+        }
+    }
+
+    #[test]
     fn refusals_say_what_to_do() {
         let cases: [(u16, &[&str]); 3] = [
-            (401, &["no such model", "accept the model's terms", "HF_TOKEN"]),
+            (401, &["no such model", "not for everybody", "accept the model's terms", "HF_TOKEN"]),
             (403, &["not for this user", "accept the model's terms", "HF_TOKEN"]),
             (500, &["500", "try again later"]),
         ];
@@ -342,8 +292,8 @@ mod tests {
         let answers = cases.map(|(code, parts)| (answer(code), parts));
         let silence = (ApiError::RequestError(Box::new(ureq::Error::HostNotFound)), &["check the network"][..]);
         for (error, parts) in answers.into_iter().chain([silence]) {
-            let message = refusal("org/name", "config.json", &error).to_string();
-            for part in [&["org/name: config.json: ", "give its folder"], parts].concat() {
+            let message = refusal(&error);
+            for part in [&["give its folder"], parts].concat() {
                 assert!(message.contains(part), "`{part}` is not in: {message}");
             }
             assert_eq!(message.lines().count(), 1, "{message}");

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use reft_core::hooks::Hooks;
 use reft_core::site::Component::{
@@ -14,70 +15,55 @@ use reft_core::site::Component::{
     Value,
 };
 use reft_core::site::{Dims, LayerId, LinearWeight, Mlp, Site};
-use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::{Plan, Prefixes};
+use crate::config_keys;
 use crate::model::{Decoder, Pass};
-use crate::nn::{Linear, RmsNorm, Source, gated_silu};
-use crate::rope::{Rope, Scaling};
+use crate::nn::{Bias, Linear, RmsNorm, Source, gated_silu};
+use crate::raw_config::{ConfigError, Problem, RawConfig};
+use crate::rope::{Rope, RopeConfig};
 use crate::weights::{Weights, WeightsError};
 
 /// A model that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum LlamaError {
-    /// `config.json` lacks a field or holds something else.
-    #[error("{path}: config.json: {reason}: this port reads the Llama family's configuration")]
-    Config {
-        /// The model.
-        path: String,
-        /// The parser's words.
-        reason: String,
-    },
-    /// A feature that this port does not have.
-    #[error("{path}: config.json: {key} `{value}` is not supported: this port has {supported}")]
-    Unsupported {
-        /// The model.
-        path: String,
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// What there is.
-        supported: &'static str,
-    },
+    /// The configuration is of another family, or asks for what this port does not compute.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A tensor is missing or wrong.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A tensor inside a block that no part of this port reads.
+    #[error(
+        "{path}: tensor `{name}` has no place in this port and may change results: take a checkpoint of the plain \
+         architecture, with adapters merged"
+    )]
+    Unread {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// Neither a head nor leave to take the embedding for it.
+    #[error(
+        "{path}: tensor `lm_head.weight` is missing, and config.json does not say that the head is the embedding: add \
+         \"tie_word_embeddings\": true if it is, else copy the complete checkpoint"
+    )]
+    NoHead {
+        /// The checkpoint.
+        path: PathBuf,
+    },
 }
 
-/// `config.json` as it is written.
-#[derive(Deserialize)]
-struct RawConfig {
-    hidden_size: i64,
-    intermediate_size: i64,
-    num_hidden_layers: usize,
-    num_attention_heads: i64,
-    num_key_value_heads: Option<i64>,
-    head_dim: Option<i64>,
-    vocab_size: i64,
-    rms_norm_eps: f64,
-    #[serde(default = "default_theta")]
-    rope_theta: f64,
-    rope_scaling: Option<serde_json::Map<String, serde_json::Value>>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    #[serde(default = "default_activation")]
-    hidden_act: String,
-}
+/// Base of the rotary frequencies where the file says none: `LlamaConfig`'s in transformers.
+const DEFAULT_THETA: f64 = 10_000.0;
 
-fn default_theta() -> f64 {
-    10_000.0
-}
+/// Added to the mean square where the file does not say: `LlamaConfig`'s in transformers.
+const DEFAULT_EPS: f64 = 1e-6;
 
-fn default_activation() -> String {
-    "silu".to_owned()
-}
+/// Tokens of a sequence at most where the file does not say: `LlamaConfig`'s in transformers.
+const DEFAULT_CONTEXT: i64 = 2048;
 
 /// The resolved configuration.
 #[derive(Clone, Debug)]
@@ -85,50 +71,63 @@ struct Config {
     dims: Dims,
     eps: f64,
     rope: Rope,
+    context: usize,
+    /// Whether the head is the embedding.
     tied: bool,
+    /// Whether the projections of attention, and those of the MLP, have biases.
+    bias: (Bias, Bias),
 }
 
 impl Config {
-    fn read(weights: &Weights) -> Result<Self, LlamaError> {
-        let path = weights.path().display().to_string();
-        let raw = RawConfig::deserialize(weights.config())
-            .map_err(|error| LlamaError::Config { path: path.clone(), reason: error.to_string() })?;
-        if raw.hidden_act != "silu" {
-            let (value, supported) = (raw.hidden_act, "silu");
-            return Err(LlamaError::Unsupported { path, key: "hidden_act", value, supported });
+    fn read(weights: &Weights) -> Result<Self, ConfigError> {
+        let path = weights.config_path();
+        let raw = RawConfig::new(&path, weights.config())?;
+        raw.check_not_quantised()?;
+        let (_, _) = (raw.value("architectures"), raw.value("model_type"));
+        let dims = read_dims(&raw)?;
+        // Two names of one function.
+        if let Some(activation) = raw.text("hidden_act")?.filter(|name| !["silu", "swish"].contains(name)) {
+            return Err(raw.unsupported("hidden_act", &activation.into(), "silu"));
         }
-        let head_width = raw.head_dim.unwrap_or(raw.hidden_size / raw.num_attention_heads.max(1));
-        let dims = Dims {
-            layers: raw.num_hidden_layers,
-            width: raw.hidden_size,
-            heads: raw.num_attention_heads,
-            kv_heads: raw.num_key_value_heads.unwrap_or(raw.num_attention_heads),
-            head_width,
-            mlp_width: raw.intermediate_size,
-            vocab: raw.vocab_size,
-            mlp: Mlp::Gated,
+        let rope = RopeConfig::read(&raw, DEFAULT_THETA)?;
+        let biased = |key: &str| Ok::<_, ConfigError>(Bias::when(raw.switch(key)?.unwrap_or(false)));
+        let config = Self {
+            dims,
+            eps: raw.positive("rms_norm_eps")?.unwrap_or(DEFAULT_EPS),
+            rope: Rope::new(dims.head_width, rope.theta, rope.scaling),
+            context: raw.size("max_position_embeddings")?.unwrap_or(DEFAULT_CONTEXT) as usize,
+            tied: raw.switch("tie_word_embeddings")?.unwrap_or(false),
+            bias: (biased("attention_bias")?, biased("mlp_bias")?),
         };
-        if dims.heads <= 0 || dims.kv_heads <= 0 || dims.heads % dims.kv_heads != 0 || head_width % 2 != 0 {
-            let reason = format!("{} heads of width {head_width} do not divide among {}", dims.heads, dims.kv_heads);
-            return Err(LlamaError::Config { path, reason });
-        }
-        let rope = Rope::new(head_width, raw.rope_theta, scaling(raw.rope_scaling, &path)?);
-        Ok(Self { dims, eps: raw.rms_norm_eps, rope, tied: raw.tie_word_embeddings })
+        raw.finish(&[config_keys::GENERAL, config_keys::LLAMA])?;
+        Ok(config)
     }
 }
 
-/// Older configurations say `type` where newer ones say `rope_type`.
-fn scaling(raw: Option<serde_json::Map<String, serde_json::Value>>, path: &str) -> Result<Scaling, LlamaError> {
-    let Some(mut raw) = raw else { return Ok(Scaling::Default) };
-    if let Some(kind) = raw.get("type").cloned() {
-        raw.entry("rope_type").or_insert(kind);
+fn read_dims(raw: &RawConfig<'_>) -> Result<Dims, ConfigError> {
+    let (width, heads) = (raw.needed_size("hidden_size")?, raw.needed_size("num_attention_heads")?);
+    let kv_heads = raw.size("num_key_value_heads")?.unwrap_or(heads);
+    let own = raw.size("head_dim")?;
+    let sizes = |reason: String| Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
+    if own.is_none() && width % heads != 0 {
+        return sizes(format!("hidden_size {width} does not divide among {heads} num_attention_heads"));
     }
-    let value = raw.get("rope_type").map(ToString::to_string).unwrap_or_default();
-    serde_json::from_value(raw.into()).map_err(|_| LlamaError::Unsupported {
-        path: path.to_owned(),
-        key: "rope_scaling",
-        value,
-        supported: "default, linear and llama3",
+    let head_width = own.unwrap_or(width / heads);
+    if heads % kv_heads != 0 {
+        return sizes(format!("{heads} num_attention_heads do not divide among {kv_heads} num_key_value_heads"));
+    }
+    if head_width % 2 != 0 {
+        return sizes(format!("heads have an odd width of {head_width}, whose halves cannot be rotated"));
+    }
+    Ok(Dims {
+        layers: raw.layers("num_hidden_layers")?,
+        width,
+        heads,
+        kv_heads,
+        head_width,
+        mlp_width: raw.needed_size("intermediate_size")?,
+        vocab: raw.needed_size("vocab_size")?,
+        mlp: Mlp::Gated,
     })
 }
 
@@ -136,41 +135,46 @@ fn scaling(raw: Option<serde_json::Map<String, serde_json::Value>>, path: &str) 
 #[derive(Debug)]
 pub struct Llama {
     config: Config,
+    ends: Ends,
     embedding: Tensor,
     blocks: Vec<Block>,
     norm: RmsNorm,
     head: Linear,
     parameters: i64,
+    notes: Vec<String>,
 }
 
 impl Llama {
-    /// Reads a checkpoint into the source's type and device.
+    /// Reads a checkpoint from a source of its tensors.
     ///
     /// # Errors
-    /// When the configuration is not one of this family, or a tensor is missing or of another shape.
+    /// When the configuration is not one of this family, or a tensor is missing, of another shape or without a place.
     pub fn load(weights: &Weights, source: &Source<'_>) -> Result<Self, LlamaError> {
         let config = Config::read(weights)?;
-        let parameters = parameters(weights, config.tied);
-        Ok(Self::assemble(config, parameters, source)?)
+        weights.check_not_quantised()?;
+        check_all_read(weights, &config)?;
+        let ends = Ends::find(weights, config.tied)?;
+        let mut model = Self::assemble(config, ends, source)?;
+        model.parameters = parameters(weights, ends.are_one());
+        model.notes = ends.note(weights, model.config.tied).into_iter().collect();
+        Ok(model)
     }
 
-    fn assemble(config: Config, parameters: i64, root: &Source<'_>) -> Result<Self, WeightsError> {
+    fn assemble(config: Config, ends: Ends, root: &Source<'_>) -> Result<Self, WeightsError> {
         let dims = config.dims;
         let model = root.sub("model");
-        let embedding = model.sub("embed_tokens").tensor("weight", &[dims.vocab, dims.width])?;
+        let embedding = root.tensor(ends.embedding(), &[dims.vocab, dims.width])?;
         let block = |layer| Block::load(&model.sub("layers").sub(layer), LayerId(layer), &config);
         let blocks = (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?;
         let norm = RmsNorm::load(&model, "norm", dims.width, config.eps)?;
-        let head = if config.tied {
+        let head = if ends.are_one() {
             Linear::tied(root, &embedding)
         } else {
-            Linear::load(root, "lm_head", dims.width, dims.vocab)?
+            Linear::load(root, "lm_head", dims.width, dims.vocab, Bias::Without)?
         };
-        Ok(Self { config, embedding, blocks, norm, head, parameters })
+        Ok(Self { config, ends, embedding, blocks, norm, head, parameters: 0, notes: Vec::new() })
     }
-}
 
-impl Llama {
     /// How the layers of `range` attend in this pass; positions begin behind the prefix that hooks bring.
     fn attention(&self, range: Range<usize>, pass: &Pass<'_>) -> Plan {
         let (kind, device) = self.options();
@@ -187,9 +191,89 @@ impl Llama {
     }
 }
 
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+
+/// The two ends of the model: one tensor, which may be stored under either name, or two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ends {
+    /// The embedding is the head.
+    Embedding,
+    /// The head is the embedding.
+    Head,
+    /// Each has its own.
+    Two,
+}
+
+impl Ends {
+    /// Tied ends that are stored under both names with different values are two tensors, as in transformers 5;
+    /// transformers 4 took the embedding for both.
+    fn find(weights: &Weights, tied: bool) -> Result<Self, LlamaError> {
+        let (stored, head_stored) = (weights.contains(EMBEDDING), weights.contains(HEAD));
+        if !tied && stored && !head_stored && weights.stored_otherwise(HEAD).is_none() {
+            return Err(LlamaError::NoHead { path: weights.path().to_owned() });
+        }
+        if tied && !stored && head_stored {
+            return Ok(Self::Head);
+        }
+        Ok(if tied && (!head_stored || weights.equal(EMBEDDING, HEAD)?) { Self::Embedding } else { Self::Two })
+    }
+
+    fn are_one(self) -> bool {
+        self != Self::Two
+    }
+
+    /// The tensor that the embedding is read from.
+    fn embedding(self) -> &'static str {
+        if self == Self::Head { HEAD } else { EMBEDDING }
+    }
+
+    /// What a user should know of a checkpoint that contradicts its configuration.
+    fn note(self, weights: &Weights, tied: bool) -> Option<String> {
+        (tied && !self.are_one()).then(|| {
+            format!(
+                "{}: tie_word_embeddings is true, but `{HEAD}` and `{EMBEDDING}` differ: both are used, as transformers 5 \
+                 does; remove `{HEAD}` to tie them, or set tie_word_embeddings to false",
+                weights.path().display()
+            )
+        })
+    }
+}
+
+/// Weights of a block, below `model.layers.N`.
+const NORMS: [&str; 2] = ["input_layernorm", "post_attention_layernorm"];
+const ATTENTION: [&str; 4] = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"];
+const MLP: [&str; 3] = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+
+/// Refuses a checkpoint with a weight inside its blocks that this port would pass over: a norm of queries, a bias that
+/// the configuration does not announce, an adapter that is not merged. Buffers of older versions are no weights.
+fn check_all_read(weights: &Weights, config: &Config) -> Result<(), LlamaError> {
+    let (attention, mlp) = config.bias;
+    let has = |modules: &[&str], module: &str| modules.contains(&module);
+    let read = |module: &str, parameter: &str| match parameter {
+        "weight" => has(&NORMS, module) || has(&ATTENTION, module) || has(&MLP, module),
+        "bias" => (attention == Bias::With && has(&ATTENTION, module)) || (mlp == Bias::With && has(&MLP, module)),
+        _ => false,
+    };
+    let foreign = |name: &&str| {
+        let Some((layer, rest)) = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')) else {
+            return false;
+        };
+        // Layers beyond the last are not part of the model.
+        let inside = layer.parse::<usize>().is_ok_and(|layer| layer < config.dims.layers);
+        let buffer = rest.ends_with("inv_freq") || rest == "self_attn.masked_bias";
+        inside && !buffer && !rest.rsplit_once('.').is_some_and(|(module, parameter)| read(module, parameter))
+    };
+    match weights.names().into_iter().find(foreign) {
+        Some(name) => Err(LlamaError::Unread { path: weights.path().to_owned(), name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
 /// Numbers in the checkpoint's tensors; a head that is tied to the embedding counts once.
 fn parameters(weights: &Weights, tied: bool) -> i64 {
-    let names = weights.names().into_iter().filter(|name| !(tied && *name == "lm_head.weight"));
+    let twice = tied && weights.contains(EMBEDDING);
+    let names = weights.names().into_iter().filter(|name| !(twice && *name == HEAD));
     let trained = names.filter(|name| name.ends_with(".weight") || name.ends_with(".bias"));
     trained.filter_map(|name| weights.shape(name)).map(|shape| shape.iter().product::<i64>()).sum()
 }
@@ -205,6 +289,14 @@ impl Decoder for Llama {
 
     fn parameters(&self) -> i64 {
         self.parameters
+    }
+
+    fn context(&self) -> usize {
+        self.config.context
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn embed(&self, ids: &Tensor, hooks: &dyn Hooks) -> Tensor {
@@ -231,7 +323,8 @@ impl Decoder for Llama {
 
     fn on(&self, weights: &BTreeMap<String, Tensor>) -> Result<Box<dyn Decoder>, WeightsError> {
         let source = Source::given(weights, self.embedding.kind());
-        Ok(Box::new(Self::assemble(self.config.clone(), self.parameters, &source)?))
+        let model = Self::assemble(self.config.clone(), self.ends, &source)?;
+        Ok(Box::new(Self { parameters: self.parameters, ..model }))
     }
 
     fn weight(&self, at: Site) -> Option<LinearWeight> {
@@ -256,14 +349,15 @@ impl Block {
         let Dims { width, heads, kv_heads, head_width, mlp_width, .. } = config.dims;
         let (attention, mlp) = (source.sub("self_attn"), source.sub("mlp"));
         let (q, kv) = (heads * head_width, kv_heads * head_width);
+        let (on_attention, on_mlp) = config.bias;
         Ok(Self {
             layer,
             norm1: RmsNorm::load(source, "input_layernorm", width, config.eps)?,
-            qkv: Linear::fused(&attention, &["q_proj", "k_proj", "v_proj"], width, &[q, kv, kv])?,
-            o: Linear::load(&attention, "o_proj", q, width)?,
+            qkv: Linear::fused(&attention, &["q_proj", "k_proj", "v_proj"], width, &[q, kv, kv], on_attention)?,
+            o: Linear::load(&attention, "o_proj", q, width, on_attention)?,
             norm2: RmsNorm::load(source, "post_attention_layernorm", width, config.eps)?,
-            gate_up: Linear::fused(&mlp, &["gate_proj", "up_proj"], width, &[mlp_width, mlp_width])?,
-            down: Linear::load(&mlp, "down_proj", mlp_width, width)?,
+            gate_up: Linear::fused(&mlp, &["gate_proj", "up_proj"], width, &[mlp_width, mlp_width], on_mlp)?,
+            down: Linear::load(&mlp, "down_proj", mlp_width, width, on_mlp)?,
         })
     }
 

@@ -35,6 +35,14 @@ pub trait Decoder {
     /// Numbers in the model, shared ones once.
     fn parameters(&self) -> i64;
 
+    /// Tokens of a sequence at most: what the model was trained to read, prompt and answer together.
+    fn context(&self) -> usize;
+
+    /// What a user should know about how the checkpoint was read, a line each.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
     /// Token ids `[N]` to `h^(0)` `[N, D]`.
     fn embed(&self, ids: &Tensor, hooks: &dyn Hooks) -> Tensor;
 

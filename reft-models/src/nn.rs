@@ -70,7 +70,10 @@ impl<'a> Source<'a> {
                     let (found, expected) = (tensor.size(), shape.to_vec());
                     Err(WeightsError::Shape { path: PathBuf::from("trained weights"), name, found, expected })
                 }
-                None => Err(WeightsError::Missing { path: PathBuf::from("trained weights"), name }),
+                None => {
+                    let hint = "they are of another model".to_owned();
+                    Err(WeightsError::Missing { path: PathBuf::from("trained weights"), name, hint })
+                }
             },
         }
     }
@@ -84,6 +87,17 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Refuses a tensor that the configuration says is not there.
+    fn without(&self, name: &str) -> Result<(), WeightsError> {
+        match self.tensors {
+            Tensors::Stored(weights, _) if self.contains(name) => {
+                let (path, name) = (weights.path().to_owned(), format!("{}{name}", self.prefix));
+                Err(WeightsError::Unexpected { path, name })
+            }
+            Tensors::Stored(..) | Tensors::Given(_) => Ok(()),
+        }
+    }
+
     /// A weight as products want it.
     fn arranged(&self, weight: Tensor) -> Weight {
         match self.tensors {
@@ -91,6 +105,22 @@ impl<'a> Source<'a> {
             // Packed weights are constant.
             Tensors::Given(_) | Tensors::Noted(..) => Weight::Plain(weight),
         }
+    }
+}
+
+/// Whether a layer adds a bias.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bias {
+    /// It does, and the checkpoint must hold it.
+    With,
+    /// It does not, and the checkpoint must not hold one.
+    Without,
+}
+
+impl Bias {
+    /// As a configuration's switch says.
+    pub fn when(on: bool) -> Self {
+        if on { Self::With } else { Self::Without }
     }
 }
 
@@ -118,17 +148,25 @@ impl Linear {
     /// The modules `names` of `source`, outputs one after the other: `[outs.sum(), input]`.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
-    pub fn fused(source: &Source<'_>, names: &[&str], input: i64, outs: &[i64]) -> Result<Self, WeightsError> {
-        let parts = || names.iter().zip(outs);
-        let weights: Result<Vec<_>, _> =
-            parts().map(|(name, &out)| source.sub(name).tensor("weight", &[out, input])).collect();
-        let bias = if names.iter().all(|name| source.sub(name).contains("bias")) {
-            let biases: Result<Vec<_>, _> =
-                parts().map(|(name, &out)| source.sub(name).tensor("bias", &[out])).collect();
-            Some(Tensor::cat(&biases?, 0))
-        } else {
-            None
+    /// When a tensor is missing, of another shape, or a bias is there that should not be.
+    pub fn fused(
+        source: &Source<'_>,
+        names: &[&str],
+        input: i64,
+        outs: &[i64],
+        bias: Bias,
+    ) -> Result<Self, WeightsError> {
+        let parts = || names.iter().zip(outs).map(|(name, &out)| (source.sub(name), out));
+        let weights: Result<Vec<_>, _> = parts().map(|(part, out)| part.tensor("weight", &[out, input])).collect();
+        let bias = match bias {
+            Bias::With => {
+                let biases: Result<Vec<_>, _> = parts().map(|(part, out)| part.tensor("bias", &[out])).collect();
+                Some(Tensor::cat(&biases?, 0))
+            }
+            Bias::Without => {
+                parts().try_for_each(|(part, _)| part.without("bias"))?;
+                None
+            }
         };
         Ok(Self { weight: source.arranged(Tensor::cat(&weights?, 0)), bias })
     }
@@ -136,9 +174,9 @@ impl Linear {
     /// One module.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape.
-    pub fn load(source: &Source<'_>, name: &str, input: i64, out: i64) -> Result<Self, WeightsError> {
-        Self::fused(source, &[name], input, &[out])
+    /// When a tensor is missing, of another shape, or a bias is there that should not be.
+    pub fn load(source: &Source<'_>, name: &str, input: i64, out: i64, bias: Bias) -> Result<Self, WeightsError> {
+        Self::fused(source, &[name], input, &[out], bias)
     }
 
     /// A layer without bias that shares its weight `[out, in]` with the embedding read from `source`.

@@ -1,43 +1,74 @@
-//! A PyTorch checkpoint (`.bin`): a zip archive with a pickled dictionary of tensors.
+//! A PyTorch checkpoint (`.bin`): a pickled dictionary of tensors with their storages, in a zip archive, or in the form
+//! from before PyTorch 1.6 (*legacy*), which is pickles one after the other with the storages behind them.
+
+mod files;
+mod machine;
+mod tensors;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use candle_core::DType;
-use candle_core::pickle::PthTensors;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
-use crate::weights::{Container, WeightsError, open_error};
+use self::tensors::{Found, View};
+use crate::mapped::{Mapped, mapped};
+use crate::weights::{Container, WeightsError, first_line, open_error};
 
-/// The zip form came with PyTorch 1.6; the reader knows no other.
-const ADVICE: &str = "download it again, or save it anew as safetensors";
+/// Elements at most of a tensor that repeats its storage (`expand`), which a small file could make as large as it likes.
+const MOST_REPEATED: usize = 1 << 28;
 
 pub(crate) struct PickleFile {
     path: PathBuf,
-    tensors: PthTensors,
+    map: Mapped,
+    tensors: BTreeMap<String, View>,
+    /// Bytes of each storage in the file.
+    storages: BTreeMap<String, Range<usize>>,
+    others: BTreeMap<String, String>,
 }
 
 impl PickleFile {
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
-        if !path.exists() {
-            return Err(open_error(path, "no such file: is the download complete?"));
+        let map = mapped(path)?;
+        let bytes = map.bytes().map_err(|reason| open_error(path, reason))?;
+        let form = files::Form::of(bytes);
+        let wrong = |reason: files::Reason| open_error(path, form.describe(reason));
+        let contents = form.read(bytes).map_err(wrong)?;
+        let Found { tensors, others } = tensors::collect(&contents.heap, contents.root).map_err(wrong)?;
+        for (name, view) in &tensors {
+            let inside = contents.storages.get(&view.storage).is_some_and(|bytes| view.fits(bytes.len()));
+            if !inside {
+                return Err(wrong(files::Reason::Damaged(format!("tensor `{name}` lies outside its storage"))));
+            }
         }
-        let tensors = PthTensors::new(path, None)
-            .map_err(|error| open_error(path, format!("truncated or damaged ({}): {ADVICE}", brief(&error))))?;
-        Ok(Self { path: path.to_owned(), tensors })
+        Ok(Self { path: path.to_owned(), map, tensors, storages: contents.storages, others })
     }
 }
 
-/// A candle tensor as a libtorch one, f32. Narrower types widen without loss.
-pub(crate) fn to_libtorch(tensor: &candle_core::Tensor) -> candle_core::Result<Tensor> {
-    let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
-    let values = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-    Ok(Tensor::from_slice(&values).reshape(shape))
-}
+impl View {
+    /// Whether all of it lies in a storage of so many bytes.
+    fn fits(&self, bytes: usize) -> bool {
+        let elements = bytes / self.kind.elt_size_in_bytes();
+        let Some(count) = self.count().filter(|&count| count <= elements.max(MOST_REPEATED)) else { return false };
+        count == 0 || self.end().is_some_and(|end| end <= elements)
+    }
 
-/// candle's message without the stack trace it may append.
-pub(crate) fn brief(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    /// The tensor out of its storage's bytes, contiguous.
+    fn read(&self, bytes: &[u8]) -> Result<Tensor, tch::TchError> {
+        let list = |numbers: &[usize]| numbers.iter().map(|&n| n as i64).collect::<Vec<_>>();
+        let (shape, width) = (list(&self.shape), self.kind.elt_size_in_bytes());
+        let (Some(end), Some(1..)) = (self.end(), self.count()) else {
+            return Tensor::f_zeros(&shape, (self.kind, Device::Cpu));
+        };
+        let used = bytes.get(self.offset * width..end * width);
+        let used = used.ok_or_else(|| tch::TchError::Shape("outside the file".to_owned()))?;
+        let count = end - self.offset;
+        if self.is_contiguous() {
+            return Tensor::f_from_data_size(used, &shape, self.kind);
+        }
+        let flat = Tensor::f_from_data_size(used, &[count as i64], self.kind)?;
+        Ok(flat.f_as_strided(&shape, list(&self.stride), 0)?.contiguous())
+    }
 }
 
 impl Container for PickleFile {
@@ -46,13 +77,29 @@ impl Container for PickleFile {
     }
 
     fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
-        let infos = self.tensors.tensor_infos().iter().filter(|(_, info)| info.dtype.is_float());
-        let shape = |dims: &[usize]| dims.iter().map(|&n| n as i64).collect();
-        infos.map(|(name, info)| (name.clone(), shape(info.layout.dims()))).collect()
+        let shape = |view: &View| view.shape.iter().map(|&n| n as i64).collect();
+        self.tensors.iter().map(|(name, view)| (name.clone(), shape(view))).collect()
+    }
+
+    fn others(&self) -> BTreeMap<String, String> {
+        self.others.clone()
     }
 
     fn read(&self, name: &str) -> Result<Tensor, String> {
-        let found = self.tensors.get(name).map_err(|error| brief(&error))?;
-        to_libtorch(&found.ok_or("not in the archive")?).map_err(|error| brief(&error))
+        let view = self.tensors.get(name).ok_or("not in the file")?;
+        let whole = self.map.bytes()?;
+        let bytes = self.storages.get(&view.storage).and_then(|range| whole.get(range.clone()));
+        view.read(bytes.ok_or("outside the file")?).map_err(|error| first_line(&error))
+    }
+}
+
+/// libtorch's name for the elements of a storage; none for those that hold no floating-point numbers.
+fn kind(storage: &str) -> Option<Kind> {
+    match storage {
+        "DoubleStorage" | "float64" | "double" => Some(Kind::Double),
+        "FloatStorage" | "float32" | "float" => Some(Kind::Float),
+        "HalfStorage" | "float16" | "half" => Some(Kind::Half),
+        "BFloat16Storage" | "bfloat16" => Some(Kind::BFloat16),
+        _ => None,
     }
 }

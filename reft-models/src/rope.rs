@@ -1,11 +1,13 @@
 //! Rotary position embedding, with the frequency scalings of the Llama family.
 
-use serde::Deserialize;
+mod config;
+
 use tch::{Kind, Tensor};
 
-/// `rope_scaling` of a `config.json`.
-#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
-#[serde(tag = "rope_type", rename_all = "snake_case")]
+pub use self::config::RopeConfig;
+
+/// How frequencies are changed for contexts longer than those of pre-training.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Scaling {
     /// None.
     Default,

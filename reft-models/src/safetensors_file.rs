@@ -1,22 +1,22 @@
 //! A safetensors file, mapped into memory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorInfo};
 use tch::{Kind, Tensor};
 
+use crate::mapped::{Mapped, mapped};
 use crate::weights::{Container, WeightsError, first_line, open_error};
 
 pub(crate) struct SafetensorsFile {
     path: PathBuf,
-    file: File,
-    map: Mmap,
+    map: Mapped,
     tensors: BTreeMap<String, Entry>,
+    /// Whole numbers, with their type.
+    others: BTreeMap<String, String>,
 }
 
 /// Where a tensor lies in the file, and what it is.
@@ -28,24 +28,22 @@ struct Entry {
 
 impl SafetensorsFile {
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let io = |error: std::io::Error| open_error(path, format!("{error}: is the download complete?"));
-        let file = File::open(path).map_err(io)?;
-        // Safe as long as nobody changes the file meanwhile; `read` refuses one that has become shorter, whose pages
-        // would end the process.
-        #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let map = mapped(path)?;
         // The header's own length stands before it in eight bytes; offsets count from its end.
-        let (header, metadata) = SafeTensors::read_metadata(&map)
+        let (header, metadata) = SafeTensors::read_metadata(map.bytes().map_err(|reason| open_error(path, reason))?)
             .map_err(|error| open_error(path, format!("truncated or damaged ({error}): download it again")))?;
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (name, info) in metadata.tensors() {
-            if let Some(kind) =
-                kind(info.dtype).map_err(|reason| open_error(path, format!("tensor `{name}` {reason}")))?
-            {
-                tensors.insert(name, Entry::new(info, size_of::<u64>() + header, kind));
+            match kind(info.dtype).map_err(|reason| open_error(path, format!("tensor `{name}` {reason}")))? {
+                Some(kind) => {
+                    tensors.insert(name, Entry::new(info, size_of::<u64>() + header, kind));
+                }
+                None => {
+                    others.insert(name, format!("{:?}", info.dtype));
+                }
             }
         }
-        Ok(Self { path: path.to_owned(), file, map, tensors })
+        Ok(Self { path: path.to_owned(), map, tensors, others })
     }
 }
 
@@ -72,7 +70,10 @@ fn kind(stored: Dtype) -> Result<Option<Kind>, String> {
         | Dtype::I32
         | Dtype::U64
         | Dtype::I64 => Ok(None),
-        other => Err(format!("is stored as {other:?}: convert the checkpoint to bf16, f16 or f32")),
+        other => Err(format!(
+            "is stored as {other:?}: a quantised checkpoint, which is not read here; convert the checkpoint to bf16, f16 \
+             or f32"
+        )),
     }
 }
 
@@ -85,13 +86,13 @@ impl Container for SafetensorsFile {
         self.tensors.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect()
     }
 
+    fn others(&self) -> BTreeMap<String, String> {
+        self.others.clone()
+    }
+
     fn read(&self, name: &str) -> Result<Tensor, String> {
         let Entry { bytes, shape, kind } = self.tensors.get(name).ok_or("not in the file")?;
-        let length = self.file.metadata().map_err(|error| error.to_string())?.len();
-        if length < self.map.len() as u64 {
-            return Err(format!("the file shrank from {} to {length} bytes since it was opened", self.map.len()));
-        }
-        let bytes = self.map.get(bytes.clone()).ok_or("outside the file")?;
+        let bytes = self.map.bytes()?.get(bytes.clone()).ok_or("outside the file")?;
         // libtorch reads as many bytes as the shape says.
         let numbers = shape.iter().try_fold(kind.elt_size_in_bytes(), |size, &n| size.checked_mul(n as usize));
         if numbers != Some(bytes.len()) {

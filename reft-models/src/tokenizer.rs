@@ -2,6 +2,7 @@
 
 mod chat;
 mod gguf;
+mod wordpiece;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -84,7 +85,11 @@ impl Tokenizer {
             path: path.clone(),
             reason: format!("{error}: copy the model's tokenizer.json there"),
         };
-        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(wrong)?;
+        let mut inner = if wordpiece::is_alone(model) {
+            wordpiece::open(model)?
+        } else {
+            tokenizers::Tokenizer::from_file(&path).map_err(wrong)?
+        };
         // Files of some models carry their training's length limit and padding; texts here are encoded whole.
         inner.with_truncation(None).map_err(wrong)?.with_padding(None);
         let bos = special_id(&inner, model, "bos_token")?;

@@ -10,11 +10,15 @@ use tch::{Device, Kind, Tensor};
 
 use crate::gguf::GgufFile;
 use crate::pickle::PickleFile;
+use crate::raw_config::ConfigError;
 use crate::safetensors_file::SafetensorsFile;
 
 /// A checkpoint that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
+    /// The metadata of a GGUF file is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Nothing there, or not what it should be.
     #[error("{path}: {reason}")]
     Open {
@@ -24,12 +28,35 @@ pub enum WeightsError {
         reason: String,
     },
     /// The checkpoint has no such tensor.
-    #[error("{path}: tensor `{name}` is missing: the checkpoint is incomplete or of another architecture")]
+    #[error("{path}: tensor `{name}` is missing: {hint}")]
     Missing {
         /// The checkpoint.
         path: PathBuf,
         /// The tensor.
         name: String,
+        /// What is there instead, and what to do.
+        hint: String,
+    },
+    /// The checkpoint has a tensor that the configuration knows nothing of.
+    #[error("{path}: tensor `{name}` is there, but config.json announces none: they do not belong together")]
+    Unexpected {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// The weights are stored in a type that holds no weights by itself.
+    #[error(
+        "{path}: tensor `{name}` is stored as {stored}: the checkpoint is quantised, which is not read here; take the \
+         checkpoint that it was made from, or de-quantise it and save it anew in bf16, f16 or f32"
+    )]
+    Quantised {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The type.
+        stored: String,
     },
     /// The tensor has another shape than the configuration says.
     #[error("{path}: tensor `{name}` has shape {found:?}, config.json needs {expected:?}: they do not belong together")]
@@ -80,6 +107,9 @@ pub(crate) trait Container {
     /// Every floating-point tensor's name and shape.
     fn shapes(&self) -> BTreeMap<String, Vec<i64>>;
 
+    /// Every other tensor's name and the type it is stored in.
+    fn others(&self) -> BTreeMap<String, String>;
+
     /// The whole tensor on the host, in the type it is stored in. The error is the reader's words.
     fn read(&self, name: &str) -> Result<Tensor, String>;
 }
@@ -90,6 +120,8 @@ pub struct Weights {
     config: Value,
     containers: Vec<Box<dyn Container>>,
     tensors: BTreeMap<String, (usize, Vec<i64>)>,
+    /// Tensors of other types than floating-point numbers, with the type.
+    others: BTreeMap<String, String>,
 }
 
 impl Weights {
@@ -98,17 +130,24 @@ impl Weights {
     /// # Errors
     /// When a file is missing, truncated or not what its name says.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let (config, containers) = if path.extension().is_some_and(|extension| extension == "gguf") {
+        let (config, containers) = if is_gguf(path) {
             let file = GgufFile::open(path)?;
             (file.config()?, vec![Box::new(file) as Box<dyn Container>])
         } else {
             (read_json(&path.join("config.json"))?, open_folder(path)?)
         };
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (index, container) in containers.iter().enumerate() {
-            tensors.extend(container.shapes().into_iter().map(|(name, shape)| (name, (index, shape))));
+            for (name, shape) in container.shapes() {
+                if tensors.contains_key(&name) {
+                    let reason = format!("tensor `{name}` is in another file of the checkpoint too: copy it again");
+                    return Err(open_error(container.path(), reason));
+                }
+                tensors.insert(name, (index, shape));
+            }
+            others.extend(container.others());
         }
-        Ok(Self { path: path.to_owned(), config, containers, tensors })
+        Ok(Self { path: path.to_owned(), config, containers, tensors, others })
     }
 
     /// The configuration in the terms of Hugging Face's `config.json`, whatever the container.
@@ -119,6 +158,11 @@ impl Weights {
     /// The folder or file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that the configuration is from: a folder's `config.json`, or the `.gguf` file.
+    pub fn config_path(&self) -> PathBuf {
+        if is_gguf(&self.path) { self.path.clone() } else { self.path.join("config.json") }
     }
 
     /// Names of all tensors, sorted.
@@ -135,6 +179,43 @@ impl Weights {
     /// Whether there is such a tensor.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// The type of a tensor that is there, but holds no floating-point numbers.
+    pub fn stored_otherwise(&self, name: &str) -> Option<&str> {
+        self.others.get(name).map(String::as_str)
+    }
+
+    /// Refuses weights that are stored as codes of a quantisation: whole numbers under a weight's name, or the names
+    /// that GPTQ, AWQ, bitsandbytes and compressed-tensors give them.
+    ///
+    /// # Errors
+    /// When there is such a tensor.
+    pub fn check_not_quantised(&self) -> Result<(), WeightsError> {
+        let codes = [".weight", ".qweight", ".qzeros", ".weight_packed", ".SCB"];
+        let coded = |name: &str| codes.iter().any(|end| name.ends_with(end));
+        match self.others.iter().find(|(name, _)| coded(name)) {
+            Some((name, stored)) => {
+                let (path, name, stored) = (self.path.clone(), name.clone(), stored.clone());
+                Err(WeightsError::Quantised { path, name, stored })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What is there in place of a tensor that is not, and what to do.
+    fn hint(&self, name: &str) -> String {
+        let below = format!(".{name}");
+        if let Some(found) = self.tensors.keys().find(|other| other.ends_with(&below)) {
+            let prefix = &found[..found.len() - name.len()];
+            return format!(
+                "`{found}` is there: save the weights anew, with `{prefix}` taken from the names and without anything \
+                 around them"
+            );
+        }
+        let example = self.tensors.keys().find(|name| name.ends_with("weight"));
+        let example = example.map(|found| format!(" (`{found}` is there)")).unwrap_or_default();
+        format!("the checkpoint is incomplete or of another architecture{example}")
     }
 
     /// A tensor's shape.
@@ -159,8 +240,22 @@ impl Weights {
         placed.map_err(|error| WeightsError::Place { path, name, device, reason: first_line(&error) })
     }
 
+    /// Whether two tensors hold the same values.
+    ///
+    /// # Errors
+    /// When one of them is missing or cannot be read.
+    pub fn equal(&self, one: &str, other: &str) -> Result<bool, WeightsError> {
+        let (one, other) = (self.stored(one)?, self.stored(other)?);
+        Ok(one.size() == other.size() && one.to_kind(Kind::Float).equal(&other.to_kind(Kind::Float)))
+    }
+
     fn stored(&self, name: &str) -> Result<Tensor, WeightsError> {
-        let missing = || WeightsError::Missing { path: self.path.clone(), name: name.to_owned() };
+        if let Some(stored) = self.stored_otherwise(name) {
+            let (path, name, stored) = (self.path.clone(), name.to_owned(), stored.to_owned());
+            return Err(WeightsError::Quantised { path, name, stored });
+        }
+        let missing =
+            || WeightsError::Missing { path: self.path.clone(), name: name.to_owned(), hint: self.hint(name) };
         let (index, _) = self.tensors.get(name).ok_or_else(missing)?;
         let container = &self.containers[*index];
         let path = container.path().to_owned();
@@ -185,6 +280,10 @@ impl Weights {
         }
         Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gguf")
 }
 
 /// libtorch's message without the stack trace it appends.
@@ -224,8 +323,11 @@ pub(crate) fn shards(index: &Path) -> Result<BTreeSet<String>, WeightsError> {
     let map = json.get("weight_map").and_then(Value::as_object).filter(|map| !map.is_empty());
     let map = map.ok_or_else(|| open_error(index, "has no weight_map: copy it again"))?;
     let shard = |(name, file): (&String, &Value)| {
-        let file = file.as_str().ok_or_else(|| open_error(index, format!("names no file for `{name}`: copy it again")));
+        // Beside the index and nowhere else.
+        let plain = |file: &&str| Path::new(file).file_name().is_some_and(|own| own == *file);
+        let file = file.as_str().filter(plain);
         file.map(str::to_owned)
+            .ok_or_else(|| open_error(index, format!("names no file beside it for `{name}`: copy it again")))
     };
     map.iter().map(shard).collect()
 }

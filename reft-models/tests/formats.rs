@@ -235,6 +235,11 @@ fn what_would_be_misread_is_refused() {
     check_refused(folder.path(), &["model.safetensors.index.json", "no weight_map"]);
     fs::write(folder.path().join("model.safetensors.index.json"), r#"{"weight_map": {"w": 1}}"#).expect("written");
     check_refused(folder.path(), &["model.safetensors.index.json", "`w`"]);
+    fs::write(folder.path().join("model.safetensors.index.json"), r#"{"weight_map": {"w": "../w.safetensors"}}"#)
+        .expect("written");
+    check_refused(folder.path(), &["model.safetensors.index.json", "no file beside it for `w`"]);
+    fs::write(folder.path().join("model.safetensors"), "version https://git-lfs.github.com/spec/v1").expect("written");
+    check_refused(folder.path(), &["model.safetensors", "git lfs pull"]);
     check_refused(stored_as(&[("w", Dtype::F8_E4M3)]).path(), &["model.safetensors", "`w`", "F8_E4M3", "convert"]);
 
     let source = open(&model("llama1"));
@@ -245,10 +250,52 @@ fn what_would_be_misread_is_refused() {
     let factors = quantised(&Tensor::ones([8], (Kind::Float, Device::Cpu)));
     write_gguf(&source, &gguf, &[], &[("rope_freqs.weight", factors)]);
     check_refused(&gguf, &["model.gguf", "rope_freqs.weight", "safetensors folder"]);
-    for heads in [0, 7] {
-        write_gguf(&source, &gguf, &[("llama.attention.head_count", Metadata::U32(heads))], &[]);
-        check_refused(&gguf, &["model.gguf", "q_proj.weight", "heads"]);
+    write_gguf(&source, &gguf, &[("llama.attention.head_count", Metadata::U32(7))], &[]);
+    check_refused(&gguf, &["model.gguf", "q_proj.weight", "heads"]);
+}
+
+#[test]
+fn metadata_that_changes_results_and_is_not_understood_is_refused_by_name() {
+    let folder = TempDir::new().expect("a folder");
+    let (source, gguf) = (open(&model("llama1")), folder.path().join("model.gguf"));
+    let text = |value: &str| Metadata::String(value.to_owned());
+    let cases: &[(&str, Metadata, &[&str])] = &[
+        ("llama.block_count", Metadata::U32(0), &["`llama.block_count` is 0", "from 1"]),
+        ("llama.block_count", Metadata::I32(-2), &["`llama.block_count` is -2"]),
+        ("llama.embedding_length", Metadata::U64(u64::MAX), &["`llama.embedding_length` is U64(18446744073709551615)"]),
+        ("llama.attention.head_count", Metadata::U32(0), &["`llama.attention.head_count` is 0"]),
+        ("llama.attention.layer_norm_rms_epsilon", Metadata::F32(f32::NAN), &["layer_norm_rms_epsilon` is F32(NaN)"]),
+        ("llama.rope.freq_base", Metadata::F32(f32::INFINITY), &["`llama.rope.freq_base` is F32(inf)"]),
+        ("llama.rope.freq_base", text("10000"), &["`llama.rope.freq_base` is 10000: a number above 0"]),
+        ("llama.attention.value_length", Metadata::U32(8), &["llama.attention.value_length `8`", "width of a head, 16"]),
+        ("llama.rope.dimension_count", Metadata::U32(8), &["width of a head"]),
+        ("llama.expert_count", Metadata::U32(8), &["llama.expert_count `8`", "only 0"]),
+        ("llama.attention.causal", Metadata::Bool(false), &["llama.attention.causal `false`"]),
+        ("llama.attention.scale", Metadata::F32(0.5), &["`llama.attention.scale` (0.5) is not understood"]),
+        ("llama.rope.scaling.yarn_log_multiplier", Metadata::F32(0.1), &["`llama.rope.scaling.yarn_log_multiplier`"]),
+        ("llama.rope.scaling.factor", Metadata::F32(4.0), &["llama.rope.scaling.factor `4.0`", "without a scaling type"]),
+        ("llama.rope.scale_linear", Metadata::F32(2.0), &["llama.rope.scale_linear `2.0`"]),
+    ];
+    for (key, value, parts) in cases {
+        let with_head_width = [(*key, value.clone()), ("llama.attention.key_length", Metadata::U32(16))];
+        write_gguf(&source, &gguf, &with_head_width, &[]);
+        check_refused(&gguf, &[&["model.gguf"], *parts].concat());
     }
+    let harmless = [
+        ("llama.vocab_size", Metadata::U32(512)),
+        ("llama.rope.dimension_count", Metadata::U32(16)),
+        ("llama.attention.value_length", Metadata::U32(16)),
+        ("llama.rope.scaling.type", text("none")),
+        ("llama.rope.scaling.finetuned", Metadata::Bool(false)),
+        ("llama.expert_count", Metadata::U32(0)),
+        ("general.license", text("mit")),
+    ];
+    write_gguf(&source, &gguf, &harmless, &[]);
+    check_same(&gguf, &source);
+    let linear = [("llama.rope.scaling.type", text("linear")), ("llama.rope.scaling.factor", Metadata::F32(4.0))];
+    write_gguf(&source, &gguf, &linear, &[]);
+    let scaling = serde_json::json!({"rope_type": "linear", "factor": 4.0});
+    assert_eq!(open(&gguf).config()["rope_scaling"], scaling);
 }
 
 #[test]

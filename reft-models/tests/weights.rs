@@ -103,7 +103,7 @@ fn damage_is_reported_with_file_and_remedy() {
     check(
         "llama3",
         &edit("\"rope_type\": \"llama3\"", "\"rope_type\": \"yarn\""),
-        &["rope_scaling `\"yarn\"` is not supported"],
+        &["rope type `yarn` is not supported"],
     );
 }
 

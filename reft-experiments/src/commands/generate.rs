@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::inspect::edited;
 use super::{BaseArgs, Opened};
+use crate::context;
 use crate::data::source;
 use crate::evaluate::stops;
 
@@ -157,6 +158,7 @@ impl Speaker {
         if ids.is_empty() {
             bail!("the prompt is empty: give at least one character");
         }
+        self.check_context("the prompt", &[&ids])?;
         let step = voice.map(|index| self.opened.adapters[index].1.begin(Mode::Eval));
         if let Some(step) = step.as_ref().filter(|_| self.show_edits) {
             eprint!("{}", edited(tokenizer, &ids, |layout| step.edits(layout)));
@@ -183,6 +185,7 @@ impl Speaker {
         let encode = |prompt: &String| tokenizer.encode(prompt, Specials::AsModel);
         let ids = prompts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
+        self.check_context(&path.display().to_string(), &ids)?;
         let decided = |_: usize, generated: &[i64]| {
             let stop = &self.decoding.stop;
             !stop.is_empty() && tokenizer.decode(generated, true).is_ok_and(|said| stops(stop, &said))
@@ -194,6 +197,20 @@ impl Speaker {
                 let said = tokenizer.decode(&answer.ids, true)?;
                 println!("{}", json!({"prompt": prompt, "adapter": voice.map(|_| self.name(voice)), "said": said}));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses prompts that are longer than the model reads, and says how many answers could be.
+    fn check_context(&self, what: &str, prompts: &[&[i64]]) -> Result<()> {
+        let context = self.opened.loaded.decoder.context();
+        for (index, ids) in prompts.iter().enumerate() {
+            let which = if prompts.len() > 1 { format!("{what}: prompt {}", index + 1) } else { what.to_owned() };
+            context::check_prompt(&which, ids.len(), context)?;
+        }
+        let lengths: Vec<usize> = prompts.iter().map(|ids| ids.len()).collect();
+        if let Some(beyond) = context::answers_beyond(&lengths, self.max_new, context) {
+            eprintln!("{what}: {beyond}");
         }
         Ok(())
     }

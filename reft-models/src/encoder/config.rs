@@ -1,12 +1,14 @@
 //! An encoder's `config.json`, and everything that follows from it without the weights.
 
 use reft_core::site::{Dims, Mlp};
-use serde::Deserialize;
-use serde_json::Value;
+
+use crate::config_keys;
+use crate::raw_config::{ConfigError, Problem, RawConfig};
+use crate::registry::architectures;
+use crate::weights::Weights;
 
 /// Which of the two.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// Positions count from 0; the classification head pools first.
     Bert,
@@ -14,32 +16,69 @@ pub enum Family {
     Roberta,
 }
 
-/// `config.json` as it is written.
-#[derive(Deserialize)]
-struct RawConfig {
-    model_type: Family,
-    hidden_size: i64,
-    intermediate_size: i64,
-    num_hidden_layers: usize,
-    num_attention_heads: i64,
-    vocab_size: i64,
-    max_position_embeddings: i64,
-    type_vocab_size: i64,
-    layer_norm_eps: f64,
-    hidden_act: String,
-    #[serde(default)]
-    pad_token_id: i64,
-    #[serde(default = "usual")]
-    hidden_dropout_prob: f64,
-    #[serde(default = "usual")]
-    attention_probs_dropout_prob: f64,
-    classifier_dropout: Option<f64>,
+impl Family {
+    const ALL: [Self; 2] = [Self::Bert, Self::Roberta];
+
+    /// As `model_type` names it, which is also the prefix of its tensors in a checkpoint with a head.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bert => "bert",
+            Self::Roberta => "roberta",
+        }
+    }
+
+    /// How names of its architectures begin.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Bert => "Bert",
+            Self::Roberta => "Roberta",
+        }
+    }
+
+    /// The family that a configuration names: by `model_type`; in files without one by `architectures`; in those without
+    /// both by the tensors' prefix. None when it is another, or nothing says.
+    ///
+    /// # Errors
+    /// When one of the keys has another type, or they name different families.
+    pub fn find(raw: &RawConfig<'_>, weights: &Weights) -> Result<Option<Self>, ConfigError> {
+        let architectures = architectures(raw)?;
+        // `BertModel`, `BertForMaskedLM`, but not the `BertGeneration…` of another port.
+        let named = |family: &Self| {
+            let rest = |name: &&str| name.strip_prefix(family.class()).map(str::to_owned);
+            architectures.iter().filter_map(rest).any(|rest| rest == "Model" || rest.starts_with("For"))
+        };
+        let by_class = Self::ALL.into_iter().find(named);
+        let Some(model_type) = raw.text("model_type")? else {
+            let prefixed = |family: &Self| {
+                let prefix = format!("{}.embeddings.", family.name());
+                weights.names().iter().any(|name| name.starts_with(&prefix))
+            };
+            let by_tensors = || Self::ALL.into_iter().find(prefixed).filter(|_| architectures.is_empty());
+            return Ok(by_class.or_else(by_tensors));
+        };
+        let by_type = Self::ALL.into_iter().find(|family| family.name() == model_type);
+        if by_type.zip(by_class).is_some_and(|(by_type, by_class)| by_type != by_class) {
+            let (first, second) = ("architectures".to_owned(), "model_type".to_owned());
+            return Err(raw.error(Problem::Disagree { first, second }));
+        }
+        Ok(by_type)
+    }
+
+    /// The padding id where a file says none; RoBERTa's positions begin after it.
+    fn default_padding(self) -> i64 {
+        match self {
+            Self::Bert => 0,
+            Self::Roberta => 1,
+        }
+    }
 }
 
-/// What both families drop where a file does not say.
-fn usual() -> f64 {
-    0.1
-}
+/// What both families drop, and how large their tables are, where a file does not say: transformers' `BertConfig` and
+/// `RobertaConfig`.
+const DEFAULT_DROPOUT: f64 = 0.1;
+const DEFAULT_EPS: f64 = 1e-12;
+const DEFAULT_POSITIONS: i64 = 512;
+const DEFAULT_TYPES: i64 = 2;
 
 /// Probabilities of dropout in training.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -79,50 +118,43 @@ pub struct EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// Whether a configuration is of one of the families.
-    pub fn is_one(config: &Value) -> bool {
-        config.get("model_type").is_some_and(|family| Family::deserialize(family).is_ok())
-    }
-
-    /// Reads `config.json`.
+    /// Reads the `config.json` of this family.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn read(config: &Value) -> Result<Self, String> {
-        let raw = RawConfig::deserialize(config).map_err(|error| error.to_string())?;
-        if raw.hidden_act != "gelu" {
-            return Err(format!("hidden_act `{}` is not supported, only gelu", raw.hidden_act));
+    /// When a key is missing, wrong, or not understood.
+    pub fn read(raw: &RawConfig<'_>, family: Family) -> Result<Self, ConfigError> {
+        raw.check_not_quantised()?;
+        let (_, _) = (raw.value("architectures"), raw.value("model_type"));
+        // The first two are names of one function; the approximations by tanh are others.
+        if let Some(activation) = raw.text("hidden_act")?.filter(|name| !["gelu", "gelu_python"].contains(name)) {
+            return Err(raw.unsupported("hidden_act", &activation.into(), "gelu"));
         }
-        let heads = raw.num_attention_heads;
-        if heads <= 0 || raw.hidden_size % heads != 0 {
-            return Err(format!("a width of {} does not divide among {heads} heads", raw.hidden_size));
-        }
-        let dims = Dims {
-            layers: raw.num_hidden_layers,
-            width: raw.hidden_size,
-            heads,
-            kv_heads: heads,
-            head_width: raw.hidden_size / heads,
-            mlp_width: raw.intermediate_size,
-            vocab: raw.vocab_size,
-            mlp: Mlp::Plain,
-        };
-        let (hidden, attention) = (raw.hidden_dropout_prob, raw.attention_probs_dropout_prob);
-        let head_inner = raw.classifier_dropout.unwrap_or(hidden);
+        let dims = read_dims(raw)?;
+        let or_usual = |p: Option<f64>| p.unwrap_or(DEFAULT_DROPOUT);
+        let hidden = or_usual(raw.probability("hidden_dropout_prob")?);
+        let attention = or_usual(raw.probability("attention_probs_dropout_prob")?);
+        let head_inner = raw.probability("classifier_dropout")?.unwrap_or(hidden);
+        let padding = raw.id("pad_token_id")?.unwrap_or(family.default_padding());
         // BERT's head begins with its pooler, before which nothing is dropped.
-        let (head_input, first_position) = match raw.model_type {
+        let (head_input, first_position) = match family {
             Family::Bert => (0.0, 0),
-            Family::Roberta => (head_inner, raw.pad_token_id + 1),
+            Family::Roberta => (head_inner, padding + 1),
         };
-        Ok(Self {
-            family: raw.model_type,
+        let config = Self {
+            family,
             dims,
-            positions: raw.max_position_embeddings,
-            types: raw.type_vocab_size,
+            positions: raw.size("max_position_embeddings")?.unwrap_or(DEFAULT_POSITIONS),
+            types: raw.size("type_vocab_size")?.unwrap_or(DEFAULT_TYPES),
             first_position,
-            eps: raw.layer_norm_eps,
+            eps: raw.positive("layer_norm_eps")?.unwrap_or(DEFAULT_EPS),
             dropout: Dropout { hidden, attention, head_input, head_inner },
-        })
+        };
+        if config.longest() == 0 {
+            let (key, wanted) = ("max_position_embeddings", format!("more than {first_position}"));
+            return Err(raw.wrong(key, &config.positions.into(), &wanted));
+        }
+        raw.finish(&[config_keys::GENERAL, config_keys::ENCODER])?;
+        Ok(config)
     }
 
     /// Tokens of a sequence at most.
@@ -164,8 +196,30 @@ impl EncoderConfig {
     }
 }
 
+fn read_dims(raw: &RawConfig<'_>) -> Result<Dims, ConfigError> {
+    let (width, heads) = (raw.needed_size("hidden_size")?, raw.needed_size("num_attention_heads")?);
+    let head_width = width / heads;
+    if width % heads != 0 || head_width % 2 != 0 {
+        // The attention kernels take two coordinates at a time.
+        let reason = format!("hidden_size {width} does not divide among {heads} num_attention_heads of even width");
+        return Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
+    }
+    Ok(Dims {
+        layers: raw.layers("num_hidden_layers")?,
+        width,
+        heads,
+        kv_heads: heads,
+        head_width,
+        mlp_width: raw.needed_size("intermediate_size")?,
+        vocab: raw.needed_size("vocab_size")?,
+        mlp: Mlp::Plain,
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use reft_core::AdaptSpec;
     use serde_json::json;
 
@@ -177,7 +231,8 @@ mod tests {
             "num_hidden_layers": layers, "num_attention_heads": width / 64, "vocab_size": 50265,
             "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
             "pad_token_id": 1, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1});
-        EncoderConfig::read(&config).expect("valid")
+        let raw = RawConfig::new(Path::new("config.json"), &config).expect("an object");
+        EncoderConfig::read(&raw, Family::Roberta).expect("valid")
     }
 
     #[test]
