@@ -3,9 +3,9 @@
 use std::io::{BufRead, Write};
 
 use anyhow::Result;
-use reft_models::tokenizer::{Message, Role, Specials};
+use reft_models::tokenizer::{Message, Role};
 
-use super::generate::Speaker;
+use super::generate::{Prompted, Speaker};
 
 const HELP: &str = "/adapter NAME or NUMBER switches to an adapter, /adapter none to the base model, /adapters lists them, \
                     /system TEXT sets the scene, /clear forgets the conversation, /quit ends it";
@@ -60,7 +60,7 @@ pub(super) fn talk(speaker: &Speaker, input: &mut dyn BufRead, out: &mut dyn Wri
             Line::Say("") => {}
             Line::Say(content) => {
                 turns.push(Message { role: Role::User, content: content.to_owned() });
-                let content = speaker.say(voice, &tokenizer.chat(&turns)?, Specials::None, out)?;
+                let content = speaker.say(voice, &tokenizer.chat(&turns)?, Prompted::Conversation, out)?;
                 turns.push(Message { role: Role::Assistant, content });
             }
             Line::Adapter(wanted) => match choose(speaker, wanted) {
