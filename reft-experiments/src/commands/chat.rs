@@ -49,14 +49,18 @@ pub(super) fn talk(speaker: &Speaker, input: &mut dyn BufRead, out: &mut dyn Wri
     tokenizer.chat(&[Message { role: Role::User, content: String::new() }])?;
     let (mut turns, mut voice): (Vec<Message>, _) = (Vec::new(), speaker.opened.adapters.first().map(|_| 0));
     eprintln!("{}; {HELP}", speaker.name(voice));
-    let mut line = String::new();
+    let mut line = Vec::new();
     loop {
         eprint!("> ");
         line.clear();
-        if input.read_line(&mut line)? == 0 {
+        if input.read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        match Line::parse(&line) {
+        let Ok(line) = std::str::from_utf8(&line) else {
+            eprintln!("this line is not UTF-8: set the terminal to UTF-8 and write it again");
+            continue;
+        };
+        match Line::parse(line) {
             Line::Say("") => {}
             Line::Say(content) => {
                 turns.push(Message { role: Role::User, content: content.to_owned() });

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::inspect::edited;
 use super::{BaseArgs, Opened};
+use crate::data::row::Row;
 use crate::data::source;
 
 /// Arguments of `reft generate`.
@@ -243,13 +244,19 @@ impl Speaker {
     }
 }
 
-/// The prompts of a file: rows in one of the data formats, else lines.
+/// The prompts of a file: rows in one of the data formats (an instruction, and its input below it), else lines.
 fn prompts(path: &std::path::Path) -> Result<Vec<String>> {
     if path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl") {
-        return Ok(source::read(path)?.into_iter().map(|row| row.instruction).collect());
+        let prompt = |row: Row| match row.input.is_empty() {
+            true => row.instruction,
+            false => format!("{}\n\n{}", row.instruction, row.input),
+        };
+        return Ok(source::read(path)?.into_iter().map(prompt).collect());
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let prompts: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let Ok(text) = String::from_utf8(bytes) else { bail!("{}: not UTF-8: save it as UTF-8", path.display()) };
+    let lines = text.trim_start_matches('\u{FEFF}').lines().filter(|line| !line.trim().is_empty());
+    let prompts: Vec<String> = lines.map(str::to_owned).collect();
     if prompts.is_empty() {
         bail!("{}: the file has no prompts: write one a line", path.display());
     }
@@ -264,9 +271,11 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     /// Shows what is new. The text may end in the middle of a character, then shown as U+FFFD: that waits for the rest.
+    /// Bytes that never become a character change what stands before them: only what comes behind is shown then.
     fn show(&mut self, said: &str, complete: bool) {
         let end = if complete { said.len() } else { said.trim_end_matches('\u{FFFD}').len() };
-        if let Some(new) = said.get(self.printed..end) {
+        let begin = (self.printed..=end).find(|&at| said.is_char_boundary(at));
+        if let Some(new) = begin.and_then(|begin| said.get(begin..end)) {
             // A reader that has gone away is no error of ours.
             let _ = write!(self.out, "{new}").and_then(|()| self.out.flush());
             self.printed = end;
@@ -274,5 +283,30 @@ impl Stream<'_> {
         if complete {
             let _ = writeln!(self.out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growing_text_is_shown_once_and_in_whole_characters() {
+        let mut out = Vec::new();
+        let mut stream = Stream { out: &mut out, printed: 0 };
+        for said in ["a", "a\u{FFFD}", "a\u{FFFD}\u{FFFD}", "aü", "aü\u{FFFD}"] {
+            stream.show(said, false);
+        }
+        stream.show("aü✅", true);
+        assert_eq!(String::from_utf8(out).expect("whole characters"), "aü✅\n");
+    }
+
+    #[test]
+    fn what_follows_a_changed_text_is_not_lost() {
+        let mut out = Vec::new();
+        let mut stream = Stream { out: &mut out, printed: 0 };
+        stream.show("ü", false);
+        stream.show("\u{FFFD}\u{FFFD}\u{FFFD} end", true);
+        assert!(String::from_utf8(out).expect("whole characters").ends_with(" end\n"));
     }
 }
