@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use reft_core::adaptation::{OverlapError, Step};
-use reft_models::decode::{Generator, Stopping};
+use reft_core::adaptation::Step;
+use reft_models::decode::{DecodeError, Generator, Stopping, stop};
 use reft_models::tokenizer::TokenizerError;
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +36,16 @@ pub struct Prediction {
 /// Why a task cannot be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvalError {
-    /// Two interventions edit one token.
-    #[error(transparent)]
-    Overlap(#[from] OverlapError),
+    /// Two interventions edit one token, or logits are not finite.
+    #[error("{task}{}: {source}", row.map_or(String::new(), |row| format!(" row {}", row + 1)))]
+    Decode {
+        /// The task.
+        task: &'static str,
+        /// The row's number, from 0, where it is one row's fault.
+        row: Option<usize>,
+        /// What happened.
+        source: DecodeError,
+    },
     /// A prompt cannot be encoded or an answer decoded.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -75,7 +82,7 @@ impl Evaluator<'_> {
     /// Answers every row of a task; predictions in the order of the rows.
     ///
     /// # Errors
-    /// When a text cannot be tokenised, or interventions overlap.
+    /// When a text cannot be tokenised, interventions overlap, or the model's logits are NaN or infinite.
     pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Vec<Prediction>, EvalError> {
         let tokenizer = &self.loaded.tokenizer;
         let (template, max_length) = (self.template, self.max_length);
@@ -86,35 +93,47 @@ impl Evaluator<'_> {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
         let ids: Vec<&[i64]> = order.iter().map(|&index| prompts[index].as_slice()).collect();
+        let ends = match template {
+            Template::Task => tokenizer.ends().to_vec(),
+            Template::Chat => tokenizer.turn_ends(),
+        };
+        if let (Template::Chat, Some(date)) = (template, tokenizer.chat_date()) {
+            eprintln!("the chat template writes the date {date} into prompts: REFT_DATE={date} keeps it");
+        }
         let generator = Generator {
             model: self.loaded.decoder.as_ref(),
             adaptation: self.adaptation,
             batch: self.plan.batch_size,
-            stop: Stopping { max_new: self.plan.max_new_tokens, ends: tokenizer.ends().to_vec() },
+            stop: Stopping { max_new: self.plan.max_new_tokens, ends },
             decoding: &self.plan.decoding,
             seed: self.seed,
         };
+        let continued = ids.iter().map(|prompt| tokenizer.after(prompt)).collect::<Result<Vec<_>, _>>()?;
         // A hopeless beam must go on: another may win by a score that its end would have changed.
         let early = self.plan.early_verdict && self.plan.decoding.beams == 1;
         let sought = |row| if early { task.sought(row) } else { None };
-        let verdicts = match rows.first().and_then(sought) {
-            Some(_) => Verdicts::new(rows.iter().filter_map(sought), tokenizer.texts()),
-            None => Verdicts::new([].into_iter(), &[]),
-        };
-        let stop = &self.plan.decoding.stop;
+        let bytes = rows.first().and_then(sought).and_then(|_| tokenizer.token_bytes());
+        let verdicts = Verdicts::new(rows.iter().filter_map(sought), bytes);
+        let stops = &self.plan.decoding.stop;
         let decided = |place: usize, generated: &[i64]| {
             let sought = sought(&rows[order[place]]);
-            if sought.is_none() && stop.is_empty() {
+            if sought.is_none() && stops.is_empty() {
                 return false;
             }
-            let Ok(said) = tokenizer.decode(generated, true) else { return false };
+            let Ok(said) = continued[place].text(generated) else { return false };
             let left = self.plan.max_new_tokens - generated.len();
-            sought.is_some_and(|sought| verdicts.hopeless(&sought, &said, left)) || stops(stop, &said)
+            let hopeless =
+                |sought| verdicts.hopeless(&sought, stop::settled(stops, &said), &spoken(bytes, generated), left);
+            stop::find(stops, &said).is_some() || sought.is_some_and(hopeless)
         };
-        let answers = generator.run(&ids, &decided)?;
+        let answers = generator.run(&ids, &decided).map_err(|source| {
+            let row = source.prompt().map(|place| order[place]);
+            EvalError::Decode { task: task.key(), row, source }
+        })?;
         let mut predictions: Vec<Option<Prediction>> = vec![None; rows.len()];
-        for (&index, answer) in order.iter().zip(answers) {
-            predictions[index] = Some(judge(task, &rows[index], tokenizer.decode(&answer.ids, true)?));
+        for ((&index, answer), continued) in order.iter().zip(answers).zip(&continued) {
+            let said = continued.text(&answer.ids)?;
+            predictions[index] = Some(judge(task, &rows[index], stop::cut(stops, &said).to_owned()));
         }
         Ok(predictions.into_iter().flatten().collect())
     }
@@ -133,9 +152,10 @@ impl Evaluator<'_> {
     }
 }
 
-/// Whether a text ends with one that stops it.
-pub fn stops(stop: &[String], said: &str) -> bool {
-    stop.iter().any(|end| said.ends_with(end.as_str()))
+/// The bytes of these tokens, where they are known.
+fn spoken(bytes: Option<&[Vec<u8>]>, ids: &[i64]) -> Vec<u8> {
+    let known = |&id: &i64| bytes?.get(usize::try_from(id).ok()?);
+    ids.iter().filter_map(known).flatten().copied().collect()
 }
 
 fn judge(task: &dyn Task, row: &Row, said: String) -> Prediction {

@@ -1,13 +1,14 @@
 //! A loaded model, kept between the runs of one process.
 
+use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use reft_core::base_model::BaseModel;
 use reft_models::encoder::Encoder;
 use reft_models::instruction_set::InstructionSet;
 use reft_models::model::Decoder;
-use reft_models::tokenizer::Tokenizer;
+use reft_models::tokenizer::{Bounds, Clock, Tokenizer};
 use reft_models::weights::Weights;
 use reft_models::hub::Located;
 use reft_models::{hub, registry};
@@ -40,7 +41,8 @@ impl Loaded {
         let decoder = registry::load(&weights, dtype.kind(), device.0)?;
         decoder.notes().iter().for_each(|note| eprintln!("{note}"));
         let base = BaseModel { id, fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
-        Ok(Self { decoder, tokenizer: Tokenizer::open(weights.path())?, base, shelf: Shelf::default() })
+        let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
+        Ok(Self { decoder, tokenizer: tokenizer(weights.path(), bounds)?, base, shelf: Shelf::default() })
     }
 }
 
@@ -65,7 +67,28 @@ impl LoadedEncoder {
         let (weights, id) = open(model, dtype, device)?;
         let encoder = Encoder::load(&weights, dtype.kind(), device.0)?;
         let base = BaseModel { id, fingerprint: weights.fingerprint()?, dims: *encoder.dims() };
-        Ok(Self { encoder, tokenizer: Tokenizer::open(weights.path())?, base, weights })
+        let bounds = Bounds { embedding: encoder.dims().vocab, types: Some(encoder.config().types) };
+        Ok(Self { encoder, tokenizer: tokenizer(weights.path(), bounds)?, base, weights })
+    }
+}
+
+/// A model's tokenizer, kept to the rows of the model's tables and to the date that the environment sets.
+fn tokenizer(path: &Path, bounds: Bounds) -> Result<Tokenizer> {
+    Ok(Tokenizer::open(path)?.within(bounds).at(clock()?))
+}
+
+/// The time that chat templates print: `REFT_DATE` (`2025-03-09`), else `SOURCE_DATE_EPOCH` (seconds since 1970), else
+/// now, in UTC.
+fn clock() -> Result<Clock> {
+    if let Ok(date) = std::env::var("REFT_DATE") {
+        return Clock::parse(&date).context("REFT_DATE");
+    }
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => {
+            let clock = text.trim().parse().ok().and_then(Clock::at);
+            clock.with_context(|| format!("SOURCE_DATE_EPOCH: `{text}` is not a number of seconds since 1970"))
+        }
+        Err(_) => Ok(Clock::now()),
     }
 }
 

@@ -40,6 +40,8 @@ fn a_file_of_prompts_gets_the_answers_that_single_prompts_get() {
     let lines = said(&dir.run(&[&["generate", "--file", "prompts.txt"][..], &common].concat()));
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 2);
+    let likely = said(&dir.run(&[&["generate", "hello", "--temperature", "0", "--top-k", "9"][..], &common].concat()));
+    assert_eq!(likely.trim_end_matches('\n'), lines[0]["said"], "temperature 0 takes the most likely token");
     for line in &lines {
         let prompt = line["prompt"].as_str().expect("a prompt");
         let alone = said(&dir.run(&[&["generate", prompt][..], &common].concat()));
@@ -91,7 +93,93 @@ fn mistakes_are_answered_with_one_line() {
     check(&["generate", "--chat"], "chat template: the tokenizer has none");
     check(&["generate", "--file", "empty.txt"], "empty.txt: the file has no prompts");
     check(&["generate", "--file", "none.txt"], "none.txt: cannot be read");
-    check(&["generate", "hello", "--temperature", "0"], "--temperature: 0: above 0");
+    check(&["generate", "hello", "--temperature=-1"], "--temperature: -1: above 0");
+    check(&["generate", "hello", "--repetition-penalty", "1e300"], "--repetition-penalty: 1");
+    check(&["generate", "hello", "--beams", "100000"], "--beams: 100000: at most");
     check(&["generate", "hello", "--beams", "0"], "--beams: 0 beams say nothing");
     check(&["generate", ""], "the prompt is empty");
+}
+
+#[test]
+fn an_answer_is_cut_before_a_stop_text() {
+    let dir = chatty();
+    let common = ["generate", "hello", "--model", "model", "--dtype", "f32", "--max-new", "24"];
+    let whole = said(&dir.run(&common));
+    let whole = whole.trim_end_matches('\n');
+    let places: Vec<usize> = whole.char_indices().map(|(at, _)| at).collect();
+    let stop = &whole[places[3]..places[5]];
+    let cut = said(&dir.run(&[&common[..], &["--stop", stop, "--stop", "never said"]].concat()));
+    assert_eq!(cut.trim_end_matches('\n'), &whole[..whole.find(stop).expect("it was said")]);
+}
+
+#[test]
+fn a_chat_template_writes_the_date_that_is_set() {
+    let dir = chatty();
+    let template = "{{ raise_exception('today is ' ~ strftime_now('%d %b %Y')) }}";
+    let config = serde_json::json!({"eos_token": "<end>", "chat_template": template});
+    dir.write("model/tokenizer_config.json", &config.to_string());
+    let told = |name: &str, value: &str| {
+        let mut command = dir.reft(&["generate", "--chat", "--model", "model", "--dtype", "f32"]);
+        let output = command.env_remove("REFT_DATE").env(name, value).output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(told("REFT_DATE", "2025-03-09").contains("today is 09 Mar 2025"));
+    assert!(told("SOURCE_DATE_EPOCH", "86400").contains("today is 02 Jan 1970"));
+    assert!(told("REFT_DATE", "soon").contains("REFT_DATE: `soon` is not a date"));
+}
+
+#[test]
+fn tokens_beyond_the_embedding_are_named() {
+    let dir = chatty();
+    let path = dir.path().join("model/tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("there")).expect("JSON");
+    let added = tokenizer["added_tokens"].as_array_mut().expect("a list");
+    let mut turn = added[0].clone();
+    (turn["id"], turn["content"]) = (9999.into(), "<|turn|>".into());
+    added.push(turn);
+    // The library gives a new token the next id, so that the vocabulary needs a word with this one.
+    tokenizer["model"]["vocab"]["<|turn|>"] = 9999.into();
+    std::fs::write(&path, tokenizer.to_string()).expect("written");
+    let common = ["--model", "model", "--dtype", "f32", "--max-new", "2"];
+    assert!(dir.run(&[&["generate", "hello"][..], &common].concat()).status.success());
+    let output = dir.run(&[&["generate", "<|turn|>hello"][..], &common].concat());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+    assert!(told.contains("`<|turn|>` has id 9999") && told.contains("embedding has"), "{told}");
+}
+
+/// Makes a tensor of the model NaN.
+fn poison(dir: &Dir, tensor: &str) {
+    let path = dir.path().join("model/model.safetensors");
+    let mut bytes = std::fs::read(&path).expect("there");
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let json: Value = serde_json::from_slice(&bytes[8..8 + header]).expect("JSON");
+    assert_eq!(json[tensor]["dtype"], "F32");
+    let offset = |index: usize| 8 + header + json[tensor]["data_offsets"][index].as_u64().expect("a number") as usize;
+    for value in bytes[offset(0)..offset(1)].chunks_mut(4) {
+        value.copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    std::fs::write(&path, bytes).expect("written");
+}
+
+#[test]
+fn a_model_that_computes_nan_says_so() {
+    let dir = chatty();
+    poison(&dir, "model.norm.weight");
+    dir.write("prompts.txt", "hello\nhello\n");
+    let cases: [(&[&str], &str); 3] = [
+        (&["generate", "hello", "--temperature", "1"], "token 1 of the answer"),
+        (&["generate", "--file", "prompts.txt", "--beams", "2"], "prompts.txt: prompt 1"),
+        (
+            &["eval", "--set", "data.eval=[arc_e]", "--set", "data.eval_rows=2", "--set", "eval.max_new_tokens=2"],
+            "arc_e row",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let output = dir.run(&[arguments, &["--model", "model", "--dtype", "f32"]].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+        assert!(told.contains(expected) && told.contains("not finite"), "{told}");
+    }
 }

@@ -1,19 +1,24 @@
 //! Text to token ids and back, by the tokenizer that came with the model.
 
-mod chat;
+mod bounds;
+mod ends;
+mod files;
+mod folder;
 mod gguf;
+mod pieces;
+mod template;
 mod wordpiece;
 
-use std::fs;
-use std::io::ErrorKind;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde_json::Value;
 use tokenizers::{PostProcessor, TruncationParams, truncate_encodings};
 
-use self::chat::ChatTemplate;
-pub use self::chat::{Message, Role};
+pub use self::bounds::Bounds;
+pub use self::pieces::Continuation;
+pub use self::template::{Clock, ClockError, Message, Role};
+use self::template::{Scene, Templates};
 use crate::weights::WeightsError;
 
 /// A tokenizer that cannot be read, or a text it cannot encode.
@@ -36,6 +41,31 @@ pub enum TokenizerError {
     /// The tokenizer has no template, or it refuses the conversation.
     #[error("the conversation cannot be put into the model's chat template: {0}")]
     Chat(String),
+    /// A token for which the model's embedding has no row.
+    #[error(
+        "token `{token}` has id {id}, but the model's embedding has {rows} rows (ids up to {last}): use the tokenizer that \
+         belongs to these weights, or weights whose embedding was resized for it",
+        last = rows - 1
+    )]
+    BeyondEmbedding {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: i64,
+        /// Rows of the embedding.
+        rows: i64,
+    },
+    /// A token type for which the model has no row.
+    #[error(
+        "the tokenizer gives a second text the token type {kind}, but the model knows {rows} (type_vocab_size): use the \
+         tokenizer that belongs to these weights"
+    )]
+    BeyondTypes {
+        /// The type.
+        kind: i64,
+        /// Types that the model has.
+        rows: i64,
+    },
     /// An id that no vocabulary has, or the library's words.
     #[error("token ids cannot be turned into text: {0}")]
     Decode(String),
@@ -66,67 +96,78 @@ pub struct Tokenizer {
     eos: Option<i64>,
     /// All end tokens, `eos` first.
     ends: Vec<i64>,
-    chat: Option<ChatTemplate>,
+    templates: Templates,
+    /// `bos_token` and the like, as templates see them.
+    specials: BTreeMap<&'static str, String>,
+    /// What templates print as the time.
+    clock: Clock,
+    /// Rows of the model's tables, once they are known.
+    bounds: Option<Bounds>,
     /// Made when first asked for.
-    texts: OnceLock<Vec<String>>,
+    bytes: OnceLock<Option<Vec<Vec<u8>>>>,
 }
 
 impl Tokenizer {
-    /// The tokenizer of a model: `tokenizer.json` in its folder, or the vocabulary inside a `.gguf` file.
+    /// The tokenizer of a model: the files of its folder, or the vocabulary inside a `.gguf` file.
     ///
     /// # Errors
-    /// When there is none, or it is damaged.
+    /// When there is none, or a file is damaged.
     pub fn open(model: &Path) -> Result<Self, TokenizerError> {
-        if model.extension().is_some_and(|extension| extension == "gguf") {
-            return gguf::open(model);
+        match model.extension() {
+            Some(extension) if extension == "gguf" => gguf::open(model),
+            _ => folder::open(model),
         }
-        let path = model.join("tokenizer.json");
-        let wrong = |error: tokenizers::Error| TokenizerError::Open {
-            path: path.clone(),
-            reason: format!("{error}: copy the model's tokenizer.json there"),
-        };
-        let mut inner = if wordpiece::is_alone(model) {
-            wordpiece::open(model)?
-        } else {
-            tokenizers::Tokenizer::from_file(&path).map_err(wrong)?
-        };
-        // Files of some models carry their training's length limit and padding; texts here are encoded whole.
-        inner.with_truncation(None).map_err(wrong)?.with_padding(None);
-        let bos = special_id(&inner, model, "bos_token")?;
-        let eos = special_id(&inner, model, "eos_token")?;
-        let generation = read_json(&model.join("generation_config.json"))?;
-        let further = generation.get("eos_token_id").map(all_ids).unwrap_or_default();
-        let mut tokenizer = Self { inner, bos, eos, ends: Vec::new(), chat: None, texts: OnceLock::new() };
-        tokenizer.ends = tokenizer.eos.into_iter().chain(further.into_iter().filter(|id| eos != Some(*id))).collect();
-        tokenizer.chat = chat_template(model)?.map(|source| tokenizer.template(source));
-        Ok(tokenizer)
+    }
+
+    fn new(inner: tokenizers::Tokenizer) -> Self {
+        Self {
+            inner,
+            bos: None,
+            eos: None,
+            ends: Vec::new(),
+            templates: Templates::default(),
+            specials: BTreeMap::new(),
+            clock: Clock::now(),
+            bounds: None,
+            bytes: OnceLock::new(),
+        }
+    }
+
+    /// The tokenizer with another time for its templates' `strftime_now`, so that a prompt is the same tomorrow.
+    #[must_use]
+    pub fn at(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Ids of a text. Special tokens written out in the text are recognised.
     ///
     /// # Errors
-    /// When the library cannot encode it.
+    /// When the library cannot encode it, or a token lies beyond the model's embedding.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<i64>, TokenizerError> {
         let encoding = self.inner.encode(text, specials == Specials::AsModel);
-        let encoding = encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        Ok(ids(&encoding))
+        let ids = ids(&encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?);
+        self.check(&ids)?;
+        Ok(ids)
     }
 
     /// Ids of many texts, encoded in parallel.
     ///
     /// # Errors
-    /// When the library cannot encode one of them.
+    /// When the library cannot encode one of them, or a token lies beyond the model's embedding.
     pub fn encode_batch(&self, texts: &[&str], specials: Specials) -> Result<Vec<Vec<i64>>, TokenizerError> {
         let encodings = self.inner.encode_batch(texts.to_vec(), specials == Specials::AsModel);
         let encodings = encodings.map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        Ok(encodings.iter().map(ids).collect())
+        let all: Vec<Vec<i64>> = encodings.iter().map(ids).collect();
+        all.iter().try_for_each(|ids| self.check(ids))?;
+        Ok(all)
     }
 
     /// A text, or a pair of texts, as an encoder reads it: special tokens around and between, the longer text cut until
     /// all of it fits into `max_length` tokens.
     ///
     /// # Errors
-    /// When the library cannot encode it.
+    /// When the library cannot encode it, or a token or its type lies beyond the model's tables.
     pub fn encode_pair(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Typed, TokenizerError> {
         let wrong = |error: tokenizers::Error| TokenizerError::Encode(error.to_string());
         let bare = |text: &str| self.inner.encode(text, false).map_err(wrong);
@@ -136,7 +177,9 @@ impl Tokenizer {
         let (first, second) = truncate_encodings(first, second, &room).map_err(wrong)?;
         let encoding = self.inner.post_process(first, second, true).map_err(wrong)?;
         let types = encoding.get_type_ids().iter().map(|&id| i64::from(id)).collect();
-        Ok(Typed { ids: ids(&encoding), types })
+        let typed = Typed { ids: ids(&encoding), types };
+        self.check_typed(&typed)?;
+        Ok(typed)
     }
 
     /// Text of some ids. Ids beyond the vocabulary, which a model with a padded embedding can produce, add nothing.
@@ -148,12 +191,6 @@ impl Tokenizer {
             |&id: &i64| u32::try_from(id).map_err(|_| TokenizerError::Decode(format!("{id} is not a token id")));
         let ids = ids.iter().map(known).collect::<Result<Vec<u32>, _>>()?;
         self.inner.decode(&ids, skip_specials).map_err(|error| TokenizerError::Decode(error.to_string()))
-    }
-
-    /// What each token of the vocabulary says by itself, in the order of ids; nothing for special ones.
-    pub fn texts(&self) -> &[String] {
-        let text = |id| self.inner.decode(&[id], true).unwrap_or_default();
-        self.texts.get_or_init(|| (0..self.inner.get_vocab_size(true) as u32).map(text).collect())
     }
 
     /// The begin token.
@@ -176,25 +213,20 @@ impl Tokenizer {
         self.eos
     }
 
-    /// Every token that ends an answer: chat models have one for a turn and one for a text.
-    pub fn ends(&self) -> &[i64] {
-        &self.ends
-    }
-
     /// A conversation as text, up to the point where the model is to speak. Encode it with [`Specials::None`]: the
     /// template writes special tokens out.
     ///
     /// # Errors
     /// When the tokenizer has no template, or the template refuses the conversation.
     pub fn chat(&self, messages: &[Message]) -> Result<String, TokenizerError> {
-        let missing = "the tokenizer has none: use template: task, or a chat model".to_owned();
-        let template = self.chat.as_ref().ok_or(TokenizerError::Chat(missing))?;
-        template.render(messages).map_err(TokenizerError::Chat)
+        let source = self.templates.default_source().map_err(TokenizerError::Chat)?;
+        let scene = Scene { specials: &self.specials, clock: self.clock };
+        template::render(source, messages, &scene).map_err(TokenizerError::Chat)
     }
 
-    fn template(&self, source: String) -> ChatTemplate {
-        let piece = |id: Option<i64>| id.and_then(|id| self.piece(id)).unwrap_or_default();
-        ChatTemplate { source, bos: piece(self.bos), eos: piece(self.eos) }
+    /// The date that the chat template prints, as `2025-03-09`; none where it prints none.
+    pub fn chat_date(&self) -> Option<String> {
+        self.templates.dated().then(|| self.clock.date())
     }
 
     /// The end token as text; empty when there is none.
@@ -210,65 +242,4 @@ impl Tokenizer {
 
 fn ids(encoding: &tokenizers::Encoding) -> Vec<i64> {
     encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
-}
-
-/// The id of `bos_token` or `eos_token`: by its text in the tokenizer's own files, else by its id in the model's.
-fn special_id(inner: &tokenizers::Tokenizer, model: &Path, name: &str) -> Result<Option<i64>, TokenizerError> {
-    for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        let json = read_json(&model.join(file))?;
-        let id = json.get(name).and_then(text).and_then(|text| inner.token_to_id(text));
-        if id.is_some() {
-            return Ok(id.map(i64::from));
-        }
-    }
-    for file in ["generation_config.json", "config.json"] {
-        let id = read_json(&model.join(file))?.get(format!("{name}_id")).and_then(first_id);
-        if id.is_some() {
-            return Ok(id);
-        }
-    }
-    Ok(None)
-}
-
-/// An entry is a string, or an object that describes the token.
-fn text(entry: &Value) -> Option<&str> {
-    entry.as_str().or_else(|| entry.get("content")?.as_str())
-}
-
-/// An entry is a number, or a list of which the first is the model's own.
-fn first_id(entry: &Value) -> Option<i64> {
-    entry.as_i64().or_else(|| entry.get(0)?.as_i64())
-}
-
-/// An entry is a number, or a list of numbers.
-fn all_ids(entry: &Value) -> Vec<i64> {
-    let listed = entry.as_array().map(|ids| ids.iter().filter_map(Value::as_i64).collect());
-    listed.unwrap_or_else(|| entry.as_i64().into_iter().collect())
-}
-
-/// The chat template of a model's folder: a file of its own, or in `tokenizer_config.json` as text, or there as a list
-/// of named ones.
-fn chat_template(model: &Path) -> Result<Option<String>, TokenizerError> {
-    if let Ok(source) = fs::read_to_string(model.join("chat_template.jinja")) {
-        return Ok(Some(source));
-    }
-    let config = read_json(&model.join("tokenizer_config.json"))?;
-    let Some(entry) = config.get("chat_template") else { return Ok(None) };
-    let named = |list: &Vec<Value>| {
-        let default = list.iter().find(|template| template["name"] == "default")?;
-        default["template"].as_str().map(str::to_owned)
-    };
-    Ok(entry.as_str().map(str::to_owned).or_else(|| entry.as_array().and_then(named)))
-}
-
-/// None of these files must exist; one that does must be whole.
-fn read_json(path: &Path) -> Result<Value, TokenizerError> {
-    let wrong = |reason: String| TokenizerError::Open { path: path.to_owned(), reason };
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            serde_json::from_str(&text).map_err(|error| wrong(format!("not valid JSON ({error}): copy it again")))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Value::Null),
-        Err(error) => Err(wrong(format!("{error}: make it readable"))),
-    }
 }

@@ -3,9 +3,9 @@
 use std::io::{BufRead, Write};
 
 use anyhow::Result;
-use reft_models::tokenizer::{Message, Role, Specials};
+use reft_models::tokenizer::{Message, Role};
 
-use super::generate::Speaker;
+use super::generate::{Prompted, Speaker};
 
 const HELP: &str = "/adapter NAME or NUMBER switches to an adapter, /adapter none to the base model, /adapters lists them, \
                     /system TEXT sets the scene, /clear forgets the conversation, /quit ends it";
@@ -49,18 +49,22 @@ pub(super) fn talk(speaker: &Speaker, input: &mut dyn BufRead, out: &mut dyn Wri
     tokenizer.chat(&[Message { role: Role::User, content: String::new() }])?;
     let (mut turns, mut voice): (Vec<Message>, _) = (Vec::new(), speaker.opened.adapters.first().map(|_| 0));
     eprintln!("{}; {HELP}", speaker.name(voice));
-    let mut line = String::new();
+    let mut line = Vec::new();
     loop {
         eprint!("> ");
         line.clear();
-        if input.read_line(&mut line)? == 0 {
+        if input.read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        match Line::parse(&line) {
+        let Ok(line) = std::str::from_utf8(&line) else {
+            eprintln!("this line is not UTF-8: set the terminal to UTF-8 and write it again");
+            continue;
+        };
+        match Line::parse(line) {
             Line::Say("") => {}
             Line::Say(content) => {
                 turns.push(Message { role: Role::User, content: content.to_owned() });
-                let content = speaker.say(voice, &tokenizer.chat(&turns)?, Specials::None, out)?;
+                let content = speaker.say(voice, &tokenizer.chat(&turns)?, Prompted::Conversation, out)?;
                 turns.push(Message { role: Role::Assistant, content });
             }
             Line::Adapter(wanted) => match choose(speaker, wanted) {

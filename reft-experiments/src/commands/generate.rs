@@ -4,18 +4,18 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use reft_core::adaptation::{Mode, Step};
 use reft_models::decode::settings::Sampling;
-use reft_models::decode::{Decoding, Generator, Stopping};
+use reft_models::decode::{DecodeError, Decoding, Generator, Stopping, stop};
 use reft_models::tokenizer::Specials;
 use serde_json::json;
 
 use super::inspect::edited;
 use super::{BaseArgs, Opened};
 use crate::context;
+use crate::data::row::Row;
 use crate::data::source;
-use crate::evaluate::stops;
 
 /// Arguments of `reft generate`.
 #[derive(Debug, clap::Args)]
@@ -45,12 +45,12 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 struct DecodingArgs {
     /// New tokens at most
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = max_new)]
     max_new: usize,
     /// Continuations followed side by side
     #[arg(long, default_value_t = 1)]
     beams: usize,
-    /// Draw tokens by chance: below 1 prefers likely ones
+    /// Draw tokens by chance: below 1 prefers likely ones, 0 takes the most likely
     #[arg(long)]
     temperature: Option<f64>,
     /// Draw from the K most likely tokens
@@ -65,7 +65,7 @@ struct DecodingArgs {
     /// No N tokens in a row twice
     #[arg(long, value_name = "N", default_value_t = 0)]
     no_repeat_ngram: usize,
-    /// A text that ends the answer; may be given more than once
+    /// A text that ends the answer, which is cut before it; may be given more than once
     #[arg(long)]
     stop: Vec<String>,
     /// Decides what is drawn
@@ -73,11 +73,19 @@ struct DecodingArgs {
     seed: u64,
 }
 
+/// A number of new tokens: each takes a row of the KV cache, which is made at the beginning.
+fn max_new(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1 << 20;
+    text.parse().ok().filter(|&tokens| tokens <= MOST).ok_or_else(|| format!("write a number from 0 to {MOST}"))
+}
+
 impl DecodingArgs {
     fn decoding(&self) -> Result<Decoding> {
-        let drawn = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some();
+        // At temperature 0 all probability is the most likely token's.
+        let greedy = self.temperature == Some(0.0);
+        let drawn = !greedy && (self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some());
         let sampling = Sampling {
-            temperature: self.temperature.unwrap_or(1.0),
+            temperature: self.temperature.filter(|_| drawn).unwrap_or(1.0),
             top_k: self.top_k.unwrap_or(0),
             top_p: self.top_p.unwrap_or(1.0),
         };
@@ -123,6 +131,24 @@ pub(super) struct Speaker {
     show_edits: bool,
 }
 
+/// What a prompt is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Prompted {
+    /// A text to be continued.
+    Text,
+    /// A conversation in the model's chat template, which has written the special tokens already.
+    Conversation,
+}
+
+impl Prompted {
+    fn specials(self) -> Specials {
+        match self {
+            Self::Text => Specials::AsModel,
+            Self::Conversation => Specials::None,
+        }
+    }
+}
+
 /// Prompts of a file that are answered together.
 const TOGETHER: usize = 16;
 
@@ -146,36 +172,39 @@ impl Speaker {
             if voices.len() > 1 {
                 println!("== {}", self.name(voice));
             }
-            self.say(voice, prompt, Specials::AsModel, &mut std::io::stdout())?;
+            self.say(voice, prompt, Prompted::Text, &mut std::io::stdout())?;
         }
         Ok(())
     }
 
     /// Says the continuation of a prompt while it comes, and returns it.
-    pub fn say(&self, voice: Option<usize>, prompt: &str, specials: Specials, out: &mut dyn Write) -> Result<String> {
+    pub fn say(&self, voice: Option<usize>, prompt: &str, prompted: Prompted, out: &mut dyn Write) -> Result<String> {
         let tokenizer = &self.opened.loaded.tokenizer;
-        let ids = tokenizer.encode(prompt, specials)?;
+        let ids = tokenizer.encode(prompt, prompted.specials())?;
         if ids.is_empty() {
-            bail!("the prompt is empty: give at least one character");
+            return Err(DecodeError::Empty { prompt: 0 }.into());
         }
         self.check_context("the prompt", &[&ids])?;
         let step = voice.map(|index| self.opened.adapters[index].1.begin(Mode::Eval));
         if let Some(step) = step.as_ref().filter(|_| self.show_edits) {
             eprint!("{}", edited(tokenizer, &ids, |layout| step.edits(layout)));
         }
+        let continued = tokenizer.after(&ids)?;
+        let stops = &self.decoding.stop;
         let stream = RefCell::new(Stream { out, printed: 0 });
         let decided = |_: usize, generated: &[i64]| {
-            let said = tokenizer.decode(generated, true).unwrap_or_default();
+            let said = continued.text(generated).unwrap_or_default();
             // With several beams nobody knows yet which one wins.
             if self.decoding.beams == 1 {
-                stream.borrow_mut().show(&said, false);
+                stream.borrow_mut().show(stop::settled(stops, &said), false);
             }
-            stops(&self.decoding.stop, &said)
+            stop::find(stops, &said).is_some()
         };
-        let answer = self.generator(step.as_deref(), 1).run(&[&ids], &decided)?.remove(0);
-        let said = tokenizer.decode(&answer.ids, true)?;
-        stream.into_inner().show(&said, true);
-        Ok(said)
+        let answer = self.generator(step.as_deref(), 1, prompted).run(&[&ids], &decided)?.remove(0);
+        let said = continued.text(&answer.ids)?;
+        let said = stop::cut(stops, &said);
+        stream.into_inner().show(said, true);
+        Ok(said.to_owned())
     }
 
     /// Answers every prompt of a file.
@@ -186,15 +215,21 @@ impl Speaker {
         let ids = prompts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
         self.check_context(&path.display().to_string(), &ids)?;
-        let decided = |_: usize, generated: &[i64]| {
-            let stop = &self.decoding.stop;
-            !stop.is_empty() && tokenizer.decode(generated, true).is_ok_and(|said| stops(stop, &said))
+        let continued = ids.iter().map(|prompt| tokenizer.after(prompt)).collect::<Result<Vec<_>, _>>()?;
+        let stops = &self.decoding.stop;
+        let decided = |place: usize, generated: &[i64]| {
+            !stops.is_empty() && continued[place].text(generated).is_ok_and(|said| stop::find(stops, &said).is_some())
         };
         for voice in self.voices() {
             let step = voice.map(|index| self.opened.adapters[index].1.begin(Mode::Eval));
-            let answers = self.generator(step.as_deref(), TOGETHER).run(&ids, &decided)?;
-            for (prompt, answer) in prompts.iter().zip(answers) {
-                let said = tokenizer.decode(&answer.ids, true)?;
+            let answers = self.generator(step.as_deref(), TOGETHER, Prompted::Text).run(&ids, &decided);
+            let named = |error: DecodeError| match error.prompt() {
+                Some(prompt) => anyhow!("{}: prompt {}: {error}", path.display(), prompt + 1),
+                None => error.into(),
+            };
+            for ((prompt, continued), answer) in prompts.iter().zip(&continued).zip(answers.map_err(named)?) {
+                let said = continued.text(&answer.ids)?;
+                let said = stop::cut(stops, &said);
                 println!("{}", json!({"prompt": prompt, "adapter": voice.map(|_| self.name(voice)), "said": said}));
             }
         }
@@ -215,21 +250,30 @@ impl Speaker {
         Ok(())
     }
 
-    fn generator<'a>(&'a self, adaptation: Option<&'a dyn Step>, batch: usize) -> Generator<'a> {
+    fn generator<'a>(&'a self, adaptation: Option<&'a dyn Step>, batch: usize, prompted: Prompted) -> Generator<'a> {
         let loaded = &self.opened.loaded;
-        let stop = Stopping { max_new: self.max_new, ends: loaded.tokenizer.ends().to_vec() };
-        let model = loaded.decoder.as_ref();
+        let ends = match prompted {
+            Prompted::Text => loaded.tokenizer.ends().to_vec(),
+            Prompted::Conversation => loaded.tokenizer.turn_ends(),
+        };
+        let (model, stop) = (loaded.decoder.as_ref(), Stopping { max_new: self.max_new, ends });
         Generator { model, adaptation, batch, stop, decoding: &self.decoding, seed: self.seed }
     }
 }
 
-/// The prompts of a file: rows in one of the data formats, else lines.
+/// The prompts of a file: rows in one of the data formats (an instruction, and its input below it), else lines.
 fn prompts(path: &std::path::Path) -> Result<Vec<String>> {
     if path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl") {
-        return Ok(source::read(path)?.into_iter().map(|row| row.instruction).collect());
+        let prompt = |row: Row| match row.input.is_empty() {
+            true => row.instruction,
+            false => format!("{}\n\n{}", row.instruction, row.input),
+        };
+        return Ok(source::read(path)?.into_iter().map(prompt).collect());
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let prompts: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let Ok(text) = String::from_utf8(bytes) else { bail!("{}: not UTF-8: save it as UTF-8", path.display()) };
+    let lines = text.trim_start_matches('\u{FEFF}').lines().filter(|line| !line.trim().is_empty());
+    let prompts: Vec<String> = lines.map(str::to_owned).collect();
     if prompts.is_empty() {
         bail!("{}: the file has no prompts: write one a line", path.display());
     }
@@ -244,9 +288,11 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     /// Shows what is new. The text may end in the middle of a character, then shown as U+FFFD: that waits for the rest.
+    /// Bytes that never become a character change what stands before them: only what comes behind is shown then.
     fn show(&mut self, said: &str, complete: bool) {
         let end = if complete { said.len() } else { said.trim_end_matches('\u{FFFD}').len() };
-        if let Some(new) = said.get(self.printed..end) {
+        let begin = (self.printed..=end).find(|&at| said.is_char_boundary(at));
+        if let Some(new) = begin.and_then(|begin| said.get(begin..end)) {
             // A reader that has gone away is no error of ours.
             let _ = write!(self.out, "{new}").and_then(|()| self.out.flush());
             self.printed = end;
@@ -254,5 +300,30 @@ impl Stream<'_> {
         if complete {
             let _ = writeln!(self.out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growing_text_is_shown_once_and_in_whole_characters() {
+        let mut out = Vec::new();
+        let mut stream = Stream { out: &mut out, printed: 0 };
+        for said in ["a", "a\u{FFFD}", "a\u{FFFD}\u{FFFD}", "aü", "aü\u{FFFD}"] {
+            stream.show(said, false);
+        }
+        stream.show("aü✅", true);
+        assert_eq!(String::from_utf8(out).expect("whole characters"), "aü✅\n");
+    }
+
+    #[test]
+    fn what_follows_a_changed_text_is_not_lost() {
+        let mut out = Vec::new();
+        let mut stream = Stream { out: &mut out, printed: 0 };
+        stream.show("ü", false);
+        stream.show("\u{FFFD}\u{FFFD}\u{FFFD} end", true);
+        assert!(String::from_utf8(out).expect("whole characters").ends_with(" end\n"));
     }
 }

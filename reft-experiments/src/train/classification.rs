@@ -77,14 +77,19 @@ impl Classification<'_> {
     pub fn watched(&self, adaptation: &dyn Adaptation) -> Result<Option<f64>, OverlapError> {
         let Some(watch) = &self.watch else { return Ok(None) };
         let step = adaptation.begin(Mode::Eval);
-        Ok(watch.metric.of(&self.answers(step.as_ref(), watch.rows)?))
+        match self.answers(step.as_ref(), watch.rows) {
+            Ok(answers) => Ok(watch.metric.of(&answers)),
+            Err(AnswersError::Overlap(error)) => Err(error),
+            // Such an epoch is not the best; the next loss ends training.
+            Err(AnswersError::NotFinite { .. }) => Ok(None),
+        }
     }
 
     /// What these rows are taken for, in their order: a class each, or a score.
     ///
     /// # Errors
-    /// When interventions overlap.
-    pub fn answers(&self, step: &dyn Step, rows: &[Labelled]) -> Result<Answers, OverlapError> {
+    /// When interventions overlap, or the model's scores are NaN or infinite.
+    pub fn answers(&self, step: &dyn Step, rows: &[Labelled]) -> Result<Answers, AnswersError> {
         // Rows of similar length together.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| rows[index].ids.len());
@@ -95,6 +100,10 @@ impl Classification<'_> {
             let scores = tch::no_grad(|| {
                 self.scores(step, &part.iter().map(|&index| &rows[index]).collect::<Vec<_>>(), Mode::Eval)
             })?;
+            let finite = Vec::<bool>::try_from(scores.isfinite().all_dim(-1, false)).expect("one value for each row");
+            if let Some(row) = finite.iter().position(|&finite| !finite) {
+                return Err(AnswersError::NotFinite { row: rows[part[row]].name.clone() });
+            }
             let answer = |(row, &index): (usize, &usize)| {
                 let of_row = scores.get(row as i64);
                 let target = match rows[index].target {
@@ -109,6 +118,23 @@ impl Classification<'_> {
         let pairs = said.into_iter().map(|(index, said)| (rows[index].target, said)).collect();
         Ok(Answers { pairs })
     }
+}
+
+/// Rows that cannot be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswersError {
+    /// Two interventions edit one token.
+    #[error(transparent)]
+    Overlap(#[from] OverlapError),
+    /// NaN or infinity, of which no class follows.
+    #[error(
+        "{row}: the model's scores are not finite: the weights of the model, of its adapter or of its head hold NaN or very \
+         large values, or their type is too narrow (f16 ends at 65504)"
+    )]
+    NotFinite {
+        /// The task and the row.
+        row: String,
+    },
 }
 
 /// Sum of the losses of scores `[B, C]`.

@@ -10,6 +10,7 @@ pub mod processors;
 mod queue;
 mod search;
 pub mod settings;
+pub mod stop;
 
 use rayon::prelude::*;
 use reft_core::adaptation::{OverlapError, Step};
@@ -21,7 +22,7 @@ use tch::{Kind, Tensor, no_grad};
 use self::guess::Guesses;
 use self::processors::{Processor, processors};
 use self::queue::{Fed, Queue, Running};
-use self::search::{Candidate, Next, Scores, ended};
+use self::search::{Candidate, Next, confirmed, ended};
 pub use self::settings::Decoding;
 use crate::attention::Cache;
 use crate::kv_cache::{KvCache, Move};
@@ -46,6 +47,42 @@ pub struct Answer {
     pub ids: Vec<i64>,
     /// With several beams: the log-probability after the length penalty.
     pub score: Option<f32>,
+}
+
+/// Prompts that cannot be continued.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Interventions overlap (Def. 3.2).
+    #[error(transparent)]
+    Overlap(#[from] OverlapError),
+    /// A prompt without tokens: nothing follows from nothing.
+    #[error("the prompt is empty: give at least one character")]
+    Empty {
+        /// Its number among the prompts, from 0.
+        prompt: usize,
+    },
+    /// The model computes NaN or infinity, from which no token follows.
+    #[error(
+        "the model's logits are not finite at token {} of the answer: the weights of the model or of its adapter hold NaN \
+         or very large values, or their type is too narrow (f16 ends at 65504)",
+        token + 1
+    )]
+    NotFinite {
+        /// The prompt's number among the prompts, from 0.
+        prompt: usize,
+        /// Tokens of the answer before.
+        token: usize,
+    },
+}
+
+impl DecodeError {
+    /// The number of the prompt, from 0, where it is one prompt's fault.
+    pub fn prompt(&self) -> Option<usize> {
+        match self {
+            Self::Overlap(_) => None,
+            Self::Empty { prompt } | Self::NotFinite { prompt, .. } => Some(*prompt),
+        }
+    }
 }
 
 /// Says whether the continuation of prompt `index` needs no more tokens than those generated. Asked after each, and of
@@ -86,8 +123,11 @@ impl Generator<'_> {
     /// Continues every prompt. Prompts begin in the order given: the longest first keeps the last passes full.
     ///
     /// # Errors
-    /// When interventions overlap (Def. 3.2).
-    pub fn run(&self, prompts: &[&[i64]], decided: Decided<'_>) -> Result<Vec<Answer>, OverlapError> {
+    /// When interventions overlap (Def. 3.2), a prompt is empty, or logits are NaN or infinite.
+    pub fn run(&self, prompts: &[&[i64]], decided: Decided<'_>) -> Result<Vec<Answer>, DecodeError> {
+        if let Some(prompt) = prompts.iter().position(|ids| ids.is_empty()) {
+            return Err(DecodeError::Empty { prompt });
+        }
         no_grad(|| {
             let rules = processors(self.decoding, &self.stop.ends);
             let most = if self.decoding.is_plain() { self.decoding.lookahead } else { 0 };
@@ -110,7 +150,7 @@ impl Generator<'_> {
                 let fed: Vec<Vec<Fed>> = running.iter().map(|one| state.queue.feed(one)).collect();
                 let lanes: Vec<usize> = fed.iter().map(Vec::len).collect();
                 let logits = self.pass(&fed.into_iter().flatten().collect::<Vec<_>>(), &mut cache)?;
-                let proposed = self.propose(&mut running, &state.queue, &lanes, &logits, &rules);
+                let proposed = self.propose(&mut running, &state.queue, &lanes, &logits, &rules)?;
                 let moves = self.accept(&mut running, proposed, &mut state, decided);
                 cache.copy(&moves);
             }
@@ -144,7 +184,7 @@ impl Generator<'_> {
         moves
     }
 
-    /// Each running prompt's next tokens from the logits `[lanes, V]` of a pass.
+    /// Each running prompt's next tokens from the logits `[R, V]` of a pass.
     fn propose(
         &self,
         running: &mut [Running],
@@ -152,17 +192,19 @@ impl Generator<'_> {
         lanes: &[usize],
         logits: &Tensor,
         rules: &[Box<dyn Processor>],
-    ) -> Vec<Vec<Candidate>> {
+    ) -> Result<Vec<Vec<Candidate>>, DecodeError> {
         if self.decoding.is_plain() {
-            let best = logits.argmax(-1, false).to_kind(Kind::Int64);
-            let best = Vec::<i64>::try_from(best).expect("one id for each row");
-            let mut rest = best.as_slice();
-            let single = |Running { search, guess, .. }: &mut Running| {
-                let (tokens, others) = rest.split_at(1 + guess.len());
-                rest = others;
-                search.propose(&[], Scores::Best { tokens, guess }, rules)
-            };
-            return running.iter_mut().map(single).collect();
+            return most_likely(running, logits);
+        }
+        // Every row asked for belongs to a lane here: guesses are made in plain decoding only.
+        let finite = finite_rows(logits);
+        let mut rest = finite.as_slice();
+        for (one, &lanes) in running.iter().zip(lanes) {
+            let (of_one, others) = rest.split_at(lanes);
+            rest = others;
+            if !of_one.iter().all(|&finite| finite) {
+                return Err(one.not_finite(0));
+            }
         }
         let logits = logits.to_kind(Kind::Float);
         // The rules of a beam search see log-probabilities, because beams are compared by their sums.
@@ -176,7 +218,8 @@ impl Generator<'_> {
             rest = others;
             jobs.push((queue.prompt(one), one, rows));
         }
-        jobs.into_par_iter().map(|(prompt, one, rows)| one.search.propose(prompt, Scores::Rows(rows), rules)).collect()
+        let propose = |(prompt, one, rows): (&[i64], &mut Running, &mut [f32])| one.search.propose(prompt, rows, rules);
+        Ok(jobs.into_par_iter().map(propose).collect())
     }
 
     /// Tokens at the beginning of all prompts that are the same and edited the same: they need to be run only once.
@@ -214,4 +257,31 @@ impl Generator<'_> {
         let h = self.model.hidden(&ids, &mut pass);
         Ok(self.model.logits(&h.index_select(0, &asked)))
     }
+}
+
+/// Whether the highest of each row's logits `[R, V]` is a number: one NaN makes it NaN. Masked logits (`-∞`) may stand
+/// among others.
+fn finite_rows(logits: &Tensor) -> Vec<bool> {
+    let highest = logits.amax([-1], false).isfinite();
+    Vec::<bool>::try_from(highest).expect("one value for each row")
+}
+
+/// The most likely next token of every lane, and those after each token of its guess as far as they agree.
+fn most_likely(running: &mut [Running], logits: &Tensor) -> Result<Vec<Vec<Candidate>>, DecodeError> {
+    let best = logits.argmax(-1, false).to_kind(Kind::Int64);
+    let best = Vec::<i64>::try_from(best).expect("one id for each row");
+    let finite = finite_rows(logits);
+    let mut row = 0;
+    let mut proposed = Vec::with_capacity(running.len());
+    for one in running {
+        let rows = row..row + 1 + one.guess.len();
+        row = rows.end;
+        let confirmed = confirmed(&best[rows.clone()], &one.guess);
+        // What follows a token that is not said does not matter.
+        if let Some(token) = finite[rows][..confirmed.len()].iter().position(|&finite| !finite) {
+            return Err(one.not_finite(token));
+        }
+        proposed.push(confirmed);
+    }
+    Ok(proposed)
 }

@@ -3,12 +3,12 @@
 //! The cache is divided into *places*, each with room for one lane from its prompt's first token to its last new one.
 //! A running prompt owns as many neighbouring places as there are beams.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use reft_core::layout::Span;
 
-use super::Generator;
 use super::search::{Candidate, Search};
+use super::{DecodeError, Generator};
 use crate::kv_cache::{KvCache, Move};
 
 /// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.
@@ -27,6 +27,14 @@ pub(super) struct Running {
     pub guess: Vec<i64>,
 }
 
+impl Running {
+    /// The error that the token after `confirmed` more tokens cannot be chosen.
+    pub(super) fn not_finite(&self, confirmed: usize) -> DecodeError {
+        let said = self.search.lanes().first().map_or(0, |said| said.len());
+        DecodeError::NotFinite { prompt: self.prompt, token: said + confirmed }
+    }
+}
+
 /// A lane's tokens in one pass.
 pub(super) struct Fed {
     pub span: Span,
@@ -38,6 +46,8 @@ pub(super) struct Fed {
 /// Prompts that have not begun, and the places that are free.
 pub(super) struct Queue<'a> {
     prompts: &'a [&'a [i64]],
+    /// How many equal prompts stand before each.
+    occurrences: Vec<u64>,
     waiting: VecDeque<usize>,
     free: Vec<i64>,
     /// Rows of one place.
@@ -55,8 +65,14 @@ impl<'a> Queue<'a> {
         let room = (longest + generator.stop.max_new) as i64;
         let together = (generator.batch / beams).clamp(1, prompts.len().max(1)) as i64;
         let owned = beams as i64 * room;
+        let mut seen: HashMap<&[i64], u64> = HashMap::new();
+        let mut occurrence = |ids: &&'a [i64]| {
+            let count = seen.entry(ids).or_default();
+            std::mem::replace(count, *count + 1)
+        };
         Self {
             prompts,
+            occurrences: prompts.iter().map(&mut occurrence).collect(),
             waiting: if generator.stop.max_new > 0 { (0..prompts.len()).collect() } else { VecDeque::new() },
             free: (0..together).rev().map(|index| index * owned).collect(),
             room,
@@ -104,7 +120,7 @@ impl<'a> Queue<'a> {
             }
             running.push(Running {
                 prompt,
-                search: Search::new(generator, ids),
+                search: Search::new(generator, ids, self.occurrences[prompt]),
                 base,
                 begun: false,
                 guess: Vec::new(),

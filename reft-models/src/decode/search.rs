@@ -28,14 +28,6 @@ pub(super) enum Next {
     Done(Answer),
 }
 
-/// Scores of the next token, as a pass gives them to one search.
-pub(super) enum Scores<'a> {
-    /// The most likely token of its only lane, then those after each token of a guess.
-    Best { tokens: &'a [i64], guess: &'a [i64] },
-    /// `[lanes, V]`.
-    Rows(&'a mut [f32]),
-}
-
 /// The state of a search.
 pub(super) enum Search {
     /// One lane.
@@ -45,10 +37,12 @@ pub(super) enum Search {
 }
 
 impl Search {
-    /// A search that has said nothing yet.
-    pub(super) fn new(generator: &Generator<'_>, prompt: &[i64]) -> Self {
-        // By prompt and not by number: what is drawn does not depend on what else is in the batch.
-        let rng = generator.decoding.sample.map(|_| Seed(generator.seed).stream(&format!("decode {prompt:?}"), 0));
+    /// A search that has said nothing yet, for a prompt that came `occurrence` times before.
+    pub(super) fn new(generator: &Generator<'_>, prompt: &[i64], occurrence: u64) -> Self {
+        // By prompt and not by number: what is drawn does not depend on what else is in the batch, and equal prompts
+        // draw different answers.
+        let stream = |_| Seed(generator.seed).stream(&format!("decode {prompt:?}"), occurrence);
+        let rng = generator.decoding.sample.map(stream);
         match generator.decoding.beams {
             1 => Self::Single { said: Vec::new(), rng },
             _ => Self::Beams(Beams::new(generator, rng)),
@@ -63,17 +57,9 @@ impl Search {
         }
     }
 
-    /// Tokens to take next, the best first. `scores` are changed by the rules.
-    pub(super) fn propose(
-        &mut self,
-        prompt: &[i64],
-        scores: Scores<'_>,
-        rules: &[Box<dyn Processor>],
-    ) -> Vec<Candidate> {
-        let rows = match scores {
-            Scores::Best { tokens, guess } => return confirmed(tokens, guess),
-            Scores::Rows(rows) => rows,
-        };
+    /// Tokens to take next, the best first, from scores `[lanes, V]`, which the rules change. None where the rules leave
+    /// nothing to say.
+    pub(super) fn propose(&mut self, prompt: &[i64], rows: &mut [f32], rules: &[Box<dyn Processor>]) -> Vec<Candidate> {
         let lanes = self.lanes();
         let width = rows.len() / lanes.len();
         for (said, row) in lanes.into_iter().zip(rows.chunks_mut(width)) {
@@ -84,6 +70,9 @@ impl Search {
         }
         match self {
             Self::Single { rng, .. } => {
+                if rows[best(rows)] == f32::NEG_INFINITY {
+                    return Vec::new();
+                }
                 let token = rng.as_mut().map_or_else(|| best(rows), |rng| draw(rows, rng)) as i64;
                 vec![Candidate { score: 0.0, lane: 0, token }]
             }
@@ -106,7 +95,10 @@ impl Search {
                         return Next::Done(Answer { ids: std::mem::take(said), score: None });
                     }
                 }
-                Next::Lanes(vec![Candidate { lane: 0, ..proposed[0] }])
+                match proposed.first() {
+                    Some(&candidate) => Next::Lanes(vec![candidate]),
+                    None => Next::Done(Answer { ids: std::mem::take(said), score: None }),
+                }
             }
             Self::Beams(beams) => beams.accept(proposed, ended),
         }
@@ -114,7 +106,7 @@ impl Search {
 }
 
 /// The most likely tokens as far as the guess agrees with them, and the one that comes after.
-fn confirmed(tokens: &[i64], guess: &[i64]) -> Vec<Candidate> {
+pub(super) fn confirmed(tokens: &[i64], guess: &[i64]) -> Vec<Candidate> {
     let right = guess.iter().zip(tokens).take_while(|(guessed, token)| guessed == token).count();
     tokens[..=right].iter().map(|&token| Candidate { score: 0.0, lane: 0, token }).collect()
 }

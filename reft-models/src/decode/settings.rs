@@ -1,6 +1,14 @@
 //! How the next token is chosen, as a configuration says it. The defaults are greedy decoding.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
+
+/// Beams of one prompt at most: each takes a prompt's room in the KV cache.
+const MOST_BEAMS: usize = 1024;
+
+/// Temperatures and penalties with which scores of type f32 stay finite.
+const FACTORS: RangeInclusive<f64> = 1e-30..=1e30;
 
 /// Choosing tokens. The names and their meaning are those of Hugging Face's `generate`; every combination is valid:
 /// one beam or several, with or without sampling.
@@ -21,7 +29,7 @@ pub struct Decoding {
     pub length_penalty: f64,
     /// When enough complete beams end a search.
     pub early_stopping: EarlyStopping,
-    /// Texts that end an answer, which keeps them.
+    /// Texts that end an answer, which is cut before them.
     pub stop: Vec<String>,
     /// Greedy decoding guesses up to so many tokens at once from what was said before, and checks them in one pass;
     /// 0 for none. Answers stay the same up to rounding.
@@ -60,9 +68,22 @@ impl Decoding {
         let penalty = self.repetition_penalty;
         let checks = [
             ("beams", self.beams >= 1, "0 beams say nothing: at least 1".to_owned()),
-            ("repetition_penalty", penalty > 0.0 && penalty.is_finite(), format!("{penalty}: above 0; 1 is none")),
+            ("beams", self.beams <= MOST_BEAMS, format!("{}: at most {MOST_BEAMS}", self.beams)),
+            (
+                "repetition_penalty",
+                FACTORS.contains(&penalty),
+                format!("{penalty}: above 0, from {:e} to {:e}; 1 is none", FACTORS.start(), FACTORS.end()),
+            ),
             ("length_penalty", self.length_penalty.is_finite(), format!("{}: a finite number", self.length_penalty)),
-            ("sample.temperature", temperature > 0.0 && temperature.is_finite(), format!("{temperature}: above 0")),
+            (
+                "sample.temperature",
+                FACTORS.contains(&temperature),
+                format!(
+                    "{temperature}: above 0, from {:e} to {:e}; without sampling the most likely token is taken",
+                    FACTORS.start(),
+                    FACTORS.end()
+                ),
+            ),
             ("sample.top_p", top_p > 0.0 && top_p <= 1.0, format!("{top_p}: above 0, at most 1")),
             (
                 "stop",

@@ -1,22 +1,34 @@
 //! The byte-level BPE vocabulary inside a GGUF file, as a tokenizer of the same behaviour.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, PreTokenizerWrapper};
 
+use super::ends::distinct;
+use super::template::Templates;
 use super::{Tokenizer, TokenizerError};
 use crate::gguf::GgufFile;
 
 /// llama.cpp's numbers for what a token is; the other kinds need nothing of their own.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
+
+/// Tokens that end an answer: the document's end, the turn's and the message's.
+const ENDS: [&str; 3] = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+
+/// What templates call tokens that the file names.
+const SPECIALS: [(&str, &str); 4] = [
+    ("bos_token", "tokenizer.ggml.bos_token_id"),
+    ("eos_token", "tokenizer.ggml.eos_token_id"),
+    ("unk_token", "tokenizer.ggml.unknown_token_id"),
+    ("pad_token", "tokenizer.ggml.padding_token_id"),
+];
 
 /// Reads the vocabulary of `path`.
 pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
@@ -41,13 +53,35 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     inner.add_tokens(of_kind(USER_DEFINED, false)).map_err(library)?;
     let special = |key: &str| file.integer(key).ok();
     let (bos, eos) = (special("tokenizer.ggml.bos_token_id"), special("tokenizer.ggml.eos_token_id"));
-    let ends = eos.into_iter().collect();
-    let mut tokenizer = Tokenizer { inner, bos, eos, ends, chat: None, texts: OnceLock::new() };
-    tokenizer.chat = file.text("tokenizer.chat_template").ok().map(|source| tokenizer.template(source));
-    if file.switch("tokenizer.ggml.add_bos_token")? {
-        tokenizer.begin_texts().map_err(wrong)?;
+    let mut tokenizer = Tokenizer::new(inner);
+    (tokenizer.bos, tokenizer.eos) = (bos, eos);
+    tokenizer.ends = distinct(ENDS.into_iter().filter_map(special).filter(|id| *id >= 0));
+    for (name, id) in SPECIALS.into_iter().map(|(name, key)| (name, special(key))) {
+        tokenizer.specials.extend(id.and_then(|id| tokenizer.piece(id)).map(|token| (name, token)));
+    }
+    tokenizer.templates = templates(&file);
+    let around = |switch: &str, id: Option<i64>| -> Result<Option<String>, TokenizerError> {
+        if !file.switch(switch)? {
+            return Ok(None);
+        }
+        let missing = || wrong(format!("`{switch}` is on, but the file does not name that token: download it again"));
+        id.and_then(|id| tokenizer.piece(id)).ok_or_else(missing).map(Some)
+    };
+    let (begin, end) = (around("tokenizer.ggml.add_bos_token", bos)?, around("tokenizer.ggml.add_eos_token", eos)?);
+    if begin.is_some() || end.is_some() {
+        tokenizer.surround(begin.as_deref(), end.as_deref()).map_err(wrong)?;
     }
     Ok(tokenizer)
+}
+
+/// The chat template, and those with names of their own.
+fn templates(file: &GgufFile) -> Templates {
+    let key = "tokenizer.chat_template";
+    let names = file.texts("tokenizer.chat_templates").unwrap_or_default();
+    let named = names.into_iter().filter_map(|name| Some((name.clone(), file.text(&format!("{key}.{name}")).ok()?)));
+    let mut all: BTreeMap<String, String> = named.collect();
+    all.extend(file.text(key).ok().map(|source| ("default".to_owned(), source)));
+    Templates::new(all)
 }
 
 /// How text is cut before the merges; the outer error is the file's, the inner one says what is not known here.
@@ -73,18 +107,4 @@ fn merges(written: &[String]) -> Result<Merges, String> {
         Ok((left.to_owned(), right.to_owned()))
     };
     written.iter().map(pair).collect()
-}
-
-impl Tokenizer {
-    /// Makes `Specials::AsModel` put the begin token first.
-    fn begin_texts(&mut self) -> Result<(), String> {
-        let missing = || "its texts begin with a token that it does not name: download it again".to_owned();
-        let id = self.bos.and_then(|id| u32::try_from(id).ok()).ok_or_else(missing)?;
-        let token = self.inner.id_to_token(id).ok_or_else(missing)?;
-        let template = TemplateProcessing::builder()
-            .try_single(vec![token.clone(), "$A".to_owned()])
-            .and_then(|builder| builder.special_tokens(vec![(token, id)]).build().map_err(|error| error.to_string()))?;
-        self.inner.with_post_processor(Some(template));
-        Ok(())
-    }
 }

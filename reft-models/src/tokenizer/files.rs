@@ -1,0 +1,234 @@
+//! What the files beside `tokenizer.json` say: special tokens, end tokens, chat templates, switches of the tokenizer's class.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::TokenizerError;
+use super::template::Templates;
+
+/// The name of the template that is used where no other is asked for.
+const DEFAULT: &str = "default";
+
+/// One of the JSON files; null where it does not exist.
+struct Json {
+    path: PathBuf,
+    value: Value,
+}
+
+/// The JSON files of a model's folder.
+pub(super) struct Files {
+    folder: PathBuf,
+    tokenizer: Json,
+    specials: Json,
+    generation: Json,
+    model: Json,
+}
+
+/// Whether begin and end tokens are put around a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct AddedEnds {
+    pub bos: bool,
+    pub eos: bool,
+    /// Whether a file asks for it by name, and not the class by its default.
+    pub asked: bool,
+}
+
+impl Files {
+    pub(super) fn read(folder: &Path) -> Result<Self, TokenizerError> {
+        let json = |name: &str| Json::read(folder.join(name));
+        Ok(Self {
+            folder: folder.to_owned(),
+            tokenizer: json("tokenizer_config.json")?,
+            specials: json("special_tokens_map.json")?,
+            generation: json("generation_config.json")?,
+            model: json("config.json")?,
+        })
+    }
+
+    /// The text of `bos_token` or `eos_token` in the tokenizer's own files, the first that `known` knows.
+    pub(super) fn token(&self, name: &str, known: impl Fn(&str) -> Option<i64>) -> Result<Option<i64>, TokenizerError> {
+        for file in [&self.tokenizer, &self.specials] {
+            if let Some(id) = file.token(name)?.and_then(&known) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the tokenizer's own files name such a token.
+    pub(super) fn names(&self, name: &str) -> Result<Option<&str>, TokenizerError> {
+        Ok(self.tokenizer.token(name)?.or(self.specials.token(name)?))
+    }
+
+    /// Ids of `bos_token_id` or `eos_token_id`: those of `generation_config.json`, then those of `config.json`.
+    pub(super) fn ids(&self, key: &str) -> Result<Vec<i64>, TokenizerError> {
+        Ok([self.generation.ids(key)?, self.model.ids(key)?].concat())
+    }
+
+    /// What Llama's tokenizer class (and those derived from it) puts around a text, whatever `tokenizer.json` says; none
+    /// where the class leaves it to `tokenizer.json`.
+    pub(super) fn added_ends(&self) -> Result<Option<AddedEnds>, TokenizerError> {
+        let (bos, eos) = (self.tokenizer.switch("add_bos_token")?, self.tokenizer.switch("add_eos_token")?);
+        let asked = bos.is_some() || eos.is_some();
+        let class = match self.tokenizer.text("tokenizer_class")? {
+            Some(class) => Some(class),
+            None => self.model.text("tokenizer_class")?,
+        };
+        let decides = match class {
+            Some(class) => {
+                ["LlamaTokenizer", "LLaMATokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"]
+                    .contains(&class.trim_end_matches("Fast"))
+            }
+            // Without a class the model's type decides; a switch that nobody wrote changes nothing then.
+            None => {
+                let types = ["llama", "code_llama", "mistral", "mixtral", "gemma", "gemma2", "cohere"];
+                asked && self.model.text("model_type")?.is_some_and(|kind| types.contains(&kind))
+            }
+        };
+        let added = AddedEnds { bos: bos.unwrap_or(true), eos: eos.unwrap_or(false), asked };
+        Ok(decides.then_some(added))
+    }
+
+    /// `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`, where `tokenizer_config.json` has them, by their
+    /// names in BERT's normaliser.
+    pub(super) fn bert_switches(&self) -> Result<Vec<(&'static str, bool)>, TokenizerError> {
+        let names = [
+            ("do_lower_case", "lowercase"),
+            ("strip_accents", "strip_accents"),
+            ("tokenize_chinese_chars", "handle_chinese_chars"),
+        ];
+        let mut switches = Vec::new();
+        for (key, name) in names {
+            switches.extend(self.tokenizer.switch(key)?.map(|on| (name, on)));
+        }
+        Ok(switches)
+    }
+
+    /// Chat templates by name, from `tokenizer_config.json` (a text, or a list of named ones), from
+    /// `additional_chat_templates/NAME.jinja`, and the default one from `chat_template.jinja`. Files win over entries.
+    pub(super) fn templates(&self) -> Result<Templates, TokenizerError> {
+        let mut named = self.tokenizer.templates()?;
+        let folder = self.folder.join("additional_chat_templates");
+        for path in listed(&folder)? {
+            let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            named.insert(name, read_text(&path)?.unwrap_or_default());
+        }
+        if let Some(source) = read_text(&self.folder.join("chat_template.jinja"))? {
+            named.insert(DEFAULT.to_owned(), source);
+        }
+        Ok(Templates::new(named))
+    }
+}
+
+impl Json {
+    fn read(path: PathBuf) -> Result<Self, TokenizerError> {
+        let Some(text) = read_text(&path)? else { return Ok(Self { path, value: Value::Null }) };
+        let value = parse(&path, &text)?;
+        if !value.is_object() {
+            return Err(wrong(&path, "not a JSON object: copy it again"));
+        }
+        Ok(Self { path, value })
+    }
+
+    fn entry(&self, key: &str) -> Option<&Value> {
+        self.value.get(key).filter(|entry| !entry.is_null())
+    }
+
+    fn refuse(&self, key: &str, expected: &str) -> TokenizerError {
+        wrong(&self.path, format!("`{key}` is not {expected}: correct it, or copy the file again"))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<&str>, TokenizerError> {
+        let Some(entry) = self.entry(key) else { return Ok(None) };
+        entry.as_str().map(Some).ok_or_else(|| self.refuse(key, "a text"))
+    }
+
+    fn switch(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
+        let Some(entry) = self.entry(key) else { return Ok(None) };
+        entry.as_bool().map(Some).ok_or_else(|| self.refuse(key, "true or false"))
+    }
+
+    /// A token: a text, or an object that describes it. An empty text is none.
+    fn token(&self, key: &str) -> Result<Option<&str>, TokenizerError> {
+        let Some(entry) = self.entry(key) else { return Ok(None) };
+        let text = entry.as_str().or_else(|| entry.get("content")?.as_str());
+        let text = text.ok_or_else(|| self.refuse(key, "a token's text"))?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
+    /// A token id, or a list of them.
+    fn ids(&self, key: &str) -> Result<Vec<i64>, TokenizerError> {
+        let Some(entry) = self.entry(key) else { return Ok(Vec::new()) };
+        let refuse = || self.refuse(key, "a token id or a list of token ids");
+        let id = |entry: &Value| entry.as_i64().filter(|id| *id >= 0);
+        // Negative ids stand for "none" in some files.
+        if entry.as_i64().is_some_and(|id| id < 0) {
+            return Ok(Vec::new());
+        }
+        match entry.as_array() {
+            Some(list) => list.iter().map(|entry| id(entry).ok_or_else(refuse)).collect(),
+            None => Ok(vec![id(entry).ok_or_else(refuse)?]),
+        }
+    }
+
+    /// The entry `chat_template`.
+    fn templates(&self) -> Result<BTreeMap<String, String>, TokenizerError> {
+        let key = "chat_template";
+        let Some(entry) = self.entry(key) else { return Ok(BTreeMap::new()) };
+        if let Some(source) = entry.as_str() {
+            return Ok(BTreeMap::from([(DEFAULT.to_owned(), source.to_owned())]));
+        }
+        let named = |entry: &Value| {
+            let (name, source) = (entry.get("name")?.as_str()?, entry.get("template")?.as_str()?);
+            Some((name.to_owned(), source.to_owned()))
+        };
+        let list = entry.as_array().and_then(|list| list.iter().map(named).collect::<Option<BTreeMap<_, _>>>());
+        list.ok_or_else(|| self.refuse(key, "a template or a list of templates with `name` and `template`"))
+    }
+}
+
+fn wrong(path: &Path, reason: impl Into<String>) -> TokenizerError {
+    TokenizerError::Open { path: path.to_owned(), reason: reason.into() }
+}
+
+/// The `.jinja` files of a folder, by name; none where there is no folder.
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, TokenizerError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(wrong(folder, format!("{error}: make it readable"))),
+    };
+    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(|error| wrong(folder, format!("{error}: make it readable")))?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jinja"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// A file's text; none where there is no such file.
+fn read_text(path: &Path) -> Result<Option<String>, TokenizerError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(path, format!("{error}: make it readable"))),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| wrong(path, "not UTF-8: save it as UTF-8, or copy it again"))?;
+    Ok(Some(text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text)))
+}
+
+/// A text as JSON.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Value, TokenizerError> {
+    serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        wrong(path, format!("not valid JSON at line {line}, column {column}: copy it again"))
+    })
+}
+
+/// The whole text of a file that must exist.
+pub(super) fn required(path: &Path, remedy: &str) -> Result<String, TokenizerError> {
+    read_text(path)?.ok_or_else(|| wrong(path, format!("there is no such file: {remedy}")))
+}

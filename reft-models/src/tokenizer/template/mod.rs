@@ -1,0 +1,217 @@
+//! Conversations as text, by the Jinja template that came with the tokenizer, rendered as transformers'
+//! `apply_chat_template` does.
+
+mod date;
+mod filters;
+mod source;
+
+use std::collections::BTreeMap;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, ErrorKind, State, Value, context};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde::{Deserialize, Serialize};
+
+pub use self::date::{Clock, ClockError};
+
+/// Steps that a template may take: one that loops over `range(10 ** 9)` ends with an error.
+const FUEL: u64 = 20_000_000;
+
+/// Who speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sets the scene.
+    System,
+    /// Asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One turn of a conversation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// The chat templates of a tokenizer, by name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Templates(BTreeMap<String, String>);
+
+impl Templates {
+    pub(super) fn new(named: BTreeMap<String, String>) -> Self {
+        Self(named)
+    }
+
+    /// The template to use, or why there is none.
+    pub(super) fn default_source(&self) -> Result<&str, String> {
+        if let Some(source) = self.0.get("default") {
+            return Ok(source);
+        }
+        if self.0.is_empty() {
+            return Err("the tokenizer has none: use template: task, or a chat model".to_owned());
+        }
+        let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        Err(format!(
+            "the tokenizer names several ({}) and none of them `default`: save the one to use as chat_template.jinja in \
+             the model's folder",
+            names.join(", ")
+        ))
+    }
+
+    /// Whether the template asks for the time.
+    pub(super) fn dated(&self) -> bool {
+        self.default_source().is_ok_and(|source| source.contains("strftime_now"))
+    }
+}
+
+/// What a template is given beside the conversation.
+pub(super) struct Scene<'a> {
+    /// `bos_token`, `eos_token` and the like, where the tokenizer has them.
+    pub specials: &'a BTreeMap<&'static str, String>,
+    /// What `strftime_now` reads.
+    pub clock: Clock,
+}
+
+/// The conversation up to the point where the model is to speak. Special tokens are written out.
+pub(super) fn render(source: &str, messages: &[Message], scene: &Scene<'_>) -> Result<String, String> {
+    let environment = environment(scene.clock).map_err(reason)?;
+    let specials = Value::from(Serde(scene.specials));
+    let messages = Value::from(Serde(messages));
+    let context = context! { messages, add_generation_prompt => true, tools => (), documents => (), ..specials };
+    environment.render_str(&source::in_minijinja(source), context).map_err(reason)
+}
+
+/// Jinja as transformers sets it up: whitespace around blocks, methods of Python's strings and dictionaries, its filters
+/// and functions.
+fn environment(clock: Clock) -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_fuel(Some(FUEL));
+    environment.add_function("raise_exception", |reason: &Value| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, reason.to_string()))
+    });
+    environment.add_function("strftime_now", move |format: &str| clock.format(format));
+    environment.add_function(source::PERCENT, percent);
+    environment.add_filter("tojson", filters::to_json);
+    environment.add_filter("wordcount", filters::word_count);
+    environment.add_filter("center", filters::center);
+    environment.add_filter("truncate", minijinja_contrib::filters::truncate);
+    environment.add_filter("striptags", minijinja_contrib::filters::striptags);
+    Ok(environment)
+}
+
+/// Python's `%`: a remainder of numbers, or values put into a text with `%s` and the like.
+fn percent(state: &State, left: &Value, right: Value) -> Result<Value, Error> {
+    let Some(format) = left.as_str() else {
+        return state.env().compile_expression("left % right")?.eval(context! { left, right });
+    };
+    let values: Vec<Value> = if right.is_tuple() { right.try_iter()?.collect() } else { vec![right] };
+    minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, format, &values).map(Value::from)
+}
+
+/// The error in one line: what is wrong, and in which line of the template.
+#[allow(clippy::needless_pass_by_value)]
+fn reason(error: Error) -> String {
+    let what = match error.detail() {
+        Some(detail) => detail.to_owned(),
+        None => error.kind().to_string(),
+    };
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    error.line().map_or(what.clone(), |line| format!("{what} (line {line} of the template)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(role: Role, content: &str) -> Message {
+        Message { role, content: content.to_owned() }
+    }
+
+    fn render(source: &str, messages: &[Message]) -> Result<String, String> {
+        let specials = BTreeMap::from([("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())]);
+        let clock = Clock::parse("2025-03-09").expect("a date");
+        super::render(source, messages, &Scene { specials: &specials, clock })
+    }
+
+    fn conversation() -> [Message; 3] {
+        [message(Role::User, " hello "), message(Role::Assistant, "hi"), message(Role::User, "who are you?")]
+    }
+
+    #[test]
+    fn a_conversation_in_the_llama_2_manner() {
+        let source = "{{ bos_token }}{% for m in messages %}\n    {% if m['role'] == 'user' %}\n[INST] {{ \
+                      m['content'].strip() }} [/INST]{% elif m.role == 'assistant' %}\n {{ m['content'] | trim }} {{ \
+                      eos_token }}{% endif %}\n{% endfor %}";
+        assert_eq!(
+            render(source, &conversation()).expect("valid"),
+            "<s>[INST] hello [/INST] hi </s>[INST] who are you? [/INST]"
+        );
+    }
+
+    #[test]
+    fn a_template_may_refuse_a_conversation() {
+        let source = "\n{% if messages[0].role == 'system' %}{{ raise_exception('no system\nturns') }}{% endif %}";
+        let error = render(source, &[message(Role::System, "be brief")]).expect_err("refused");
+        assert_eq!(error, "no system turns (line 2 of the template)");
+    }
+
+    #[test]
+    fn a_token_that_the_tokenizer_lacks_prints_nothing_and_cannot_be_added() {
+        assert_eq!(render("[{{ pad_token }}]{{ pad_token is defined }}", &[]).expect("valid"), "[]False");
+        assert!(render("{{ pad_token + 'x' }}", &[]).is_err());
+        assert_eq!(render("{% if tools is not none %}x{% endif %}{{ eos_token }}", &[]).expect("valid"), "</s>");
+    }
+
+    #[test]
+    fn the_assistants_blocks_are_rendered_as_their_words() {
+        let source = "{% for m in messages %}\n{% if m.role == 'assistant' %}\n    {% generation %}\n{{ m.content }}\n    \
+                      {%- endgeneration %}\n.\n{% else %}\n{{ m.content }};\n{% endif %}\n{% endfor %}";
+        assert_eq!(render(source, &conversation()).expect("valid"), " hello ;\nhi.\nwho are you?;\n");
+    }
+
+    #[test]
+    fn percent_formats_texts_and_divides_numbers() {
+        let cases = [
+            ("{{ '%s: %s' % ('a', 1) }}", "a: 1"),
+            ("{{ '%s' % messages[0].role | upper }}", "USER"),
+            ("{{ ('%d' ~ '%%') % 7 }}{{ 'x' }}", "7%"),
+            ("{% set f = '<%s>' %}{{ f % 'b' + '!' }}", "<b>!"),
+            ("{{ 7 % 3 + 10 % 4 }}|{{ -7 % 3 }}|{{ 2 * 7 % 4 }}", "3|2|2"),
+            ("{% if messages | length % 2 == 1 %}odd{% endif %}", "odd"),
+            (
+                "{{ {'a': '50% {{ x }}'}['a'] }}{% raw %}{{ '%s' % 1 }}{% endraw %}{# '%' #}",
+                "50% {{ x }}{{ '%s' % 1 }}",
+            ),
+            ("{{ '%s' % 'a %} b' }}{% set x = 5 % 3 -%} {{ x }}", "a %} b2"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(render(source, &conversation()).expect(source), expected, "{source}");
+        }
+        assert!(render("{{ '%s %s' % 'one' }}", &[]).is_err(), "a value is missing");
+    }
+
+    #[test]
+    fn an_endless_template_ends() {
+        assert!(
+            render("{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}", &[]).is_err()
+        );
+    }
+
+    #[test]
+    fn several_templates_without_a_default_are_named() {
+        let named =
+            |names: &[&str]| Templates::new(names.iter().map(|name| ((*name).to_owned(), "x".into())).collect());
+        assert_eq!(named(&["rag", "default"]).default_source(), Ok("x"));
+        let error = named(&["tool_use", "rag"]).default_source().expect_err("no default");
+        assert!(error.contains("(rag, tool_use)") && error.contains("chat_template.jinja"), "{error}");
+        assert!(named(&[]).default_source().expect_err("none").contains("has none"));
+    }
+}

@@ -1,0 +1,295 @@
+//! What the files of a model's folder say of its tokenizer: end tokens, tokens around a text, templates, bytes.
+
+use std::fs;
+
+use reft_models::tokenizer::{Bounds, Clock, Message, Role, Specials, Tokenizer, TokenizerError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn added(id: usize, content: &str, special: bool) -> Value {
+    json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+           "special": special})
+}
+
+/// One token a word: `<unk> <s> </s> one two three`, then these, special ones.
+fn words(further: &[&str], around: &[&str]) -> Value {
+    let names: Vec<&str> =
+        ["<unk>", "<s>", "</s>", "one", "two", "three"].into_iter().chain(further.iter().copied()).collect();
+    let vocabulary: Value = names.iter().enumerate().map(|(id, name)| ((*name).to_owned(), json!(id))).collect();
+    let special = names.iter().enumerate().filter(|(_, name)| name.starts_with('<'));
+    let part = |name: &str, kind: u8| match name {
+        "A" | "B" => json!({"Sequence": {"id": name, "type_id": kind}}),
+        _ => json!({"SpecialToken": {"id": name, "type_id": kind}}),
+    };
+    let single: Vec<Value> = around.iter().map(|name| part(name, 0)).collect();
+    let pair = [single.clone(), vec![part("B", 1)]].concat();
+    let known: Value = ["<s>", "</s>"]
+        .into_iter()
+        .zip(1..)
+        .map(|(name, id)| (name.to_owned(), json!({"id": name, "ids": [id], "tokens": [name]})))
+        .collect();
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "decoder": null,
+        "added_tokens": special.map(|(id, name)| added(id, name, true)).collect::<Vec<_>>(),
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": known},
+        "model": {"type": "WordLevel", "unk_token": "<unk>", "vocab": vocabulary}
+    })
+}
+
+/// SentencePiece's kind: bytes, and a few words with their spaces.
+fn sentencepiece() -> Value {
+    let bytes = (0..=255u8).map(|byte| format!("<0x{byte:02X}>"));
+    let names: Vec<String> = ["<unk>", "<s>", "</s>"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(bytes)
+        .chain(["▁", "▁Hello", "▁world", "!", "▁the"].map(str::to_owned))
+        .collect();
+    let vocabulary: Value = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+    let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "pre_tokenizer": null, "post_processor": null,
+        "added_tokens": [added(0, "<unk>", true), added(1, "<s>", true), added(2, "</s>", true)],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace(" ", "▁")]},
+        "decoder": {"type": "Sequence", "decoders": [replace("▁", " "), {"type": "ByteFallback"}, {"type": "Fuse"},
+                    {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+        "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+                  "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": true,
+                  "vocab": vocabulary, "merges": []}
+    })
+}
+
+fn folder(tokenizer: &Value, files: &[(&str, Value)]) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).expect("written");
+    for (name, json) in files {
+        fs::write(folder.path().join(name), json.to_string()).expect("written");
+    }
+    folder
+}
+
+fn open(tokenizer: &Value, files: &[(&str, Value)]) -> Tokenizer {
+    Tokenizer::open(folder(tokenizer, files).path()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refused(tokenizer: &Value, files: &[(&str, Value)]) -> String {
+    let message = Tokenizer::open(folder(tokenizer, files).path()).err().expect("refused").to_string();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
+}
+
+fn user(content: &str) -> [Message; 1] {
+    [Message { role: Role::User, content: content.to_owned() }]
+}
+
+#[test]
+fn every_end_token_of_every_file_counts() {
+    let words = words(&["<|im_end|>", "<|end|>", "stop"], &["A"]);
+    let named = json!({"eos_token": "</s>"});
+    let cases = [
+        (
+            vec![("tokenizer_config.json", named.clone()), ("generation_config.json", json!({"eos_token_id": [4, 2]}))],
+            vec![2, 4],
+        ),
+        (
+            vec![("tokenizer_config.json", named.clone()), ("config.json", json!({"eos_token_id": [5, 3]}))],
+            vec![2, 5, 3],
+        ),
+        (
+            vec![("config.json", json!({"eos_token_id": 3})), ("generation_config.json", json!({"eos_token_id": 4}))],
+            vec![4, 3],
+        ),
+        (
+            vec![
+                ("generation_config.json", json!({"eos_token_id": null})),
+                ("config.json", json!({"eos_token_id": -1})),
+            ],
+            vec![],
+        ),
+        (vec![("special_tokens_map.json", json!({"eos_token": {"content": "stop"}}))], vec![8]),
+    ];
+    for (files, expected) in cases {
+        let tokenizer = open(&words, &files);
+        assert_eq!(tokenizer.ends(), expected, "{files:?}");
+        let turn: Vec<i64> = expected.iter().copied().chain([6, 7]).collect();
+        assert_eq!(tokenizer.turn_ends(), turn, "control tokens end a turn: {files:?}");
+    }
+    for (file, json, key) in [
+        ("generation_config.json", json!({"eos_token_id": "two"}), "`eos_token_id`"),
+        ("config.json", json!({"eos_token_id": [2, null]}), "`eos_token_id`"),
+        ("tokenizer_config.json", json!({"eos_token": 5}), "`eos_token`"),
+        ("tokenizer_config.json", json!([1]), "not a JSON object"),
+    ] {
+        let message = refused(&words, &[(file, json)]);
+        assert!(message.contains(file) && message.contains(key), "{message}");
+    }
+}
+
+#[test]
+fn only_control_tokens_end_a_turn() {
+    let mut plain = words(&["<|im_end|>", "<|end|>", "<|return|>"], &["A"]);
+    assert_eq!(open(&plain, &[]).turn_ends(), [6, 8], "a message of an answer ends with <|end|> here");
+    plain["added_tokens"][3]["special"] = json!(false);
+    assert_eq!(open(&plain, &[]).turn_ends(), [8], "a word of the text");
+}
+
+#[test]
+fn the_class_decides_what_stands_around_a_text() {
+    let (with, without) = (words(&[], &["<s>", "A"]), words(&[], &["A"]));
+    let config = |class: Value, switches: Value| {
+        let mut config = json!({"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": class});
+        config.as_object_mut().expect("one").extend(switches.as_object().expect("one").clone());
+        vec![("tokenizer_config.json", config), ("config.json", json!({"model_type": "llama"}))]
+    };
+    let llama = || json!("LlamaTokenizer");
+    let cases = [
+        (&with, config(llama(), json!({"add_bos_token": false})), vec![3]),
+        (&without, config(llama(), json!({"add_bos_token": true, "add_eos_token": true})), vec![1, 3, 2]),
+        (&without, config(json!("LlamaTokenizerFast"), json!({})), vec![1, 3]),
+        (&with, config(json!("PreTrainedTokenizerFast"), json!({"add_bos_token": false})), vec![1, 3]),
+        (&with, config(json!(null), json!({"add_bos_token": false})), vec![3]),
+        (&without, config(json!(null), json!({"add_eos_token": null})), vec![3]),
+    ];
+    for (tokenizer, files, expected) in cases {
+        let tokenizer = open(tokenizer, &files);
+        assert_eq!(tokenizer.encode("one", Specials::AsModel).expect("encoded"), expected, "{files:?}");
+        assert_eq!(tokenizer.encode("one", Specials::None).expect("encoded"), [3], "{files:?}");
+    }
+    let both = open(&without, &config(llama(), json!({"add_eos_token": true})));
+    let pair = both.encode_pair("one", Some("two"), 16).expect("encoded");
+    assert_eq!((pair.ids, pair.types), (vec![1, 3, 2, 1, 4, 2], vec![0, 0, 0, 1, 1, 1]));
+    let message = refused(
+        &without,
+        &[("tokenizer_config.json", json!({"tokenizer_class": "LlamaTokenizer", "bos_token": "<begin>"}))],
+    );
+    assert!(message.contains("`<begin>`") && message.contains("add_bos_token"), "{message}");
+    let message = refused(&without, &config(llama(), json!({"add_bos_token": "yes"})));
+    assert!(message.contains("`add_bos_token` is not true or false"), "{message}");
+}
+
+#[test]
+fn ids_beyond_the_models_tables_are_named() {
+    let tokenizer = open(&words(&["<|im_start|>"], &["A"]), &[]).within(Bounds { embedding: 6, types: Some(1) });
+    assert_eq!(tokenizer.encode("one two", Specials::AsModel).expect("inside"), [3, 4]);
+    for outside in [
+        tokenizer.encode("one <|im_start|>", Specials::None).err(),
+        tokenizer.encode_batch(&["one", "<|im_start|>"], Specials::None).err(),
+        tokenizer.encode_pair("<|im_start|>", None, 9).err(),
+    ] {
+        let error = outside.expect("outside");
+        assert!(
+            matches!(&error, TokenizerError::BeyondEmbedding { token, id: 6, rows: 6 } if token == "<|im_start|>"),
+            "{error}"
+        );
+    }
+    let error = tokenizer.encode_pair("one", Some("two"), 9).expect_err("two types").to_string();
+    assert!(error.contains("type 1") && error.contains("type_vocab_size"), "{error}");
+    assert!(tokenizer.encode_pair("one", None, 9).is_ok());
+    assert_eq!(
+        tokenizer.decode(&[3, 400, 4], true).expect("decoded"),
+        "one two",
+        "a padded embedding's row says nothing"
+    );
+}
+
+#[test]
+fn templates_come_from_every_place_and_see_named_tokens() {
+    let words = words(&[], &["A"]);
+    let entry =
+        json!({"bos_token": "<s>", "chat_template": "{{ bos_token }}[{{ eos_token }}]{{ messages[0].content }}"});
+    let config = [("tokenizer_config.json", entry)];
+    assert_eq!(open(&words, &config).chat(&user("hi")).expect("rendered"), "<s>[]hi");
+    let folder = folder(&words, &config);
+    fs::write(folder.path().join("chat_template.jinja"), "\u{FEFF}file {{ messages[0].role }}").expect("written");
+    let chat = || Tokenizer::open(folder.path()).and_then(|tokenizer| tokenizer.chat(&user("hi")));
+    assert_eq!(chat().expect("rendered"), "file user", "the file wins");
+    fs::write(folder.path().join("chat_template.jinja"), [0xFF, 0xFE]).expect("written");
+    let message = chat().expect_err("no UTF-8").to_string();
+    assert!(message.contains("chat_template.jinja") && message.contains("UTF-8"), "{message}");
+    fs::remove_file(folder.path().join("chat_template.jinja")).expect("removed");
+    fs::create_dir(folder.path().join("additional_chat_templates")).expect("made");
+    fs::write(folder.path().join("additional_chat_templates/rag.jinja"), "rag").expect("written");
+    assert_eq!(chat().expect("rendered"), "<s>[]hi", "another name");
+    fs::write(
+        folder.path().join("tokenizer_config.json"),
+        r#"{"chat_template": [{"name": "tool_use", "template": "x"}]}"#,
+    )
+    .expect("written");
+    let message = chat().expect_err("no default").to_string();
+    assert!(message.contains("(rag, tool_use)") && message.lines().count() == 1, "{message}");
+    fs::write(folder.path().join("tokenizer_config.json"), r#"{"chat_template": [{"name": "default"}]}"#)
+        .expect("written");
+    let message = chat().expect_err("damaged").to_string();
+    assert!(message.contains("tokenizer_config.json") && message.contains("`chat_template`"), "{message}");
+}
+
+#[test]
+fn the_date_of_a_template_can_be_set() {
+    let template = json!({"chat_template": "{{ strftime_now('%d %B %Y') }}"});
+    let tokenizer = open(&words(&[], &["A"]), &[("tokenizer_config.json", template)]);
+    let tokenizer = tokenizer.at(Clock::parse("2024-07-26").expect("a date"));
+    assert_eq!(tokenizer.chat(&user("hi")).expect("rendered"), "26 July 2024");
+    assert_eq!(tokenizer.chat_date().as_deref(), Some("2024-07-26"));
+    assert_eq!(open(&words(&[], &["A"]), &[]).chat_date(), None, "no template, no date");
+}
+
+#[test]
+fn a_continuation_keeps_the_space_that_a_text_alone_would_lose() {
+    let tokenizer = open(&sentencepiece(), &[("config.json", json!({"eos_token_id": 2}))]);
+    let ids = |text: &str| tokenizer.encode(text, Specials::None).expect("encoded");
+    let prompt = ids("Hello");
+    let world = ids("world");
+    assert_eq!(tokenizer.decode(&world, true).expect("decoded"), "world");
+    let after =
+        |prompt: &[i64], new: &[i64]| tokenizer.after(prompt).and_then(|after| after.text(new)).expect("decoded");
+    assert_eq!(after(&prompt, &world), " world");
+    assert_eq!(after(&[1, prompt[0], 2], &[world[0], 2]), " world", "special tokens say nothing, at the end neither");
+    assert_eq!(after(&[1], &world), "world", "nothing was said before");
+    assert_eq!(after(&prompt, &[]), "");
+    // `是` is three bytes, of which two have come; the prompt ends with a character of bytes.
+    let bytes: Vec<i64> = "是".bytes().map(|byte| 3 + i64::from(byte)).collect();
+    assert_eq!(after(&prompt, &bytes[..2]).trim_end_matches('\u{FFFD}'), "");
+    assert_eq!(after(&prompt, &bytes), "是");
+    assert_eq!(after(&bytes, &bytes), "是");
+    assert_eq!(after(&[&prompt[..], &bytes].concat(), &world), " world");
+}
+
+#[test]
+fn bytes_of_tokens_make_up_the_text() {
+    let tokenizer = open(&sentencepiece(), &[]);
+    let bytes = tokenizer.token_bytes().expect("known");
+    let said = |ids: &[i64]| ids.iter().flat_map(|&id| bytes[id as usize].clone()).collect::<Vec<u8>>();
+    let text = "Hello world! the 是 ü ✅";
+    let ids = tokenizer.encode(text, Specials::None).expect("encoded");
+    assert_eq!(String::from_utf8(said(&ids)).expect("whole characters"), format!(" {text}"));
+    assert_eq!(said(&[0, 1, 2]), b"", "special tokens");
+    assert!(open(&words(&[], &["A"]), &[]).token_bytes().is_none(), "words are joined with spaces");
+}
+
+#[test]
+fn a_part_that_is_not_known_is_named() {
+    for (part, value) in [
+        ("model", json!({"type": "Fancy"})),
+        ("model", json!(null)),
+        ("pre_tokenizer", json!({"type": "Fancy"})),
+        ("decoder", json!(5)),
+        ("added_tokens", json!([{"id": "x"}])),
+    ] {
+        let mut tokenizer = words(&[], &["A"]);
+        tokenizer[part] = value;
+        let message = refused(&tokenizer, &[]);
+        assert!(message.contains("tokenizer.json") && message.contains(&format!("`{part}`")), "{message}");
+        assert!(!message.contains("variant") && !message.contains("untagged"), "{message}");
+    }
+}
+
+#[test]
+fn berts_switches_win_over_the_normaliser() {
+    let mut tokenizer = words(&["One", "ä"], &["A"]);
+    tokenizer["normalizer"] = json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true});
+    let encode = |files: &[(&str, Value)]| open(&tokenizer, files).encode("One ä", Specials::None).expect("encoded");
+    assert_eq!(encode(&[]), [3, 0], "lower case, without accents");
+    assert_eq!(encode(&[("tokenizer_config.json", json!({"do_lower_case": false}))]), [6, 7]);
+    assert_eq!(encode(&[("tokenizer_config.json", json!({"strip_accents": false}))]), [3, 7]);
+}
