@@ -14,6 +14,7 @@ use crate::adaptation::{AdaptSpec, Adaptation, NamedTensor};
 use crate::adaptations::reft::SpecError;
 use crate::base_model::{BaseModel, WrongBase};
 use crate::rng::Seed;
+use crate::value_reader::{self, ValueError};
 
 /// The version this build writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -47,7 +48,7 @@ pub enum AdapterError {
     Config {
         /// The file.
         path: PathBuf,
-        /// The parser's words.
+        /// The key and what is wrong with it.
         reason: String,
     },
     /// Written by another version.
@@ -210,14 +211,13 @@ impl SavedAdapter {
 }
 
 fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
-    let config_error =
-        |error: serde_json::Error| AdapterError::Config { path: path.to_owned(), reason: error.to_string() };
+    let config_error = |error: ValueError| AdapterError::Config { path: path.to_owned(), reason: error.to_string() };
     let text = fs::read_to_string(path).map_err(io_error(path))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(config_error)?;
+    let value = value_reader::json(&text).map_err(config_error)?;
     // The version is looked at first: another version may not parse as this one.
     match value.get("schema").and_then(serde_json::Value::as_u64) {
         Some(found) if found != u64::from(SCHEMA) => Err(AdapterError::Schema { path: path.to_owned(), found }),
-        _ => serde_json::from_value(value).map_err(config_error),
+        _ => value_reader::read(&value).map_err(config_error),
     }
 }
 
