@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn mistakes_in_a_spelled_out_method_are_named_in_the_user_s_words() {
         let cases = [
-            (r#"{"low_rank": {"basis": "fre", "source": "affine"}}"#, "low_rank.basis: `fre` is unknown (did you mean `free`?)"),
+            (
+                r#"{"low_rank": {"basis": "fre", "source": "affine"}}"#,
+                "low_rank.basis: `fre` is unknown (did you mean `free`?)",
+            ),
             (r#"{"low_rank": {"basis": "free", "source": "affine"}}"#, "low_rank.difference: is missing"),
             (r#"{"red": {"rank": 1}}"#, "unknown key `red.rank`"),
             (r#"{"red": {}, "low_rank": {}}"#, "`red` and `low_rank` cannot both be chosen: write low_rank or red"),

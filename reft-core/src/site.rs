@@ -344,7 +344,9 @@ mod tests {
     #[test]
     fn every_spelling_is_written_as_it_is_read() {
         let read = |text: &str| serde_json::from_str::<Layers>(text).map_err(|error| error.to_string());
-        for (text, written) in [("\"all\"", "\"all\""), ("[2, -1, 0]", "[0,2,-1]"), ("-2", "[-2]"), ("\"0;3\"", "[0,3]")] {
+        for (text, written) in
+            [("\"all\"", "\"all\""), ("[2, -1, 0]", "[0,2,-1]"), ("-2", "[-2]"), ("\"0;3\"", "[0,3]")]
+        {
             let layers = read(text).expect(text);
             assert_eq!(serde_json::to_string(&layers).expect("plain data"), written);
             assert_eq!(read(written), Ok(layers));

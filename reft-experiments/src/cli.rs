@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::paths::home;
 use crate::commands::{bench, compare, eval, generate, inspect, judge, report, results, sweep, table, train, win_rate};
+use crate::config::paths::home;
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]

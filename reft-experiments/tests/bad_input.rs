@@ -24,7 +24,11 @@ fn mistakes_in_a_configuration() {
     dir.write("typo.yaml", &RUN.replace("dtype", "dtyp"));
     check(&dir, &["train", "none.yaml"], &["none.yaml", "No such file", "check the path"]);
     check(&dir, &["train", "typo.yaml"], &["typo.yaml:3: unknown key `dtyp` (did you mean `dtype`?)"]);
-    check(&dir, &["train", "run.yaml", "--set", "train.lr=-1"], &["--set train.lr=-1: train.lr: -1 is not a learning rate"]);
+    check(
+        &dir,
+        &["train", "run.yaml", "--set", "train.lr=-1"],
+        &["--set train.lr=-1: train.lr: -1 is not a learning rate"],
+    );
     let layer = "adapt.reft.layers=[7]";
     check(&dir, &["train", "run.yaml", "--set", layer], &["run.yaml: adapt: layer 7 does not exist", "layers 0 to 3"]);
     let from_end = "adapt.reft.layers=[-5]";

@@ -189,7 +189,8 @@ fn refusal(status: u16, error: &Value) -> Answer {
 fn a_judge_of_the_newer_kind_is_asked_with_the_parameters_that_it_takes() {
     let newer = |asked: &Asked, _| {
         if asked.body.get("max_tokens").is_some() {
-            let said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.";
+            let said =
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.";
             return refusal(400, &json!({"message": said, "param": "max_tokens", "code": "unsupported_parameter"}));
         }
         if asked.body.get("temperature").is_some() {

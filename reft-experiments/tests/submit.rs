@@ -1,20 +1,32 @@
 //! Submitting to a cluster that refuses, prints banners or limits its arrays: its programs are shell scripts here.
 
 mod support;
-mod sweeps;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use support::Dir;
-use sweeps::dir;
+use support::{Dir, RUN};
+
+/// Six trials in two rungs, the winner on two seeds.
+const SWEEP: &str = "
+title: Tiny
+base: run.yaml
+space:
+  train.lr: {choices: [1e-3, 5e-3, 2e-2]}
+  adapt.reft.rank: {choices: [1, 2]}
+method: grid
+halving: {eta: 3, rungs: 2}
+final: {seeds: [1, 2]}
+";
 
 const CLUSTER: &str = "partition: cpu\ntime: 01:00:00\nthrottle: 2\n";
 
 /// A folder with a sweep of six trials and a program `sbatch` that runs this script, with what it was given in `log`.
 fn site(sbatch: &str) -> Dir {
-    let dir = dir();
-    dir.write("cluster.yaml", CLUSTER);
+    let dir = Dir::new();
+    for (name, text) in [("run.yaml", RUN), ("tiny.yaml", SWEEP), ("cluster.yaml", CLUSTER)] {
+        dir.write(name, text);
+    }
     std::fs::create_dir(dir.path().join("bin")).expect("writable");
     program(&dir, "sbatch", &format!("echo \"$* ${{SLURM_MEM_PER_CPU-}}\" >> log\n{sbatch}"));
     dir
@@ -69,7 +81,10 @@ fn an_array_beyond_the_site_s_limit_is_split_or_leads_to_pieces_per_task() {
     let dir = site(&format!("{limit}\n{COUNT}"));
     let error = submit(&dir);
     let said = text(&error.stderr);
-    assert!(said.contains("A hint; Batch job submission failed: Invalid job array specification: an array of 6 tasks"), "{said}");
+    assert!(
+        said.contains("A hint; Batch job submission failed: Invalid job array specification: an array of 6 tasks"),
+        "{said}"
+    );
     assert!(said.contains("raise pieces_per_task (1 now)"), "{said}");
     program(&dir, "scontrol", "echo 'MaxArraySize            = 4'");
     let output = submit(&dir);
@@ -80,8 +95,15 @@ fn an_array_beyond_the_site_s_limit_is_split_or_leads_to_pieces_per_task() {
 
 #[test]
 fn no_number_is_no_job() {
-    let output = submit(&site("echo 'the queue is closed'"));
+    let dir = site("echo 'the queue is closed'");
+    let shown = dir.run(&["sweep", "submit", "tiny.yaml", "cluster.yaml", "--dry-run"]);
+    assert_eq!(text(&shown.stdout).matches("#SBATCH --time=01:00:00").count(), 3, "{}", text(&shown.stderr));
+    assert!(!dir.path().join("log").exists(), "nothing is submitted");
+    let output = submit(&dir);
     let said = text(&output.stderr);
-    assert!(said.contains("sbatch gave no job number, but said: the queue is closed: look for the job with squeue"), "{said}");
+    assert!(
+        said.contains("sbatch gave no job number, but said: the queue is closed: look for the job with squeue"),
+        "{said}"
+    );
     assert_eq!(output.status.code(), Some(1));
 }

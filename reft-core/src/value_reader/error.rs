@@ -90,7 +90,7 @@ impl Error for ValueError {
         let near = did_you_mean(given, known.iter().copied());
         let reason = match given.split_once('.') {
             Some((section, rest)) if known.contains(&section) => {
-                format!(": keys with dots are for the command line; in a file write `{section}: {{{rest}: ...}}`")
+                format!(": keys have no dots in a file: write `{section}: {{{rest}: ...}}`")
             }
             _ if known.is_empty() => ": there are no settings here, remove it".to_owned(),
             _ => format!("{near}: there is {}", known.join(", ")),

@@ -41,7 +41,9 @@ pub(super) fn real(value: &Value) -> Result<f64, ValueError> {
     match value {
         Value::Number(number) => number.as_f64().ok_or_else(|| not_a_number(value)),
         Value::String(text) => match plain(text)? {
-            Some(digits) => digits.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| too_large(text)),
+            Some(digits) => {
+                digits.parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(|| too_large(text))
+            }
             None => Err(not_a_number(value)),
         },
         other => Err(not_a_number(other)),

@@ -101,7 +101,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Null => return Err(nothing("true or false")),
             _ => None,
         };
-        let value = value.ok_or_else(|| ValueError::new(format!("{} is no switch: write true or false", shown(self.0))))?;
+        let value =
+            value.ok_or_else(|| ValueError::new(format!("{} is no switch: write true or false", shown(self.0))))?;
         visitor.visit_bool(value)
     }
 

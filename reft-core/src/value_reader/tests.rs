@@ -37,7 +37,9 @@ fn what_cannot_be_misunderstood_is_read() {
     for written in rates {
         assert_eq!(settings(json!({ "rate": written })).map(|s| s.rate), Ok(1e-3), "{written}");
     }
-    for (written, expected) in [(json!("yes"), true), (json!("Off"), false), (json!("True"), true), (json!(false), false)] {
+    for (written, expected) in
+        [(json!("yes"), true), (json!("Off"), false), (json!("True"), true), (json!(false), false)]
+    {
         assert_eq!(settings(json!({ "shuffle": written })).map(|s| s.shuffle), Ok(expected), "{written}");
     }
     assert_eq!(settings(json!({"name": 48})).map(|s| s.name), Ok("48".to_owned()));
@@ -76,9 +78,12 @@ fn what_does_not_fit_is_named_with_its_key_and_what_to_write() {
         (json!({"on": {"state": 1}}), "on: `state` has no settings: write the word alone"),
         (json!({"on": {"state": null, "edit": null}}), "on: `state` and `edit` cannot both be chosen"),
         (json!({"on": null}), "on: has no value: write state or edit"),
-        (json!({"inner": {"inner": {"rwos": 1}}}), "unknown key `inner.inner.rwos` (did you mean `rows`?): there is rows,"),
+        (
+            json!({"inner": {"inner": {"rwos": 1}}}),
+            "unknown key `inner.inner.rwos` (did you mean `rows`?): there is rows,",
+        ),
         (json!({"inner": 5}), "inner: 5 is not a section: write rows, rate, shuffle"),
-        (json!({"inner.rows": 1}), "unknown key `inner.rows`: keys with dots are for the command line; in a file write `inner: {rows: ...}`"),
+        (json!({"inner.rows": 1}), "unknown key `inner.rows`: keys have no dots in a file: write `inner: {rows: ...}`"),
         (json!([]), "a list is not a section"),
     ];
     for (tree, expected) in cases {

@@ -40,7 +40,9 @@ static SECTIONS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 pub fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(_), Value::Null) => {}
-        (Value::Object(base), Value::Object(over)) => over.into_iter().for_each(|(key, value)| merge_key(base, key, value)),
+        (Value::Object(base), Value::Object(over)) => {
+            over.into_iter().for_each(|(key, value)| merge_key(base, key, value))
+        }
         (base, over) => *base = over,
     }
 }
@@ -58,7 +60,8 @@ fn merge_key(base: &mut Map<String, Value>, key: String, over: Value) {
 /// Whether these choose different alternatives for a key that has some.
 fn other_alternative(key: &str, base: &Value, over: &Value) -> bool {
     let Some((_, known)) = ALTERNATIVES.iter().find(|(name, _)| *name == key) else { return false };
-    let chosen = |value: &Value| value.as_object().filter(|map| map.len() == 1).and_then(|map| map.keys().next().cloned());
+    let chosen =
+        |value: &Value| value.as_object().filter(|map| map.len() == 1).and_then(|map| map.keys().next().cloned());
     chosen(over).is_some_and(|name| known.contains(&name.as_str()) && chosen(base) != Some(name))
 }
 
@@ -94,7 +97,10 @@ mod tests {
         assert_eq!(merged(base.clone(), json!({"train": null})), base);
         assert_eq!(merged(json!({}), json!({"train": null})), json!({"train": {}}));
         assert_eq!(merged(base.clone(), json!({"adapt": null}))["adapt"], json!(null));
-        assert_eq!(merged(base, json!({"eval": {"decoding": {"sample": null}}}))["eval"]["decoding"]["sample"], json!(null));
+        assert_eq!(
+            merged(base, json!({"eval": {"decoding": {"sample": null}}}))["eval"]["decoding"]["sample"],
+            json!(null)
+        );
     }
 
     #[test]

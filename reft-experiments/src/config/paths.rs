@@ -21,7 +21,9 @@ fn under(path: &Path, home: Option<OsString>) -> PathBuf {
 /// When a variable of the environment stands in it, which nobody replaces.
 pub fn setting(text: &str) -> Result<String, String> {
     if text.contains('$') {
-        return Err(format!("`{text}`: variables of the environment are not replaced in settings: write the path itself"));
+        return Err(format!(
+            "`{text}`: variables of the environment are not replaced in settings: write the path itself"
+        ));
     }
     if text.starts_with('~') { Ok(home(Path::new(text)).display().to_string()) } else { Ok(text.to_owned()) }
 }

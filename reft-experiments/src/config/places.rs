@@ -46,7 +46,8 @@ impl Places {
 
     /// Notes that a setting, with all below it, was given here.
     pub fn note(&mut self, key: &str, place: &str) {
-        let below = |other: &str| other.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let below =
+            |other: &str| other.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
         self.keys.retain(|other, _| !below(other));
         self.keys.insert(key.to_owned(), place.to_owned());
         // Sections that only this override speaks of.
@@ -62,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_key_is_found_at_its_line_or_that_of_its_section_and_overrides_win() {
-        let lines = [("", 1), ("train", 2), ("train.lr", 3), ("data.eval[0]", 5)].map(|(key, line)| (key.to_owned(), line));
+        let lines =
+            [("", 1), ("train", 2), ("train.lr", 3), ("data.eval[0]", 5)].map(|(key, line)| (key.to_owned(), line));
         let mut places = Places::of_file("a.yaml", &lines.into());
         let keys = ["train.lr", "train.epochs", "data.eval[0].x", "model"];
         assert_eq!(keys.map(|key| places.of(key)), ["a.yaml:3", "a.yaml:2", "a.yaml:5", "a.yaml"]);

@@ -6,12 +6,12 @@ use reft_core::value_reader;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use super::ConfigError;
 use super::merge::merge;
 use super::paths;
 use super::places::Places;
 use super::plan::RunPlan;
 use super::yaml;
-pub use super::ConfigError;
 
 /// Settings with the place of each.
 #[derive(Clone, PartialEq, Debug)]
@@ -230,17 +230,40 @@ mod tests {
 
     /// Words of parsers and of this program's types, which no message may have.
     const OURS: [&str; 18] = [
-        "enum", "struct", "variant", "untagged", "serde", "expected", "at line", "field", "tuple", "sequence", "map,", "EOF",
-        "deserializ", "scalar", "anchor", "budget", "f64", "usize",
+        "enum",
+        "struct",
+        "variant",
+        "untagged",
+        "serde",
+        "expected",
+        "at line",
+        "field",
+        "tuple",
+        "sequence",
+        "map,",
+        "EOF",
+        "deserializ",
+        "scalar",
+        "anchor",
+        "budget",
+        "f64",
+        "usize",
     ];
 
     const ADAPT: &str = "adapt: {reft: {intervention: loreft, rank: 1, positions: l1}}\n";
 
     #[test]
     fn mistakes_are_named_with_file_line_key_and_remedy() {
-        let reft = |change: &str| format!("model: m\nadapt:\n  reft:\n    intervention: loreft\n    rank: 1\n    positions: l1\n    {change}\n");
+        let reft = |change: &str| {
+            format!(
+                "model: m\nadapt:\n  reft:\n    intervention: loreft\n    rank: 1\n    positions: l1\n    {change}\n"
+            )
+        };
         let cases: [(String, &str); 44] = [
-            ("train:\n  epochs: 2\n  lrr: 1\n".into(), "a.yaml:3: unknown key `train.lrr` (did you mean `lr`?): there is epochs, lr,"),
+            (
+                "train:\n  epochs: 2\n  lrr: 1\n".into(),
+                "a.yaml:3: unknown key `train.lrr` (did you mean `lr`?): there is epochs, lr,",
+            ),
             ("train: {lr: fast}\n".into(), "a.yaml:1: train.lr: `fast` is not a number"),
             ("train: {lr: -1}\n".into(), "a.yaml:1: train.lr: -1 is not a learning rate: above 0"),
             ("train:\n  lr:\n".into(), "a.yaml:2: train.lr: has no value: write a number, or leave the key out"),
@@ -251,37 +274,76 @@ mod tests {
             ("train:\n  epochs: -1\n".into(), "a.yaml:2: train.epochs: -1 is too small: at least 0"),
             ("train:\n  epochs: 0\n".into(), "a.yaml:2: train.epochs: 0 is too few: at least 1"),
             ("train:\n  batch_size: 010\n".into(), "a.yaml:2: train.batch_size: `010` may be read as octal: write 10"),
-            ("train:\n  batch_size: 1e30\n".into(), "a.yaml:2: train.batch_size: 1000000000000000000000000000000 is too large"),
-            ("train:\n  frozen_cache: maybe\n".into(), "a.yaml:2: train.frozen_cache: `maybe` is no switch: write true or false"),
+            (
+                "train:\n  batch_size: 1e30\n".into(),
+                "a.yaml:2: train.batch_size: 1000000000000000000000000000000 is too large",
+            ),
+            (
+                "train:\n  frozen_cache: maybe\n".into(),
+                "a.yaml:2: train.frozen_cache: `maybe` is no switch: write true or false",
+            ),
             ("train: 5\n".into(), "a.yaml:1: train: 5 is not a section: write epochs, lr,"),
             ("train: [1]\n".into(), "a.yaml:1: train: a list is not a section"),
-            ("train.lr: 1e-3\n".into(), "a.yaml:1: unknown key `train.lr`: keys with dots are for the command line; in a file write `train: {lr: ...}`"),
+            (
+                "train.lr: 1e-3\n".into(),
+                "a.yaml:1: unknown key `train.lr`: keys have no dots in a file: write `train: {lr: ...}`",
+            ),
             ("seed: 7\ndata: {train: arc_e}\n".into(), "a.yaml:2: data.train: `arc_e` is not a list: write [arc_e]"),
-            ("data:\n  train:\n    - arc_e\n    - obqq\n".into(), "a.yaml:4: data.train[1]: task `obqq` is unknown (did you mean `obqa`?)"),
+            (
+                "data:\n  train:\n    - arc_e\n    - obqq\n".into(),
+                "a.yaml:4: data.train[1]: task `obqq` is unknown (did you mean `obqa`?)",
+            ),
             ("data:\n  eval_split: trian\n".into(), "a.yaml:2: data.eval_split: `trian` is unknown: write dev or test"),
             ("data:\n  eval_split: test\n".into(), "a.yaml:2: data.eval_split.test.chosen_by: is missing"),
-            ("data:\n  eval_split: {dev: {}, test: {}}\n".into(), "a.yaml:2: data.eval_split: `dev` and `test` cannot both be chosen"),
-            ("data: {template: chta}\n".into(), "a.yaml:1: data.template: `chta` is unknown (did you mean `chat`?): write task or chat"),
+            (
+                "data:\n  eval_split: {dev: {}, test: {}}\n".into(),
+                "a.yaml:2: data.eval_split: `dev` and `test` cannot both be chosen",
+            ),
+            (
+                "data: {template: chta}\n".into(),
+                "a.yaml:1: data.template: `chta` is unknown (did you mean `chat`?): write task or chat",
+            ),
             ("dtype: float32\n".into(), "a.yaml:1: dtype: `float32` is unknown: write one of "),
             ("device: gpu\n".into(), "a.yaml:1: device: device `gpu` is unknown: write cpu, cuda or cuda:1"),
             ("model:\n".into(), "a.yaml:1: model: has no value: write a text"),
             ("model: 1.5\n".into(), "a.yaml:1: model: 1.5 is a number: put it in quotes"),
             ("model: ${MODEL}\n".into(), "a.yaml:1: model: `${MODEL}`: variables of the environment are not replaced"),
-            ("adapt: {lora: {rank: 1}}\n".into(), "a.yaml:1: adapt: `lora` is unknown: write one of reft, refts, full, bitfit"),
-            ("adapt: {full: {rank: 1}}\n".into(), "a.yaml:1: unknown key `adapt.full.rank`: there are no settings here"),
+            (
+                "adapt: {lora: {rank: 1}}\n".into(),
+                "a.yaml:1: adapt: `lora` is unknown: write one of reft, refts, full, bitfit",
+            ),
+            (
+                "adapt: {full: {rank: 1}}\n".into(),
+                "a.yaml:1: unknown key `adapt.full.rank`: there are no settings here",
+            ),
             ("adapt: {full: {}, bitfit: {}}\n".into(), "a.yaml:1: adapt: `full` and `bitfit` cannot both be chosen"),
             ("adapt:\n  reft:\n    rank: 1\n".into(), "a.yaml:2: adapt.reft.intervention: is missing"),
             ("adapt: {refts: {rank: 1}}\n".into(), "a.yaml:1: adapt.refts: a section is not a list"),
-            (reft("layers: first"), "a.yaml:7: adapt.reft.layers: layers `first` is not understood: write `all`, a list such as [0, 2, -1]"),
+            (
+                reft("layers: first"),
+                "a.yaml:7: adapt.reft.layers: layers `first` is not understood: write `all`, a list such as [0, 2, -1]",
+            ),
             (reft("layers: [0, 0]"), "a.yaml:7: adapt.reft.layers: layer 0 is listed twice"),
             (reft("layers: [0.5]"), "a.yaml:7: adapt.reft.layers[0]: 0.5 is not a whole number"),
             (reft("layers: {from: 1}"), "a.yaml:7: adapt.reft.layers: layers `{...}` is not understood"),
             (reft("dropout: 0.1"), "a.yaml:7: adapt.reft.dropout: 0.1 is not a section: write p, on below it"),
-            (reft("tying: yes"), "a.yaml:7: adapt.reft.tying: `yes` is unknown: write one of tied, untied, per_position"),
-            (reft("component: blok_output"), "a.yaml:7: adapt.reft.component: `blok_output` is unknown (did you mean `block_output`?)"),
-            (ADAPT.replace("rank: 1", "rank: 2.5"), "a.yaml:1: adapt.reft.rank: 2.5 is not a whole number: write 2 or 3"),
+            (
+                reft("tying: yes"),
+                "a.yaml:7: adapt.reft.tying: `yes` is unknown: write one of tied, untied, per_position",
+            ),
+            (
+                reft("component: blok_output"),
+                "a.yaml:7: adapt.reft.component: `blok_output` is unknown (did you mean `block_output`?)",
+            ),
+            (
+                ADAPT.replace("rank: 1", "rank: 2.5"),
+                "a.yaml:1: adapt.reft.rank: 2.5 is not a whole number: write 2 or 3",
+            ),
             (ADAPT.replace("l1", "f0"), "a.yaml:1: adapt.reft.positions: positions `f0` is not understood"),
-            (ADAPT.replace("loreft", "lorefr"), "a.yaml:1: adapt.reft.intervention: intervention `lorefr` is unknown: choose one of loreft"),
+            (
+                ADAPT.replace("loreft", "lorefr"),
+                "a.yaml:1: adapt.reft.intervention: intervention `lorefr` is unknown: choose one of loreft",
+            ),
             ("- 1\n".into(), "a.yaml: no settings in this file: write `key: value` lines"),
             ("extends: a.yaml\n".into(), "a.yaml: `extends` comes back to this file"),
         ];
@@ -339,7 +401,8 @@ mod tests {
         }
         let full = plan(&format!("{plain}adapt: full\n"));
         assert_eq!(full, plan(&format!("{plain}adapt: {{full: {{}}}}\n")));
-        let reft = |layers: &str| plan(&format!("{plain}{}", ADAPT.replace("l1", &format!("l1, layers: {layers}")))).adapt;
+        let reft =
+            |layers: &str| plan(&format!("{plain}{}", ADAPT.replace("l1", &format!("l1, layers: {layers}")))).adapt;
         assert_eq!(reft("\"0;-1\""), reft("[-1, 0]"));
         assert_eq!(reft("-1"), reft("[-1.0]"));
     }
@@ -353,7 +416,9 @@ mod tests {
             error.replace(&format!("{}/", folder.path().display()), "")
         };
         assert!(said("train:\n  epochs: no\n", child).starts_with("base.yaml:2: train.epochs: `no` is not a number"));
-        assert!(said("train: {epochs: 1}\n", &child.replace("lr", "rl")).starts_with("a.yaml:3: unknown key `train.rl`"));
+        assert!(
+            said("train: {epochs: 1}\n", &child.replace("lr", "rl")).starts_with("a.yaml:3: unknown key `train.rl`")
+        );
         assert!(said("a: [\n", child).starts_with("base.yaml:"));
         assert!(said("", "extends: [a]\n").starts_with("a.yaml:1: extends: a list is not a text"));
         assert!(said("", "extends: $DIR/b.yaml\n").starts_with("a.yaml:1: extends: `$DIR/b.yaml`: variables"));

@@ -5,10 +5,13 @@
 //! schema, with two exceptions: `010` and `1_000` stay texts, because readers disagree about them, and whoever wants a number
 //! decides (`reft_core::value_reader`).
 
+mod scalar;
+
 use std::collections::{BTreeMap, HashMap};
 
-use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
-use serde_json::{Map, Number, Value};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span};
+use scalar::{no_tag, scalar};
+use serde_json::{Map, Value};
 
 /// A text that is no YAML, or more than one reading of it is possible.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -144,7 +147,9 @@ impl<'t> Builder<'t> {
         }
         let (kind, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, line),
-            Event::Scalar(text, style, anchor, tag) => (Kind::Scalar(scalar(&text, style, tag.as_deref(), line)?), anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                (Kind::Scalar(scalar(&text, style, tag.as_deref(), line)?), anchor)
+            }
             Event::SequenceStart(_, anchor, tag) => {
                 no_tag(tag.as_deref(), "seq", line)?;
                 (Kind::List(self.list(depth)?), anchor)
@@ -267,60 +272,6 @@ fn merge_key(node: Node, line: usize, merged: &mut Vec<(String, Node)>) -> Resul
     }
 }
 
-/// Refuses a tag unless it says what is known anyway.
-fn no_tag(tag: Option<&Tag>, own: &str, line: usize) -> Result<(), YamlError> {
-    match tag.map(Tag::core_suffix) {
-        None => Ok(()),
-        Some(Some(suffix)) if suffix == own => Ok(()),
-        Some(_) => error(line, "a tag (!) before this value is not supported: leave it out"),
-    }
-}
-
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, YamlError> {
-    let quoted = style != ScalarStyle::Plain;
-    match tag.map(Tag::core_suffix) {
-        Some(Some("str")) => Ok(Value::String(text.to_owned())),
-        Some(Some("int" | "float" | "bool" | "null")) => Ok(plain(text)),
-        Some(_) => error(line, "a tag (!) before this value is not supported: leave it out"),
-        None if quoted => Ok(Value::String(text.to_owned())),
-        None => Ok(plain(text)),
-    }
-}
-
-/// A plain word by the core schema.
-fn plain(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        _ => {}
-    }
-    number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number)
-}
-
-fn number(text: &str) -> Option<Number> {
-    let radix = |digits: &str, radix: u32| u64::from_str_radix(digits, radix).ok().map(Number::from);
-    if let Some(digits) = text.strip_prefix("0x").filter(|digits| !digits.starts_with('+')) {
-        return radix(digits, 16);
-    }
-    if let Some(digits) = text.strip_prefix("0o").filter(|digits| !digits.starts_with('+')) {
-        return radix(digits, 8);
-    }
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let begins = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let known = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
-    if !begins || !unsigned.chars().all(known) || !unsigned.contains(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
-        let ambiguous = unsigned.len() > 1 && unsigned.starts_with('0');
-        let signed = text.strip_prefix('+').unwrap_or(text);
-        let whole = signed.parse::<i64>().map(Number::from).or_else(|_| signed.parse::<u64>().map(Number::from));
-        return if ambiguous { None } else { whole.ok() };
-    }
-    text.parse::<f64>().ok().and_then(Number::from_f64)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -373,7 +324,8 @@ mod tests {
     #[test]
     fn aliases_and_merge_keys_do_what_they_do_elsewhere() {
         assert_eq!(tree("a: &x [1, 2]\nb: *x\n"), json!({"a": [1, 2], "b": [1, 2]}));
-        let merged = "base: &base {lr: 1, rows: 2}\nmore: &more {rows: 3, seed: 4}\nrun:\n  <<: [*base, *more]\n  lr: 9\n";
+        let merged =
+            "base: &base {lr: 1, rows: 2}\nmore: &more {rows: 3, seed: 4}\nrun:\n  <<: [*base, *more]\n  lr: 9\n";
         assert_eq!(tree(merged)["run"], json!({"lr": 9, "rows": 2, "seed": 4}));
         assert_eq!(tree("run: {<<: {lr: 1}, rows: 2}")["run"], json!({"lr": 1, "rows": 2}));
     }
@@ -389,7 +341,11 @@ mod tests {
     fn what_is_no_yaml_is_said_with_its_line() {
         let deep = "[".repeat(100);
         let many = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n".to_owned()
-            + &('b'..='h').map(|name| format!("{name}: &{name} [{}]\n", vec![format!("*{}", (name as u8 - 1) as char); 9].join(", "))).collect::<String>();
+            + &('b'..='h')
+                .map(|name| {
+                    format!("{name}: &{name} [{}]\n", vec![format!("*{}", (name as u8 - 1) as char); 9].join(", "))
+                })
+                .collect::<String>();
         let cases = [
             ("a:\n\tb: 1\n", 2, "a tab before the text: indent with spaces"),
             ("a: 1\nb: 2\na: 3\n", 3, "`a` is there twice, in line 1 too: keep one"),

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn no_point_is_drawn_that_nobody_asked_for() {
-        let range = |key: &str| Parameter { key: key.to_owned(), values: Values::Range { low: 0.0, high: 1.0, log: false } };
+        let range =
+            |key: &str| Parameter { key: key.to_owned(), values: Values::Range { low: 0.0, high: 1.0, log: false } };
         let space = Space((0..20).map(|key| range(&key.to_string())).collect());
         // A thousand draws for each of these would take minutes.
         assert_eq!(Random.propose(&space, Seed(1), &[], 20_000).len(), 20_000);

@@ -210,7 +210,9 @@ impl SweepSpec {
     /// An error of a trial's run, told of the line that it comes from: the space's where the setting is varied.
     fn located(&self, error: ConfigError, places: &Places, point: &Point) -> ConfigError {
         error.renamed(places, |key| {
-            let varied = |name: &&String| key.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+            let varied = |name: &&String| {
+                key.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
             let section = point.keys().find(varied).map_or("run", |_| "space");
             format!("{section}.{key}")
         })
@@ -387,15 +389,30 @@ final: {seeds: [1, 2]}
                 change("method: grid", "method: {tpe: {}}\ntrials: 9\nhalving: {eta: 2, rungs: 2}"),
                 "s.yaml:10: halving: its trials must all be known",
             ),
-            (change("method: grid", "method: gird"), "s.yaml:8: method: `gird` is unknown (did you mean `grid`?): write one of grid, random, tpe"),
+            (
+                change("method: grid", "method: gird"),
+                "s.yaml:8: method: `gird` is unknown (did you mean `grid`?): write one of grid, random, tpe",
+            ),
             (change("method: grid", "method: grid\nmetric: win_rate"), "s.yaml:9: metric: win rate is not how"),
             (change("seeds: [1, 2]", "seeds: []"), "s.yaml:9: final.seeds: name at least one"),
             (change("  adapt: {reft", "  base: {reft"), "s.yaml:4: unknown key `run.base`"),
             (change("seeds: [1, 2]", "seeds: 42"), "s.yaml:9: final.seeds: 42 is not a list: write [42]"),
-            (change("{seeds: [1, 2]}", "{seeds: [1], run: {train: {lr: x}}}"), "s.yaml:9: final.run.train.lr: `x` is not a number"),
-            (change("{choices: [1, 2, 4]}", "[1, 2, 4]"), "s.yaml:7: space.adapt.reft.rank: a list is not a section: write choices,"),
-            (change("{choices: [1, 2, 4]}", "{choices: [1, 2.5]}"), "s.yaml:7: space.adapt.reft.rank: 2.5 is not a whole number"),
-            (change("{choices: [1, 2, 4]}", "{chioces: [1]}"), "s.yaml:7: unknown key `space.adapt.reft.rank.chioces` (did you mean `choices`?)"),
+            (
+                change("{seeds: [1, 2]}", "{seeds: [1], run: {train: {lr: x}}}"),
+                "s.yaml:9: final.run.train.lr: `x` is not a number",
+            ),
+            (
+                change("{choices: [1, 2, 4]}", "[1, 2, 4]"),
+                "s.yaml:7: space.adapt.reft.rank: a list is not a section: write choices,",
+            ),
+            (
+                change("{choices: [1, 2, 4]}", "{choices: [1, 2.5]}"),
+                "s.yaml:7: space.adapt.reft.rank: 2.5 is not a whole number",
+            ),
+            (
+                change("{choices: [1, 2, 4]}", "{chioces: [1]}"),
+                "s.yaml:7: unknown key `space.adapt.reft.rank.chioces` (did you mean `choices`?)",
+            ),
             (change("title: A test", "title: {a: b}"), "s.yaml:2: title: a section is not a text"),
             (change("title: A test\n", ""), "s.yaml: title: is missing"),
         ];

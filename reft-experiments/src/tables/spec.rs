@@ -153,9 +153,8 @@ impl Profile {
     /// # Errors
     /// When a row's settings are wrong.
     pub fn rows(&self) -> Result<Vec<RowPlan>, ConfigError> {
-        let wrong = |key: &str, reason: String| {
-            Err(ConfigError::value(&self.places, &format!("{}.{key}", self.key), reason))
-        };
+        let wrong =
+            |key: &str, reason: String| Err(ConfigError::value(&self.places, &format!("{}.{key}", self.key), reason));
         if self.seeds.is_empty() {
             return wrong("seeds", "a table needs at least one seed".to_owned());
         }
@@ -164,7 +163,8 @@ impl Profile {
         }
         let mut rows = Vec::new();
         for model in &self.models {
-            let fits = |(_, method): &(usize, &MethodSpec)| method.model.as_ref().is_none_or(|name| *name == model.name);
+            let fits =
+                |(_, method): &(usize, &MethodSpec)| method.model.as_ref().is_none_or(|name| *name == model.name);
             for (number, method) in self.methods.iter().enumerate().filter(fits) {
                 let plans = self.seeds.iter().flat_map(|&seed| self.plans(model, number, seed));
                 let mut runs = plans.collect::<Result<Vec<_>, _>>()?;
@@ -204,7 +204,8 @@ impl Profile {
         sections.extend(keys.iter().map(|task| format!("{}.methods[{number}].tasks.{task}", self.key)));
         let written = |key: &str| {
             let full = sections.iter().map(|section| format!("{section}.{key}"));
-            let known = |(section, full): (&String, &String)| self.places.known(full).len().saturating_sub(section.len());
+            let known =
+                |(section, full): (&String, &String)| self.places.known(full).len().saturating_sub(section.len());
             let full: Vec<String> = full.collect();
             let best = sections.iter().zip(&full).max_by_key(|&pair| known(pair));
             best.map_or_else(|| key.to_owned(), |(_, full)| full.clone())
@@ -305,8 +306,16 @@ profiles:
             ("title", "tilte", "t.yaml:1: unknown key `tilte` (did you mean `title`?)"),
             ("seeds: [1]", "seeds: one", "t.yaml:7: profiles.quick.seeds: `one` is not a list: write [one]"),
             ("seeds: [1]", "seeds: [1, 1]", "t.yaml:7: profiles.quick.seeds: 1 is there twice"),
-            ("{model: m}", "{train: {lrr: 1}}", "t.yaml:8: unknown key `profiles.quick.run.train.lrr` (did you mean `lr`?)"),
-            ("rank: 1", "rank: 1.5", "t.yaml:14: profiles.quick.methods[1].run.adapt.reft.rank: 1.5 is not a whole number"),
+            (
+                "{model: m}",
+                "{train: {lrr: 1}}",
+                "t.yaml:8: unknown key `profiles.quick.run.train.lrr` (did you mean `lr`?)",
+            ),
+            (
+                "rank: 1",
+                "rank: 1.5",
+                "t.yaml:14: profiles.quick.methods[1].run.adapt.reft.rank: 1.5 is not a whole number",
+            ),
             ("{lr: 1}", "{lr: x}", "t.yaml:15: profiles.quick.methods[1].tasks.arc_e.train.lr: `x` is not a number"),
             ("{name: M, model: m}", "{name: M}", "t.yaml:9: profiles.quick.models[0].model: is missing"),
             ("quick:", "small:", "t.yaml:3: profiles: `quick` is unknown: there is small"),

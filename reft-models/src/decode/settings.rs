@@ -140,7 +140,8 @@ mod tests {
         assert_eq!((beam.beams, beam.early_stopping), (4, EarlyStopping::Never));
         assert_eq!(beam.sample, Some(Sampling { top_k: 40, ..Sampling::default() }));
         assert_eq!(read(&serde_json::to_string(&beam).expect("plain")), beam);
-        let error = serde_json::from_str::<Decoding>(r#"{"early_stopping": "always"}"#).expect_err("refused").to_string();
+        let error =
+            serde_json::from_str::<Decoding>(r#"{"early_stopping": "always"}"#).expect_err("refused").to_string();
         assert!(error.contains("\"always\" is not understood: write true, false or never"), "{error}");
     }
 

@@ -21,8 +21,7 @@ static THOUGHT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(&format!(r"(?is)<{MARK}>.*?</{MARK}>")).expect("a fixed pattern"));
 static THOUGHT_BEGIN: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(&format!("(?i)<{MARK}>")).expect("a fixed pattern"));
-static THOUGHT_END: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(&format!("(?i)</{MARK}>")).expect("a fixed pattern"));
+static THOUGHT_END: LazyLock<Regex> = LazyLock::new(|| Regex::new(&format!("(?i)</{MARK}>")).expect("a fixed pattern"));
 
 /// Which of the two outputs a judge sees first. Judges favour one place, so each output stands in it half of the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

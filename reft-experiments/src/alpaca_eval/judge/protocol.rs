@@ -34,7 +34,8 @@ impl Dialect {
     pub(super) fn learn(&self, spoken: Spoken, answer: &Value) -> bool {
         let error = &answer["error"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_lowercase();
-        let (parameter, message) = (text(&error["param"]), text(&error["message"]) + &text(&answer["message"]) + &text(error));
+        let (parameter, message) =
+            (text(&error["param"]), text(&error["message"]) + &text(&answer["message"]) + &text(error));
         let about = |name: &str| {
             parameter == name || (parameter.is_empty() && message.contains(name) && message.contains("support"))
         };
@@ -86,7 +87,8 @@ pub(super) fn reply(answer: &Value) -> Option<Reply> {
 
 /// Whether the account is used up, which no wait changes. Servers say so with the status of a rate limit.
 pub(super) fn out_of_money(answer: &Value) -> bool {
-    const CODES: [&str; 4] = ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"];
+    const CODES: [&str; 4] =
+        ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"];
     let error = &answer["error"];
     [&error["code"], &error["type"]].into_iter().filter_map(Value::as_str).any(|code| CODES.contains(&code))
 }
@@ -117,7 +119,11 @@ mod tests {
         }
         let temperature = error("Only the default (1) value is supported.", json!("temperature"));
         assert_eq!(learned(&[temperature]), (vec![true], Spoken { completion_tokens: false, no_temperature: true }));
-        let others = [error("The model `x` does not exist", json!(null)), error("max_tokens is too large", json!(null)), json!(null)];
+        let others = [
+            error("The model `x` does not exist", json!(null)),
+            error("max_tokens is too large", json!(null)),
+            json!(null),
+        ];
         assert_eq!(learned(&others).0, [false; 3]);
     }
 

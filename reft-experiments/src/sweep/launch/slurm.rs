@@ -74,7 +74,9 @@ fn own_option(option: &str) -> Option<String> {
         return Some(format!("`{option}` is no option: write it as for sbatch, such as --{option}=..."));
     }
     let long = |name: &str| {
-        option.split_whitespace().any(|part| part.strip_prefix("--").is_some_and(|rest| rest.split('=').next() == Some(name)))
+        option
+            .split_whitespace()
+            .any(|part| part.strip_prefix("--").is_some_and(|rest| rest.split('=').next() == Some(name)))
     };
     let (name, key) = SET_HERE.iter().find(|(name, _)| long(name))?;
     Some(format!("--{name} is written by this program: use the key {key}"))
@@ -158,7 +160,8 @@ impl Cluster {
             values.iter().enumerate().map(|(at, value)| (format!("{key}[{at}]"), value.clone())).collect::<Vec<_>>()
         };
         let options = listed("options", &self.options);
-        let one_line = named.map(|(key, value)| (key, value.clone())).chain(options.clone()).chain(listed("setup", &self.setup));
+        let one_line =
+            named.map(|(key, value)| (key, value.clone())).chain(options.clone()).chain(listed("setup", &self.setup));
         if let Some((key, _)) = one_line.into_iter().find(|(_, value)| value.contains('\n')) {
             return Some((key, "goes over several lines: write one".to_owned()));
         }
@@ -273,7 +276,10 @@ mod tests {
         let stage = Stage { name: "rung-0".to_owned(), tasks: 24, until: Until::Pieces { most: 1, rung: Some(0) } };
         insta::assert_snapshot!(cluster.script(&stage, work));
         let said = [
-            ("partitoin: gpu\n", "c.yaml:1: unknown key `partitoin` (did you mean `partition`?): there is partition, account,"),
+            (
+                "partitoin: gpu\n",
+                "c.yaml:1: unknown key `partitoin` (did you mean `partition`?): there is partition, account,",
+            ),
             ("cpus-per-task: 2\n", "c.yaml:1: unknown key `cpus-per-task` (did you mean `cpus_per_task`?)"),
             ("partition: a\nqos: normal\n", "c.yaml:2: unknown key `qos`"),
             ("gpus_per_node: 1\n", "any other option of sbatch goes under options: [--gpus-per-node=...]"),
@@ -283,9 +289,18 @@ mod tests {
             ("time: 00:01:00\n", "c.yaml:1: time: 00:01:00 is over before warning"),
             ("mem: 48\n", "c.yaml:1: mem: 48 has no unit, so Slurm would take MiB: write 48G or 48M"),
             ("mem: 4.5\n", "c.yaml:1: mem: 4.5 is a number: put it in quotes"),
-            ("setup: module load cuda\n", "c.yaml:1: setup: `module load cuda` is not a list: write [module load cuda]"),
-            ("options: [exclusive]\n", "c.yaml:1: options[0]: `exclusive` is no option: write it as for sbatch, such as --exclusive=..."),
-            ("options:\n- -q x\n- --array=0-3\n", "c.yaml:3: options[1]: --array is written by this program: use the key throttle"),
+            (
+                "setup: module load cuda\n",
+                "c.yaml:1: setup: `module load cuda` is not a list: write [module load cuda]",
+            ),
+            (
+                "options: [exclusive]\n",
+                "c.yaml:1: options[0]: `exclusive` is no option: write it as for sbatch, such as --exclusive=...",
+            ),
+            (
+                "options:\n- -q x\n- --array=0-3\n",
+                "c.yaml:3: options[1]: --array is written by this program: use the key throttle",
+            ),
             ("partition: \"a\\nb\"\n", "c.yaml:1: partition: goes over several lines: write one"),
         ];
         for (text, expected) in said {
@@ -299,7 +314,9 @@ mod tests {
     fn times_and_texts_that_look_like_numbers_are_passed_on_as_they_are_written() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("c.yaml");
-        for (text, time) in [("time: 04:00:00", "04:00:00"), ("time: 240", "240"), ("time: 1-0", "1-0"), ("time: 1:30:00", "1:30:00")] {
+        for (text, time) in
+            [("time: 04:00:00", "04:00:00"), ("time: 240", "240"), ("time: 1-0", "1-0"), ("time: 1:30:00", "1:30:00")]
+        {
             std::fs::write(&path, text).expect("writable");
             let cluster = Cluster::read(&path).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(cluster.time.as_deref(), Some(time), "{text}");

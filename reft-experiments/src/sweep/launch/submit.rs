@@ -30,7 +30,11 @@ impl Cluster {
                 bail!("{}: refused by sbatch: {}{}", path.display(), whole(&reason), self.remedy(&reason, stage));
             }
             let Some(job) = job_number(&said) else {
-                bail!("{}: sbatch gave no job number, but said: {}: look for the job with squeue", path.display(), whole(&said));
+                bail!(
+                    "{}: sbatch gave no job number, but said: {}: look for the job with squeue",
+                    path.display(),
+                    whole(&said)
+                );
             };
             accepted(stage, job);
             before = Some(job.to_owned());
@@ -99,7 +103,13 @@ pub fn split(stages: Vec<Stage>, largest: Option<usize>) -> Vec<Stage> {
             return vec![stage];
         }
         let tasks = |part: usize| largest.min(stage.tasks - part * largest);
-        (0..parts).map(|part| Stage { name: format!("{}-part-{}", stage.name, part + 1), tasks: tasks(part), ..stage.clone() }).collect()
+        (0..parts)
+            .map(|part| Stage {
+                name: format!("{}-part-{}", stage.name, part + 1),
+                tasks: tasks(part),
+                ..stage.clone()
+            })
+            .collect()
     };
     stages.into_iter().flat_map(parts).collect()
 }
@@ -137,7 +147,8 @@ mod tests {
         assert_eq!(max_array_size("MaxJobCount = 9\n"), None);
         let stage = |name: &str, tasks| Stage { name: name.to_owned(), tasks, until: Until::Done };
         let stages = vec![stage("rung-0", 25), stage("test", 3)];
-        let parts = [stage("rung-0-part-1", 10), stage("rung-0-part-2", 10), stage("rung-0-part-3", 5), stage("test", 3)];
+        let parts =
+            [stage("rung-0-part-1", 10), stage("rung-0-part-2", 10), stage("rung-0-part-3", 5), stage("test", 3)];
         assert_eq!(split(stages.clone(), Some(10)), parts);
         assert_eq!(split(stages.clone(), Some(25)), stages);
         assert_eq!(split(stages.clone(), None), stages);
