@@ -16,6 +16,7 @@ use crate::base_model::{BaseModel, WrongBase};
 use crate::intervention::Constraint;
 use crate::orthonormal::orthonormalise;
 use crate::rng::Seed;
+use crate::value_reader::{self, ValueError};
 
 /// The version this build writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -49,7 +50,7 @@ pub enum AdapterError {
     Config {
         /// The file.
         path: PathBuf,
-        /// The parser's words.
+        /// The key and what is wrong with it.
         reason: String,
     },
     /// Written by another version.
@@ -247,14 +248,13 @@ fn is_finite(tensor: &Tensor) -> bool {
 }
 
 fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
-    let config_error =
-        |error: serde_json::Error| AdapterError::Config { path: path.to_owned(), reason: error.to_string() };
+    let config_error = |error: ValueError| AdapterError::Config { path: path.to_owned(), reason: error.to_string() };
     let text = fs::read_to_string(path).map_err(io_error(path))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(config_error)?;
+    let value = value_reader::json(&text).map_err(config_error)?;
     // The version is looked at first: another version may not parse as this one.
     match value.get("schema").and_then(serde_json::Value::as_u64) {
         Some(found) if found != u64::from(SCHEMA) => Err(AdapterError::Schema { path: path.to_owned(), found }),
-        _ => serde_json::from_value(value).map_err(config_error),
+        _ => value_reader::read(&value).map_err(config_error),
     }
 }
 

@@ -45,7 +45,9 @@ pub mod params;
 pub mod positions;
 pub mod rng;
 pub mod site;
+pub mod suggest;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod value_reader;
 
 pub use adaptation::{AdaptSpec, Adaptation, Mode, Step};

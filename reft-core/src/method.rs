@@ -1,14 +1,16 @@
 //! The names of methods: the paper's, and the reference library's as aliases.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::intervention::Phi;
 use crate::interventions::low_rank::{CONSREFT, DIREFT, LOBIREFT, LOREFT, LowRank, NOREFT, ORTHO_DIREFT};
 use crate::interventions::red::Red;
+use crate::value_reader;
 
 /// `intervention:` in a configuration: a name of the paper, or a `Φ` spelled out.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(into = "MethodText", try_from = "MethodText")]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Method {
     /// One of [`NAMED`].
     Named(&'static Name),
@@ -85,30 +87,21 @@ impl Method {
     }
 }
 
-/// The two spellings.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-enum MethodText {
-    Name(String),
-    Phi(Phi),
-}
-
-impl From<Method> for MethodText {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Named(name) => Self::Name(name.key.to_owned()),
-            Method::Spelled(phi) => Self::Phi(phi),
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Named(name) => serializer.serialize_str(name.key),
+            Self::Spelled(phi) => phi.serialize(serializer),
         }
     }
 }
 
-impl TryFrom<MethodText> for Method {
-    type Error = MethodError;
-
-    fn try_from(text: MethodText) -> Result<Self, MethodError> {
-        match text {
-            MethodText::Name(name) => Self::named(&name),
-            MethodText::Phi(phi) => Ok(Self::Spelled(phi)),
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(name) => Self::named(&name).map_err(D::Error::custom),
+            Value::Object(phi) => value_reader::read(&Value::Object(phi)).map(Self::Spelled).map_err(D::Error::custom),
+            other => Self::named(&other.to_string()).map_err(D::Error::custom),
         }
     }
 }
@@ -132,5 +125,24 @@ mod tests {
         let text = r#"{"low_rank": {"basis": "free", "source": "constant", "difference": true}}"#;
         let method: Method = serde_json::from_str(text).expect("a spelled-out method");
         assert_eq!(method.title(), "custom");
+    }
+
+    #[test]
+    fn mistakes_in_a_spelled_out_method_are_named_in_the_user_s_words() {
+        let cases = [
+            (
+                r#"{"low_rank": {"basis": "fre", "source": "affine"}}"#,
+                "low_rank.basis: `fre` is unknown (did you mean `free`?)",
+            ),
+            (r#"{"low_rank": {"basis": "free", "source": "affine"}}"#, "low_rank.difference: is missing"),
+            (r#"{"red": {"rank": 1}}"#, "unknown key `red.rank`"),
+            (r#"{"red": {}, "low_rank": {}}"#, "`red` and `low_rank` cannot both be chosen: write low_rank or red"),
+            ("null", "intervention `null` is unknown: choose one of loreft"),
+            ("[1]", "intervention `[1]` is unknown"),
+        ];
+        for (text, expected) in cases {
+            let error = serde_json::from_str::<Method>(text).expect_err(text).to_string();
+            assert!(error.contains(expected), "`{expected}` is not in: {error}");
+        }
     }
 }

@@ -1,9 +1,14 @@
 //! The command line.
 
+use std::any::TypeId;
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{bench, compare, eval, generate, inspect, judge, report, results, sweep, table, train, win_rate};
+use crate::config::paths::home;
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]
@@ -44,7 +49,26 @@ enum Command {
     BenchJob(bench::JobArgs),
 }
 
+/// Lets `~` stand for the home folder in every path, also where the shell leaves it (`--runs=~/x`).
+fn with_home(command: Clap) -> Clap {
+    let parser = OsStringValueParser::new().map(|path| home(Path::new(&path)));
+    let command = command.mut_args(|argument| {
+        if argument.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
+            argument.value_parser(parser.clone())
+        } else {
+            argument
+        }
+    });
+    command.mut_subcommands(with_home)
+}
+
 impl Cli {
+    /// The arguments of this process; ends it where they are wrong, or help is asked for.
+    pub fn read() -> Self {
+        let matches = with_home(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Does what was asked.
     ///
     /// # Errors
@@ -65,5 +89,27 @@ impl Cli {
             Command::Bench(args) => args.run(),
             Command::BenchJob(args) => args.run(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_home_folder_is_meant_in_every_path() {
+        let command = with_home(Cli::command());
+        command.clone().debug_assert();
+        let read = |arguments: &[&str]| command.clone().try_get_matches_from(arguments).expect("valid");
+        let home = home(Path::new("~/x"));
+        let matches = read(&["reft", "train", "~/x", "--runs=~/x"]);
+        let train = matches.subcommand_matches("train").expect("train");
+        assert_eq!(["config", "runs"].map(|name| train.get_one::<PathBuf>(name)), [Some(&home); 2]);
+        let matches = read(&["reft", "sweep", "--runs=~/x", "run", "~/x"]);
+        let run = matches.subcommand_matches("sweep").and_then(|sweep| sweep.subcommand_matches("run")).expect("run");
+        assert_eq!(run.get_one::<PathBuf>("sweep"), Some(&home));
+        let matches = read(&["reft", "generate", "~/x is a path", "--adapter", "~/x"]);
+        let generate = matches.subcommand_matches("generate").expect("generate");
+        assert_eq!(generate.get_many::<PathBuf>("adapters").expect("one").collect::<Vec<_>>(), [&home]);
     }
 }

@@ -24,8 +24,9 @@ mod saved_classifier;
 pub mod score;
 pub mod session;
 pub mod store;
-mod suggest;
 pub mod sweep;
 pub mod tables;
 pub mod tasks;
 pub mod train;
+
+use reft_core::suggest;

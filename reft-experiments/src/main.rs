@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use reft_experiments::cli::Cli;
 use reft_experiments::say;
 
@@ -12,7 +11,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
         say::aside(format_args!("error: internal error, please report it: {info}\n"));
     }));
-    let outcome = std::panic::catch_unwind(|| Cli::parse().run());
+    let outcome = std::panic::catch_unwind(|| Cli::read().run());
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {

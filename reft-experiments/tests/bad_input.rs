@@ -24,9 +24,17 @@ fn mistakes_in_a_configuration() {
     dir.write("typo.yaml", &RUN.replace("dtype", "dtyp"));
     check(&dir, &["train", "none.yaml"], &["none.yaml", "No such file", "check the path"]);
     check(&dir, &["train", "typo.yaml"], &["typo.yaml:3: unknown key `dtyp` (did you mean `dtype`?)"]);
-    check(&dir, &["train", "run.yaml", "--set", "train.lr=-1"], &["run.yaml: train.lr: -1 is not a learning rate"]);
+    check(
+        &dir,
+        &["train", "run.yaml", "--set", "train.lr=-1"],
+        &["--set train.lr=-1: train.lr: -1 is not a learning rate"],
+    );
     let layer = "adapt.reft.layers=[7]";
-    check(&dir, &["train", "run.yaml", "--set", layer], &["layer 7 does not exist", "layers 0 to 3"]);
+    check(&dir, &["train", "run.yaml", "--set", layer], &["run.yaml: adapt: layer 7 does not exist", "layers 0 to 3"]);
+    let from_end = "adapt.reft.layers=[-5]";
+    check(&dir, &["train", "run.yaml", "--set", from_end], &["layer -5 does not exist", "-1 to -4 from the end"]);
+    let same = "adapt.reft.layers=[3, -1]";
+    check(&dir, &["train", "run.yaml", "--set", same], &["layers 3 and -1 are the same in a model of 4 layers"]);
     let task = "data.train=[obqq]";
     check(&dir, &["train", "run.yaml", "--set", task], &["data.train", "`obqq` is unknown (did you mean `obqa`?)"]);
 }

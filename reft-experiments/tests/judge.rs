@@ -17,7 +17,7 @@ use reft_experiments::alpaca_eval::judge::prompt::Template;
 use reft_experiments::alpaca_eval::judge::{Event, Judge, JudgeError};
 use reft_experiments::alpaca_eval::outputs::{self, ModelOutput};
 use reft_experiments::alpaca_eval::win_rate::WinRate;
-use serde_json::json;
+use serde_json::{Value, json};
 use stub::{Answer, Asked, PROMPT, Stub, fair, refuse};
 use tempfile::TempDir;
 
@@ -179,6 +179,61 @@ fn a_reply_that_is_not_understood_is_kept_and_counts_for_nothing() {
     assert_eq!(annotations[1].raw_completion, Some(json!("I cannot say")));
     let rate = WinRate::of(&annotations).expect("two preferences");
     assert_eq!((rate.n_total, rate.n_wins, rate.n_dropped), (2, 2, 1));
+}
+
+fn refusal(status: u16, error: &Value) -> Answer {
+    Answer::Refuse { status, header: "X-Stub: 1", body: json!({ "error": error }).to_string() }
+}
+
+#[test]
+fn a_judge_of_the_newer_kind_is_asked_with_the_parameters_that_it_takes() {
+    let newer = |asked: &Asked, _| {
+        if asked.body.get("max_tokens").is_some() {
+            let said =
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.";
+            return refusal(400, &json!({"message": said, "param": "max_tokens", "code": "unsupported_parameter"}));
+        }
+        if asked.body.get("temperature").is_some() {
+            return refusal(400, &json!({"message": "Only the default (1) is supported.", "param": "temperature"}));
+        }
+        fair(asked)
+    };
+    let (stub, court) = (Stub::start(newer), Court::new());
+    let annotations = court.run(&stub, 3, Limits { attempts: 1, ..quick() }, 1).expect("a judge that answers");
+    assert_eq!(preferences(&annotations), fair_preferences(3));
+    assert_eq!(stub.numbers(), [0, 0, 0, 1, 2], "what is learned is kept");
+    assert_eq!(stub.log()[4].body["max_completion_tokens"], 16);
+    assert!(court.waits().is_empty(), "{:?}", court.waits());
+}
+
+#[test]
+fn an_account_without_credit_ends_it_at_once() {
+    let empty = json!({"message": "You exceeded your current quota.", "code": "insufficient_quota"});
+    let (stub, court) = (Stub::start(move |_, _| refusal(429, &empty)), Court::new());
+    let error = court.run(&stub, 5, quick(), 1).expect_err("refused").to_string();
+    assert!(error.contains("status 429 (You exceeded your current quota.): add credit at the provider"), "{error}");
+    assert_eq!(stub.numbers(), [0], "nothing else is asked");
+    assert!(court.waits().is_empty(), "{:?}", court.waits());
+}
+
+#[test]
+fn a_judge_that_thinks_its_reply_away_is_an_error_unless_it_spoke_before() {
+    let thinking = |words: Value, end: &str| {
+        Answer::Send(json!({"choices": [{"message": {"content": words}, "finish_reason": end}]}).to_string())
+    };
+    let (stub, court) = (Stub::start(move |_, _| thinking(json!(null), "length")), Court::new());
+    let error = court.run(&stub, 5, quick(), 1).expect_err("nothing is said").to_string();
+    assert!(error.contains("used all 16 tokens of its reply before it said anything: raise --max-tokens"), "{error}");
+    assert_eq!(stub.numbers(), [0], "nothing else is asked");
+
+    let mostly = move |asked: &Asked, _| match asked.number {
+        1 => thinking(json!("<think>\na"), "length"),
+        2 => thinking(json!(null), "length"),
+        _ => fair(asked),
+    };
+    let (stub, court) = (Stub::start(mostly), Court::new());
+    let annotations = court.run(&stub, 4, quick(), 1).expect("a judge that answers");
+    assert_eq!(preferences(&annotations), [Some(2.0), None, None, Some(1.0)]);
 }
 
 /// The program in a folder with outputs, a reference and a prompt, without the user's key.

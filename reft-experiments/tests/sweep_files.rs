@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use reft_experiments::config::merge::merge;
 use reft_experiments::config::plan::{EvalSplit, RunPlan};
-use reft_experiments::config::read::{merge, yaml};
+use reft_experiments::config::read::yaml;
 use reft_experiments::sweep::space::Values;
 use reft_experiments::sweep::spec::SweepSpec;
 use serde_json::{Value, json};

@@ -31,6 +31,7 @@ pub enum DropoutOn {
 #[serde(deny_unknown_fields)]
 pub struct Dropout {
     /// Probability, from 0 up to but not including 1.
+    #[serde(default)]
     pub p: f64,
     /// What it falls on.
     #[serde(default)]

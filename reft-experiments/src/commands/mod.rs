@@ -28,7 +28,7 @@ use crate::store::record::{Record, Score};
 #[derive(Debug, clap::Args)]
 pub struct BaseArgs {
     /// Base model: smollm2, a Hugging Face id, a folder or a .gguf file [default: the adapter's]
-    #[arg(long)]
+    #[arg(long, value_parser = crate::config::paths::setting)]
     model: Option<String>,
     /// Type of the base weights: f32, bf16 or f16 [default: bf16; the configuration's where an encoder is scored]
     #[arg(long, value_parser = dtype)]

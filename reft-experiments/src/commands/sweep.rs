@@ -12,6 +12,7 @@ use crate::store::state::{Ending, RunState};
 use crate::sweep::folder::Sweep;
 use crate::sweep::launch::local::Local;
 use crate::sweep::launch::slurm::{Cluster, Work};
+use crate::sweep::launch::submit::{largest_array, split};
 use crate::sweep::space::describe;
 use crate::sweep::work::{Until, release, work};
 use crate::sweep::{show, view::View};
@@ -174,7 +175,7 @@ fn drive(sweep: &mut Sweep, workers: usize) -> Result<()> {
 /// Submits an array for each stage that is left, or shows their scripts.
 fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
     let survey = sweep.survey()?;
-    let stages = cluster.stages(sweep, &survey)?;
+    let stages = split(cluster.stages(sweep, &survey)?, largest_array());
     let program = std::env::current_exe().context("the program's own path is not known")?;
     let whole =
         |path: &std::path::Path| path.canonicalize().with_context(|| format!("{}: is not there", path.display()));
@@ -186,10 +187,8 @@ fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
         }
         return Ok(());
     }
-    let jobs = cluster.submit(&stages, work)?;
-    for (stage, job) in stages.iter().zip(jobs) {
-        println!("job {job}: {}, {} tasks", stage.name, stage.tasks);
-    }
+    // Said at once: a refusal of the next leaves these in the queue.
+    cluster.submit(&stages, work, &mut |stage, job| println!("job {job}: {}, {} tasks", stage.name, stage.tasks))?;
     println!("{}", show::line(sweep, &survey));
     Ok(())
 }

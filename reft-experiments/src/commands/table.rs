@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
+use crate::config::paths::home;
 use crate::config::plan::RunPlan;
 use crate::evaluate;
 use crate::run::Runner;
@@ -51,10 +52,9 @@ impl Args {
     /// # Errors
     /// When the table's file is wrong or a run fails; runs that are complete are kept.
     pub fn run(self) -> Result<()> {
-        let place = self.spec.display().to_string();
         let spec = TableSpec::read(&self.spec)?;
-        let profile = spec.profile(&self.profile, &place)?;
-        let rows = profile.rows(&place)?;
+        let profile = spec.profile(&self.profile)?;
+        let rows = profile.rows()?;
         if self.dry_run {
             return dry_run(profile, &rows);
         }
@@ -125,7 +125,7 @@ impl Args {
     }
 
     fn table(&self, spec: &TableSpec, profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<Table> {
-        let printed = paper::read(Path::new(&spec.printed))?;
+        let printed = paper::read(&home(Path::new(&spec.printed)))?;
         let mut table_rows = Vec::new();
         for (row, done) in rows.iter().zip(done) {
             let runs: Vec<Run> = done.iter().map(|done| done.run.clone()).collect();

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
+use reft_core::adaptations::reft::SpecError;
 
 use crate::config::read::run_plan;
 use crate::run::Runner;
@@ -36,9 +37,15 @@ impl Args {
         }
         let title = self.config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let runner = Runner { root: &self.runs, resume: self.resume, title, turn: None };
-        let (record, paths) = runner.execute(&plan, &mut Session::from_env())?;
+        let done = runner.execute(&plan, &mut Session::from_env());
+        let (record, paths) = done.map_err(|error| self.located(error))?;
         super::print_record(&record);
         println!("run {}", paths.folder().display());
         Ok(())
+    }
+
+    /// An adaptation that does not fit the model is a mistake in the configuration, which only the model brings to light.
+    fn located(&self, error: Error) -> Error {
+        if error.is::<SpecError>() { error.context(format!("{}: adapt", self.config.display())) } else { error }
     }
 }

@@ -1,5 +1,11 @@
 //! Configurations: what a user writes, and what it resolves to.
 
-pub mod keys;
+mod error;
+pub mod merge;
+pub mod paths;
+pub mod places;
 pub mod plan;
 pub mod read;
+pub mod yaml;
+
+pub use error::ConfigError;

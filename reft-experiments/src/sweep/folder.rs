@@ -1,6 +1,7 @@
 //! A sweep on disk: what is known of its trials, and what is to be done next. Files are the truth; nothing is kept in memory
 //! that another driver could not find there.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::halving::{Fate, Halving};
 use super::identity::Identities;
 use super::manifest::{Chosen, Manifest, Trial};
+use super::measure::Metric;
 use super::search::Tried;
 use super::spec::SweepSpec;
 use super::view::View;
@@ -26,6 +28,9 @@ pub struct Sweep {
     folder: PathBuf,
     runs: PathBuf,
     identities: Identities,
+    /// Runs that have ended for good: their files are not read again. Hundreds of trials on a network file system would
+    /// otherwise be read by every worker at every look.
+    settled: HashMap<RunId, View>,
 }
 
 /// All that is known of a sweep at one moment.
@@ -90,7 +95,8 @@ impl Sweep {
             let manifest = Manifest { sweep: spec.frozen().clone(), code: CODE_HASH.to_owned(), trials, chosen: None };
             manifest.save(&path)?;
         }
-        Ok(Self { manifest: Manifest::read(&path)?, spec, folder, runs: runs.to_owned(), identities })
+        let manifest = Manifest::read(&path)?;
+        Ok(Self { manifest, spec, folder, runs: runs.to_owned(), identities, settled: HashMap::new() })
     }
 
     /// The sweep in a folder.
@@ -101,7 +107,8 @@ impl Sweep {
         let manifest = Manifest::read(&folder.join("manifest.json"))?;
         let spec = SweepSpec::from_tree(manifest.sweep.clone(), &folder.display().to_string())?;
         let identities = Identities::from_env();
-        Ok(Self { spec, manifest, folder: folder.to_owned(), runs: runs.to_owned(), identities })
+        let (folder, runs) = (folder.to_owned(), runs.to_owned());
+        Ok(Self { spec, manifest, folder, runs, identities, settled: HashMap::new() })
     }
 
     /// The sweep of a file, or of a folder, which has its settings already.
@@ -137,11 +144,13 @@ impl Sweep {
     /// When files cannot be read.
     pub fn survey(&mut self) -> Result<Survey> {
         self.manifest = Manifest::read(&self.folder.join("manifest.json"))?;
-        let view = |run: &RunId, halving| View::of(&self.paths(run), &self.spec, halving);
-        let trials: Vec<View> =
-            self.manifest.trials.iter().map(|trial| view(&trial.run, self.spec.halving)).collect::<Result<_>>()?;
+        let trials = self.manifest.trials.iter().map(|trial| (trial.run.clone(), self.spec.halving));
         let chosen = self.manifest.chosen.iter().flat_map(|chosen| &chosen.runs);
-        let last = chosen.map(|run| view(run, Halving::NONE)).collect::<Result<_>>()?;
+        let last = chosen.map(|run| (run.clone(), Halving::NONE));
+        let (trials, last): (Vec<_>, Vec<_>) = (trials.collect(), last.collect());
+        let mut view = |(run, halving): (RunId, Halving)| self.view(run, halving);
+        let trials: Vec<View> = trials.into_iter().map(&mut view).collect::<Result<_>>()?;
+        let last: Vec<View> = last.into_iter().map(view).collect::<Result<_>>()?;
         let stopped = self.spent(&trials) || self.patience_spent(&trials);
         let mut standings: Vec<_> = trials.iter().map(|view| view.standing.clone()).collect();
         if stopped {
@@ -149,6 +158,19 @@ impl Sweep {
             unbegun.for_each(|(standing, _)| standing.failed = true);
         }
         Ok(Survey { fates: self.spec.halving.fates(&standings), trials, last, stopped })
+    }
+
+    /// What is known of a run, from its files unless it has ended for good.
+    fn view(&mut self, run: RunId, halving: Halving) -> Result<View> {
+        if let Some(view) = self.settled.get(&run) {
+            return Ok(view.clone());
+        }
+        let view = View::of(&self.paths(&run), &self.spec, halving)?;
+        // A judge may change a win rate afterwards, and a failed run may be put back.
+        if view.complete && self.spec.metric != Metric::WinRate {
+            self.settled.insert(run, view.clone());
+        }
+        Ok(view)
     }
 
     fn spent(&self, trials: &[View]) -> bool {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -52,8 +52,9 @@ impl Manifest {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: not a sweep's folder: begin with `reft sweep run FILE`", path.display()))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{}: damaged: delete it and run the sweep's file again", path.display()))
+        // The parser's words would not help: nobody writes this file by hand.
+        let damaged = || anyhow!("{}: damaged: delete it and run the sweep's file again", path.display());
+        serde_json::from_str(&text).map_err(|_| damaged())
     }
 
     /// Refuses to go on with a sweep of other code, whose runs would no longer be comparable. To look at it is fine.

@@ -1,7 +1,10 @@
 //! Which points of a space are tried.
 
+use std::collections::HashSet;
+
 use reft_core::rng::Seed;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::space::{Point, Space};
 use super::tpe::Tpe;
@@ -55,7 +58,7 @@ impl Search for Grid {
 
 struct Random;
 
-/// Draws that may fall on points that were there before, for each point that is sought.
+/// Draws at most for each point that is sought: some fall on points that were there before.
 const DRAWS: usize = 1000;
 
 impl Search for Random {
@@ -65,10 +68,13 @@ impl Search for Random {
             return Grid.propose(space, seed, tried, left);
         }
         let mut rng = seed.stream("sweep", 0);
-        let mut points: Vec<Point> = Vec::new();
-        for _ in 0..DRAWS * wanted {
+        let (mut points, mut seen) = (Vec::new(), HashSet::new());
+        for _ in 0..DRAWS.saturating_mul(wanted) {
+            if points.len() == wanted {
+                break;
+            }
             let point = space.draw(&mut rng);
-            if points.len() < wanted && !points.contains(&point) {
+            if seen.insert(Value::Object(point.clone()).to_string()) {
                 points.push(point);
             }
         }
@@ -111,5 +117,15 @@ mod tests {
         assert_eq!(Random.propose(&space, Seed(1), &tried(&points[..10]), 20), points[10..]);
         assert_ne!(Random.propose(&space, Seed(2), &[], 30), points);
         assert_eq!(Random.propose(&space, Seed(1), &[], 1000).len(), 100, "the whole grid");
+        assert_eq!(Random.propose(&space, Seed(1), &[], 99).len(), 99, "all but one of a grid");
+    }
+
+    #[test]
+    fn no_point_is_drawn_that_nobody_asked_for() {
+        let range =
+            |key: &str| Parameter { key: key.to_owned(), values: Values::Range { low: 0.0, high: 1.0, log: false } };
+        let space = Space((0..20).map(|key| range(&key.to_string())).collect());
+        // A thousand draws for each of these would take minutes.
+        assert_eq!(Random.propose(&space, Seed(1), &[], 20_000).len(), 20_000);
     }
 }

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn values(written: Value) -> Result<Values, String> {
-        serde_json::from_value(written).map_err(|error| error.to_string())
+        reft_core::value_reader::read(&written).map_err(|error| error.to_string())
     }
 
     fn space(written: &[(&str, Value)]) -> Space {
@@ -226,7 +226,7 @@ mod tests {
             (json!({"range": [2, 1]}), "the smaller number first"),
             (json!({"range": [0, 1], "log": true}), "only numbers above 0"),
             (json!({"integers": [0, 8], "log": true}), "only numbers above 0"),
-            (json!({"chioces": [1]}), "unknown field `chioces`"),
+            (json!({"chioces": [1]}), "unknown key `chioces` (did you mean `choices`?)"),
         ];
         for (written, expected) in cases {
             let error = values(written.clone()).expect_err("refused");

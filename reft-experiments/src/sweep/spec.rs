@@ -10,9 +10,11 @@ use super::halving::Halving;
 use super::measure::Metric;
 use super::search::Method;
 use super::space::{Parameter, Point, Space, Values, describe};
-use crate::config::keys;
+use crate::config::ConfigError;
+use crate::config::merge::merge;
+use crate::config::places::Places;
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::config::read::{ConfigError, merge, nest, parse_override, place_of, resolve, run_plan, typed, yaml};
+use crate::config::read::{beside, nest, resolve, run_plan, typed_at, written};
 use crate::data::split::Selection;
 
 /// Which end of the metric is sought.
@@ -95,39 +97,26 @@ pub struct SweepSpec {
     frozen: Value,
 }
 
-/// Every key a sweep's file may have.
-fn known() -> Value {
-    json!({
-        "title": null, "base": null, "run": keys::all(), "space": null,
-        "method": {"grid": null, "random": null, "tpe": {"startup": null, "batch": null}},
-        "halving": {"eta": null, "rungs": null}, "trials": null, "hours": null, "patience": null,
-        "metric": null, "goal": null, "seed": null, "final": {"seeds": null, "run": keys::all()},
-    })
-}
-
 impl SweepSpec {
     /// Reads and checks a sweep's file, with these settings (`run.data.eval=[cola]`) over those that stand there.
     ///
     /// # Errors
     /// When it is missing, a key or a value is wrong, or it would choose by anything but dev rows.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let place = path.display().to_string();
-        let mut tree = yaml(path)?;
-        if let Some((key, suggestion)) = keys::unknown(&tree, &known(), "") {
-            return Err(ConfigError::Unknown { place: place_of(path, &key), key, suggestion });
+        let mut written = written(path)?;
+        for text in overrides {
+            varied_in_the_file(text)?;
+            written.set(text)?;
         }
-        overrides.iter().try_for_each(|text| over(&mut tree, text))?;
-        let base = tree.as_object_mut().and_then(|map| map.remove("base"));
-        let base: Option<String> = typed(base.unwrap_or(Value::Null), &place)?;
-        if let Some(base) = base {
-            let file = path.parent().unwrap_or(Path::new(".")).join(base);
+        if let Some(base) = written.take::<String>("base")? {
+            let file = beside(path, "base", &base, &written.places)?;
             let mut run = serde_json::to_value(run_plan(Some(&file), &[])?).expect("plain data");
-            if let Some(over) = tree.get_mut("run") {
+            if let Some(over) = written.tree.get_mut("run") {
                 merge(&mut run, over.take());
             }
-            tree["run"] = run;
+            written.tree["run"] = run;
         }
-        Self::from_tree(tree, &place)
+        Self::new(written.tree, &written.places)
     }
 
     /// A sweep from what [`SweepSpec::frozen`] gave, or from a file with its base merged in.
@@ -135,19 +124,18 @@ impl SweepSpec {
     /// # Errors
     /// As for [`SweepSpec::read`].
     pub fn from_tree(tree: Value, place: &str) -> Result<Self, ConfigError> {
-        let written: Written = typed(tree.clone(), place)?;
-        let wrong =
-            |key: &str, reason: String| ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason };
+        Self::new(tree, &place.into())
+    }
+
+    fn new(tree: Value, places: &Places) -> Result<Self, ConfigError> {
+        let written: Written = typed_at(tree.clone(), places)?;
         let mut space = Vec::new();
         for (key, values) in written.space {
+            let full = format!("space.{key}");
             if let Some(reason) = forbidden(&key) {
-                return Err(wrong(&format!("space.{key}"), reason.to_owned()));
+                return Err(ConfigError::value(places, &full, reason));
             }
-            let nested = nest(&key, Value::Null);
-            if let Some((key, suggestion)) = keys::unknown(&nested, &keys::all(), "") {
-                return Err(ConfigError::Unknown { place: format!("{place}: space"), key, suggestion });
-            }
-            let values: Values = typed(values, &format!("{place}: space.{key}"))?;
+            let values: Values = typed_at(values, places).map_err(|error| in_space(error, places, &full))?;
             space.push(Parameter { key, values });
         }
         let spec = Self {
@@ -165,9 +153,9 @@ impl SweepSpec {
             run: Value::Object(written.run),
             frozen: tree,
         };
-        let base = spec.plan(&Point::new(), place)?;
-        check(&spec, &base).map_err(|(key, reason)| wrong(key, reason))?;
-        spec.check_runs(place)?;
+        let base = spec.plan(&Point::new(), "").map_err(|error| spec.located(error, places, &Point::new()))?;
+        check(&spec, &base).map_err(|(key, reason)| ConfigError::value(places, key, reason))?;
+        spec.check_runs(places)?;
         Ok(spec)
     }
 
@@ -196,28 +184,38 @@ impl SweepSpec {
     }
 
     /// Resolves the base with each value of each setting, so that no trial is found wrong after hours.
-    fn check_runs(&self, place: &str) -> Result<(), ConfigError> {
-        let wrong = |key: &str, reason: &str| {
-            Err(ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason: reason.to_owned() })
-        };
+    fn check_runs(&self, places: &Places) -> Result<(), ConfigError> {
+        let plan = |point: &Point| self.plan(point, "").map_err(|error| self.located(error, places, point));
         let first = |parameter: &Parameter| (parameter.key.clone(), parameter.values.corners()[0].clone());
         let origin: Point = self.space.0.iter().map(first).collect();
-        let first = self.plan(&origin, place)?;
+        let first = plan(&origin)?;
         if first.adapt.is_none() && first.glue().is_none() {
-            return wrong("run.adapt", "nothing to train: name interventions");
+            return Err(ConfigError::value(places, "run.adapt", "nothing to train: name interventions"));
         }
         for parameter in &self.space.0 {
             for value in parameter.values.corners() {
                 let mut point = origin.clone();
                 point.insert(parameter.key.clone(), value);
-                self.plan(&point, place)?;
+                plan(&point)?;
             }
         }
-        let last = self.last_plans(&origin, "a check", place)?;
+        let in_final = |error: ConfigError| error.renamed(places, |key| format!("final.run.{key}"));
+        let last = self.last_plans(&origin, "a check", "").map_err(in_final)?;
         match last.first().map_or(Ok(()), |plan| self.metric.fits(plan)) {
             Ok(()) => Ok(()),
-            Err(reason) => wrong("final.run", &reason),
+            Err(reason) => Err(ConfigError::value(places, "final.run", reason)),
         }
+    }
+
+    /// An error of a trial's run, told of the line that it comes from: the space's where the setting is varied.
+    fn located(&self, error: ConfigError, places: &Places, point: &Point) -> ConfigError {
+        error.renamed(places, |key| {
+            let varied = |name: &&String| {
+                key.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            let section = point.keys().find(varied).map_or("run", |_| "space");
+            format!("{section}.{key}")
+        })
     }
 
     /// The run of a point: trained without the dev rows, scored on them.
@@ -255,15 +253,24 @@ impl SweepSpec {
     }
 }
 
-/// Puts a setting that was given beside the file over those that stand there. The space has keys with dots of their own.
-fn over(tree: &mut Value, text: &str) -> Result<(), ConfigError> {
-    let setting = parse_override(text, &known())?;
-    if setting.get("space").is_some() {
-        let (place, reason) = (format!("--set {text}"), "what is varied stands in the file: change it there");
-        return Err(ConfigError::Value { place, key: "space".to_owned(), reason: reason.to_owned() });
+/// Refuses an override of the space, whose keys have dots of their own.
+fn varied_in_the_file(text: &str) -> Result<(), ConfigError> {
+    match text.split(['=', '.']).next().map(str::trim) {
+        Some("space") => Err(ConfigError::Value {
+            place: format!("--set {text}"),
+            key: "space".to_owned(),
+            reason: "what is varied stands in the file: change it there".to_owned(),
+        }),
+        _ => Ok(()),
     }
-    merge(tree, setting);
-    Ok(())
+}
+
+/// An error in the values of a setting that is varied; `full` is its key in the file.
+fn in_space(error: ConfigError, places: &Places, full: &str) -> ConfigError {
+    match error {
+        ConfigError::Whole { reason, .. } => ConfigError::value(places, full, reason),
+        other => other.renamed(places, |key| format!("{full}.{key}")),
+    }
 }
 
 /// Why a key cannot be varied, if it cannot.
@@ -345,7 +352,7 @@ final: {seeds: [1, 2]}
             ("train.epochs=3", "--set train.epochs=3: unknown key `train`"),
             ("space.train.lr={choices: [1]}", "space: what is varied stands in the file"),
             ("run.data.eval_split={test: {chosen_by: me}}", "a sweep chooses by dev rows only"),
-            ("trials=0", "s.yaml: trials: at least 1"),
+            ("trials=0", "--set trials=0: trials: at least 1"),
         ];
         for (setting, expected) in cases {
             let error = refused(setting);
@@ -360,7 +367,7 @@ final: {seeds: [1, 2]}
         assert!(error.contains("data.eval_split: a sweep chooses by dev rows only"), "{error}");
         for key in ["data.eval_split", "data.eval", "data.eval_rows", "data.source"] {
             let error = read(&SWEEP.replace("train.lr", key)).expect_err("refused");
-            assert!(error.starts_with(&format!("s.yaml: space.{key}: what is scored must be the same")), "{error}");
+            assert!(error.starts_with(&format!("s.yaml:6: space.{key}: what is scored must be the same")), "{error}");
         }
         let error = read(&SWEEP.replace("train.lr", "seed")).expect_err("refused");
         assert!(error.contains("space.seed: a seed is no setting to choose"), "{error}");
@@ -371,21 +378,43 @@ final: {seeds: [1, 2]}
         let change = |from: &str, to: &str| read(&SWEEP.replace(from, to)).expect_err(to);
         let cases = [
             (change("method", "methd"), "s.yaml:8: unknown key `methd` (did you mean `method`?)"),
-            (change("train.lr", "train.lrr"), "s.yaml: space: unknown key `train.lrr` (did you mean `lr`?)"),
-            (change("[1e-3, 2e-3]", "[1e-3, fast]"), "train.lr=fast adapt.reft.rank=1: train.lr: invalid type: string"),
-            (change("[1e-3, 2e-3]", "[1e-3, -1]"), "train.lr: -1 is not a learning rate"),
-            (change("{choices: [1, 2, 4]}", "{range: [1, 4]}"), "s.yaml: method: a range has no grid"),
+            (change("train.lr", "train.lrr"), "s.yaml:6: unknown key `space.train.lrr` (did you mean `lr`?)"),
+            (change("[1e-3, 2e-3]", "[1e-3, fast]"), "s.yaml:6: space.train.lr: `fast` is not a number"),
+            (change("[1e-3, 2e-3]", "[1e-3, -1]"), "s.yaml:6: space.train.lr: -1 is not a learning rate"),
+            (change("{choices: [1, 2, 4]}", "{range: [1, 4]}"), "s.yaml:8: method: a range has no grid"),
             (change("method: grid", "method: random"), "s.yaml: trials: say how many"),
-            (change("method: grid", "method: grid\ntrials: 5"), "s.yaml: trials: the grid has 6 points"),
-            (change("method: grid", "method: grid\nhalving: {eta: 1, rungs: 2}"), "s.yaml: halving: eta at least 2"),
+            (change("method: grid", "method: grid\ntrials: 5"), "s.yaml:9: trials: the grid has 6 points"),
+            (change("method: grid", "method: grid\nhalving: {eta: 1, rungs: 2}"), "s.yaml:9: halving: eta at least 2"),
             (
                 change("method: grid", "method: {tpe: {}}\ntrials: 9\nhalving: {eta: 2, rungs: 2}"),
-                "s.yaml: halving: its trials must all be known",
+                "s.yaml:10: halving: its trials must all be known",
             ),
-            (change("method: grid", "method: gird"), "s.yaml: method: unknown variant `gird`"),
-            (change("method: grid", "method: grid\nmetric: win_rate"), "s.yaml: metric: win rate is not how"),
-            (change("seeds: [1, 2]", "seeds: []"), "s.yaml: final.seeds: name at least one"),
+            (
+                change("method: grid", "method: gird"),
+                "s.yaml:8: method: `gird` is unknown (did you mean `grid`?): write one of grid, random, tpe",
+            ),
+            (change("method: grid", "method: grid\nmetric: win_rate"), "s.yaml:9: metric: win rate is not how"),
+            (change("seeds: [1, 2]", "seeds: []"), "s.yaml:9: final.seeds: name at least one"),
             (change("  adapt: {reft", "  base: {reft"), "s.yaml:4: unknown key `run.base`"),
+            (change("seeds: [1, 2]", "seeds: 42"), "s.yaml:9: final.seeds: 42 is not a list: write [42]"),
+            (
+                change("{seeds: [1, 2]}", "{seeds: [1], run: {train: {lr: x}}}"),
+                "s.yaml:9: final.run.train.lr: `x` is not a number",
+            ),
+            (
+                change("{choices: [1, 2, 4]}", "[1, 2, 4]"),
+                "s.yaml:7: space.adapt.reft.rank: a list is not a section: write choices,",
+            ),
+            (
+                change("{choices: [1, 2, 4]}", "{choices: [1, 2.5]}"),
+                "s.yaml:7: space.adapt.reft.rank: 2.5 is not a whole number",
+            ),
+            (
+                change("{choices: [1, 2, 4]}", "{chioces: [1]}"),
+                "s.yaml:7: unknown key `space.adapt.reft.rank.chioces` (did you mean `choices`?)",
+            ),
+            (change("title: A test", "title: {a: b}"), "s.yaml:2: title: a section is not a text"),
+            (change("title: A test\n", ""), "s.yaml: title: is missing"),
         ];
         for (error, expected) in cases {
             assert!(error.contains(expected), "`{expected}` is not in: {error}");

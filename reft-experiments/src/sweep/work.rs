@@ -13,8 +13,9 @@ use crate::session::Session;
 use crate::store::claim::Claim;
 use crate::store::state::{Ending, RunState};
 
-/// Time between two looks at what others have done.
+/// Time between two looks at what others have done: doubled while there is nothing to do, up to the longest.
 const POLL: Duration = Duration::from_millis(500);
+const LONGEST_POLL: Duration = Duration::from_secs(4);
 
 /// How long a worker goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +47,7 @@ impl Until {
 /// # Errors
 /// When files cannot be read or written. A trial that fails is noted as such and is no error.
 pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
-    let (mut session, mut done) = (Session::from_env(), 0);
+    let (mut session, mut done, mut poll) = (Session::from_env(), 0, POLL);
     loop {
         match until {
             Until::Orphaned(parent) if std::os::unix::process::parent_id() != parent => return Ok(()),
@@ -68,9 +69,12 @@ pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
             }
         };
         match (begun, until) {
-            (true, _) => done += 1,
+            (true, _) => (done, poll) = (done + 1, POLL),
             (false, Until::Pieces { .. }) => return Ok(()),
-            (false, Until::Done | Until::Orphaned(_)) => std::thread::sleep(POLL),
+            (false, Until::Done | Until::Orphaned(_)) => {
+                std::thread::sleep(poll);
+                poll = LONGEST_POLL.min(2 * poll);
+            }
         }
     }
 }

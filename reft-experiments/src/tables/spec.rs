@@ -7,9 +7,12 @@ use reft_core::site::Dims;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::config::keys;
+use crate::config::ConfigError;
+use crate::config::merge::merge;
+use crate::config::places::Places;
 use crate::config::plan::RunPlan;
-use crate::config::read::{ConfigError, merge, resolve, typed, yaml};
+use crate::config::read::{beside, resolve_at, typed_at, written};
+use crate::suggest::did_you_mean;
 use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
 
@@ -31,6 +34,8 @@ pub struct TableSpec {
     /// By name.
     #[serde(default)]
     pub profiles: BTreeMap<String, Profile>,
+    #[serde(skip)]
+    places: Places,
 }
 
 /// One size of the table.
@@ -53,6 +58,11 @@ pub struct Profile {
     pub models: Vec<ModelSpec>,
     /// The rows' methods, for every model.
     pub methods: Vec<MethodSpec>,
+    /// Its full key in the file.
+    #[serde(skip)]
+    key: String,
+    #[serde(skip)]
+    places: Places,
 }
 
 /// A model of a profile.
@@ -104,10 +114,17 @@ impl TableSpec {
     /// # Errors
     /// When it is missing or not valid.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let read = |path: &Path| typed::<Self>(yaml(path)?, &path.display().to_string());
+        let read = |path: &Path| {
+            let written = written(path)?;
+            let mut spec = typed_at::<Self>(written.tree, &written.places)?;
+            for (name, profile) in &mut spec.profiles {
+                (profile.key, profile.places) = (format!("profiles.{name}"), written.places.clone());
+            }
+            Ok::<_, ConfigError>(Self { places: written.places, ..spec })
+        };
         let mut spec = read(path)?;
         if let Some(other) = &spec.profiles_of {
-            spec.profiles = read(&path.parent().unwrap_or(Path::new(".")).join(other))?.profiles;
+            spec.profiles = read(&beside(path, "profiles_of", other, &spec.places)?)?.profiles;
         }
         if let Some(columns) = &spec.columns {
             for profile in spec.profiles.values_mut() {
@@ -121,14 +138,11 @@ impl TableSpec {
     ///
     /// # Errors
     /// When there is none of that name.
-    pub fn profile(&self, name: &str, place: &str) -> Result<&Profile, ConfigError> {
-        self.profiles.get(name).ok_or_else(|| ConfigError::Value {
-            place: place.to_owned(),
-            key: "--profile".to_owned(),
-            reason: format!(
-                "`{name}` is unknown: there is {}",
-                self.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
-            ),
+    pub fn profile(&self, name: &str) -> Result<&Profile, ConfigError> {
+        self.profiles.get(name).ok_or_else(|| {
+            let known = self.profiles.keys().map(String::as_str);
+            let (near, known) = (did_you_mean(name, known.clone()), known.collect::<Vec<_>>().join(", "));
+            ConfigError::value(&self.places, "profiles", format!("`{name}` is unknown{near}: there is {known}"))
         })
     }
 }
@@ -138,10 +152,9 @@ impl Profile {
     ///
     /// # Errors
     /// When a row's settings are wrong.
-    pub fn rows(&self, place: &str) -> Result<Vec<RowPlan>, ConfigError> {
-        let wrong = |key: &str, reason: String| {
-            Err(ConfigError::Value { place: place.to_owned(), key: key.to_owned(), reason })
-        };
+    pub fn rows(&self) -> Result<Vec<RowPlan>, ConfigError> {
+        let wrong =
+            |key: &str, reason: String| Err(ConfigError::value(&self.places, &format!("{}.{key}", self.key), reason));
         if self.seeds.is_empty() {
             return wrong("seeds", "a table needs at least one seed".to_owned());
         }
@@ -150,9 +163,10 @@ impl Profile {
         }
         let mut rows = Vec::new();
         for model in &self.models {
-            let fits = |method: &&MethodSpec| method.model.as_ref().is_none_or(|name| *name == model.name);
-            for method in self.methods.iter().filter(fits) {
-                let plans = self.seeds.iter().flat_map(|&seed| self.plans(model, method, seed, place));
+            let fits =
+                |(_, method): &(usize, &MethodSpec)| method.model.as_ref().is_none_or(|name| *name == model.name);
+            for (number, method) in self.methods.iter().enumerate().filter(fits) {
+                let plans = self.seeds.iter().flat_map(|&seed| self.plans(model, number, seed));
                 let mut runs = plans.collect::<Result<Vec<_>, _>>()?;
                 if model.printed_as.is_some() && runs.iter().any(|run| run.data.source != DataKind::Real) {
                     let reason = "the paper's figures are for real data: set data.source: real, or leave this out";
@@ -167,27 +181,16 @@ impl Profile {
         Ok(rows)
     }
 
-    /// The runs of one seed: one for each GLUE task, one for all other tasks.
-    fn plans(
-        &self,
-        model: &ModelSpec,
-        method: &MethodSpec,
-        seed: u64,
-        place: &str,
-    ) -> Vec<Result<RunPlan, ConfigError>> {
+    /// The runs of one seed with a method by its number: one for each GLUE task, one for all other tasks.
+    fn plans(&self, model: &ModelSpec, method: usize, seed: u64) -> Vec<Result<RunPlan, ConfigError>> {
         let (apart, together): (Vec<TaskId>, Vec<TaskId>) =
             self.tasks.iter().partition(|task| task.task().glue().is_some());
         let groups = apart.iter().map(std::slice::from_ref).chain((!together.is_empty()).then_some(&together[..]));
-        groups.map(|tasks| self.plan(model, method, (seed, tasks), place)).collect()
+        groups.map(|tasks| self.plan(model, method, seed, tasks)).collect()
     }
 
-    fn plan(
-        &self,
-        model: &ModelSpec,
-        method: &MethodSpec,
-        (seed, tasks): (u64, &[TaskId]),
-        place: &str,
-    ) -> Result<RunPlan, ConfigError> {
+    fn plan(&self, model: &ModelSpec, number: usize, seed: u64, tasks: &[TaskId]) -> Result<RunPlan, ConfigError> {
+        let method = &self.methods[number];
         let keys: Vec<&str> = tasks.iter().map(|task| task.key()).collect();
         let mut tree = json!({"data": {"train": keys}});
         merge(&mut tree, Value::Object(self.run.clone()));
@@ -196,10 +199,18 @@ impl Profile {
             merge(&mut tree, Value::Object(method.tasks.get(task).cloned().unwrap_or_default()));
         }
         merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": keys}}));
-        match keys::unknown(&tree, &keys::all(), "") {
-            Some((key, suggestion)) => Err(ConfigError::Unknown { place: place.to_owned(), key, suggestion }),
-            None => resolve(tree, &format!("{place}: {} on {}", method.name, model.name)),
-        }
+        // The sections that settings come from; those that win come last.
+        let mut sections = vec![format!("{}.run", self.key), format!("{}.methods[{number}].run", self.key)];
+        sections.extend(keys.iter().map(|task| format!("{}.methods[{number}].tasks.{task}", self.key)));
+        let written = |key: &str| {
+            let full = sections.iter().map(|section| format!("{section}.{key}"));
+            let known =
+                |(section, full): (&String, &String)| self.places.known(full).len().saturating_sub(section.len());
+            let full: Vec<String> = full.collect();
+            let best = sections.iter().zip(&full).max_by_key(|&pair| known(pair));
+            best.map_or_else(|| key.to_owned(), |(_, full)| full.clone())
+        };
+        resolve_at(tree, &self.places).map_err(|error| error.renamed(&self.places, written))
     }
 }
 
@@ -223,8 +234,8 @@ mod tests {
     }
 
     fn rows(spec: &TableSpec, profile: &str) -> Vec<RowPlan> {
-        let profile = spec.profile(profile, "a test").expect("a profile");
-        profile.rows("a test").unwrap_or_else(|error| panic!("{}: {error}", spec.title))
+        let profile = spec.profile(profile).expect("a profile");
+        profile.rows().unwrap_or_else(|error| panic!("{}: {error}", spec.title))
     }
 
     #[test]
@@ -255,7 +266,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Profile)| {
             let mut profile = spec().profiles.remove("paper").expect("a profile");
             change(&mut profile);
-            profile.rows("a test").expect_err("refused").to_string()
+            profile.rows().expect_err("refused").to_string()
         };
         assert!(refused(&|profile| profile.seeds.clear()).contains("seeds"));
         assert!(refused(&|profile| profile.seeds.push(42)).contains("42 is there twice"));
@@ -263,6 +274,56 @@ mod tests {
             profile.run.insert("data".to_owned(), json!({"source": "embedded"}));
         });
         assert!(embedded.contains("printed_as"), "{embedded}");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_the_line_of_the_section_that_has_them() {
+        let table = "title: T
+printed: none.csv
+profiles:
+  quick:
+    purpose: a test
+    tasks: [arc_e]
+    seeds: [1]
+    run: {model: m}
+    models: [{name: M, model: m}]
+    methods:
+      - name: A
+      - name: B
+        run:
+          adapt: {reft: {intervention: loreft, rank: 1, positions: l1}}
+        tasks: {arc_e: {train: {lr: 1}}}
+";
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("t.yaml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).expect("writable");
+            let rows = TableSpec::read(&path).and_then(|spec| spec.profile("quick")?.rows());
+            rows.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+        };
+        assert_eq!(read(table).map(|rows| rows.len()), Ok(2));
+        let cases = [
+            ("title", "tilte", "t.yaml:1: unknown key `tilte` (did you mean `title`?)"),
+            ("seeds: [1]", "seeds: one", "t.yaml:7: profiles.quick.seeds: `one` is not a list: write [one]"),
+            ("seeds: [1]", "seeds: [1, 1]", "t.yaml:7: profiles.quick.seeds: 1 is there twice"),
+            (
+                "{model: m}",
+                "{train: {lrr: 1}}",
+                "t.yaml:8: unknown key `profiles.quick.run.train.lrr` (did you mean `lr`?)",
+            ),
+            (
+                "rank: 1",
+                "rank: 1.5",
+                "t.yaml:14: profiles.quick.methods[1].run.adapt.reft.rank: 1.5 is not a whole number",
+            ),
+            ("{lr: 1}", "{lr: x}", "t.yaml:15: profiles.quick.methods[1].tasks.arc_e.train.lr: `x` is not a number"),
+            ("{name: M, model: m}", "{name: M}", "t.yaml:9: profiles.quick.models[0].model: is missing"),
+            ("quick:", "small:", "t.yaml:3: profiles: `quick` is unknown: there is small"),
+        ];
+        for (from, to, expected) in cases {
+            let error = read(&table.replacen(from, to, 1)).expect_err(to);
+            assert!(error.starts_with(expected), "`{expected}` is not at the start of: {error}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use reft_core::adaptation::NamedTensor;
 use reft_core::base_model::{BaseModel, WrongBase};
 use reft_core::rng::Seed;
+use reft_core::value_reader;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,7 @@ impl SavedHead {
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
         let note = metadata.metadata().as_ref().and_then(|notes| notes.get(NOTE));
         let note = note.ok_or_else(|| damaged("it does not say what it was trained on".to_owned()))?;
-        let note = serde_json::from_str(note).map_err(|error| damaged(error.to_string()))?;
+        let note = value_reader::read_json(note).map_err(|error| damaged(format!("its note: {error}")))?;
         let mut tensors = Vec::new();
         for (name, view) in file.tensors() {
             if view.dtype() != Dtype::F32 {

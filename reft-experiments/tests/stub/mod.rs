@@ -20,6 +20,8 @@ pub struct Asked {
 
 pub enum Answer {
     Say(&'static str),
+    /// What a server sends with status 200.
+    Send(String),
     Refuse {
         status: u16,
         header: &'static str,
@@ -100,6 +102,7 @@ fn receive(stream: &TcpStream) -> Option<Asked> {
 fn respond(mut stream: &TcpStream, answer: Answer) {
     let (status, header, body) = match answer {
         Answer::Say(reply) => (200, "X-Stub: 1", json!({"choices": [{"message": {"content": reply}}]}).to_string()),
+        Answer::Send(body) => (200, "X-Stub: 1", body),
         Answer::Refuse { status, header, body } => (status, header, body),
         Answer::Hold => {
             let _ = stream.read_to_end(&mut Vec::new());

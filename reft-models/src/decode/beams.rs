@@ -143,8 +143,8 @@ impl Beams {
         }
         let attainable = match self.early_stopping {
             EarlyStopping::Switch(true) => return true,
-            EarlyStopping::Word(_) if self.length_penalty > 0.0 => self.penalised(best, self.max_new),
-            EarlyStopping::Switch(false) | EarlyStopping::Word(_) => self.penalised(best, length),
+            EarlyStopping::Never if self.length_penalty > 0.0 => self.penalised(best, self.max_new),
+            EarlyStopping::Switch(false) | EarlyStopping::Never => self.penalised(best, length),
         };
         self.complete[self.worst()].score.is_some_and(|worst| worst >= attainable)
     }

@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use serde::{Deserialize, Serialize};
+use reft_core::value_reader::switch;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// Beams of one prompt at most: each takes a prompt's room in the KV cache.
 const MOST_BEAMS: usize = 1024;
@@ -114,22 +117,35 @@ impl Default for Sampling {
 }
 
 /// When a search with complete beams ends, in Hugging Face's words.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EarlyStopping {
     /// `true`: as soon as there are as many complete beams as beams. `false`: when the best open beam, if it ended now,
     /// could not beat the worst complete one.
     Switch(bool),
     /// `never`: when no open beam can, however long it grows.
-    Word(Never),
+    Never,
 }
 
-/// The word `never`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Never {
-    /// The only one.
-    Never,
+impl Serialize for EarlyStopping {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Switch(on) => serializer.serialize_bool(*on),
+            Self::Never => serializer.serialize_str("never"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EarlyStopping {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Value::deserialize(deserializer)?;
+        let switch = match &written {
+            Value::Bool(on) => Some(Self::Switch(*on)),
+            Value::String(word) if word == "never" => Some(Self::Never),
+            Value::String(word) => switch(word).map(Self::Switch),
+            _ => None,
+        };
+        switch.ok_or_else(|| D::Error::custom(format!("{written} is not understood: write true, false or never")))
+    }
 }
 
 #[cfg(test)]
@@ -142,9 +158,12 @@ mod tests {
         assert_eq!(read("{}"), Decoding::default());
         assert!(read("{}").is_plain() && !read(r#"{"sample": {}}"#).is_plain());
         let beam = read(r#"{"beams": 4, "early_stopping": "never", "sample": {"top_k": 40}}"#);
-        assert_eq!((beam.beams, beam.early_stopping), (4, EarlyStopping::Word(Never::Never)));
+        assert_eq!((beam.beams, beam.early_stopping), (4, EarlyStopping::Never));
         assert_eq!(beam.sample, Some(Sampling { top_k: 40, ..Sampling::default() }));
         assert_eq!(read(&serde_json::to_string(&beam).expect("plain")), beam);
+        let error =
+            serde_json::from_str::<Decoding>(r#"{"early_stopping": "always"}"#).expect_err("refused").to_string();
+        assert!(error.contains("\"always\" is not understood: write true, false or never"), "{error}");
     }
 
     #[test]

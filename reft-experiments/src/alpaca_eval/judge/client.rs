@@ -1,16 +1,16 @@
 //! Questions to a server and what it answers, asked again where that may help.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
 use reft_core::rng::Seed;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use ureq::{Agent, Proxy};
 
 use super::endpoint::Endpoint;
 use super::pace::{Gate, Pace};
+use super::protocol::{self, Dialect, Reply};
 use super::{Event, Watch};
 use crate::alpaca_eval::one_line;
 
@@ -37,6 +37,17 @@ pub enum ClientError {
     NoAddress {
         /// What was given.
         url: String,
+    },
+    /// The judge spent all tokens of its reply on thinking.
+    #[error(
+        "{url}: the judge used all {max_tokens} tokens of its reply before it said anything: raise --max-tokens, such as to \
+         {enough} for a judge that thinks first", enough = .max_tokens.saturating_mul(4).max(4096)
+    )]
+    Unfinished {
+        /// The address.
+        url: String,
+        /// What it was allowed.
+        max_tokens: u32,
     },
     /// Asking again would not help.
     #[error("{url}: {reason}: {remedy}")]
@@ -94,29 +105,20 @@ pub struct Client {
     gate: Gate,
     /// Waits so far: each is shortened by another draw.
     waits: AtomicU64,
+    /// What the server was found to take.
+    dialect: Dialect,
+    /// Whether any reply had words.
+    spoke: AtomicBool,
 }
 
 /// An attempt without a reply.
 enum Failure {
     /// It may pass; the server may have said after how many seconds.
     Passing { reason: String, retry_after: Option<u32> },
+    /// Another request would be answered.
+    Refused(u16, Value),
     /// It will not.
     Final(ClientError),
-}
-
-#[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<String>,
 }
 
 impl Client {
@@ -130,7 +132,8 @@ impl Client {
             .proxy(if endpoint.local() { None } else { Proxy::try_from_env() })
             .build();
         let gate = Gate::new(limits.pace.interval);
-        Self { endpoint, limits, agent: Agent::new_with_config(config), gate, waits: AtomicU64::new(0) }
+        let (waits, dialect, spoke) = (AtomicU64::new(0), Dialect::default(), AtomicBool::new(false));
+        Self { endpoint, limits, agent: Agent::new_with_config(config), gate, waits, dialect, spoke }
     }
 
     /// The reply to a question.
@@ -138,17 +141,16 @@ impl Client {
     /// # Errors
     /// When the server refuses for good, or every attempt was in vain.
     pub fn ask(&self, chat: &Chat<'_>, watch: Watch<'_>) -> Result<String, ClientError> {
-        let body = json!({
-            "model": chat.model,
-            "messages": [{"role": "user", "content": chat.prompt}],
-            "temperature": 0,
-            "max_tokens": chat.max_tokens,
-        });
-        let (body, mut failed) = (body.to_string(), 0);
+        let mut failed = 0;
         loop {
             self.gate.pass();
-            let (reason, retry_after) = match self.attempt(&body) {
-                Ok(reply) => return Ok(reply),
+            let spoken = self.dialect.spoken();
+            let (reason, retry_after) = match self.attempt(&spoken.request(chat).to_string()) {
+                Ok(reply) => return self.words(reply, chat),
+                Err(Failure::Refused(_, answer)) if self.dialect.learn(spoken, &answer) => continue,
+                Err(Failure::Refused(status, answer)) => {
+                    return Err(self.refusal(self.said(status, &answer), remedy(status)));
+                }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing { reason, retry_after }) => (reason, retry_after),
             };
@@ -162,34 +164,48 @@ impl Client {
         }
     }
 
+    /// What a reply says; empty when the judge said nothing. A judge that never gets to say anything is an error, before
+    /// hundreds of questions are paid for.
+    fn words(&self, reply: Reply, chat: &Chat<'_>) -> Result<String, ClientError> {
+        let spoke = !reply.text.trim().is_empty();
+        if spoke {
+            self.spoke.store(true, Ordering::Relaxed);
+        } else if reply.cut && !self.spoke.load(Ordering::Relaxed) {
+            return Err(ClientError::Unfinished { url: self.endpoint.url().to_owned(), max_tokens: chat.max_tokens });
+        }
+        Ok(reply.text)
+    }
+
     /// Which part of a wait is kept: threads and processes that were refused together should not come back together.
     fn draw(&self) -> f64 {
         let number = self.waits.fetch_add(1, Ordering::Relaxed);
         Seed(u64::from(std::process::id())).stream("wait for a judge", number).random_range(0.5..1.0)
     }
 
-    fn attempt(&self, body: &str) -> Result<String, Failure> {
+    fn attempt(&self, body: &str) -> Result<Reply, Failure> {
         let request = self.agent.post(self.endpoint.url()).header("Authorization", self.endpoint.authorization());
         let mut response = request.content_type("application/json").send(body).map_err(|error| self.broken(&error))?;
         let status = response.status().as_u16();
         let retry_after: Option<u32> =
             response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let text = response.body_mut().with_config().limit(LONGEST).lossy_utf8(true).read_to_string();
+        let answer = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
         match status {
-            200..=299 => self.reply(&text.map_err(|error| self.broken(&error))?),
-            408 | 429 | 500..=599 => {
-                Err(Failure::Passing { reason: self.said(status, &text.unwrap_or_default()), retry_after })
+            200..=299 => {
+                let remedy = "check that OPENAI_BASE_URL is the address of an OpenAI-compatible server";
+                let reply = protocol::reply(&answer(&text.map_err(|error| self.broken(&error))?));
+                reply.ok_or_else(|| self.refused("the answer is no chat completion".to_owned(), remedy))
             }
-            _ => Err(self.refused(self.said(status, &text.unwrap_or_default()), remedy(status))),
+            408 | 429 | 500..=599 => {
+                let answer = answer(&text.unwrap_or_default());
+                let reason = self.said(status, &answer);
+                if protocol::out_of_money(&answer) {
+                    return Err(self.refused(reason, "add credit at the provider, or use another key"));
+                }
+                Err(Failure::Passing { reason, retry_after })
+            }
+            _ => Err(Failure::Refused(status, answer(&text.unwrap_or_default()))),
         }
-    }
-
-    /// The reply in a server's answer; empty when the judge said nothing.
-    fn reply(&self, text: &str) -> Result<String, Failure> {
-        let choice = serde_json::from_str(text).ok().and_then(|answer: Completion| answer.choices.into_iter().next());
-        let remedy = "check that OPENAI_BASE_URL is the address of an OpenAI-compatible server";
-        let choice = choice.ok_or_else(|| self.refused("the answer is no chat completion".to_owned(), remedy))?;
-        Ok(choice.message.content.unwrap_or_default())
     }
 
     /// A request without an answer.
@@ -205,12 +221,15 @@ impl Client {
     }
 
     fn refused(&self, reason: String, remedy: &'static str) -> Failure {
-        Failure::Final(ClientError::Refused { url: self.endpoint.url().to_owned(), reason, remedy })
+        Failure::Final(self.refusal(reason, remedy))
+    }
+
+    fn refusal(&self, reason: String, remedy: &'static str) -> ClientError {
+        ClientError::Refused { url: self.endpoint.url().to_owned(), reason, remedy }
     }
 
     /// A status with the server's own words, if it has any.
-    fn said(&self, status: u16, text: &str) -> String {
-        let answer: Value = serde_json::from_str(text).unwrap_or_default();
+    fn said(&self, status: u16, answer: &Value) -> String {
         let words = [&answer["error"]["message"], &answer["error"], &answer["message"]];
         match words.into_iter().find_map(Value::as_str) {
             Some(words) => format!("status {status} ({})", one_line(&self.endpoint.redact(words), 200)),
@@ -223,6 +242,7 @@ impl Client {
 fn remedy(status: u16) -> &'static str {
     match status {
         401 | 403 => "check OPENAI_API_KEY",
+        402 => "add credit at the provider, or use another key",
         300..=399 | 404 => "check OPENAI_BASE_URL and --judge-model",
         _ => "check --judge-model, --max-tokens and the length of the prompts",
     }

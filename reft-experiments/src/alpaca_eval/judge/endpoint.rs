@@ -9,6 +9,9 @@ use super::client::ClientError;
 /// Asked unless `OPENAI_BASE_URL` says otherwise.
 const PUBLIC: &str = "https://api.openai.com/v1";
 
+/// Characters of a key that is worth hiding, at least.
+const SHORTEST_KEY: usize = 8;
+
 /// A key, which no message shows.
 #[derive(Clone, PartialEq, Eq)]
 struct ApiKey(String);
@@ -71,9 +74,10 @@ impl Endpoint {
         format!("Bearer {}", self.key.0)
     }
 
-    /// A text without the key: servers quote what they were sent.
+    /// A text without the key: servers quote what they were sent. A word of a few letters, given where a server needs no key,
+    /// is no secret, and stands in other words too.
     pub(super) fn redact(&self, text: &str) -> String {
-        text.replace(&self.key.0, "[key]")
+        if self.key.0.len() < SHORTEST_KEY { text.to_owned() } else { text.replace(&self.key.0, "[key]") }
     }
 }
 
@@ -98,6 +102,8 @@ mod tests {
         assert_eq!(endpoint.authorization(), "Bearer sk-secret");
         assert!(!format!("{endpoint:?}").contains("secret"), "{endpoint:?}");
         assert_eq!(endpoint.redact("no such key: sk-secret"), "no such key: [key]");
+        let any_word = Endpoint::new(PUBLIC, "x").expect("valid");
+        assert_eq!(any_word.redact("exceeded: see the text"), "exceeded: see the text");
         let error = Endpoint::new(PUBLIC, "sk-sec\nret").expect_err("a line break").to_string();
         assert!(error.starts_with("OPENAI_API_KEY: ") && !error.contains("sec"), "{error}");
     }

@@ -9,8 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::source::words;
-
 /// A question's name: a hash of everything that the reply depends on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -48,15 +46,14 @@ pub enum JournalError {
     },
     /// A whole line that is no entry.
     #[error(
-        "{path}:{line}: {reason}: remove the line (its question is then asked again), or the file if it is none of ours"
+        "{path}:{line}: no question with its reply: remove the line (its question is then asked again), or the file if it is \
+         none of ours"
     )]
     Line {
         /// The file.
         path: PathBuf,
         /// The line.
         line: usize,
-        /// The parser's words.
-        reason: String,
     },
 }
 
@@ -92,11 +89,8 @@ impl Journal {
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let mut replies = HashMap::new();
         for (line, text) in (1..).zip(bytes[..whole].split_inclusive(|&byte| byte == b'\n')) {
-            let entry: Entry = serde_json::from_slice(text).map_err(|cause| JournalError::Line {
-                path: path.to_owned(),
-                line,
-                reason: words(&cause),
-            })?;
+            let none = |_| JournalError::Line { path: path.to_owned(), line };
+            let entry: Entry = serde_json::from_slice(text).map_err(none)?;
             replies.insert(entry.question, entry.reply);
         }
         if whole < bytes.len() {
@@ -178,6 +172,6 @@ mod tests {
         let path = folder.path().join("a.journal.jsonl");
         std::fs::write(&path, "{\"question\": \"0\", \"reply\": \"a\"}\n{\"reply\": \"b\"}\n").expect("writable");
         let error = Journal::open(&path).expect_err("no entry").to_string();
-        assert!(error.contains("a.journal.jsonl:2: missing field `question`"), "{error}");
+        assert!(error.contains("a.journal.jsonl:2: no question with its reply: remove the line"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ pub mod journal;
 pub mod pace;
 pub mod pairs;
 pub mod prompt;
+mod protocol;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -14,6 +14,15 @@ const OWN: &str = include_str!("prompt.txt");
 static PLACEHOLDER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\{([A-Za-z_][A-Za-z0-9_]*)\}").expect("a fixed pattern"));
 
+/// The marks around what a judge thinks.
+const MARK: &str = "(?:seed:)?(?:think|thinking|thought|reason|reasoning)";
+
+static THOUGHT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(&format!(r"(?is)<{MARK}>.*?</{MARK}>")).expect("a fixed pattern"));
+static THOUGHT_BEGIN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(&format!("(?i)<{MARK}>")).expect("a fixed pattern"));
+static THOUGHT_END: LazyLock<Regex> = LazyLock::new(|| Regex::new(&format!("(?i)</{MARK}>")).expect("a fixed pattern"));
+
 /// Which of the two outputs a judge sees first. Judges favour one place, so each output stands in it half of the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -174,8 +183,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict in the last line of a reply that has words; none when it names no verdict, or more than one.
+    /// The verdict in the last line of a reply that has words; none when it names no verdict, or more than one. What the
+    /// judge thought between marks such as `<think>` is not part of what it says, and a thought that does not end has no
+    /// verdict after it.
     pub fn parse(reply: &str) -> Option<Self> {
+        let reply = THOUGHT.replace_all(reply, "");
+        // Some templates open the thought themselves: only its end is in the reply.
+        let reply = THOUGHT_END.split(&reply).last().unwrap_or_default();
+        if THOUGHT_BEGIN.is_match(reply) {
+            return None;
+        }
         let line = reply.lines().rev().find(|line| line.contains(char::is_alphanumeric))?;
         let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let said: Vec<Self> = (0..words.len()).filter_map(|index| Self::word(&words, index)).collect();
@@ -230,6 +247,12 @@ mod tests {
             ("a\nor perhaps not", None),
             ("", None),
             ("...", None),
+            ("<think>\nb looks short. a is better?\n</think>\n\nb", Some(Verdict::B)),
+            ("<Thinking>a</Thinking><think>b</think>Tie", Some(Verdict::Tie)),
+            ("so a it is\n</think>\nb", Some(Verdict::B)),
+            ("<think>\nb looks short.\na", None),
+            ("<think>a</think>\n<think>b", None),
+            ("<think>a</think>", None),
         ];
         for (reply, expected) in cases {
             assert_eq!(Verdict::parse(reply), expected, "{reply:?}");

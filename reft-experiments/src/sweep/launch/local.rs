@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -31,8 +32,44 @@ const MOST_GPUS: usize = 64;
 /// A place for a worker: the process in it, and how often one died there in a row.
 struct Place {
     log: PathBuf,
-    child: Option<Child>,
+    worker: Option<Worker>,
     deaths: usize,
+}
+
+/// A worker's process. Its standard output is read as it comes: a pipe that nobody drains holds 64 KiB, then its writer waits.
+struct Worker {
+    child: Child,
+    /// Ends, with the last bytes that the worker said, when its output does.
+    said: Option<JoinHandle<String>>,
+}
+
+impl Worker {
+    fn new(mut child: Child) -> Self {
+        let said = child.stdout.take().map(|output| std::thread::spawn(move || last_of(output)));
+        Self { child, said }
+    }
+
+    /// Why it ended, by its own words: the last that it left for us, or else the last line of its log.
+    fn last_words(&mut self, log: &Path) -> String {
+        let mut text = self.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
+        if text.trim().is_empty() {
+            text = std::fs::read_to_string(log).unwrap_or_default();
+        }
+        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
+    }
+}
+
+/// Bytes of a worker's output that are kept: more than a line.
+const KEPT: usize = 1 << 14;
+
+/// Reads to the end and keeps the last bytes.
+fn last_of(mut output: impl Read) -> String {
+    let (mut kept, mut buffer) = (Vec::new(), [0; 1 << 12]);
+    while let Ok(read @ 1..) = output.read(&mut buffer) {
+        kept.extend_from_slice(&buffer[..read]);
+        kept.drain(..kept.len().saturating_sub(KEPT));
+    }
+    String::from_utf8_lossy(&kept).into_owned()
 }
 
 impl Local {
@@ -51,13 +88,13 @@ impl Local {
     /// # Errors
     /// When a worker cannot be started, or dies time and again.
     pub fn run(&self, folder: &Path, runs: &Path, tick: &mut dyn FnMut() -> Result<usize>) -> Result<()> {
-        let place = |number| Place { log: folder.join(format!("worker-{number}.log")), child: None, deaths: 0 };
+        let place = |number| Place { log: folder.join(format!("worker-{number}.log")), worker: None, deaths: 0 };
         let mut places: Vec<Place> = (0..self.workers).map(place).collect();
         for (number, place) in places.iter_mut().enumerate() {
-            place.child = Some(self.start(number, &place.log, folder, runs)?);
+            place.worker = Some(self.start(number, &place.log, folder, runs)?);
         }
         let mut done = 0;
-        while places.iter().any(|place| place.child.is_some()) {
+        while places.iter().any(|place| place.worker.is_some()) {
             std::thread::sleep(TICK);
             let now = tick()?;
             if now > done {
@@ -67,27 +104,28 @@ impl Local {
             }
             done = now;
             for (number, place) in places.iter_mut().enumerate() {
-                let Some(child) = &mut place.child else { continue };
-                let Some(status) = child.try_wait().context("a worker cannot be waited for")? else { continue };
+                let Some(worker) = &mut place.worker else { continue };
+                let ended = worker.child.try_wait().context("a worker cannot be waited for")?;
+                let Some(status) = ended else { continue };
                 if status.success() {
-                    place.child = None;
+                    place.worker = None;
                     continue;
                 }
                 place.deaths += 1;
-                let (log, said) = (place.log.display(), last_words(child, &place.log));
+                let (log, said) = (place.log.display(), worker.last_words(&place.log));
                 if place.deaths >= ENDS {
                     bail!(
                         "worker {number} ended {ENDS} times in a row ({status}): {said}: see {log}; what is done is kept"
                     );
                 }
                 eprintln!("worker {number} ended ({status}) and is started again; it said in {log}: {said}");
-                place.child = Some(self.start(number, &place.log, folder, runs)?);
+                place.worker = Some(self.start(number, &place.log, folder, runs)?);
             }
         }
         Ok(())
     }
 
-    fn start(&self, number: usize, log: &Path, folder: &Path, runs: &Path) -> Result<Child> {
+    fn start(&self, number: usize, log: &Path, folder: &Path, runs: &Path) -> Result<Worker> {
         let open = || File::options().create(true).append(true).open(log);
         let said = |name: &Path| format!("{}: cannot be opened", name.display());
         let program = std::env::current_exe().context("the program's own path is not known")?;
@@ -102,7 +140,7 @@ impl Local {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(open().with_context(|| said(log))?);
-        command.spawn().with_context(|| said(&program))
+        command.spawn().map(Worker::new).with_context(|| said(&program))
     }
 }
 
@@ -115,12 +153,24 @@ fn gpus() -> Vec<String> {
     (0..MOST_GPUS).take_while(exists).map(|number| number.to_string()).collect()
 }
 
-/// Why a worker ended, by its own words: those that it left for us, or else the last line of its log.
-fn last_words(child: &mut Child, log: &Path) -> String {
-    let mut text = String::new();
-    let left = child.stdout.as_mut().map(|said| said.read_to_string(&mut text));
-    if text.trim().is_empty() || left.is_none_or(|left| left.is_err()) {
-        text = std::fs::read_to_string(log).unwrap_or_default();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_says_more_than_a_pipe_holds_goes_on_and_its_last_words_are_kept() {
+        let script = "i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done; echo the end";
+        let child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().expect("a shell");
+        let mut worker = Worker::new(child);
+        assert!(worker.child.wait().expect("it ends").success());
+        assert_eq!(worker.last_words(Path::new("no such log")), "the end");
     }
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
+
+    #[test]
+    fn silent_workers_are_quoted_from_their_logs() {
+        let log = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(log.path(), "one\ntwo\n\n").expect("writable");
+        let child = Command::new("true").stdout(Stdio::piped()).spawn().expect("a program");
+        assert_eq!(Worker::new(child).last_words(log.path()), "two");
+    }
 }

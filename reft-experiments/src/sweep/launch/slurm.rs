@@ -7,12 +7,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::config::read::{typed, yaml};
+use crate::config::ConfigError;
+use crate::config::read::{typed_at, written};
 use crate::sweep::folder::{Next, Survey, Sweep};
 use crate::sweep::search::Method;
 use crate::sweep::view::View;
@@ -51,6 +51,47 @@ pub struct Cluster {
     /// Lines of shell before the work, such as `module load cuda`.
     #[serde(default)]
     pub setup: Vec<String>,
+}
+
+/// Keys that are passed on by their own name.
+const NAMED: [&str; 5] = ["partition", "account", "gres", "time", "mem"];
+
+/// Options that every script has, so that a second one would undo it.
+const SET_HERE: [(&str, &str); 8] = [
+    ("array", "throttle and pieces_per_task"),
+    ("cpus-per-task", "cpus_per_task"),
+    ("partition", "partition"),
+    ("account", "account"),
+    ("gres", "gres"),
+    ("time", "time"),
+    ("mem", "mem"),
+    ("signal", "warning"),
+];
+
+/// What is wrong with an option of `sbatch`, if anything is.
+fn own_option(option: &str) -> Option<String> {
+    if !option.starts_with('-') {
+        return Some(format!("`{option}` is no option: write it as for sbatch, such as --{option}=..."));
+    }
+    let long = |name: &str| {
+        option
+            .split_whitespace()
+            .any(|part| part.strip_prefix("--").is_some_and(|rest| rest.split('=').next() == Some(name)))
+    };
+    let (name, key) = SET_HERE.iter().find(|(name, _)| long(name))?;
+    Some(format!("--{name} is written by this program: use the key {key}"))
+}
+
+/// Leads from a key that is not known to where all options of `sbatch` have a place.
+fn towards_options(error: ConfigError) -> ConfigError {
+    match error {
+        ConfigError::Unknown { place, key, suggestion } => {
+            let option = key.replace('_', "-");
+            let suggestion = format!("{suggestion}; any other option of sbatch goes under options: [--{option}=...]");
+            ConfigError::Unknown { place, key, suggestion }
+        }
+        other => other,
+    }
 }
 
 fn one() -> NonZeroUsize {
@@ -92,14 +133,39 @@ impl Cluster {
     ///
     /// # Errors
     /// When it is missing or not valid, or tasks would be told that their time ends before they began.
-    pub fn read(path: &Path) -> Result<Self> {
-        let cluster: Self = typed(yaml(path)?, &path.display().to_string())?;
-        if let (Some(time), warning) = (&cluster.time, cluster.warning)
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let written = written(path)?;
+        let cluster: Self = typed_at(written.tree, &written.places).map_err(towards_options)?;
+        match cluster.wrong() {
+            Some((key, reason)) => Err(ConfigError::value(&written.places, &key, reason)),
+            None => Ok(cluster),
+        }
+    }
+
+    /// The first value that cannot be meant, as its key and what to write.
+    fn wrong(&self) -> Option<(String, String)> {
+        if let (Some(time), warning) = (&self.time, self.warning)
             && seconds(time).is_some_and(|seconds| seconds <= u64::from(warning))
         {
-            bail!("{}: time: {time} is over before warning: {warning} seconds begin: raise time", path.display());
+            let reason = format!("{time} is over before warning: {warning} seconds begin: raise time");
+            return Some(("time".to_owned(), reason));
         }
-        Ok(cluster)
+        if let Some(mem) = self.mem.as_ref().filter(|mem| mem.bytes().all(|byte| byte.is_ascii_digit())) {
+            let reason = format!("{mem} has no unit, so Slurm would take MiB: write {mem}G or {mem}M");
+            return Some(("mem".to_owned(), reason));
+        }
+        let named = [&self.partition, &self.account, &self.gres, &self.time, &self.mem];
+        let named = NAMED.iter().zip(named).filter_map(|(key, value)| Some(((*key).to_owned(), value.as_ref()?)));
+        let listed = |key: &'static str, values: &'_ [String]| {
+            values.iter().enumerate().map(|(at, value)| (format!("{key}[{at}]"), value.clone())).collect::<Vec<_>>()
+        };
+        let options = listed("options", &self.options);
+        let one_line =
+            named.map(|(key, value)| (key, value.clone())).chain(options.clone()).chain(listed("setup", &self.setup));
+        if let Some((key, _)) = one_line.into_iter().find(|(_, value)| value.contains('\n')) {
+            return Some((key, "goes over several lines: write one".to_owned()));
+        }
+        options.into_iter().find_map(|(key, option)| Some((key, own_option(&option)?)))
     }
 
     /// The arrays that a sweep still needs.
@@ -144,14 +210,9 @@ impl Cluster {
             "--requeue".to_owned(),
             format!("--signal=B:USR1@{}", self.warning),
         ];
-        let named = [
-            ("partition", &self.partition),
-            ("account", &self.account),
-            ("gres", &self.gres),
-            ("time", &self.time),
-            ("mem", &self.mem),
-        ];
-        let given = named.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("--{name}={value}")));
+        let values = [&self.partition, &self.account, &self.gres, &self.time, &self.mem];
+        let named = NAMED.iter().zip(values);
+        let given = named.filter_map(|(name, value)| value.as_ref().map(|value| format!("--{name}={value}")));
         options.extend(given.chain(self.options.iter().cloned()));
         let header: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
         let setup: String = self.setup.iter().map(|line| format!("{line}\n")).collect();
@@ -169,34 +230,6 @@ impl Cluster {
              requeue \"$SLURM_JOB_ID\"\n}}\ntrap again USR1\n{program} sweep work {folder} --runs {runs}{share} &\nworker=$!\n\
              wait \"$worker\"\n"
         )
-    }
-
-    /// Submits the stages, each to begin when the one before has ended, however it did. Gives their numbers.
-    ///
-    /// # Errors
-    /// When `sbatch` is missing or refuses; stages that were submitted stay.
-    pub fn submit(&self, stages: &[Stage], work: Work<'_>) -> Result<Vec<String>> {
-        let mut jobs: Vec<String> = Vec::new();
-        for stage in stages {
-            let path = work.folder.join(format!("slurm-{}.sh", stage.name));
-            crate::atomic::write(&path, self.script(stage, work).as_bytes())
-                .with_context(|| format!("{}: cannot be written", path.display()))?;
-            let mut command = Command::new("sbatch");
-            command.arg("--parsable");
-            if let Some(before) = jobs.last() {
-                command.arg(format!("--dependency=afterany:{before}"));
-            }
-            let output =
-                command.arg(&path).output().context("sbatch: cannot be started: submit on a machine with Slurm")?;
-            if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr);
-                bail!("{}: refused by sbatch: {}", path.display(), said.lines().next().unwrap_or("no reason given"));
-            }
-            // `number` or `number;cluster`.
-            let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            jobs.push(said.trim().split(';').next().unwrap_or_default().to_owned());
-        }
-        Ok(jobs)
     }
 }
 
@@ -243,14 +276,50 @@ mod tests {
         let stage = Stage { name: "rung-0".to_owned(), tasks: 24, until: Until::Pieces { most: 1, rung: Some(0) } };
         insta::assert_snapshot!(cluster.script(&stage, work));
         let said = [
-            ("partitoin: gpu\n", "unknown field `partitoin`, expected one of `partition`"),
-            ("pieces_per_task: 0\n", "pieces_per_task"),
-            ("time: '2'\n", "time: 2 is over before warning: 120 seconds begin: raise time"),
+            (
+                "partitoin: gpu\n",
+                "c.yaml:1: unknown key `partitoin` (did you mean `partition`?): there is partition, account,",
+            ),
+            ("cpus-per-task: 2\n", "c.yaml:1: unknown key `cpus-per-task` (did you mean `cpus_per_task`?)"),
+            ("partition: a\nqos: normal\n", "c.yaml:2: unknown key `qos`"),
+            ("gpus_per_node: 1\n", "any other option of sbatch goes under options: [--gpus-per-node=...]"),
+            ("pieces_per_task: 0\n", "c.yaml:1: pieces_per_task: 0 is too small: at least 1"),
+            ("throttle: 2.5\n", "c.yaml:1: throttle: 2.5 is not a whole number: write 2 or 3"),
+            ("time: '2'\n", "c.yaml:1: time: 2 is over before warning: 120 seconds begin: raise time"),
+            ("time: 00:01:00\n", "c.yaml:1: time: 00:01:00 is over before warning"),
+            ("mem: 48\n", "c.yaml:1: mem: 48 has no unit, so Slurm would take MiB: write 48G or 48M"),
+            ("mem: 4.5\n", "c.yaml:1: mem: 4.5 is a number: put it in quotes"),
+            (
+                "setup: module load cuda\n",
+                "c.yaml:1: setup: `module load cuda` is not a list: write [module load cuda]",
+            ),
+            (
+                "options: [exclusive]\n",
+                "c.yaml:1: options[0]: `exclusive` is no option: write it as for sbatch, such as --exclusive=...",
+            ),
+            (
+                "options:\n- -q x\n- --array=0-3\n",
+                "c.yaml:3: options[1]: --array is written by this program: use the key throttle",
+            ),
+            ("partition: \"a\\nb\"\n", "c.yaml:1: partition: goes over several lines: write one"),
         ];
         for (text, expected) in said {
             std::fs::write(&path, text).expect("writable");
             let error = Cluster::read(&path).expect_err("refused").to_string();
-            assert!(error.contains(expected), "{error}");
+            assert!(error.contains(expected), "`{expected}` is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn times_and_texts_that_look_like_numbers_are_passed_on_as_they_are_written() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("c.yaml");
+        for (text, time) in
+            [("time: 04:00:00", "04:00:00"), ("time: 240", "240"), ("time: 1-0", "1-0"), ("time: 1:30:00", "1:30:00")]
+        {
+            std::fs::write(&path, text).expect("writable");
+            let cluster = Cluster::read(&path).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(cluster.time.as_deref(), Some(time), "{text}");
         }
     }
 }
