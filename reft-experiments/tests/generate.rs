@@ -90,7 +90,7 @@ fn mistakes_are_answered_with_one_line() {
     dir.write("empty.txt", "\n");
     check(&["generate", "--chat"], "chat template: the tokenizer has none");
     check(&["generate", "--file", "empty.txt"], "empty.txt: the file has no prompts");
-    check(&["generate", "--file", "none.txt"], "none.txt: cannot be read");
+    check(&["generate", "--file", "none.txt"], "none.txt: No such file");
     check(&["generate", "hello", "--temperature", "0"], "--temperature: 0: above 0");
     check(&["generate", "hello", "--beams", "0"], "--beams: 0 beams say nothing");
     check(&["generate", ""], "the prompt is empty");
