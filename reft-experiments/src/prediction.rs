@@ -26,7 +26,7 @@ pub struct Prediction {
     /// Whether they agree; none where both are scores, whose correlation counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correct: Option<bool>,
-    /// Whether the prompt was longer than `data.max_length` and lost its end.
+    /// Whether the prompt of a language model was longer than `data.max_length` and lost its end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
 }

@@ -142,11 +142,19 @@ pub fn in_words(text: &str, error: &Error) -> Fault {
     let end = at + bytes[at..].iter().take_while(|byte| is_word(byte)).count();
     let word = String::from_utf8_lossy(&bytes[start..end]).into_owned();
     let syntax = |found: String, remedy| Fault::Syntax { found, remedy };
+    // Of a character in a text that must not stand there, the parser names the place or the one before.
+    let control =
+        [at, at + 1].into_iter().find(|&at| bytes.get(at).is_some_and(|&byte| byte < 0x20) && in_text(bytes, at));
+    if let Some(at) = control {
+        let found = match bytes[at] {
+            b'\n' | b'\r' => "line break",
+            b'\t' => "tab",
+            _ => "control character",
+        };
+        return Fault::Control { found };
+    }
     match (WORDS.iter().find(|(written, _)| *written == word), bytes.get(at)) {
         (Some((_, remedy)), _) => syntax(word, remedy),
-        (None, Some(b'\n' | b'\r')) if in_text(bytes, at) => Fault::Control { found: "line break" },
-        (None, Some(b'\t')) if in_text(bytes, at) => Fault::Control { found: "tab" },
-        (None, Some(0..0x20)) if in_text(bytes, at) => Fault::Control { found: "control character" },
         (None, Some(b'\'')) => syntax("'".to_owned(), "write keys and texts in double quotes"),
         (None, Some(b']' | b'}')) => syntax(format!(", {}", char::from(bytes[at])), "there is a comma too many"),
         (None, Some(_)) if word.starts_with(['0', '+', '.']) && word.len() > 1 => {

@@ -81,6 +81,7 @@ impl Cursor {
     /// The same before what is wrong there, with the line where that is another number.
     fn place(&self, line: usize) -> String {
         match self.name() {
+            name if name.is_empty() && line > 1 => format!("line {line}: "),
             name if name.is_empty() => name,
             name if line == self.row || line <= 1 => format!("{name}: "),
             name => format!("{name} (line {line}): "),
@@ -209,7 +210,11 @@ fn shortened_list(keys: &[&str]) -> String {
 fn whole<'t, S: DeserializeSeed<'t>>(text: &'t str, seed: S, cursor: Place<'_>) -> Result<S::Value, Failed> {
     let mut parser = Deserializer::from_str(text);
     let read = seed.deserialize(&mut parser).map_err(|error| failed(text, &error, cursor))?;
-    parser.end().map_err(|error| Failed { fault: Fault::Further, line: error.line() })?;
+    parser.end().map_err(|error| {
+        let mut cursor = cursor.borrow_mut();
+        (cursor.row, cursor.key) = (0, None);
+        Failed { fault: Fault::Further, line: error.line() }
+    })?;
     Ok(read)
 }
 
@@ -467,15 +472,21 @@ mod tests {
             (r#"{"question": ["r"], "answer": "1"}"#, &["row 2, key `question`", "a list where a text belongs"]),
             (r#"{"question": "r", "answer": {"a": 1}}"#, &["row 2, key `answer`", "an object where a text belongs"]),
             (r#"{"question": "r", "answer": "1", "answer": "2"}"#, &["row 2, key `answer`", "there twice"]),
-            (r#"{"question": "r", "instruction": "s", "answer": "1"}"#, &["row 2: both `instruction` and `question`"]),
+            (
+                r#"{"question": "r", "instruction": "s", "answer": "1"}"#,
+                &["row 2", "both `instruction` and `question`"],
+            ),
             (r#"["r", "1"]"#, &["row 2", "not an object"]),
             (r#""r""#, &["row 2", "not an object"]),
             (r#"{"question": "r", "answer": "1",}"#, &["row 2", "comma too many"]),
             (r#"{'question': 'r'}"#, &["row 2", "double quotes"]),
             (r#"{"question": "\ud83d", "answer": "1"}"#, &["row 2, key `question`", "half of a character"]),
             ("{\"question\": \"a\tb\", \"answer\": \"1\"}", &["row 2, key `question`", "a tab as it is"]),
-            (r#"{"prompt": "r", "answer": "1"}"#, &["row 2: the row has no instruction (its keys are prompt, answer)"]),
-            (r#"{"question": " ", "answer": "1"}"#, &["row 2: the row has no instruction"]),
+            (
+                r#"{"prompt": "r", "answer": "1"}"#,
+                &["row 2", "the row has no instruction (its keys are prompt, answer)"],
+            ),
+            (r#"{"question": " ", "answer": "1"}"#, &["row 2", "the row has no instruction"]),
         ];
         for (bad, parts) in cases {
             check(format!("[{good}, {bad}, {good}]").as_bytes(), ANSWER, parts);
@@ -515,12 +526,12 @@ mod tests {
         let good = br#"{"question": "q", "answer": "1"}"#;
         let place = "row 2, key `input`";
         let list = [&b"["[..], good, b", ", bad, b"]"].concat();
-        check(
-            &list,
-            ANSWER,
-            &[place, "(line 1, byte 65) is not UTF-8 (byte e9, `\u{e9}` in Latin-1): save it as UTF-8"],
-        );
-        check(&[&good[..], b"\n", bad, b"\n"].concat(), ANSWER, &[place, "(line 2, byte 31)"]);
+        let column = |bytes: &[u8]| bytes.iter().position(|&byte| byte == 0xe9).expect("there") + 1;
+        let (in_list, in_line) =
+            (format!("(line 1, byte {})", column(&list)), format!("(line 2, byte {})", column(bad)));
+        let said = "is not UTF-8 (byte e9, `\u{e9}` in Latin-1): save it as UTF-8";
+        check(&list, ANSWER, &[place, &in_list, said]);
+        check(&[&good[..], b"\n", bad, b"\n"].concat(), ANSWER, &[place, &in_line, said]);
         check(&[&b"{\"data\": "[..], &list, b"}"].concat(), ANSWER, &[place, "not UTF-8"]);
         check(bad, ANSWER, &["row 1, key `input`", "not UTF-8"]);
         // A fault before it comes first.
