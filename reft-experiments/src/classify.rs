@@ -13,16 +13,18 @@ use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file;
 use reft_core::rng::Seed;
 use reft_models::encoder;
-use serde::Serialize;
 
 use crate::config::plan::{EvalSplit, RunPlan};
+use crate::data::data_file::DataFile;
 use crate::data::halves::Halves;
-use crate::data::labelled::{self, Labelled};
+use crate::data::labelled::{self, Encoded, Labelled, Target};
 use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::fingerprint;
+use crate::data::too_long::{Fate, TooLong, Use};
 use crate::encoder_memory;
+use crate::prediction::{self, Prediction};
 use crate::run::{Named, Outcome, Runner, train_plan};
 use crate::score::metric::Answers;
 use crate::session::{LoadedEncoder, Session};
@@ -66,15 +68,18 @@ struct Data {
     train: Vec<Row>,
     validation: Halves,
     left_out: Vec<LeftOut>,
+    files: Vec<DataFile>,
 }
 
 impl Data {
     fn read(plan: &RunPlan, glue: &Glue, sources: &Sources) -> Result<Self, DataError> {
         let (kind, limit) = (plan.data.source, plan.data.train_rows);
+        let sources = &sources.afresh();
         let mut train = glue.training(kind, sources)?;
         train.truncate(if limit == 0 { train.len() } else { limit });
         let left_out = glue.left_out(kind, sources)?;
-        Ok(Self { train, validation: glue.validation(kind, sources, Seed(plan.seed))?, left_out })
+        let validation = glue.validation(kind, sources, Seed(plan.seed))?;
+        Ok(Self { train, validation, left_out, files: sources.files() })
     }
 
     fn fingerprint(&self) -> String {
@@ -105,7 +110,9 @@ impl Started<'_> {
         let (encoder, seed, device) = (&self.loaded.encoder, Seed(plan.seed), plan.device.0);
         check_length(plan, self.loaded)?;
         self.data.left_out.iter().for_each(|lines| eprintln!("{lines}"));
-        let (examples, watched) = (self.encode(&self.data.train)?, self.encode(self.watched())?);
+        let (training, watched) = (self.encode(&self.data.train)?, self.encode(self.watched())?.rows);
+        let mut too_long: Vec<TooLong> = self.too_long(Use::Training, &training).into_iter().collect();
+        let examples = training.rows;
         encoder_memory::check(plan, self.loaded, self.glue, [&examples, &watched])?;
         let mut adaptation = self.adaptation()?;
         let mut objective = Classification {
@@ -129,12 +136,13 @@ impl Started<'_> {
         self.keep(adaptation.as_ref(), &objective.head)?;
 
         let began = Instant::now();
-        let score = self.score(&objective, adaptation.as_ref())?;
+        let (score, cut) = self.score(&objective, adaptation.as_ref())?;
+        too_long.extend(cut);
         eprintln!("{}: {} {:.1} % of {}", self.runner.label(), self.glue.key(), score.percent(), score.n());
         let eval_seconds = began.elapsed().as_secs_f64();
         let cost = Cost { train_seconds, train_tokens, eval_seconds, peak_memory_mib: peak_memory_mib() };
         let (trained, head) = (adaptation.params().count(), objective.head.params().count());
-        let record = self.record(score, best, [trained, head], cost);
+        let record = self.record(score, best, too_long, [trained, head], cost);
         record.save(&paths.record())?;
         // The adapter and the head are what remains: with trained weights a checkpoint takes thrice the model's room.
         let _ = std::fs::remove_file(paths.checkpoint());
@@ -144,7 +152,14 @@ impl Started<'_> {
         Ok(Outcome::Complete(Box::new(record)))
     }
 
-    fn record(&self, score: Score, best: Option<Epoch>, [trainable, head]: [i64; 2], cost: Cost) -> Record {
+    fn record(
+        &self,
+        score: Score,
+        best: Option<Epoch>,
+        too_long: Vec<TooLong>,
+        [trainable, head]: [i64; 2],
+        cost: Cost,
+    ) -> Record {
         Record {
             id: self.named.id.clone(),
             plan: self.named.plan.clone(),
@@ -152,6 +167,8 @@ impl Started<'_> {
             scores: BTreeMap::from([(self.glue.key().to_owned(), score)]),
             best,
             left_out: self.data.left_out.clone(),
+            too_long,
+            data_files: self.data.files.clone(),
             parameters: Parameters { trainable, base: self.loaded.encoder.config().parameters(), head },
             cost,
         }
@@ -191,9 +208,16 @@ impl Started<'_> {
         first(rows, self.named.plan.data.eval_rows)
     }
 
-    fn encode(&self, rows: &[Row]) -> Result<Vec<Labelled>> {
+    fn encode(&self, rows: &[Row]) -> Result<Encoded> {
         let (tokenizer, max_length) = (&self.loaded.tokenizer, self.named.plan.data.max_length);
         Ok(labelled::encode(rows, self.glue.key(), |row| self.glue.target(row), tokenizer, max_length)?)
+    }
+
+    /// The rows that were cut, said where there are some.
+    fn too_long(&self, purpose: Use, encoded: &Encoded) -> Option<TooLong> {
+        let cut = cut(self.glue, purpose, encoded, self.named.plan.data.max_length);
+        cut.iter().for_each(|cut| eprintln!("{cut}"));
+        cut
     }
 
     /// What is trained beside the head.
@@ -216,15 +240,17 @@ impl Started<'_> {
 
     /// The score that is reported: of the rows that nobody has read yet, once; for a setting that is still to be chosen,
     /// of the watched ones.
-    fn score(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation) -> Result<Score> {
+    fn score(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation) -> Result<(Score, Option<TooLong>)> {
         let plan = self.named.plan;
         let rows = scored(plan, &self.data.validation);
         let step = adaptation.begin(Mode::Eval);
-        let answers = objective.answers(step.as_ref(), &self.encode(rows)?)?;
+        let encoded = self.encode(rows)?;
+        let too_long = self.too_long(Use::Scoring, &encoded);
+        let answers = objective.answers(step.as_ref(), &encoded.rows)?;
         if plan.data.eval_split != EvalSplit::Dev {
             keep_answers(self.glue, rows, &answers, &self.named.paths.predictions(self.glue.key()))?;
         }
-        Ok(Score::measured(self.glue.metric, self.glue.second, &answers))
+        Ok((Score::measured(self.glue.metric, self.glue.second, &answers, encoded.cut), too_long))
     }
 }
 
@@ -255,13 +281,10 @@ fn restore(objective: &mut Classification<'_>, adaptation: &mut dyn Adaptation) 
     Ok(watch.best.restore(vec![adaptation.params_mut(), objective.head.params_mut()])?)
 }
 
-/// One row's answer, as `predictions-TASK.jsonl` keeps it.
-#[derive(Serialize)]
-struct Answer {
-    text: String,
-    second: String,
-    expected: String,
-    said: String,
+/// Rows of a use whose texts were cut; none if there are none.
+pub(crate) fn cut(glue: &Glue, purpose: Use, encoded: &Encoded, max_length: usize) -> Option<TooLong> {
+    let (task, of) = (glue.key().to_owned(), encoded.rows.len());
+    TooLong { task, purpose, fate: Fate::PairCut, rows: encoded.cut, of, max_length, end: String::new() }.some()
 }
 
 /// Keeps what these rows were taken for, a line each.
@@ -269,11 +292,14 @@ struct Answer {
 /// # Errors
 /// When the file system refuses.
 pub(crate) fn keep_answers(glue: &Glue, rows: &[Row], answers: &Answers, path: &Path) -> Result<()> {
-    let line = |(row, (_, said)): (&Row, &(labelled::Target, labelled::Target))| {
-        let (text, second, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
-        let answer = Answer { text, second, expected, said: glue.labels.name(*said) };
-        serde_json::to_string(&answer).expect("plain data") + "\n"
-    };
-    let lines: String = rows.iter().zip(&answers.pairs).map(line).collect();
-    crate::atomic::write(path, lines.as_bytes()).with_context(|| format!("{}: cannot be written", path.display()))
+    let predictions: Vec<Prediction> = rows.iter().zip(&answers.pairs).map(|pair| prediction(glue, pair)).collect();
+    Ok(prediction::save(&predictions, path)?)
+}
+
+/// What a row was taken for. Of scores none is right or wrong.
+fn prediction(glue: &Glue, (row, (right, taken)): (&Row, &(Target, Target))) -> Prediction {
+    let (instruction, input, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
+    let said = glue.labels.name(*taken);
+    let correct = glue.labels.are_classes().then(|| right == taken);
+    Prediction { instruction, input, answer: said.clone(), said, expected, correct, cut: false }
 }

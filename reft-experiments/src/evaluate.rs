@@ -1,37 +1,21 @@
 //! Scoring a task: generate every answer, compare, keep what was said.
 
-use std::path::{Path, PathBuf};
-
 use rayon::prelude::*;
 use reft_core::adaptation::Step;
 use reft_models::decode::{DecodeError, Generator, Stopping, stop};
 use reft_models::tokenizer::TokenizerError;
-use serde::{Deserialize, Serialize};
 
 use crate::alpaca_eval::outputs::ModelOutput;
 use crate::config::plan::EvalPlan;
 use crate::context::{self, BeyondContext};
 use crate::data::row::Row;
 use crate::data::template::Template;
+use crate::data::too_long::{Fate, TooLong, Use, ending};
+use crate::prediction::Prediction;
 use crate::score::verdict::Verdicts;
 use crate::session::Loaded;
 use crate::store::record::Score;
 use crate::tasks::Task;
-
-/// One row's answer, as `predictions-TASK.jsonl` keeps it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Prediction {
-    /// What the model was asked.
-    pub instruction: String,
-    /// What it said, special tokens left out; cut where it could no longer become right, if `eval.early_verdict`.
-    pub said: String,
-    /// The answer found in it.
-    pub answer: String,
-    /// The right answer.
-    pub expected: String,
-    /// Whether they agree.
-    pub correct: bool,
-}
 
 /// Why a task cannot be scored.
 #[derive(Debug, thiserror::Error)]
@@ -52,14 +36,14 @@ pub enum EvalError {
     /// A prompt is longer than the model reads.
     #[error(transparent)]
     Context(#[from] BeyondContext),
-    /// The predictions cannot be written.
-    #[error("{path}: {source}: check the path, its permissions and the space left")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: std::io::Error,
-    },
+}
+
+/// A task's rows, answered.
+pub struct Answered {
+    /// In the order of the rows.
+    pub predictions: Vec<Prediction>,
+    /// The prompts that were longer than the maximum and lost their ends; none if there are none.
+    pub too_long: Option<TooLong>,
 }
 
 /// A model, with or without an adaptation, and how it answers.
@@ -79,15 +63,16 @@ pub struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    /// Answers every row of a task; predictions in the order of the rows.
+    /// Answers every row of a task. Prompts that are too long lose their ends, as in the reference library.
     ///
     /// # Errors
     /// When a text cannot be tokenised, interventions overlap, or the model's logits are NaN or infinite.
-    pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Vec<Prediction>, EvalError> {
+    pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
         let tokenizer = &self.loaded.tokenizer;
-        let (template, max_length) = (self.template, self.max_length);
-        let encode = |row| template.encode(task, row, tokenizer, max_length);
-        let prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
+        let template = self.template;
+        let encode = |row| template.encode(task, row, tokenizer);
+        let mut prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
+        let (cut, too_long) = self.shorten(task, &mut prompts)?;
         self.check_context(task, &prompts)?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
@@ -133,9 +118,24 @@ impl Evaluator<'_> {
         let mut predictions: Vec<Option<Prediction>> = vec![None; rows.len()];
         for ((&index, answer), continued) in order.iter().zip(answers).zip(&continued) {
             let said = continued.text(&answer.ids)?;
-            predictions[index] = Some(judge(task, &rows[index], stop::cut(stops, &said).to_owned()));
+            predictions[index] = Some(judge(task, &rows[index], stop::cut(stops, &said).to_owned(), cut[index]));
         }
-        Ok(predictions.into_iter().flatten().collect())
+        Ok(Answered { predictions: predictions.into_iter().flatten().collect(), too_long })
+    }
+
+    /// Cuts prompts to the maximum length; which of them, and how the first of these ended.
+    fn shorten(&self, task: &dyn Task, prompts: &mut [Vec<i64>]) -> Result<(Vec<bool>, Option<TooLong>), EvalError> {
+        let max_length = self.max_length;
+        let cut: Vec<bool> = prompts.iter().map(|ids| ids.len() > max_length).collect();
+        let end = match prompts.iter().find(|ids| ids.len() > max_length) {
+            Some(ids) => ending(&self.loaded.tokenizer.decode(&ids[max_length..], false)?),
+            None => String::new(),
+        };
+        prompts.iter_mut().for_each(|ids| ids.truncate(max_length));
+        let rows = cut.iter().filter(|&&cut| cut).count();
+        let (task, purpose, fate) = (task.key().to_owned(), Use::Scoring, Fate::Cut);
+        let too_long = TooLong { task, purpose, fate, rows, of: prompts.len(), max_length, end };
+        Ok((cut, too_long.some()))
     }
 
     /// Refuses prompts that are longer than the model reads, and says how many answers could be.
@@ -158,15 +158,20 @@ fn spoken(bytes: Option<&[Vec<u8>]>, ids: &[i64]) -> Vec<u8> {
     ids.iter().filter_map(known).flatten().copied().collect()
 }
 
-fn judge(task: &dyn Task, row: &Row, said: String) -> Prediction {
+fn judge(task: &dyn Task, row: &Row, said: String, cut: bool) -> Prediction {
     let answer = task.extract(&said);
-    let correct = task.correct(row, &answer);
-    Prediction { instruction: row.instruction.clone(), said, answer, expected: row.answer.clone(), correct }
+    let correct = Some(task.correct(row, &answer));
+    let (instruction, input, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
+    Prediction { instruction, input, said, answer, expected, correct, cut }
 }
 
 /// Right answers among the predictions.
 pub fn score(predictions: &[Prediction]) -> Score {
-    Score::Counts { correct: predictions.iter().filter(|prediction| prediction.correct).count(), n: predictions.len() }
+    Score::Counts {
+        correct: predictions.iter().filter(|prediction| prediction.correct == Some(true)).count(),
+        n: predictions.len(),
+        cut: predictions.iter().filter(|prediction| prediction.cut).count(),
+    }
 }
 
 /// The predictions as a file of model outputs, to be judged.
@@ -178,25 +183,4 @@ pub fn outputs(predictions: &[Prediction], dataset: &str, generator: &str) -> Ve
         generator: generator.to_owned(),
     };
     predictions.iter().map(output).collect()
-}
-
-/// Predictions that were kept.
-///
-/// # Errors
-/// When the file is missing or damaged.
-pub fn load(path: &Path) -> Result<Vec<Prediction>, EvalError> {
-    let error = |source| EvalError::Io { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(error)?;
-    let lines = text.lines().map(|line| serde_json::from_str(line).map_err(|cause| error(cause.into())));
-    lines.collect()
-}
-
-/// Keeps the predictions, one JSON object a line.
-///
-/// # Errors
-/// When the file system refuses.
-pub fn save(predictions: &[Prediction], path: &Path) -> Result<(), EvalError> {
-    let line = |prediction| serde_json::to_string(prediction).expect("plain data") + "\n";
-    let lines: String = predictions.iter().map(line).collect();
-    crate::atomic::write(path, lines.as_bytes()).map_err(|source| EvalError::Io { path: path.to_owned(), source })
 }

@@ -18,6 +18,7 @@ pub mod data;
 mod encoder_memory;
 pub mod evaluate;
 pub mod memory;
+pub mod prediction;
 pub mod report;
 pub mod run;
 mod saved_classifier;

@@ -13,17 +13,20 @@ use crate::alpaca_eval::outputs;
 use crate::classify::{self, identity};
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::context;
+use crate::data::data_file::DataFile;
 use crate::data::encode::{Example, Text, encode};
 use crate::data::overlap::Overlap;
 use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::fingerprint;
-use crate::evaluate::{self, Evaluator};
+use crate::data::too_long::{Fate, TooLong, Use};
+use crate::evaluate::{self, Answered, Evaluator};
 use crate::memory::{self, Estimate};
+use crate::prediction;
 use crate::say::in_a_line;
 use crate::session::{Loaded, Session};
 use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
-use crate::store::record::{Cost, Parameters, Record, Rung};
+use crate::store::record::{Cost, Parameters, Record, Rung, Score};
 use crate::store::{RunId, RunPaths, test_reads};
 use crate::tasks::TaskId;
 use crate::train::causal::{Causal, labels};
@@ -38,6 +41,7 @@ use crate::train::trainer::{Plan, TrainError, Trainer};
 struct Data {
     train: Vec<(TaskId, Row)>,
     eval: Vec<(TaskId, Vec<Row>)>,
+    files: Vec<DataFile>,
 }
 
 impl Data {
@@ -47,16 +51,22 @@ impl Data {
             rows.truncate(if limit == 0 { rows.len() } else { limit });
             rows
         };
+        let sources = &sources.afresh();
         let mut train = Vec::new();
         for &id in data.train.iter().filter(|_| plan.adapt.is_some()) {
             let rows = id.task().rows(data.source, &data.eval_split.training(), sources)?;
+            if rows.is_empty() {
+                bail!("task {}: no rows to train on are left once the dev rows are held out: give more rows", id.key());
+            }
             train.extend(some(rows, data.train_rows).into_iter().map(|row| (id, row)));
         }
         let scored = |&id: &TaskId| {
             let rows = id.task().rows(data.source, &data.eval_split.scored(), sources)?;
+            to_score(id, &rows)?;
             Ok((id, some(rows, data.eval_rows)))
         };
-        Ok(Self { train, eval: data.eval.iter().map(scored).collect::<Result<_>>()? })
+        let eval = data.eval.iter().map(scored).collect::<Result<_>>()?;
+        Ok(Self { train, eval, files: sources.files() })
     }
 
     /// Identity of all of them.
@@ -71,8 +81,9 @@ impl Data {
         self.eval.iter().filter_map(of).collect()
     }
 
-    /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out and counted.
-    fn examples(&self, plan: &RunPlan, loaded: &Loaded) -> Result<Vec<Example>> {
+    /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those
+    /// whose answer loses its end.
+    fn examples(&self, plan: &RunPlan, loaded: &Loaded) -> Result<(Vec<Example>, Vec<TooLong>)> {
         let (tokenizer, template) = (&loaded.tokenizer, plan.data.template);
         let text = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Text> {
             let prompt = template.prompt(id.task(), row, tokenizer)?;
@@ -81,19 +92,40 @@ impl Data {
         let texts = self.train.iter().enumerate().map(text).collect::<Result<Vec<_>>>()?;
         let tokenise = |text: &str| tokenizer.encode(text, template.specials());
         let mut examples = encode(&texts, &tokenizer.eos_text(), plan.data.max_length, tokenise)?;
-        let all = examples.len();
+        let of = examples.len();
         examples.retain(|example| labels(example) > 0);
-        if examples.len() < all {
-            eprintln!("{} of {all} training rows are longer than data.max_length and left out", all - examples.len());
-        }
+        let tasks: Vec<&str> = plan.data.train.iter().map(|id| id.key()).collect();
+        let (max_length, purpose) = (plan.data.max_length, Use::Training);
+        let too_long = |fate, rows| {
+            TooLong { task: tasks.join("+"), purpose, fate, rows, of, max_length, end: String::new() }.some()
+        };
+        let cut = examples.iter().filter(|example| example.lost > 0).count();
+        let too_long: Vec<TooLong> =
+            [too_long(Fate::LeftOut, of - examples.len()), too_long(Fate::Cut, cut)].into_iter().flatten().collect();
+        too_long.iter().for_each(|rows| eprintln!("{rows}"));
         for example in &examples {
             context::check_row(&example.name, example.ids.len(), loaded.decoder.context())?;
         }
         if examples.is_empty() {
             return Err(TrainError::NoLabels { max_length: plan.data.max_length }.into());
         }
-        Ok(examples)
+        Ok((examples, too_long))
     }
+}
+
+/// Refuses to score a task without rows.
+///
+/// # Errors
+/// When there are none.
+pub(crate) fn to_score(id: TaskId, rows: &[Row]) -> Result<()> {
+    if rows.is_empty() {
+        bail!(
+            "task {}: no rows to score: a tenth of the training file are its dev rows; give more rows, or choose another \
+             data.eval_split",
+            id.key()
+        );
+    }
+    Ok(())
 }
 
 /// Identity of the rows that a plan trains on and scores.
@@ -218,14 +250,18 @@ impl Runner<'_> {
             None => None,
         };
         let (mut end, mut total) = (0, 0);
+        let mut too_long = Vec::new();
         if let Some((spec, adaptation)) = &mut adaptation {
             let began = Instant::now();
-            (end, total, cost.train_tokens) = self.train(run, spec, adaptation.as_mut())?;
+            let (examples, rows) = run.data.examples(plan, loaded)?;
+            too_long.extend(rows);
+            (end, total, cost.train_tokens) = self.train(run, &examples, spec, adaptation.as_mut())?;
             cost.train_seconds = began.elapsed().as_secs_f64();
         }
         let began = Instant::now();
         let adaptation = adaptation.as_ref().map(|(_, adaptation)| adaptation.as_ref());
-        let scores = self.score(run, adaptation)?;
+        let (scores, cut) = self.score(run, adaptation)?;
+        too_long.extend(cut);
         if end < total {
             return Ok(Outcome::Rung(Rung { part: run.part, update: end, total, scores }));
         }
@@ -239,6 +275,8 @@ impl Runner<'_> {
             scores,
             best: None,
             left_out: Vec::new(),
+            too_long,
+            data_files: run.data.files.clone(),
             parameters: Parameters { trainable, base: loaded.decoder.parameters(), head: 0 },
             cost,
         };
@@ -248,23 +286,28 @@ impl Runner<'_> {
 
     /// Trains and keeps the adapter; after a loss that is not finite, the adapter of the last finite one. Gives the update
     /// it ended at, those of the whole run, and the tokens seen.
-    fn train(&self, run: &Started<'_>, spec: &AdaptSpec, adaptation: &mut dyn Adaptation) -> Result<(u64, u64, u64)> {
-        let Started { named: Named { plan, paths, .. }, data, loaded, part } = run;
-        let examples = data.examples(plan, loaded)?;
+    fn train(
+        &self,
+        run: &Started<'_>,
+        examples: &[Example],
+        spec: &AdaptSpec,
+        adaptation: &mut dyn Adaptation,
+    ) -> Result<(u64, u64, u64)> {
+        let Started { named: Named { plan, paths, .. }, loaded, part, .. } = run;
         let model = loaded.decoder.as_ref();
         let frozen = match budget(plan) {
-            Some(budget) => Frozen::new(model, adaptation, longest(&examples), budget),
+            Some(budget) => Frozen::new(model, adaptation, longest(examples), budget),
             None => Frozen::off(model),
         };
         let micro_tokens = plan.train.micro_batch_tokens;
         // What is seen once is not kept: it would not be asked for again.
         let shelf = (plan.train.epochs > 1).then_some(&loaded.shelf);
-        let kept = shelf.map_or(0, |shelf| frozen.reserve(&examples, micro_tokens, shelf));
+        let kept = shelf.map_or(0, |shelf| frozen.reserve(examples, micro_tokens, shelf));
         if shelf.is_none() {
             // What this run has no use for may be the memory that it needs.
             loaded.shelf.clear();
         }
-        check_memory(plan, loaded, adaptation, longest(&examples), kept)?;
+        check_memory(plan, loaded, adaptation, longest(examples), kept)?;
         let mut objective =
             Causal { shelf, recompute: plan.train.recompute_blocks, ..Causal::new(model, frozen, micro_tokens) };
         let mut trainer = Trainer {
@@ -272,7 +315,7 @@ impl Runner<'_> {
             adaptation,
             plan: train_plan(plan),
             seed: Seed(plan.seed),
-            examples: &examples,
+            examples,
             checkpoint: paths.checkpoint(),
         };
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
@@ -291,7 +334,7 @@ impl Runner<'_> {
         &self,
         run: &Started<'_>,
         adaptation: Option<&dyn Adaptation>,
-    ) -> Result<BTreeMap<String, crate::store::record::Score>> {
+    ) -> Result<(BTreeMap<String, Score>, Vec<TooLong>)> {
         let Started { named: Named { plan, paths, .. }, data, loaded, .. } = run;
         let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator {
@@ -302,13 +345,12 @@ impl Runner<'_> {
             template: plan.data.template,
             seed: plan.seed,
         };
-        let mut scores = BTreeMap::new();
+        let (mut scores, mut too_long) = (BTreeMap::new(), Vec::new());
         for (id, rows) in &data.eval {
-            if rows.is_empty() {
-                bail!("task {}: no rows to score: choose another data.eval_split", id.key());
-            }
-            let predictions = evaluator.answer(id.task(), rows)?;
-            evaluate::save(&predictions, &paths.predictions(id.key()))?;
+            let Answered { predictions, too_long: cut } = evaluator.answer(id.task(), rows)?;
+            cut.iter().for_each(|cut| eprintln!("{}: {cut}", self.label()));
+            too_long.extend(cut);
+            prediction::save(&predictions, &paths.predictions(id.key()))?;
             if id.task().judged() {
                 let path = paths.outputs(id.key());
                 outputs::write(&path, &evaluate::outputs(&predictions, id.key(), &self.title))?;
@@ -319,7 +361,7 @@ impl Runner<'_> {
             eprintln!("{}: {} {:.1} % of {}", self.label(), id.key(), score.percent(), score.n());
             scores.insert(id.key().to_owned(), score);
         }
-        Ok(scores)
+        Ok((scores, too_long))
     }
 }
 

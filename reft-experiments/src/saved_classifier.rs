@@ -13,6 +13,7 @@ use crate::classify;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::labelled;
 use crate::data::source::Sources;
+use crate::data::too_long::Use;
 use crate::session::LoadedEncoder;
 use crate::store::record::Score;
 use crate::tasks::Task;
@@ -92,7 +93,9 @@ impl Classifier {
         let validation = glue.validation(plan.data.source, sources, Seed(plan.seed))?;
         let rows = classify::scored(plan, &validation);
         let target = |row: &_| glue.target(row);
-        let examples = labelled::encode(rows, glue.key(), target, &loaded.tokenizer, plan.data.max_length)?;
+        let max_length = plan.data.max_length;
+        let encoded = labelled::encode(rows, glue.key(), target, &loaded.tokenizer, max_length)?;
+        classify::cut(glue, Use::Scoring, &encoded, max_length).iter().for_each(|cut| eprintln!("{cut}"));
         let objective = Classification {
             encoder: &loaded.encoder,
             head,
@@ -100,10 +103,10 @@ impl Classifier {
             micro_tokens: plan.train.micro_batch_tokens,
             watch: None,
         };
-        let answers = objective.answers(adaptation.begin(Mode::Eval).as_ref(), &examples)?;
+        let answers = objective.answers(adaptation.begin(Mode::Eval).as_ref(), &encoded.rows)?;
         if let Some(out) = out {
             classify::keep_answers(glue, rows, &answers, out)?;
         }
-        Ok(Score::measured(glue.metric, glue.second, &answers))
+        Ok(Score::measured(glue.metric, glue.second, &answers, encoded.cut))
     }
 }

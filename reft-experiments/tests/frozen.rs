@@ -22,7 +22,7 @@ fn examples() -> Vec<Example> {
     let example = |index: i64| {
         let (prompt, answer) = (1 + 4 * index, 1 + index % 3);
         let ids = (0..prompt + answer).map(|position| 3 + (position * 29 + index * 7) % 200).collect();
-        Example { ids, prompt: prompt as usize, name: format!("row {index}") }
+        Example { ids, prompt: prompt as usize, name: format!("row {index}"), lost: 0 }
     };
     (0..5).map(example).collect()
 }

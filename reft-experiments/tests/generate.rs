@@ -92,7 +92,7 @@ fn mistakes_are_answered_with_one_line() {
     dir.write("empty.txt", "\n");
     check(&["generate", "--chat"], "chat template: the tokenizer has none");
     check(&["generate", "--file", "empty.txt"], "empty.txt: the file has no prompts");
-    check(&["generate", "--file", "none.txt"], "none.txt: cannot be read");
+    check(&["generate", "--file", "none.txt"], "none.txt: No such file");
     check(&["generate", "hello", "--temperature=-1"], "--temperature: -1: above 0");
     check(&["generate", "hello", "--repetition-penalty", "1e300"], "--repetition-penalty: 1");
     check(&["generate", "hello", "--beams", "100000"], "--beams: 100000: at most");

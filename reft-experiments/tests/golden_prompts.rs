@@ -69,6 +69,10 @@ fn golden_prompts_and_completions_as_text() {
         assert_eq!(text.prompt, case.string("prompt"), "{}", text.name);
         assert_eq!(format!("{}{}{EOS}", text.prompt, text.completion), case.string("full"), "{}", text.name);
     }
+    // Another folder of fixtures (`REFT_GOLDEN`) may hold fewer tasks.
+    if std::env::var_os("REFT_GOLDEN").is_some() {
+        return;
+    }
     let missing: Vec<&str> = FOLDERS.iter().map(|(_, key)| *key).chain(["math", "gsm8k", "instruct"]).collect();
     let seen = |key: &&str| cases.iter().any(|case| case.task.key() == *key);
     assert!(missing.iter().all(seen), "the fixtures leave out a task");

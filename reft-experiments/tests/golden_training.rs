@@ -32,7 +32,7 @@ fn examples(golden: &BTreeMap<String, Tensor>, prompts: &[i64], batch: usize) ->
         let labels = Vec::<i64>::try_from(tensor("labels").get(row)).expect("labels");
         let prompt = labels.iter().take_while(|&&label| label == -100).count();
         assert!(prompts.is_empty() || prompts.contains(&(prompt as i64)), "labels begin after the prompt");
-        Example { ids, prompt, name: format!("batch {batch} row {row}") }
+        Example { ids, prompt, name: format!("batch {batch} row {row}"), lost: 0 }
     };
     (0..rows).map(example).collect()
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::data::source::words;
+use crate::data::text::{self, TextError};
 
 /// A whole string, or Python's word for a number that is missing.
 static STRING_OR_NAN: LazyLock<Regex> =
@@ -26,6 +27,9 @@ pub enum ListError {
         #[source]
         reason: std::io::Error,
     },
+    /// Not a text in UTF-8.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// Not JSON, or no array.
     #[error("{path}:{line}: {reason}: expected a JSON array of objects with {expected}")]
     Parse {
@@ -72,8 +76,7 @@ pub enum ListError {
 
 /// The rows of a list, at least one.
 pub(super) fn read<T: DeserializeOwned>(path: &Path, expected: &'static str) -> Result<Vec<T>, ListError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| ListError::Io { path: path.to_owned(), reason })?;
-    let text = nan_to_null(text.trim_start_matches('\u{feff}'));
+    let text = nan_to_null(&text::read(path)?);
     let rows: Vec<Value> = serde_json::from_str(&text).map_err(|cause| ListError::Parse {
         path: path.to_owned(),
         line: cause.line(),

@@ -106,7 +106,7 @@ fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[R
     let (max_length, template) = (MAX_LENGTH, Template::Task);
     let evaluator = Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0 };
     let began = Instant::now();
-    let predictions = evaluator.answer(&ARC_E, rows)?;
+    let predictions = evaluator.answer(&ARC_E, rows)?.predictions;
     let total_s = began.elapsed().as_secs_f64();
     let said = |text: &str| loaded.tokenizer.encode(text, Specials::None).map(|ids| ids.len());
     let said: usize = predictions.iter().map(|prediction| said(&prediction.said)).sum::<Result<_, _>>()?;

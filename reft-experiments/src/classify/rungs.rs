@@ -27,7 +27,7 @@ impl Started<'_> {
         let per_epoch = total / self.named.plan.train.epochs;
         let here = if update.is_multiple_of(per_epoch) { None } else { objective.watched(adaptation)? };
         let value = over.into_iter().chain(here).reduce(f64::max).unwrap_or(0.0);
-        let score = Score::Measured { metric: self.glue.metric, value, n: self.watched().len(), second: None };
+        let score = Score::Measured { metric: self.glue.metric, value, n: self.watched().len(), cut: 0, second: None };
         let (label, key) = (self.runner.label(), self.glue.key());
         eprintln!("{label}: {key} {:.1} % of {} watched after update {update}", score.percent(), score.n());
         let scores = BTreeMap::from([(key.to_owned(), score)]);

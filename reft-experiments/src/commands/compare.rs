@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::columns::aligned;
-use crate::evaluate::{self, Prediction};
-use crate::store::record::Record;
-use crate::tables::paired::{Paired, holm};
+use crate::prediction::{self, Prediction};
+use crate::score::metric::{Answers, Metric};
+use crate::store::record::{Record, Score};
+use crate::tables::paired::{Paired, bootstrap_of, holm};
+use crate::tasks::glue::Glue;
+use crate::tasks::{Task, TaskId};
 
 /// Arguments of `reft compare`.
 #[derive(Debug, clap::Args)]
@@ -29,37 +32,103 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let (a, b) = (folder(&self.runs, &self.a), folder(&self.runs, &self.b));
         let (first, second) = (record(&a)?, record(&b)?);
-        let tasks: Vec<&String> = first.scores.keys().filter(|task| second.scores.contains_key(*task)).collect();
-        if tasks.is_empty() {
+        let both = first.scores.iter().filter_map(|(task, score)| Some((task, [*score, *second.scores.get(task)?])));
+        let compared = both.map(|(task, scores)| Compared::new(&a, &b, task, scores)).collect::<Result<Vec<_>>>()?;
+        if compared.is_empty() {
             bail!("{} and {}: no task that both scored", a.display(), b.display());
         }
-        let paired = tasks.iter().map(|task| paired(&a, &b, task)).collect::<Result<Vec<_>>>()?;
-        let probabilities: Vec<f64> = paired.iter().map(Paired::mcnemar).collect();
-        let corrected = holm(&probabilities);
+        let probabilities: Vec<f64> = compared.iter().filter_map(Compared::probability).collect();
+        let mut corrected = holm(&probabilities).into_iter();
         let heads = ["task", "n", "A", "B", "A - B", "95 % interval", "only A", "only B", "p", "p (Holm)"];
         let mut rows = vec![heads.map(str::to_owned).to_vec()];
-        for (index, (task, paired)) in tasks.iter().zip(&paired).enumerate() {
-            let ((low, high), (only_a, only_b)) = (paired.bootstrap(), paired.discordant());
-            rows.push(vec![
-                (*task).clone(),
-                paired.0.len().to_string(),
-                format!("{:.2}", first.scores[*task].percent()),
-                format!("{:.2}", second.scores[*task].percent()),
-                format!("{:+.2}", paired.difference()),
-                format!("{low:+.2} to {high:+.2}"),
-                only_a.to_string(),
-                only_b.to_string(),
-                format!("{:.4}", probabilities[index]),
-                format!("{:.4}", corrected[index]),
-            ]);
+        for task in &compared {
+            let corrected = task.probability().and_then(|_| corrected.next());
+            rows.push(task.cells(corrected));
         }
         println!("A {}\nB {}", a.display(), b.display());
         print!("{}", aligned(&rows));
         println!(
             "interval: paired bootstrap over rows, 10,000 resamples; p: McNemar's exact test, corrected over tasks"
         );
+        for task in compared.iter().filter(|task| task.metric != Metric::Accuracy) {
+            println!(
+                "{}: A, B and the interval are of {}; p and only are of rows answered rightly",
+                task.task, task.metric
+            );
+        }
         Ok(())
     }
+}
+
+/// Two runs on a task.
+struct Compared {
+    task: String,
+    metric: Metric,
+    /// A's score and B's.
+    scores: [Score; 2],
+    /// Rows scored.
+    n: usize,
+    /// The difference of the metric and its interval, in percent.
+    difference: f64,
+    interval: (f64, f64),
+    /// Right and wrong answers row by row; none where answers are scores.
+    paired: Option<Paired>,
+}
+
+impl Compared {
+    fn new(a: &Path, b: &Path, task: &str, scores: [Score; 2]) -> Result<Self> {
+        let id: TaskId = task.parse()?;
+        let [first, second] = same_rows(a, b, id)?;
+        let verdict = |pair: (&Prediction, &Prediction)| Some((pair.0.correct?, pair.1.correct?));
+        let paired: Option<Vec<_>> = first.iter().zip(&second).map(verdict).collect();
+        let (n, paired) = (first.len(), paired.map(Paired));
+        let metric = id.task().glue().map_or(Metric::Accuracy, |glue| glue.metric);
+        let (difference, interval) = match (&paired, id.task().glue()) {
+            (Some(paired), _) if metric == Metric::Accuracy => (paired.difference(), paired.bootstrap()),
+            (_, Some(glue)) => {
+                let (first, second) = (answers(glue, &first, a)?, answers(glue, &second, b)?);
+                let [one, other] = scores.map(Score::percent);
+                (one - other, bootstrap_of(metric, &first, &second))
+            }
+            (_, None) => bail!("{task}: the predictions do not say which answers are right: repeat the runs"),
+        };
+        Ok(Self { task: task.to_owned(), metric, scores, n, difference, interval, paired })
+    }
+
+    fn probability(&self) -> Option<f64> {
+        self.paired.as_ref().map(Paired::mcnemar)
+    }
+
+    fn cells(&self, corrected: Option<f64>) -> Vec<String> {
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+        let discordant = self.paired.as_ref().map(Paired::discordant);
+        let count = |value: Option<u64>| value.map_or("–".to_owned(), |value| value.to_string());
+        vec![
+            self.task.clone(),
+            self.n.to_string(),
+            format!("{:.2}", self.scores[0].percent()),
+            format!("{:.2}", self.scores[1].percent()),
+            format!("{:+.2}", self.difference),
+            format!("{:+.2} to {:+.2}", self.interval.0, self.interval.1),
+            count(discordant.map(|both| both.0)),
+            count(discordant.map(|both| both.1)),
+            number(self.probability()),
+            number(corrected),
+        ]
+    }
+}
+
+/// What an encoder's rows are and what they were taken for.
+fn answers(glue: &Glue, predictions: &[Prediction], run: &Path) -> Result<Answers> {
+    let pair = |prediction: &Prediction| {
+        let known = |name: &str| {
+            glue.labels
+                .named(name)
+                .with_context(|| format!("{}: `{name}` is no label of {}: repeat the run", run.display(), glue.key()))
+        };
+        Ok((known(&prediction.expected)?, known(&prediction.said)?))
+    };
+    Ok(Answers { pairs: predictions.iter().map(pair).collect::<Result<_>>()? })
 }
 
 /// A run's folder by its path or its name.
@@ -72,16 +141,22 @@ fn record(run: &Path) -> Result<Record> {
     Record::find(&path)?.with_context(|| format!("{}: no complete run: see `reft results`", path.display()))
 }
 
-fn paired(a: &Path, b: &Path, task: &str) -> Result<Paired> {
-    let load = |run: &Path| evaluate::load(&run.join(format!("predictions-{task}.jsonl")));
+/// Both runs' predictions, if they are of the same rows.
+fn same_rows(a: &Path, b: &Path, id: TaskId) -> Result<[Vec<Prediction>; 2]> {
+    let load = |run: &Path| prediction::load(&run.join(format!("predictions-{}.jsonl", id.key())), id);
     let (first, second) = (load(a)?, load(b)?);
-    let same = |(a, b): (&Prediction, &Prediction)| a.instruction == b.instruction && a.expected == b.expected;
+    // Older language models' lines have no `input`.
+    let input = |(a, b): (&Prediction, &Prediction)| a.input == b.input || a.input.is_empty() || b.input.is_empty();
+    let same = |(a, b): (&Prediction, &Prediction)| {
+        a.instruction == b.instruction && a.expected == b.expected && input((a, b))
+    };
     if first.len() != second.len() || !first.iter().zip(&second).all(same) {
         bail!(
-            "{task}: {} and {} did not answer the same rows: compare runs on the same split and rows",
+            "{}: {} and {} did not answer the same rows: compare runs on the same split and rows",
+            id.key(),
             a.display(),
             b.display()
         );
     }
-    Ok(Paired(first.iter().zip(&second).map(|(a, b)| (a.correct, b.correct)).collect()))
+    Ok([first, second])
 }

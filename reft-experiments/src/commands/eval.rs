@@ -11,7 +11,9 @@ use crate::alpaca_eval::outputs;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::config::read::run_plan;
 use crate::data::source::Sources;
-use crate::evaluate::{self, Evaluator};
+use crate::evaluate::{self, Answered, Evaluator};
+use crate::prediction;
+use crate::run::to_score;
 use crate::saved_classifier::{Classifier, Files};
 use crate::store::record::Score;
 use crate::store::test_reads;
@@ -73,10 +75,12 @@ impl Args {
         let mut scores = BTreeMap::new();
         for id in plan.data.eval {
             let mut rows = id.task().rows(plan.data.source, &plan.data.eval_split.scored(), &sources)?;
+            to_score(id, &rows)?;
             rows.truncate(if plan.data.eval_rows == 0 { rows.len() } else { plan.data.eval_rows });
-            let predictions = evaluator.answer(id.task(), &rows)?;
+            let Answered { predictions, too_long } = evaluator.answer(id.task(), &rows)?;
+            too_long.iter().for_each(|cut| eprintln!("{cut}"));
             if let Some(out) = &self.out {
-                evaluate::save(&predictions, &out.join(format!("predictions-{}.jsonl", id.key())))?;
+                prediction::save(&predictions, &out.join(format!("predictions-{}.jsonl", id.key())))?;
                 if id.task().judged() {
                     let outputs = evaluate::outputs(&predictions, id.key(), "reft");
                     outputs::write(&out.join(format!("outputs-{}.json", id.key())), &outputs)?;

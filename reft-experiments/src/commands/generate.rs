@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use reft_core::adaptation::{Mode, Step};
 use reft_models::decode::settings::Sampling;
 use reft_models::decode::{DecodeError, Decoding, Generator, Stopping, stop};
@@ -14,8 +14,10 @@ use serde_json::json;
 use super::inspect::edited;
 use super::{BaseArgs, Opened};
 use crate::context;
+use crate::data::json_rows;
+use crate::data::need::Need;
 use crate::data::row::Row;
-use crate::data::source;
+use crate::data::text::{self, MARK};
 
 /// Arguments of `reft generate`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,8 @@ pub struct Args {
     /// The prompt
     #[arg(required_unless_present_any = ["file", "chat"], conflicts_with_all = ["file", "chat"])]
     prompt: Option<String>,
-    /// File of prompts: JSON rows with `instruction`, or one prompt a line; answers come as JSON lines
+    /// File of prompts: JSON rows with `instruction` and perhaps `input`, which follows it after an empty line; or one
+    /// prompt a line. Answers come as JSON lines
     #[arg(long, conflicts_with = "chat")]
     file: Option<PathBuf>,
     /// Talk with the model, by its chat template
@@ -264,16 +267,12 @@ impl Speaker {
 /// The prompts of a file: rows in one of the data formats (an instruction, and its input below it), else lines.
 fn prompts(path: &std::path::Path) -> Result<Vec<String>> {
     if path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl") {
-        let prompt = |row: Row| match row.input.is_empty() {
-            true => row.instruction,
-            false => format!("{}\n\n{}", row.instruction, row.input),
-        };
-        return Ok(source::read(path)?.into_iter().map(prompt).collect());
+        return Ok(json_rows::read(path, Need::Question)?.iter().map(Row::question).collect());
     }
-    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let Ok(text) = String::from_utf8(bytes) else { bail!("{}: not UTF-8: save it as UTF-8", path.display()) };
-    let lines = text.trim_start_matches('\u{FEFF}').lines().filter(|line| !line.trim().is_empty());
-    let prompts: Vec<String> = lines.map(str::to_owned).collect();
+    let text = text::read(path)?;
+    // Files that were put together may have a byte order mark before any line.
+    let lines = text.lines().map(|line| line.trim_start_matches(MARK));
+    let prompts: Vec<String> = lines.filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     if prompts.is_empty() {
         bail!("{}: the file has no prompts: write one a line", path.display());
     }

@@ -95,11 +95,15 @@ impl ModelArgs {
 
 /// A task's score with everything that makes it comparable.
 fn print_score(task: &str, score: Score) {
+    let cut = match score.cut() {
+        0 => String::new(),
+        cut => format!("; {cut} of {} prompts were cut to data.max_length", score.n()),
+    };
     match score {
-        Score::Counts { correct, n } => println!("{task}: {:.1} % ({correct} of {n})", score.percent()),
+        Score::Counts { correct, n, .. } => println!("{task}: {:.1} % ({correct} of {n}){cut}", score.percent()),
         Score::Measured { metric, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.1} % {}", 100.0 * also.value, also.metric));
-            println!("{task}: {:.1} % {metric}{also} on {n} rows", score.percent());
+            println!("{task}: {:.1} % {metric}{also} on {n} rows{cut}", score.percent());
         }
     }
 }

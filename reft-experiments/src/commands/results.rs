@@ -46,7 +46,12 @@ struct Line<'a> {
     cells: [Value; 6],
     /// The second metric's name and percent.
     second: Option<(&'static str, Value)>,
+    /// Rows whose prompts were cut.
+    cut: Value,
 }
+
+/// The column of rows whose prompts were longer than `data.max_length`, shown where there are some.
+const CUT: &str = "cut";
 
 impl<'a> Line<'a> {
     fn all(entry: &'a Entry) -> Vec<Self> {
@@ -60,7 +65,7 @@ impl<'a> Line<'a> {
                 entry.seconds.into(),
             ];
             let second = score.second().map(|second| (second.metric.key(), (100.0 * second.value).into()));
-            Self { entry, cells, second }
+            Self { entry, cells, second, cut: score.cut().into() }
         };
         entry.scores.iter().map(line).collect()
     }
@@ -69,6 +74,9 @@ impl<'a> Line<'a> {
     fn get(&self, key: &str) -> &Value {
         if let Some(column) = COLUMNS.iter().position(|column| *column == key) {
             return &self.cells[column];
+        }
+        if key == CUT {
+            return &self.cut;
         }
         match &self.second {
             Some((metric, value)) if *metric == key => value,
@@ -101,14 +109,24 @@ impl Args {
         if self.descending {
             lines.reverse();
         }
+        let cut = lines.iter().any(|line| line.cut != 0);
         let second: BTreeSet<&str> = lines.iter().filter_map(|line| Some(line.second.as_ref()?.0)).collect();
-        let keys: Vec<&str> =
-            COLUMNS.into_iter().chain(second.clone()).chain(self.show.iter().map(String::as_str)).collect();
+        let keys: Vec<&str> = COLUMNS
+            .into_iter()
+            .chain(cut.then_some(CUT))
+            .chain(second.clone())
+            .chain(self.show.iter().map(String::as_str))
+            .collect();
         for key in &keys {
             known(&lines, key)?;
         }
         match self.csv {
-            None => print!("{}", table(&keys, &second, &lines)),
+            None => {
+                print!("{}", table(&keys, &second, &lines));
+                if cut {
+                    println!("cut: rows among n whose prompts were longer than data.max_length and lost their ends");
+                }
+            }
             Some(path) => {
                 let bytes = csv(&keys, &lines)?;
                 if path.as_os_str() == "-" {

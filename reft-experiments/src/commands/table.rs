@@ -9,7 +9,8 @@ use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::config::paths::home;
 use crate::config::plan::RunPlan;
-use crate::evaluate;
+use crate::data::too_long::{Fate, Use};
+use crate::prediction;
 use crate::run::Runner;
 use crate::score::metric::Metric;
 use crate::session::Session;
@@ -153,7 +154,7 @@ impl Args {
         let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
         let seconds: f64 = records.iter().map(|record| record.cost.train_seconds + record.cost.eval_seconds).sum();
         let device = String::from(plan.device);
-        vec![
+        let mut notes = vec![
             format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
             format!("{} rows scored: {}", plan.data.source, counts.join(", ")),
             format!(
@@ -174,8 +175,32 @@ impl Args {
                 self.profile,
                 if self.stored { " --stored" } else { "" }
             ),
-        ]
+        ];
+        // Before how the table was made, beside the rows that were scored.
+        if let Some(rows) = too_long(records) {
+            notes.insert(2, format!("longer than data.max_length: {rows}"));
+        }
+        notes
     }
+}
+
+/// What became of rows that were too long, by task and use; none where there were none.
+fn too_long(records: &[&Record]) -> Option<String> {
+    let mut all: BTreeMap<(&str, &'static str), (usize, usize, usize)> = BTreeMap::new();
+    for rows in records.iter().flat_map(|record| &record.too_long) {
+        let what = match (rows.purpose, rows.fate) {
+            (Use::Training, Fate::LeftOut) => "training rows left out",
+            (Use::Training, Fate::Cut | Fate::PairCut) => "training rows cut",
+            (Use::Scoring, _) => "prompts cut when scoring",
+        };
+        let entry = all.entry((&rows.task, what)).or_insert((0, 0, 0));
+        *entry = (entry.0.max(rows.rows), entry.1.max(rows.of), entry.2 + 1);
+    }
+    let of_one = |((task, what), (rows, of, runs)): (&(&str, &str), &(usize, usize, usize))| {
+        format!("{task} {rows} of {of} {what} ({runs} of {} runs)", records.len())
+    };
+    let listed: Vec<String> = all.iter().map(of_one).collect();
+    (!listed.is_empty()).then(|| listed.join("; "))
 }
 
 /// What the figures of a profile are.
@@ -255,7 +280,7 @@ fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<St
             let system = format!("{} {}", row.model.name, row.method);
             let path = first.paths.predictions(task.key());
             if is_there(&path) {
-                systems.push(Answers { system, predictions: evaluate::load(&path)? });
+                systems.push(Answers { system, predictions: prediction::load(&path, *task)? });
             }
         }
         parts.push(side_by_side(task.key(), &systems, profile.samples));

@@ -12,6 +12,8 @@ pub struct Example {
     pub prompt: usize,
     /// The task and the row, for messages.
     pub name: String,
+    /// Tokens beyond the maximum length, which were cut off.
+    pub lost: usize,
 }
 
 /// A row before tokenisation.
@@ -38,8 +40,9 @@ pub fn encode<E: Send>(
     let one = |row: &Text| {
         let mut ids = tokenise(&format!("{}{}{eos}", row.prompt, row.completion))?;
         let prompt = tokenise(&row.prompt)?.len().min(max_length);
+        let lost = ids.len().saturating_sub(max_length);
         ids.truncate(max_length);
-        Ok(Example { ids, prompt, name: row.name.clone() })
+        Ok(Example { ids, prompt, name: row.name.clone(), lost })
     };
     rows.par_iter().map(one).collect()
 }

@@ -45,6 +45,15 @@ pub struct Labelled {
     pub name: String,
 }
 
+/// Rows as tokens.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Encoded {
+    /// In the order of the rows.
+    pub rows: Vec<Labelled>,
+    /// How many of them are longer than the maximum length and were cut.
+    pub cut: usize,
+}
+
 /// Tokenises rows in parallel, in order; the longer of two texts is cut until both fit into `max_length` tokens.
 ///
 /// # Errors
@@ -55,11 +64,16 @@ pub fn encode(
     target: impl Fn(&Row) -> Target + Sync,
     tokenizer: &Tokenizer,
     max_length: usize,
-) -> Result<Vec<Labelled>, TokenizerError> {
-    let one = |(index, row): (usize, &Row)| {
+) -> Result<Encoded, TokenizerError> {
+    let one = |(index, row): (usize, &Row)| -> Result<(Labelled, bool), TokenizerError> {
         let second = (!row.input.is_empty()).then_some(row.input.as_str());
         let Typed { ids, types } = tokenizer.encode_pair(&row.instruction, second, max_length)?;
-        Ok(Labelled { ids, types, target: target(row), name: format!("{task} row {index}") })
+        // Only a row that fills the maximum can have been cut.
+        let cut = ids.len() >= max_length
+            && tokenizer.encode_pair(&row.instruction, second, usize::MAX)?.ids.len() > ids.len();
+        Ok((Labelled { ids, types, target: target(row), name: format!("{task} row {index}") }, cut))
     };
-    rows.par_iter().enumerate().map(one).collect()
+    let encoded = rows.par_iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
+    let cut = encoded.iter().filter(|(_, cut)| *cut).count();
+    Ok(Encoded { rows: encoded.into_iter().map(|(row, _)| row).collect(), cut })
 }

@@ -18,3 +18,11 @@ pub struct Row {
     #[serde(default)]
     pub answer: String,
 }
+
+impl Row {
+    /// The instruction with the further text, an empty line between them: the question without a task's template.
+    pub fn question(&self) -> String {
+        let parts = [self.instruction.as_str(), self.input.as_str()];
+        parts.into_iter().filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join("\n\n")
+    }
+}

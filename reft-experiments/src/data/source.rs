@@ -1,19 +1,15 @@
 //! Where data files come from: the user's folder, the cache, the public repository.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::data_file::{self, DataFile};
+use super::json_rows::{self, RowsError};
+use super::need::Need;
+use super::pinned::Pinned;
 use super::row::Row;
-
-/// Where a folder of data files, or one file, is published: LLM-Adapters, whose files the paper trained and tested on, and
-/// the sets it lacks.
-const PUBLISHED: [(&str, &str); 6] = [
-    ("dataset/", "AGI-Edgerunners/LLM-Adapters/HEAD/dataset/"),
-    ("ft-training_set/", "AGI-Edgerunners/LLM-Adapters/HEAD/ft-training_set/"),
-    ("grade_school_math/", "openai/grade-school-math/HEAD/grade_school_math/data/"),
-    ("instruct/alpaca_eval/", "tatsu-lab/alpaca_eval/HEAD/results/"),
-    ("instruct/alpaca_2k.json", "sail-sg/sdft/HEAD/data/alpaca/alpaca_train.json"),
-    ("instruct/ultrafeedback_1k.json", "stanfordnlp/pyreft/HEAD/examples/composition/ultrafeedback_1k.json"),
-];
+use super::text::TextError;
 
 /// Data that is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,23 +36,23 @@ pub enum DataError {
         /// What happened.
         source: std::io::Error,
     },
-    /// Not JSON.
-    #[error("{path}:{line}: {reason}: expected a JSON array or one JSON object a line, with instruction and answer")]
-    Parse {
+    /// Not JSON, or rows that are not as they should be.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// Not a text in UTF-8.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A file that was downloaded and is another one now.
+    #[error(
+        "{path}: changed since it was downloaded (SHA-256 {found} instead of {expected}): delete it with the note beside it to download it again, or give your own file in the folder REFT_DATA"
+    )]
+    Changed {
         /// The file.
         path: PathBuf,
-        /// The line.
-        line: usize,
-        /// The parser's words.
-        reason: String,
-    },
-    /// A row without a question: another format, or a damaged row.
-    #[error("{path}: row {row} has no instruction: expected rows with instruction and answer, or question and answer")]
-    NoQuestion {
-        /// The file.
-        path: PathBuf,
-        /// The row, counted from 1.
-        row: usize,
+        /// What it has now.
+        found: String,
+        /// What it had.
+        expected: String,
     },
     /// A tab-separated file without a column.
     #[error("{path}:1: there is no column `{column}` among {found}: expected the file as GLUE publishes it")]
@@ -134,33 +130,64 @@ pub enum DataError {
     },
 }
 
-/// The folders to look in.
+/// The folders to look in, and the files that were read there.
 #[derive(Clone, Debug)]
 pub struct Sources {
     given: Option<PathBuf>,
     cache: PathBuf,
     download: bool,
+    read: Arc<Mutex<BTreeMap<PathBuf, DataFile>>>,
 }
 
 impl Sources {
+    fn new(given: Option<PathBuf>, cache: PathBuf, download: bool) -> Self {
+        Self { given, cache, download, read: Arc::default() }
+    }
+
     /// `REFT_DATA`, then the cache, then the repository (unless `HF_HUB_OFFLINE` is set).
     pub fn from_env() -> Self {
         let given = std::env::var_os("REFT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
-        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
-        Self { given, cache: reft_models::hub::cache_dir().join("data"), download: !offline }
+        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| is_set(&value));
+        Self::new(given, reft_models::hub::cache_dir().join("data"), !offline)
     }
 
     /// These folders only, for tests.
     pub fn local(given: &Path) -> Self {
-        Self { given: Some(given.to_owned()), cache: given.join("cache"), download: false }
+        Self::new(Some(given.to_owned()), given.join("cache"), false)
+    }
+
+    /// The same folders, of which nothing was read yet.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self { read: Arc::default(), ..self.clone() }
+    }
+
+    /// The files that were read, in the order of their paths.
+    pub fn files(&self) -> Vec<DataFile> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The rows of a file such as `dataset/ARC-Easy/train.json`.
     ///
     /// # Errors
-    /// When the file is nowhere, or not valid.
-    pub fn rows(&self, file: &str) -> Result<Vec<Row>, DataError> {
-        read(&self.locate(file)?)
+    /// When the file is nowhere, not valid, or a row lacks what is needed of it.
+    pub fn rows(&self, file: &str, need: Need) -> Result<Vec<Row>, DataError> {
+        let path = self.locate(file)?;
+        self.note(file, &path)?;
+        Ok(json_rows::read(&path, need)?)
+    }
+
+    /// Notes that a file is read, by its name in a data folder, and checks that it is still the one that was downloaded.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has changed since it was downloaded.
+    pub fn note(&self, file: &str, path: &Path) -> Result<(), DataError> {
+        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).contains_key(path);
+        if !known {
+            let noted = data_file::of(file, path)?;
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), noted);
+        }
+        Ok(())
     }
 
     /// The folders that are looked in, in this order.
@@ -174,53 +201,22 @@ impl Sources {
             return Ok(found.clone());
         }
         let place = self.cache.join(file);
-        let reason = if self.download {
-            match download(file)
-                .and_then(|bytes| crate::atomic::write(&place, &bytes).map_err(|error| error.to_string()))
-            {
+        let reason = match Pinned::of(file) {
+            None => "it is not published".to_owned(),
+            Some(_) if !self.download => "downloads are switched off".to_owned(),
+            Some(pinned) => match data_file::download(pinned, &place) {
                 Ok(()) => return Ok(place),
                 Err(reason) => reason,
-            }
-        } else {
-            "downloads are switched off".to_owned()
+            },
         };
         let tried = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
         Err(DataError::Nowhere { file: file.to_owned(), tried, reason, place })
     }
 }
 
-/// The address of a published file.
-fn address(file: &str) -> Option<String> {
-    let (folder, home) = PUBLISHED.iter().find(|(folder, _)| file.starts_with(folder))?;
-    Some(format!("https://raw.githubusercontent.com/{home}{}", &file[folder.len()..]))
-}
-
-fn download(file: &str) -> Result<Vec<u8>, String> {
-    let address = address(file).ok_or("it is not published")?;
-    let mut response = ureq::get(address).call().map_err(|error| error.to_string())?;
-    response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|error| error.to_string())
-}
-
-/// A JSON array, or JSON lines: public copies of these files are either, whatever they are called.
-///
-/// # Errors
-/// When the file is missing or not valid.
-pub fn read(path: &Path) -> Result<Vec<Row>, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    let text = text.trim_start_matches('\u{feff}');
-    let error = |line: usize, reason: String| DataError::Parse { path: path.to_owned(), line, reason };
-    let rows: Vec<Row> = if text.trim_start().starts_with('[') {
-        serde_json::from_str(text).map_err(|cause| error(cause.line(), words(&cause)))?
-    } else {
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let parse = |(index, line)| serde_json::from_str(line).map_err(|cause| error(index + 1, words(&cause)));
-        lines.map(parse).collect::<Result<_, _>>()?
-    };
-    match rows.iter().position(|row| row.instruction.is_empty()) {
-        None if rows.is_empty() => Err(error(1, "the file has no rows".to_owned())),
-        Some(index) => Err(DataError::NoQuestion { path: path.to_owned(), row: index + 1 }),
-        None => Ok(rows),
-    }
+/// Whether a switch of the Hugging Face libraries is on.
+fn is_set(value: &str) -> bool {
+    ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str())
 }
 
 /// A parser's words without its own position, which counts from the start of a line's text.
@@ -233,55 +229,33 @@ pub(crate) fn words(cause: &serde_json::Error) -> String {
 mod tests {
     use super::*;
 
-    fn rows_of(text: &str) -> Result<Vec<Row>, DataError> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("a.json"), text).expect("writable");
-        Sources::local(folder.path()).rows("a.json")
-    }
-
-    #[test]
-    fn arrays_and_lines_read_alike() {
-        let array = r#"[{"instruction": "q", "answer": "1"}, {"instruction": "r", "answer": "2"}]"#;
-        let lines = "{\"instruction\": \"q\", \"answer\": \"1\"}\n\n{\"instruction\": \"r\", \"answer\": \"2\"}\n";
-        assert_eq!(rows_of(array).expect("valid"), rows_of(lines).expect("valid"));
-    }
-
-    #[test]
-    fn a_broken_file_is_named_with_its_line_or_row() {
-        let cases = [
-            ("{\"question\": \"q\"}\n{\"answer\": ", "a.json:2: EOF while parsing a value: expected"),
-            ("{\"question\": \"q\"} {\"question\": \"r\"}\n", "a.json:1: trailing characters: expected"),
-            ("[{\"question\": \"q\"},\n{\"question\": 3}]", "a.json:2: invalid type: integer `3`, expected a string: "),
-            ("", "a.json:1: the file has no rows: "),
-            ("[]", "a.json:1: the file has no rows: "),
-            ("{\"question\": \"q\"}\n{\"ans\": \"1\"}", "a.json: row 2 has no instruction: "),
-            ("version https://git-lfs", "a.json:1: expected value: "),
-        ];
-        for (text, expected) in cases {
-            let error = rows_of(text).expect_err(text).to_string();
-            assert!(error.contains(expected), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn published_files_have_an_address() {
-        let end = "openai/grade-school-math/HEAD/grade_school_math/data/train.jsonl";
-        assert!(address("grade_school_math/train.jsonl").is_some_and(|address| address.ends_with(end)));
-        for file in ["dataset/boolq/test.json", "ft-training_set/math_10k.json", "instruct/ultrafeedback_1k.json"] {
-            assert!(address(file).is_some(), "{file}");
-        }
-        let end = "/tatsu-lab/alpaca_eval/HEAD/results/text_davinci_003/model_outputs.json";
-        let outputs = address("instruct/alpaca_eval/text_davinci_003/model_outputs.json");
-        assert!(outputs.is_some_and(|address| address.ends_with(end)));
-        assert!(address("instruct/alpaca_2k.json").is_some_and(|address| address.ends_with("/alpaca_train.json")));
-        assert_eq!(address("instruct/ultrafeedback.json"), None);
-        assert_eq!(address("elsewhere/test.json"), None);
-    }
-
     #[test]
     fn a_missing_file_names_the_places_tried() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let error = Sources::local(folder.path()).rows("dataset/x/test.json").expect_err("missing").to_string();
-        assert!(error.contains("dataset/x/test.json: not found in ") && error.contains("REFT_DATA"), "{error}");
+        let sources = Sources::local(folder.path());
+        let error = |file: &str| sources.rows(file, Need::Question).expect_err("missing").to_string();
+        let unknown = error("dataset/x/test.json");
+        assert!(unknown.contains("dataset/x/test.json: not found in ") && unknown.contains("REFT_DATA"), "{unknown}");
+        assert!(unknown.contains("it is not published"), "{unknown}");
+        assert!(error("dataset/boolq/test.json").contains("downloads are switched off"));
+    }
+
+    #[test]
+    fn files_that_were_read_are_known_with_their_checksum() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("a.json"), r#"[{"question": "q"}]"#).expect("writable");
+        let sources = Sources::local(folder.path());
+        sources.rows("a.json", Need::Question).expect("valid");
+        sources.rows("a.json", Need::Question).expect("valid");
+        let files = sources.files();
+        assert_eq!(files.len(), 1);
+        assert_eq!((files[0].file.as_str(), &files[0].revision, files[0].sha256.len()), ("a.json", &None, 64));
+        assert!(sources.afresh().files().is_empty());
+    }
+
+    #[test]
+    fn a_switch_is_on_as_for_the_hugging_face_libraries() {
+        assert!(["1", "ON", "Yes", "true"].into_iter().all(is_set));
+        assert!(!["", "0", "False", "off", "no"].into_iter().any(is_set));
     }
 }

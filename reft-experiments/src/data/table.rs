@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::source::DataError;
+use super::text;
 
 /// A column of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,8 +62,8 @@ pub struct Record {
 /// # Errors
 /// When it cannot be read, lacks a column, lines have too few or too many, or there is no row.
 pub fn read(path: &Path, layout: &Layout) -> Result<Table, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    let mut lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
+    let text = text::read(path)?;
+    let mut lines = (1..).zip(text.lines());
     let names: Vec<&str> = if layout.width == 0 {
         lines.next().map(|(_, line)| line.split('\t').collect()).unwrap_or_default()
     } else {

@@ -25,28 +25,16 @@ impl Template {
     pub fn prompt(self, task: &dyn Task, row: &Row, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
         match self {
             Self::Task => Ok(task.prompt(row)),
-            Self::Chat => {
-                let parts = [row.instruction.as_str(), row.input.as_str()];
-                let content = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
-                tokenizer.chat(&[Message { role: Role::User, content }])
-            }
+            Self::Chat => tokenizer.chat(&[Message { role: Role::User, content: row.question() }]),
         }
     }
 
-    /// The tokens of a row's prompt, `max_length` at most.
+    /// The tokens of a row's prompt.
     ///
     /// # Errors
     /// When the tokenizer has no chat template, or cannot encode the prompt.
-    pub fn encode(
-        self,
-        task: &dyn Task,
-        row: &Row,
-        tokenizer: &Tokenizer,
-        max_length: usize,
-    ) -> Result<Vec<i64>, TokenizerError> {
-        let mut ids = tokenizer.encode(&self.prompt(task, row, tokenizer)?, self.specials())?;
-        ids.truncate(max_length);
-        Ok(ids)
+    pub fn encode(self, task: &dyn Task, row: &Row, tokenizer: &Tokenizer) -> Result<Vec<i64>, TokenizerError> {
+        tokenizer.encode(&self.prompt(task, row, tokenizer)?, self.specials())
     }
 
     /// What the tokenizer adds: a chat template has written the special tokens already.

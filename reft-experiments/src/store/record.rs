@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::RunId;
 use super::environment::Environment;
 use crate::config::plan::RunPlan;
+use crate::data::data_file::DataFile;
 use crate::data::left_out::LeftOut;
+use crate::data::too_long::TooLong;
 use crate::score::metric::{Answers, Metric};
 use crate::train::best::Epoch;
 
@@ -22,6 +24,9 @@ pub enum Score {
         correct: usize,
         /// Rows scored.
         n: usize,
+        /// Those among them whose prompt was longer than `data.max_length` and lost its end.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cut: usize,
     },
     /// A metric of all answers together.
     Measured {
@@ -31,10 +36,19 @@ pub enum Score {
         value: f64,
         /// Rows scored.
         n: usize,
+        /// Those among them whose texts were longer than `data.max_length` and were cut.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cut: usize,
         /// What the task's own protocol reports beside it, where that is a second metric.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         second: Option<Measure>,
     },
+}
+
+/// Whether a count says nothing.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A metric's value.
@@ -47,11 +61,11 @@ pub struct Measure {
 }
 
 impl Score {
-    /// Of these answers, by a metric and perhaps a second one.
-    pub fn measured(metric: Metric, second: Option<Metric>, answers: &Answers) -> Self {
+    /// Of these answers, by a metric and perhaps a second one; the texts of `cut` rows were cut.
+    pub fn measured(metric: Metric, second: Option<Metric>, answers: &Answers, cut: usize) -> Self {
         let value = |metric: Metric| metric.of(answers).unwrap_or(0.0);
         let second = second.map(|metric| Measure { metric, value: value(metric) });
-        Self::Measured { metric, value: value(metric), n: answers.pairs.len(), second }
+        Self::Measured { metric, value: value(metric), n: answers.pairs.len(), cut, second }
     }
 
     /// The second metric.
@@ -65,8 +79,15 @@ impl Score {
     /// Accuracy, or another metric, in percent.
     pub fn percent(self) -> f64 {
         match self {
-            Self::Counts { correct, n } => 100.0 * correct as f64 / n.max(1) as f64,
+            Self::Counts { correct, n, .. } => 100.0 * correct as f64 / n.max(1) as f64,
             Self::Measured { value, .. } => 100.0 * value,
+        }
+    }
+
+    /// Rows whose prompts or texts were longer than `data.max_length` and were cut.
+    pub fn cut(self) -> usize {
+        match self {
+            Self::Counts { cut, .. } | Self::Measured { cut, .. } => cut,
         }
     }
 
@@ -145,6 +166,12 @@ pub struct Record {
     /// Broken lines of data files that it did without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// Rows that were longer than `data.max_length`, and what became of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub too_long: Vec<TooLong>,
+    /// The files that its rows were read from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_files: Vec<DataFile>,
     /// Sizes.
     pub parameters: Parameters,
     /// What it took.

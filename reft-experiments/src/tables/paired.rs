@@ -1,8 +1,11 @@
 //! Two systems on the same rows.
 
 use rand::Rng;
+use rayon::prelude::*;
 use reft_core::rng::Seed;
 use statrs::distribution::{Binomial, DiscreteCDF};
+
+use crate::score::metric::{Answers, Metric};
 
 /// Right and wrong answers of two systems, row by row.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +50,28 @@ impl Paired {
         let percent = |part: f64| 100.0 * sums[(part * (RESAMPLES - 1) as f64).round() as usize] as f64 / n as f64;
         (percent(0.025), percent(0.975))
     }
+}
+
+/// The 95 % interval, in percent, of the difference of a metric between two systems that answered the same rows, by the same
+/// bootstrap. A value that is undefined counts as 0, as in records. The same rows give the same interval.
+pub fn bootstrap_of(metric: Metric, first: &Answers, second: &Answers) -> (f64, f64) {
+    let n = first.pairs.len();
+    if n == 0 || n != second.pairs.len() {
+        return (f64::NAN, f64::NAN);
+    }
+    let difference = |resample: usize| {
+        let mut rng = Seed(0).stream("bootstrap of a metric", resample as u64);
+        let rows: Vec<usize> = (0..n).map(|_| rng.random_range(0..n)).collect();
+        let of = |answers: &Answers| {
+            let pairs = rows.iter().map(|&row| answers.pairs[row]).collect();
+            metric.of(&Answers { pairs }).unwrap_or(0.0)
+        };
+        100.0 * (of(first) - of(second))
+    };
+    let mut differences: Vec<f64> = (0..RESAMPLES).into_par_iter().map(difference).collect();
+    differences.sort_by(f64::total_cmp);
+    let percentile = |part: f64| differences[(part * (RESAMPLES - 1) as f64).round() as usize];
+    (percentile(0.025), percentile(0.975))
 }
 
 /// Probabilities corrected for there being several (Holm), in the same order.
@@ -97,6 +122,27 @@ mod tests {
         );
         assert_eq!(rows(3, 0, 0, 4).bootstrap(), (0.0, 0.0));
         assert_eq!(paired.bootstrap(), (low, high));
+    }
+
+    #[test]
+    fn the_interval_of_accuracy_is_the_same_by_either_way_and_one_of_a_correlation_holds_its_difference() {
+        use crate::data::labelled::Target::{Class, Score};
+
+        let paired = rows(60, 25, 10, 5);
+        let of = |right: fn(&(bool, bool)) -> bool| Answers {
+            pairs: paired.0.iter().map(|both| (Class(1), Class(i64::from(right(both))))).collect(),
+        };
+        let (low, high) = bootstrap_of(Metric::Accuracy, &of(|both| both.0), &of(|both| both.1));
+        let expected = paired.bootstrap();
+        assert!((low - expected.0).abs() < 2.0 && (high - expected.1).abs() < 2.0, "{low} to {high}: {expected:?}");
+
+        let line = |noise: f64| Answers {
+            pairs: (0..40).map(|n| (Score(f64::from(n)), Score(f64::from(n) + noise * f64::from(n * n % 7)))).collect(),
+        };
+        let (good, bad) = (line(0.1), line(9.0));
+        let percent = |answers| 100.0 * Metric::Pearson.of(answers).expect("defined");
+        let (low, high) = bootstrap_of(Metric::Pearson, &good, &bad);
+        assert!(low > 0.0 && (low..high).contains(&(percent(&good) - percent(&bad))), "{low} to {high}");
     }
 
     #[test]

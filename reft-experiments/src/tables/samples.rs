@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::evaluate::Prediction;
+use crate::prediction::Prediction;
 
 /// What several systems answered to the rows of one task, all in the same order.
 pub struct Answers {
@@ -19,15 +19,18 @@ pub fn side_by_side(task: &str, systems: &[Answers], count: usize) -> String {
     for row in 0..rows {
         let first = &systems[0].predictions[row];
         let _ = write!(text, "\n### {}\n\n{}\n", row + 1, quoted(&first.instruction));
+        if !first.input.is_empty() {
+            let _ = write!(text, "\n{}\n", quoted(&first.input));
+        }
         if !first.expected.is_empty() {
             let _ = write!(text, "\nExpected: {}\n", first.expected.lines().last().unwrap_or_default());
         }
         for Answers { system, predictions } in systems {
             let Prediction { said, correct, expected, .. } = &predictions[row];
             let verdict = match (expected.is_empty(), correct) {
-                (true, _) => "",
-                (false, true) => " (right)",
-                (false, false) => " (wrong)",
+                (true, _) | (false, None) => "",
+                (false, Some(true)) => " (right)",
+                (false, Some(false)) => " (wrong)",
             };
             let _ = write!(text, "\n**{system}**{verdict}\n\n{}\n", quoted(said));
         }
@@ -50,7 +53,9 @@ mod tests {
             said: said.to_owned(),
             answer: said.to_owned(),
             expected: "4".to_owned(),
-            correct,
+            input: String::new(),
+            correct: Some(correct),
+            cut: false,
         };
         let answers = |system: &str, said: &str, correct| Answers {
             system: system.to_owned(),

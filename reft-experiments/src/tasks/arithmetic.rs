@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::embedded::{self, Generate};
 use super::instruct::alpaca;
 use super::{DataKind, Task};
+use crate::data::need::{Form, Need};
 use crate::data::overlap::normalised;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
@@ -56,12 +57,12 @@ impl Task for Math {
     fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
         real(self.key, kind, split)?;
         match split {
-            Split::Train => sources.rows(self.file),
+            Split::Train => sources.rows(self.file, Need::Output),
             Split::TrainWithoutDev => {
                 // Questions of GSM8K are among the rows, those of its dev set too.
                 let dev = GSM8K.rows(kind, &Split::Dev, sources)?;
                 let dev: HashSet<String> = dev.iter().map(|row| normalised(&row.instruction)).collect();
-                let mut rows = sources.rows(self.file)?;
+                let mut rows = sources.rows(self.file, Need::Output)?;
                 rows.retain(|row| !dev.contains(&normalised(&row.instruction)));
                 Ok(rows)
             }
@@ -84,7 +85,7 @@ impl Task for Math {
         last_number(said)
     }
 
-    fn correct(&self, row: &Row, answer: &str) -> bool {
+    fn agrees(&self, row: &Row, answer: &str) -> bool {
         same_number(answer, &row.answer)
     }
 }
@@ -95,6 +96,9 @@ pub struct Gsm8k;
 /// `gsm8k`.
 pub static GSM8K: Gsm8k = Gsm8k;
 
+/// A solution that ends with `####` and the number, for training and for scoring.
+const NEED: Need = Need::Answer(Form::FinalNumber);
+
 impl Task for Gsm8k {
     fn key(&self) -> &'static str {
         "gsm8k"
@@ -102,7 +106,7 @@ impl Task for Gsm8k {
 
     fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
         real(self.key(), kind, split)?;
-        let train = || sources.rows("grade_school_math/train.jsonl");
+        let train = || sources.rows("grade_school_math/train.jsonl", NEED);
         match split {
             Split::Train => train(),
             Split::TrainWithoutDev => train().map(|mut rows| {
@@ -110,7 +114,7 @@ impl Task for Gsm8k {
                 rows
             }),
             Split::Dev => train().map(|mut rows| rows.split_off(rows.len().saturating_sub(DEV_ROWS))),
-            Split::Test(_) => sources.rows("grade_school_math/test.jsonl"),
+            Split::Test(_) => sources.rows("grade_school_math/test.jsonl", NEED),
         }
     }
 
@@ -127,7 +131,7 @@ impl Task for Gsm8k {
         last_number(said)
     }
 
-    fn correct(&self, row: &Row, answer: &str) -> bool {
+    fn agrees(&self, row: &Row, answer: &str) -> bool {
         same_number(answer, answers::after(&row.answer, "####"))
     }
 }
@@ -136,6 +140,16 @@ impl Task for Gsm8k {
 enum Answer {
     Number,
     Letter,
+}
+
+impl Answer {
+    /// What the right answer must contain.
+    fn form(&self) -> Form {
+        match self {
+            Self::Number => Form::Number,
+            Self::Letter => Form::Letter,
+        }
+    }
 }
 
 /// A test set of LLM-Adapters, prompts in the Alpaca template as in [`Math`], which is trained on. The `output` of its
@@ -195,7 +209,9 @@ impl Task for Arithmetic {
     fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
         match (kind, split) {
             (DataKind::Embedded, split) => Ok(embedded::rows(self.key, self.embedded, split)),
-            (DataKind::Real, Split::Test(_)) => sources.rows(&format!("dataset/{}/test.json", self.folder)),
+            (DataKind::Real, Split::Test(_)) => {
+                sources.rows(&format!("dataset/{}/test.json", self.folder), Need::Answer(self.answer.form()))
+            }
             (DataKind::Real, Split::Train | Split::TrainWithoutDev | Split::Dev) => {
                 let remedy = "it is a test set only; train on math, math_part or gsm8k, and tune on gsm8k";
                 Err(DataError::NoRows { task: self.key, split: split.name(), remedy })
@@ -218,10 +234,10 @@ impl Task for Arithmetic {
         }
     }
 
-    fn correct(&self, row: &Row, answer: &str) -> bool {
+    fn agrees(&self, row: &Row, answer: &str) -> bool {
         match self.answer {
             Answer::Number => same_number(answer, &row.answer),
-            Answer::Letter => answer == row.answer,
+            Answer::Letter => answer == row.answer.trim(),
         }
     }
 }
@@ -253,7 +269,8 @@ mod tests {
         let known: Vec<Value> =
             (0..310).map(|n| json!({"question": format!("Has Ann {n} eggs?"), "answer": "#### 1"})).collect();
         let asked = ["has ann 9 eggs", "Has Ann 10 eggs?\n ", "has Ann 309, eggs", "Has Ann 310 eggs?"];
-        let rows: Vec<Value> = asked.iter().map(|text| json!({"instruction": text, "answer": "1"})).collect();
+        let rows: Vec<Value> =
+            asked.iter().map(|text| json!({"instruction": text, "output": "It is 1.", "answer": "1"})).collect();
         let files = [("grade_school_math/train.jsonl", json!(known)), (MATH_PART.file, json!(rows))];
         let folder = folder(&files);
         let sources = Sources::local(folder.path());

@@ -2,6 +2,7 @@
 //! answer format, the model says `the correct answer is X`, and X must be the answer exactly.
 
 use super::{DataKind, Task, embedded};
+use crate::data::need::{Form, Need};
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::{Split, hold_out};
@@ -10,6 +11,9 @@ use crate::score::verdict::Sought;
 
 /// What an answer begins with.
 const TRIGGER: &str = "the correct answer is ";
+
+/// The answer is learnt, and compared with what is said.
+const NEED: Need = Need::Answer(Form::Text);
 
 /// One task.
 pub struct Commonsense {
@@ -46,7 +50,7 @@ impl Task for Commonsense {
     }
 
     fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        let file = |name: &str| sources.rows(&format!("dataset/{}/{name}.json", self.folder));
+        let file = |name: &str| sources.rows(&format!("dataset/{}/{name}.json", self.folder), NEED);
         match (kind, split) {
             (DataKind::Embedded, split) => Ok(embedded::rows(self.key, self.embedded, split)),
             (DataKind::Real, Split::Train) => file("train"),
@@ -69,7 +73,7 @@ impl Task for Commonsense {
     }
 
     fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {
-        Some(Sought { trigger: TRIGGER, answer: &row.answer })
+        Some(Sought { trigger: TRIGGER, answer: row.answer.trim() })
     }
 }
 
@@ -89,7 +93,7 @@ impl Task for Joint {
         let none = |split, remedy| Err(DataError::NoRows { task, split, remedy });
         match (kind, split) {
             (DataKind::Embedded, split) => none(split.name(), "it is a real data set; set data.source: real"),
-            (DataKind::Real, Split::Train) => sources.rows("ft-training_set/commonsense_170k.json"),
+            (DataKind::Real, Split::Train) => sources.rows("ft-training_set/commonsense_170k.json", NEED),
             (DataKind::Real, Split::TrainWithoutDev | Split::Dev | Split::Test(_)) => {
                 none(split.name(), "it is a training set only; evaluate on the eight tasks")
             }

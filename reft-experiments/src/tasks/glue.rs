@@ -34,6 +34,19 @@ impl Labels {
         }
     }
 
+    /// Whether rows are classified, not scored.
+    pub fn are_classes(self) -> bool {
+        matches!(self, Self::Classes(_))
+    }
+
+    /// An answer by the name that [`Labels::name`] gave it; a score may lie outside those of the task.
+    pub fn named(self, name: &str) -> Option<Target> {
+        match self {
+            Self::Classes(_) => self.target(name),
+            Self::Score(_) => name.parse().ok().filter(|score: &f64| score.is_finite()).map(Target::Score),
+        }
+    }
+
     /// An answer in the words of the published files.
     pub fn name(self, target: Target) -> String {
         match (self, target) {

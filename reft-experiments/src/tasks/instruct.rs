@@ -2,6 +2,7 @@
 
 use super::embedded::{self, Generate};
 use super::{DataKind, Task};
+use crate::data::need::Need;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::{Split, hold_out};
@@ -53,14 +54,14 @@ impl Task for Instructions {
 
     fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
         let none = |remedy| Err(DataError::NoRows { task: self.key, split: split.name(), remedy });
-        let train = || sources.rows(self.file);
+        let train = |need| sources.rows(self.file, need);
         match (kind, split, self.scored) {
             (DataKind::Embedded, split, Some((_, generate))) => Ok(embedded::rows(self.key, generate, split)),
             (DataKind::Embedded, _, None) => none("it has no embedded rows; set data.source: real"),
-            (DataKind::Real, Split::Train, _) => train(),
-            (DataKind::Real, Split::TrainWithoutDev, _) => Ok(hold_out(train()?).1),
-            (DataKind::Real, Split::Dev, _) => Ok(hold_out(train()?).0),
-            (DataKind::Real, Split::Test(_), Some((file, _))) => sources.rows(file),
+            (DataKind::Real, Split::Train, _) => train(Need::Output),
+            (DataKind::Real, Split::TrainWithoutDev, _) => Ok(hold_out(train(Need::Output)?).1),
+            (DataKind::Real, Split::Dev, _) => Ok(hold_out(train(Need::Question)?).0),
+            (DataKind::Real, Split::Test(_), Some((file, _))) => sources.rows(file, Need::Question),
             (DataKind::Real, Split::Test(_), None) => none("it is a training set only; test on instruct"),
         }
     }

@@ -78,9 +78,15 @@ pub trait Task: Sync {
         false
     }
 
-    /// Whether an extracted answer is right.
+    /// Whether an extracted answer is right. Where nothing was found in what the model said it is wrong, whatever the right
+    /// answer is.
     fn correct(&self, row: &Row, answer: &str) -> bool {
-        answer == row.answer
+        !answer.trim().is_empty() && self.agrees(row, answer)
+    }
+
+    /// Whether an answer that is not empty agrees with the right one.
+    fn agrees(&self, row: &Row, answer: &str) -> bool {
+        answer == row.answer.trim()
     }
 }
 

@@ -97,7 +97,7 @@ impl<'a> Frozen<'a> {
 
     fn key(&self, examples: &[Example], tokens: usize) -> Key {
         let mut hash = Sha256::new();
-        for Example { ids, prompt, name } in examples {
+        for Example { ids, prompt, name, .. } in examples {
             for size in [name.len(), *prompt, ids.len()] {
                 hash.update(size.to_le_bytes());
             }

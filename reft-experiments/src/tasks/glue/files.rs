@@ -66,8 +66,15 @@ impl Glue {
     /// The rows of a set, such as `train` or `dev`.
     pub(super) fn file(&self, name: &str, sources: &Sources) -> Result<Vec<Row>, DataError> {
         match self.find(name, sources)? {
-            Found::Table(path) => self.table(&path),
+            Found::Table(path) => {
+                sources.note(&format!("glue_data/{}/{name}.tsv", self.folder), &path)?;
+                self.table(&path)
+            }
             Found::Parquet(files) => {
+                for path in &files {
+                    let file = path.file_name().unwrap_or_default().to_string_lossy();
+                    sources.note(&format!("glue/{}/{file}", self.key), path)?;
+                }
                 let rows = files.iter().map(|path| self.parquet(path)).collect::<Result<Vec<_>, _>>()?.concat();
                 if rows.is_empty() { Err(DataError::Empty { path: files[0].clone() }) } else { Ok(rows) }
             }

@@ -1,0 +1,580 @@
+//! Rows of JSON files: a list of objects, one object a line, or an object that holds one list of them.
+//!
+//! The parser's place (row and key) is kept beside it, so that a fault is named by row even where the file is one line.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Deserializer, Error};
+
+use super::json_fault::{Fault, in_words};
+use super::need::Need;
+use super::row::Row;
+use super::text::{self, MARK, TextError};
+
+/// A file whose rows cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// Not readable, or not UTF-8.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A fault in a row.
+    #[error("{path}: {place}{fault}")]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row and the key; empty for the file as a whole.
+        place: String,
+        /// What is wrong, and the remedy.
+        fault: Fault,
+    },
+}
+
+/// The rows of a file. A value that is null counts as an empty text; numbers and booleans are the text that they have in
+/// the file.
+///
+/// # Errors
+/// When the file cannot be read, is not JSON, or a row is not as it should be.
+pub fn read(path: &Path, need: Need) -> Result<Vec<Row>, RowsError> {
+    let bytes = text::bytes(path)?;
+    let (text, invalid) = text::valid(&bytes);
+    let cursor = RefCell::new(Cursor { need, row: 0, key: None, fault: None });
+    let parsed = parse(text, &cursor);
+    let cursor = cursor.into_inner();
+    match (parsed, invalid) {
+        (Ok(rows), None) => Ok(rows),
+        // The valid part ends in the row with the first byte that is not UTF-8, unless a row before it is at fault.
+        (Err(Failed { fault: Fault::Truncated, .. }) | Ok(_), Some(invalid)) => {
+            Err(invalid.error(path, &bytes, &cursor.name()).into())
+        }
+        (Err(Failed { fault, line }), _) => {
+            Err(RowsError::Row { path: path.to_owned(), place: cursor.place(line), fault })
+        }
+    }
+}
+
+/// Where the parser is.
+struct Cursor {
+    /// What every row must have.
+    need: Need,
+    /// The row, counted from 1; 0 before the first.
+    row: usize,
+    /// The key whose value is read.
+    key: Option<String>,
+    /// What is wrong with a row that is valid JSON.
+    fault: Option<Fault>,
+}
+
+impl Cursor {
+    /// `row 3, key `input``.
+    fn name(&self) -> String {
+        match (self.row, &self.key) {
+            (0, _) => String::new(),
+            (row, None) => format!("row {row}"),
+            (row, Some(key)) => format!("row {row}, key `{}`", shortened(key)),
+        }
+    }
+
+    /// The same before what is wrong there, with the line where that is another number.
+    fn place(&self, line: usize) -> String {
+        match self.name() {
+            name if name.is_empty() && line > 1 => format!("line {line}: "),
+            name if name.is_empty() => name,
+            name if line == self.row || line <= 1 => format!("{name}: "),
+            name => format!("{name} (line {line}): "),
+        }
+    }
+
+    /// Notes what is wrong; the parser is told that something is.
+    fn refuse<E: serde::de::Error>(&mut self, fault: Fault) -> E {
+        self.fault = Some(fault);
+        E::custom("refused")
+    }
+}
+
+/// At most this many characters of a user's text in a message.
+const SHOWN: usize = 40;
+
+/// A text from a file, short enough for a message and on one line.
+fn shortened(text: &str) -> String {
+    let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHOWN).is_some() { shown + "…" } else { shown }
+}
+
+/// What stopped the parser, and in which line.
+struct Failed {
+    fault: Fault,
+    line: usize,
+}
+
+type Place<'c> = &'c RefCell<Cursor>;
+
+fn parse(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
+    let objects = text.lines().filter(|line| line.trim_start_matches(MARK).starts_with('{')).count();
+    let rows = match text.trim_start().chars().next() {
+        None => return Err(Failed { fault: Fault::NoRows, line: 1 }),
+        Some('{') if objects > 1 => lines(text, cursor)?,
+        Some('{') => object(text, cursor)?,
+        Some('[') => whole(text, ListSeed(cursor), cursor)?,
+        Some(_) => {
+            let start = shortened(text.trim_start().lines().next().unwrap_or_default());
+            return Err(Failed { fault: Fault::NotJson { start }, line: 1 });
+        }
+    };
+    cursor.borrow_mut().key = None;
+    if rows.is_empty() {
+        cursor.borrow_mut().row = 0;
+        return Err(Failed { fault: Fault::NoRows, line: 1 });
+    }
+    Ok(rows)
+}
+
+/// One object a line; lines without text are passed over.
+fn lines(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
+    let mut rows = Vec::new();
+    // Files that were put together may have a byte order mark before any line.
+    let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line.trim_start_matches(MARK)));
+    for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+        rows.push(whole(line, RowSeed(cursor), cursor).map_err(|failed| Failed { line: number, ..failed })?);
+    }
+    Ok(rows)
+}
+
+/// A single object: a row, or a wrapper around one list of rows.
+fn object(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
+    let list_at = text.find('[');
+    let entries = match whole(text, EntriesSeed, cursor) {
+        Ok(entries) => entries,
+        Err(failed) => {
+            // The row at fault is found by reading the list alone, if there is one.
+            let inner = list_at.map(|at| (at, list_fault(&text[at..], cursor)));
+            return Err(match inner {
+                Some((at, Some(Failed { fault, line }))) => {
+                    Failed { fault, line: line + text::line_and_column(text.as_bytes(), at).0 - 1 }
+                }
+                // Else it is a row, and read as one the key at fault is known.
+                _ => whole(text, RowSeed(cursor), cursor).err().unwrap_or(failed),
+            });
+        }
+    };
+    let is_question = |(key, _): &&(String, &RawValue)| matches!(key.as_str(), "instruction" | "question");
+    match entries.iter().find(is_question) {
+        Some((key, value)) if value.get().starts_with('[') => {
+            return Err(Failed { fault: Fault::Columns { key: key.clone() }, line: 1 });
+        }
+        Some(_) => return Ok(vec![whole(text, RowSeed(cursor), cursor)?]),
+        None => {}
+    }
+    let lists: Vec<&(String, &RawValue)> = entries.iter().filter(|(_, value)| value.get().starts_with('[')).collect();
+    match lists.as_slice() {
+        [(_, list)] => {
+            let before = list.get().as_ptr() as usize - text.as_ptr() as usize;
+            let lines_before = text::line_and_column(text.as_bytes(), before).0 - 1;
+            let shift = |failed: Failed| Failed { line: failed.line + lines_before, ..failed };
+            whole(list.get(), ListSeed(cursor), cursor).map_err(shift)
+        }
+        [] => {
+            let keys = entries.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>();
+            let keys = shortened_list(&keys);
+            Err(Failed { fault: Fault::NoList { keys }, line: 1 })
+        }
+        several => {
+            let keys = several.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>();
+            Err(Failed { fault: Fault::Lists { keys: shortened_list(&keys) }, line: 1 })
+        }
+    }
+}
+
+/// What is wrong with a list of rows that does not end with the text.
+fn list_fault(text: &str, cursor: Place<'_>) -> Option<Failed> {
+    let failed = whole(text, ListSeed(cursor), cursor).err()?;
+    let mut cursor = cursor.borrow_mut();
+    let found = cursor.row > 0 && !matches!(failed.fault, Fault::Further | Fault::NotObject);
+    if !found {
+        (cursor.row, cursor.key) = (0, None);
+    }
+    found.then_some(failed)
+}
+
+/// Keys in a message.
+fn shortened_list(keys: &[&str]) -> String {
+    let shown: Vec<String> = keys.iter().take(8).map(|key| shortened(key)).collect();
+    let more = if keys.len() > shown.len() { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// Reads a text that is one value.
+fn whole<'t, S: DeserializeSeed<'t>>(text: &'t str, seed: S, cursor: Place<'_>) -> Result<S::Value, Failed> {
+    let mut parser = Deserializer::from_str(text);
+    let read = seed.deserialize(&mut parser).map_err(|error| failed(text, &error, cursor))?;
+    parser.end().map_err(|error| {
+        let mut cursor = cursor.borrow_mut();
+        (cursor.row, cursor.key) = (0, None);
+        Failed { fault: Fault::Further, line: error.line() }
+    })?;
+    Ok(read)
+}
+
+fn failed(text: &str, error: &Error, cursor: Place<'_>) -> Failed {
+    let fault = cursor.borrow_mut().fault.take();
+    let fault = fault.unwrap_or_else(|| if error.is_data() { Fault::NotObject } else { in_words(text, error) });
+    Failed { fault, line: error.line() }
+}
+
+/// A list of rows.
+struct ListSeed<'c>(Place<'c>);
+
+impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
+    type Value = Vec<Row>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Row>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListSeed<'_> {
+    type Value = Vec<Row>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Row>, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = list.next_element_seed(RowSeed(self.0))? {
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// Keys and values of an object, values as they stand in the text.
+struct EntriesSeed;
+
+impl<'de> DeserializeSeed<'de> for EntriesSeed {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EntriesSeed {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = object.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+/// One row.
+struct RowSeed<'c>(Place<'c>);
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
+    type Value = Row;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Row, D::Error> {
+        let mut cursor = self.0.borrow_mut();
+        cursor.row += 1;
+        cursor.key = None;
+        drop(cursor);
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_> {
+    type Value = Row;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Row, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(key) = object.next_key::<String>()? {
+            // A byte order mark that a converter took for a part of the first column's name.
+            let key = key.trim_start_matches(MARK).to_owned();
+            self.0.borrow_mut().key = Some(key.clone());
+            if fields.keys.contains(&key) {
+                return Err(self.0.borrow_mut().refuse(Fault::Twice));
+            }
+            match fields.slot(&key) {
+                None => {
+                    object.next_value::<IgnoredAny>()?;
+                }
+                Some(slot) => {
+                    let value = object.next_value::<&RawValue>()?;
+                    *slot = value_text(value.get()).map_err(|fault| self.0.borrow_mut().refuse::<A::Error>(fault))?;
+                }
+            }
+            fields.keys.push(key);
+        }
+        let mut cursor = self.0.borrow_mut();
+        cursor.key = None;
+        let need = cursor.need;
+        fields.row(need).map_err(|fault| cursor.refuse(fault))
+    }
+}
+
+/// The text of a value as the file has it; none for null.
+fn value_text(raw: &str) -> Result<Option<String>, Fault> {
+    match raw.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<String>(raw) {
+            Ok(text) => Ok(Some(text.trim_start_matches(MARK).to_owned())),
+            Err(_) => Err(Fault::HalfCharacter),
+        },
+        Some(b'n') => Ok(None),
+        Some(b'[') => Err(Fault::Nested { found: "a list" }),
+        Some(b'{') => Err(Fault::Nested { found: "an object" }),
+        // A number or a boolean.
+        _ => Ok(Some(raw.to_owned())),
+    }
+}
+
+/// The texts of a row, and all its keys.
+#[derive(Default)]
+struct Fields {
+    keys: Vec<String>,
+    instruction: Option<String>,
+    question: Option<String>,
+    input: Option<String>,
+    output: Option<String>,
+    answer: Option<String>,
+}
+
+impl Fields {
+    fn slot(&mut self, key: &str) -> Option<&mut Option<String>> {
+        match key {
+            "instruction" => Some(&mut self.instruction),
+            "question" => Some(&mut self.question),
+            "input" => Some(&mut self.input),
+            "output" => Some(&mut self.output),
+            "answer" => Some(&mut self.answer),
+            _ => None,
+        }
+    }
+
+    fn row(self, need: Need) -> Result<Row, Fault> {
+        let Self { keys, instruction, question, input, output, answer } = self;
+        let listed = || shortened_list(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+        let instruction = match (instruction, question) {
+            (Some(instruction), Some(question)) if instruction != question => return Err(Fault::TwoQuestions),
+            (instruction, question) => instruction.or(question).unwrap_or_default(),
+        };
+        if instruction.trim().is_empty() {
+            return Err(Fault::NoQuestion { keys: listed() });
+        }
+        if let Some(key) = need.key() {
+            let value = if key == "output" { &output } else { &answer };
+            match value {
+                None if keys.iter().any(|other| other == key) => return Err(Fault::Empty { key, found: "null" }),
+                None => return Err(Fault::Missing { key, keys: listed() }),
+                Some(text) if text.trim().is_empty() => return Err(Fault::Empty { key, found: "blank" }),
+                Some(text) => {
+                    if let Some(form) = need.lacks(text) {
+                        return Err(Fault::Form { key, form, found: shortened(text) });
+                    }
+                }
+            }
+        }
+        let text = Option::unwrap_or_default;
+        Ok(Row { instruction, input: text(input), output: text(output), answer: text(answer) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::need::Form;
+    use super::*;
+
+    const ANSWER: Need = Need::Answer(Form::Text);
+
+    fn rows_of(bytes: &[u8], need: Need) -> Result<Vec<Row>, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.json");
+        std::fs::write(&path, bytes).expect("writable");
+        read(&path, need).map_err(|error| error.to_string())
+    }
+
+    fn check(bytes: &[u8], need: Need, parts: &[&str]) {
+        let shown = String::from_utf8_lossy(bytes).into_owned();
+        let error = rows_of(bytes, need).expect_err(&shown);
+        assert!(error.contains("a.json: ") && error.lines().count() == 1, "{shown}: {error}");
+        for part in parts {
+            assert!(error.contains(part), "{shown}: `{part}` is not in: {error}");
+        }
+        for word in ["permission", "expected value", "invalid type", "sequence", "at line"] {
+            assert!(!error.contains(word), "{shown}: `{word}` is a parser's word: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_lines_and_wrappers_read_alike() {
+        let (one, two) = (r#"{"question": "q", "answer": "1"}"#, r#"{"instruction": "r", "answer": "2", "more": [1]}"#);
+        let expected = rows_of(format!("[{one}, {two}]").as_bytes(), ANSWER).expect("valid");
+        assert_eq!((expected[0].instruction.as_str(), expected[1].answer.as_str()), ("q", "2"));
+        for same in [
+            format!("\u{feff}[{one},\r\n{two}]\r\n"),
+            format!("{one}\n\n{two}\n"),
+            format!("\u{feff}{one}\r\n\u{feff}{two}"),
+            format!("{{\"data\": [{one}, {two}]}}"),
+            format!("{{\n \"version\": \"1.1\",\n \"rows\": [\n  {one},\n  {two}\n ]\n}}\n"),
+            format!("[{}, {two}]", one.replace("question", "\u{feff}question")),
+            format!("[{}, {two}]", one.replace(": \"q", ": \"\u{feff}q")),
+        ] {
+            assert_eq!(rows_of(same.as_bytes(), ANSWER).as_ref(), Ok(&expected), "{same}");
+        }
+        let alone = rows_of(format!("{{\n\"choices\": [\"a\"],\n{}", &one[1..]).as_bytes(), ANSWER).expect("one row");
+        assert_eq!(alone, expected[..1]);
+    }
+
+    #[test]
+    fn values_are_their_text() {
+        for (value, text) in [
+            ("null", ""),
+            ("18", "18"),
+            ("18.0", "18.0"),
+            ("-1e3", "-1e3"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("true", "true"),
+            ("\"007\"", "007"),
+            ("\"a\\u00e9\\n\"", "a\u{e9}\n"),
+        ] {
+            let rows = rows_of(format!("[{{\"question\": \"q\", \"input\": {value}}}]").as_bytes(), Need::Question);
+            assert_eq!(rows.expect(value)[0].input, text, "{value}");
+        }
+        let numbers = rows_of(br#"{"question": 12, "answer": false}"#, ANSWER).expect("valid");
+        assert_eq!((numbers[0].instruction.as_str(), numbers[0].answer.as_str()), ("12", "false"));
+    }
+
+    #[test]
+    fn faults_are_named_with_row_and_key_in_files_of_one_line_and_of_many() {
+        let good = r#"{"question": "q", "answer": "1"}"#;
+        let cases: [(&str, &[&str]); 16] = [
+            (
+                r#"{"question": "r", "score": NaN}"#,
+                &["row 2, key `score`", "`NaN` is not JSON: write null or a number"],
+            ),
+            (r#"{"question": "r", "score": -Infinity}"#, &["row 2, key `score`", "`-Infinity` is not JSON"]),
+            (r#"{"question": "r", "x": None}"#, &["row 2, key `x`", "`None` is not JSON: write null"]),
+            (r#"{"question": "r", "id": 007}"#, &["row 2, key `id`", "`007`", "in double quotes"]),
+            (r#"{"question": ["r"], "answer": "1"}"#, &["row 2, key `question`", "a list where a text belongs"]),
+            (r#"{"question": "r", "answer": {"a": 1}}"#, &["row 2, key `answer`", "an object where a text belongs"]),
+            (r#"{"question": "r", "answer": "1", "answer": "2"}"#, &["row 2, key `answer`", "there twice"]),
+            (
+                r#"{"question": "r", "instruction": "s", "answer": "1"}"#,
+                &["row 2", "both `instruction` and `question`"],
+            ),
+            (r#"["r", "1"]"#, &["row 2", "not an object"]),
+            (r#""r""#, &["row 2", "not an object"]),
+            (r#"{"question": "r", "answer": "1",}"#, &["row 2", "comma too many"]),
+            (r#"{'question': 'r'}"#, &["row 2", "double quotes"]),
+            (r#"{"question": "\ud83d", "answer": "1"}"#, &["row 2, key `question`", "half of a character"]),
+            ("{\"question\": \"a\tb\", \"answer\": \"1\"}", &["row 2, key `question`", "a tab as it is"]),
+            (
+                r#"{"prompt": "r", "answer": "1"}"#,
+                &["row 2", "the row has no instruction (its keys are prompt, answer)"],
+            ),
+            (r#"{"question": " ", "answer": "1"}"#, &["row 2", "the row has no instruction"]),
+        ];
+        for (bad, parts) in cases {
+            check(format!("[{good}, {bad}, {good}]").as_bytes(), ANSWER, parts);
+            check(format!("{{\"data\": [{good}, {bad}, {good}]}}").as_bytes(), ANSWER, parts);
+            // A line that is no object stands between others that are.
+            check(format!("{good}\n\n{bad}\n{good}\n").as_bytes(), ANSWER, &[parts, &["(line 3)"]].concat());
+        }
+    }
+
+    #[test]
+    fn files_as_a_whole_are_refused_in_one_line() {
+        let row = r#"{"question": "q", "answer": "1"}"#;
+        let cases: [(&str, &[&str]); 14] = [
+            ("", &["a.json: the file has no rows", "one JSON object a line"]),
+            ("\u{feff} \n", &["the file has no rows"]),
+            ("[]", &["the file has no rows"]),
+            (r#"{"data": []}"#, &["the file has no rows"]),
+            ("instruction,answer\nq,1\n", &["not JSON, it begins with `instruction,answer`"]),
+            ("\"q\"", &["not JSON, it begins with"]),
+            (r#"{"instruction": ["q"], "answer": ["a"]}"#, &["columns (`instruction` is a list)", "orient='records'"]),
+            (r#"{"train": [], "test": []}"#, &["several lists (train, test)"]),
+            (r#"{"a": {"question": "q"}}"#, &["one object without instruction (its keys are a)"]),
+            (&format!("[{row}]\n[{row}]"), &["something follows the end"]),
+            (&format!("{row} {row}"), &["something follows the end"]),
+            (&format!("[{row}, {{\"question\": \"r\", \"ans"), &["row 2", "truncated"]),
+            (&format!("{row}\n{{\"question\": "), &["row 2, key `question`: ", "truncated"]),
+            ("{\n\"question\": \"q\"\n}\n{\n\"question\": \"r\"\n}\n", &["row 1", "one object a line"]),
+        ];
+        for (text, parts) in cases {
+            check(text.as_bytes(), ANSWER, parts);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_named_with_row_key_and_place() {
+        let bad = b"{\"question\": \"r\", \"input\": \"Caf\xe9\", \"answer\": \"1\"}";
+        let good = br#"{"question": "q", "answer": "1"}"#;
+        let place = "row 2, key `input`";
+        let list = [&b"["[..], good, b", ", bad, b"]"].concat();
+        let column = |bytes: &[u8]| bytes.iter().position(|&byte| byte == 0xe9).expect("there") + 1;
+        let (in_list, in_line) =
+            (format!("(line 1, byte {})", column(&list)), format!("(line 2, byte {})", column(bad)));
+        let said = "is not UTF-8 (byte e9, `\u{e9}` in Latin-1): save it as UTF-8";
+        check(&list, ANSWER, &[place, &in_list, said]);
+        check(&[&good[..], b"\n", bad, b"\n"].concat(), ANSWER, &[place, &in_line, said]);
+        check(&[&b"{\"data\": "[..], &list, b"}"].concat(), ANSWER, &[place, "not UTF-8"]);
+        check(bad, ANSWER, &["row 1, key `input`", "not UTF-8"]);
+        // A fault before it comes first.
+        check(&[&b"[{\"question\": NaN}, "[..], bad, b"]"].concat(), ANSWER, &["row 1, key `question`", "NaN"]);
+    }
+
+    #[test]
+    fn rows_without_what_is_needed_are_refused_by_number() {
+        let row = |more: &str| {
+            format!(
+                "[{{\"question\": \"q\", \"output\": \"o\", \"answer\": \"A 1 #### 1\"}}, {{\"question\": \"r\"{more}}}]"
+            )
+        };
+        for (need, more, parts) in [
+            (ANSWER, "", "row 2: the row has no `answer` (its keys are question): write the right one under `answer`"),
+            (ANSWER, r#", "label": "A""#, "its keys are question, label"),
+            (ANSWER, r#", "answer": null"#, "row 2: `answer` is null"),
+            (ANSWER, r#", "answer": """#, "row 2: `answer` is blank"),
+            (ANSWER, r#", "answer": " \n\u00a0""#, "row 2: `answer` is blank"),
+            (Need::Answer(Form::Number), r#", "answer": "ten""#, "`answer` is `ten`, which is no number"),
+            (Need::Answer(Form::FinalNumber), r#", "answer": "So 18.""#, "which is no number after ####"),
+            (Need::Output, r#", "answer": "1""#, "row 2: the row has no `output`"),
+            (Need::Output, r#", "output": " ""#, "row 2: `output` is blank"),
+        ] {
+            check(row(more).as_bytes(), need, &[parts, "take the row out"]);
+            assert_eq!(rows_of(row(more).as_bytes(), Need::Question).expect("judged by others").len(), 2);
+        }
+        check(br#"[{"question": "q", "answer": "BC"}]"#, Need::Answer(Form::Letter), &["is no letter A to E alone"]);
+        assert!(rows_of(br#"[{"question": "q", "answer": " B "}]"#, Need::Answer(Form::Letter)).is_ok());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn damaged_files_are_answered_with_one_line(at in 0_usize..400, byte: u8, cut in 0_usize..400) {
+            let mut bytes = br#"{"data": [{"question": "q", "input": null, "answer": 18}, {"question": "gr\u00fcn", "answer": "a"}]}"#.to_vec();
+            let len = bytes.len();
+            bytes[at % len] = byte;
+            bytes.truncate(if cut < 200 { len } else { cut % len });
+            if let Err(error) = rows_of(&bytes, ANSWER) {
+                proptest::prop_assert_eq!(error.lines().count(), 1, "{}", error);
+            }
+        }
+    }
+}

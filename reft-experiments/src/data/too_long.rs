@@ -1,0 +1,118 @@
+//! Rows that are longer than `data.max_length`, and what became of them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What rows are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Use {
+    /// They are trained on.
+    Training,
+    /// They are scored.
+    Scoring,
+}
+
+/// What became of rows that are too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// The prompt alone fills the maximum length: nothing to learn is left of the row.
+    LeftOut,
+    /// The tokens beyond the maximum length are cut off, as in the reference library.
+    Cut,
+    /// Of two texts, the longer one is cut until both fit, as in the reference library.
+    PairCut,
+}
+
+/// Rows of one use and one fate. A record lists those that there are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TooLong {
+    /// The tasks that the rows are of, joined by `+`.
+    pub task: String,
+    /// What they are for.
+    #[serde(rename = "use")]
+    pub purpose: Use,
+    /// What became of them.
+    pub fate: Fate,
+    /// How many there are.
+    pub rows: usize,
+    /// Rows of this use in all.
+    pub of: usize,
+    /// Tokens a row may have: `data.max_length`.
+    pub max_length: usize,
+    /// How the first of them ended before it was cut; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub end: String,
+}
+
+impl TooLong {
+    /// Rows of which some may be too long; none if none is.
+    pub fn some(self) -> Option<Self> {
+        (self.rows > 0).then_some(self)
+    }
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, purpose, fate, rows, of, max_length, end } = self;
+        let what = match purpose {
+            Use::Training => "training rows",
+            Use::Scoring => "prompts",
+        };
+        match fate {
+            Fate::LeftOut => {
+                write!(f, "{task}: {rows} of {of} {what} are longer than data.max_length and left out")?;
+            }
+            Fate::Cut => write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (their ends are lost")?,
+            Fate::PairCut => {
+                write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (the longer text loses its end")?;
+            }
+        }
+        match (fate, end.as_str()) {
+            (Fate::LeftOut, _) => write!(f, " ({max_length} tokens)"),
+            (_, "") => write!(f, "); raise data.max_length to keep them whole"),
+            (_, end) => write!(f, ": {end}); raise data.max_length to keep them whole"),
+        }
+    }
+}
+
+/// Characters of a lost end that are shown.
+const SHOWN: usize = 40;
+
+/// The end of a text on one line.
+pub fn ending(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let count = words.chars().count();
+    if count <= SHOWN { words } else { format!("…{}", words.chars().skip(count - SHOWN).collect::<String>()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_too_long_are_told_with_their_number_and_what_they_lose() {
+        let cut = TooLong {
+            task: "arc_e".to_owned(),
+            purpose: Use::Scoring,
+            fate: Fate::Cut,
+            rows: 1,
+            of: 3,
+            max_length: 256,
+            end: ending(&format!("{}\n\n### Response:\n", "word ".repeat(20))),
+        };
+        assert_eq!(
+            cut.to_string(),
+            "arc_e: 1 of 3 prompts cut to 256 tokens (their ends are lost: …word word word word word ### Response:); \
+             raise data.max_length to keep them whole"
+        );
+        let left_out = TooLong { purpose: Use::Training, fate: Fate::LeftOut, end: String::new(), ..cut.clone() };
+        assert_eq!(
+            left_out.to_string(),
+            "arc_e: 1 of 3 training rows are longer than data.max_length and left out (256 tokens)"
+        );
+        assert_eq!(TooLong { rows: 0, ..cut }.some(), None);
+    }
+}
