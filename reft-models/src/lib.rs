@@ -3,9 +3,11 @@
 pub mod attention;
 pub mod cuda;
 pub mod decode;
+mod digests;
 pub mod encoder;
 pub mod gguf;
 pub mod hub;
+pub mod identity;
 pub mod kernels;
 pub mod kv_cache;
 pub mod llama;

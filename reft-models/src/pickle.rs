@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::DType;
 use candle_core::pickle::PthTensors;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use crate::weights::{Container, WeightsError, open_error};
+use crate::weights::{Container, Encoding, WeightsError, open_error};
 
 /// The zip form came with PyTorch 1.6; the reader knows no other.
 const ADVICE: &str = "download it again, or save it anew as safetensors";
@@ -54,5 +54,18 @@ impl Container for PickleFile {
     fn read(&self, name: &str) -> Result<Tensor, String> {
         let found = self.tensors.get(name).map_err(|error| brief(&error))?;
         to_libtorch(&found.ok_or("not in the archive")?).map_err(|error| brief(&error))
+    }
+
+    fn encoding(&self, name: &str) -> Option<Encoding> {
+        self.tensors.tensor_infos().get(name).map(|info| Encoding::Plain(kind(info.dtype)))
+    }
+}
+
+/// libtorch's name for a floating-point type; f64 is read as f32.
+fn kind(stored: DType) -> Kind {
+    match stored {
+        DType::F16 => Kind::Half,
+        DType::BF16 => Kind::BFloat16,
+        _ => Kind::Float,
     }
 }

@@ -15,6 +15,21 @@ use self::chat::ChatTemplate;
 pub use self::chat::{Message, Role};
 use crate::weights::WeightsError;
 
+/// The files of a model's folder that may decide how text becomes tokens and when an answer ends.
+pub(crate) const FILES: [&str; 11] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+];
+
 /// A tokenizer that cannot be read, or a text it cannot encode.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
