@@ -1,10 +1,13 @@
 //! A loaded model, kept between the runs of one process.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use reft_core::base_model::BaseModel;
+use reft_core::base_model::{BaseModel, Match};
+use reft_core::site::Dims;
 use reft_models::encoder::Encoder;
+use reft_models::identity::{self, Identity};
 use reft_models::model::Decoder;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
@@ -24,6 +27,8 @@ pub struct Loaded {
     pub tokenizer: Tokenizer,
     /// Its name, weights and sizes.
     pub base: BaseModel,
+    /// What it is, whatever it is called.
+    pub identity: Identity,
     /// What runs keep of it that training cannot change.
     pub shelf: Shelf,
 }
@@ -36,8 +41,9 @@ impl Loaded {
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
         let weights = open(model, dtype, device)?;
         let decoder = registry::load(&weights, dtype.kind(), device.0)?;
-        let base = BaseModel { id: model.to_owned(), fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
-        Ok(Self { decoder, tokenizer: Tokenizer::open(weights.path())?, base, shelf: Shelf::default() })
+        let identity = Identity::of(&weights)?;
+        let base = base_model(model, &identity, decoder.dims());
+        Ok(Self { decoder, tokenizer: Tokenizer::open(weights.path())?, base, identity, shelf: Shelf::default() })
     }
 }
 
@@ -49,6 +55,8 @@ pub struct LoadedEncoder {
     pub tokenizer: Tokenizer,
     /// Its name, weights and sizes.
     pub base: BaseModel,
+    /// What it is, whatever it is called.
+    pub identity: Identity,
     /// Where its weights can be read again, for runs that train them.
     pub weights: Weights,
 }
@@ -61,8 +69,35 @@ impl LoadedEncoder {
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
         let weights = open(model, dtype, device)?;
         let encoder = Encoder::load(&weights, dtype.kind(), device.0)?;
-        let base = BaseModel { id: model.to_owned(), fingerprint: weights.fingerprint()?, dims: *encoder.dims() };
-        Ok(Self { encoder, tokenizer: Tokenizer::open(weights.path())?, base, weights })
+        let identity = Identity::of(&weights)?;
+        let base = base_model(model, &identity, encoder.dims());
+        Ok(Self { encoder, tokenizer: Tokenizer::open(weights.path())?, base, identity, weights })
+    }
+}
+
+fn base_model(model: &str, identity: &Identity, dims: &Dims) -> BaseModel {
+    let (fingerprint, sketch) = (identity.weights.clone(), identity.sketch.clone());
+    BaseModel { id: model.to_owned(), fingerprint, dims: *dims, sketch }
+}
+
+/// The loaded model under the fingerprint that `saved` names its base by: an adapter of an earlier version knows the one that
+/// was made then, which costs another reading of the weights.
+///
+/// # Errors
+/// When the weights cannot be read again.
+pub fn base_as_saved<'b>(saved: &BaseModel, loaded: &'b BaseModel) -> Result<Cow<'b, BaseModel>> {
+    if !identity::is_legacy(&saved.fingerprint) {
+        return Ok(Cow::Borrowed(loaded));
+    }
+    let fingerprint = Weights::open(&hub::locate(&loaded.id)?)?.legacy_fingerprint()?;
+    Ok(Cow::Owned(BaseModel { fingerprint, ..loaded.clone() }))
+}
+
+/// Warns of a base that is not bit for bit the one that something was trained on.
+pub fn warn_of_precision(what: &impl std::fmt::Display, base: &BaseModel, found: Match) {
+    if found == Match::OtherPrecision {
+        let id = &base.id;
+        eprintln!("warning: {what}: {id} holds the weights it was trained on in another precision: results may differ");
     }
 }
 

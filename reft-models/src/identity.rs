@@ -92,7 +92,7 @@ fn of_tensors(weights: &Weights, names: &BTreeSet<String>) -> Result<(String, Op
     for (container, names) in weights.files(names) {
         for (name, digest) in digests::of(container, &names)? {
             let shape = weights.shape(&name).unwrap_or_default().to_vec();
-            tensors.insert(canonical_name(&name), (shape, digest));
+            tensors.insert(canonical_name(role(&name, names)), (shape, digest));
         }
     }
     let mut hash = blake3::Hasher::new();
@@ -106,6 +106,12 @@ fn of_tensors(weights: &Weights, names: &BTreeSet<String>) -> Result<(String, Op
         Sketch::new(stored_as.into_iter().collect::<Vec<_>>().join("+"), &values)
     });
     Ok((format!("{MARK}{}", short(&hash)), sketch))
+}
+
+/// The embedding, where only its other name is stored: that of the head which is tied to it.
+fn role<'n>(name: &'n str, read: &BTreeSet<String>) -> &'n str {
+    let embedded = read.iter().any(|name| name.ends_with("embed_tokens.weight"));
+    if name == "lm_head.weight" && !embedded { "embed_tokens.weight" } else { name }
 }
 
 /// A tensor's name without the module that holds the whole model, which some exports leave out, and with the names of
