@@ -56,9 +56,8 @@ impl Stamp {
         Self { size: file.size(), times, inode: file.ino(), device: file.dev() }
     }
 
-    /// Whether a later change would show.
-    fn settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    /// Whether a later change would show, `now` seconds after 1970.
+    fn settled(&self, now: u64) -> bool {
         self.times.iter().all(|(seconds, _)| seconds.saturating_add_unsigned(SETTLED) < now as i64)
     }
 }
@@ -120,7 +119,8 @@ impl Cache {
 
     /// Keeps digests, unless the file was changed meanwhile or a moment ago.
     fn write(&self, tensors: BTreeMap<String, TensorDigest>) -> std::io::Result<()> {
-        if Stamp::of(&fs::metadata(&self.path)?) != self.stamp || !self.stamp.settled() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if Stamp::of(&fs::metadata(&self.path)?) != self.stamp || !self.stamp.settled(now) {
             return Ok(());
         }
         let folder = self.entry.parent().unwrap_or(Path::new("."));
@@ -198,4 +198,50 @@ fn sample(bytes: &[u8], kind: Kind) -> Vec<u32> {
     }
     let values = Tensor::from_data_size(&chosen, &[SAMPLES as i64], kind).to_kind(Kind::Float);
     Vec::<f32>::try_from(&values).expect("a flat f32 tensor").into_iter().map(f32::to_bits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest() -> BTreeMap<String, TensorDigest> {
+        let digest = TensorDigest { stored_as: "f32".to_owned(), digest: "00ff".to_owned(), sample: Some(vec![1, 2]) };
+        BTreeMap::from([("w".to_owned(), digest)])
+    }
+
+    #[test]
+    fn an_entry_is_used_for_the_file_as_it_was_and_only_whole() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("model.safetensors");
+        fs::write(&file, "1234").expect("writable");
+        let look = || Cache { entry: folder.path().join("entry.json"), ..Cache::of(&file).expect("there") };
+        let cache = look();
+        assert_eq!(cache.read(), BTreeMap::new());
+        let entry = serde_json::to_string(&Entry::new(&cache.path, cache.stamp.clone(), digest())).expect("plain data");
+        fs::write(&cache.entry, &entry).expect("writable");
+        assert_eq!(look().read(), digest());
+        for damaged in [entry.replace("00ff", "00fe"), entry[..entry.len() / 2].to_owned(), String::new()] {
+            fs::write(&cache.entry, damaged).expect("writable");
+            assert_eq!(look().read(), BTreeMap::new());
+        }
+        fs::write(&cache.entry, entry).expect("writable");
+        fs::write(&file, "12345").expect("writable");
+        assert_eq!(look().read(), BTreeMap::new(), "another size");
+    }
+
+    #[test]
+    fn a_file_changed_a_moment_ago_is_not_remembered() {
+        let stamp = Stamp { size: 1, times: [(50, 0), (100, 0)], inode: 1, device: 1 };
+        assert!(!stamp.settled(100) && !stamp.settled(102) && stamp.settled(103));
+    }
+
+    #[test]
+    fn samples_lie_at_the_same_places_in_every_type() {
+        let values: Vec<f32> = (0..1000).map(|n| n as f32 * 0.5).collect();
+        let tensor = Tensor::from_slice(&values);
+        let sampled = |kind| sample(&crate::weights::bytes_of(&tensor, kind).expect("bytes"), kind);
+        assert_eq!(sampled(Kind::Float), sampled(Kind::Half), "multiples of a half below 1,024 are exact in f16");
+        assert_eq!(sampled(Kind::Float).len(), SAMPLES);
+        assert!(sample(&[], Kind::Float).is_empty());
+    }
 }

@@ -87,12 +87,12 @@ pub fn tensors_read(weights: &Weights) -> Result<BTreeSet<String>, IdentityError
 }
 
 /// The fingerprint and the sketch of these tensors.
-fn of_tensors(weights: &Weights, names: &BTreeSet<String>) -> Result<(String, Option<Sketch>), WeightsError> {
+fn of_tensors(weights: &Weights, read: &BTreeSet<String>) -> Result<(String, Option<Sketch>), WeightsError> {
     let mut tensors: BTreeMap<String, (Vec<i64>, TensorDigest)> = BTreeMap::new();
-    for (container, names) in weights.files(names) {
+    for (container, names) in weights.files(read) {
         for (name, digest) in digests::of(container, &names)? {
             let shape = weights.shape(&name).unwrap_or_default().to_vec();
-            tensors.insert(canonical_name(role(&name, names)), (shape, digest));
+            tensors.insert(canonical_name(role(&name, read)), (shape, digest));
         }
     }
     let mut hash = blake3::Hasher::new();

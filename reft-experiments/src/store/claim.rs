@@ -110,8 +110,9 @@ pub fn look(path: &Path) -> std::io::Result<Option<Seen>> {
 }
 
 fn look_at(path: &Path, observed: &mut Observations, now: Instant) -> std::io::Result<Option<Seen>> {
-    let read = || Ok((std::fs::read_to_string(path)?, std::fs::metadata(path)?.modified()?));
-    let (text, touched) = match read() {
+    let text = std::fs::read_to_string(path);
+    let touched = std::fs::metadata(path).and_then(|file| file.modified());
+    let (text, touched) = match text.and_then(|text| Ok((text, touched?))) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
