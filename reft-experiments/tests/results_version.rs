@@ -62,7 +62,10 @@ fn sums(path: &Path, prefix: &str, into: &mut BTreeMap<String, Vec<f64>>) {
 fn measure() -> Figures {
     let dir = Dir::new();
     encoders::add(&dir, "roberta", "encoder");
-    dir.write("decoder.yaml", &RUN.replace("epochs: 4", "epochs: 2").replace("max_new_tokens: 4", "max_new_tokens: 8, early_verdict: false"));
+    dir.write(
+        "decoder.yaml",
+        &RUN.replace("epochs: 4", "epochs: 2").replace("max_new_tokens: 4", "max_new_tokens: 8, early_verdict: false"),
+    );
     dir.write(
         "encoder.yaml",
         "model: encoder\ndtype: f32\nadapt: {reft: {intervention: direft, rank: 2, positions: f3+l1}}\ndata: {train: [mrpc], \

@@ -117,7 +117,9 @@ fn a_base_in_another_precision_is_warned_of_in_one_line() {
     let narrow: Vec<(String, Vec<usize>, Vec<u8>)> = file
         .tensors()
         .into_iter()
-        .map(|(name, view)| (name, view.shape().to_vec(), view.data().chunks_exact(4).flat_map(|four| [four[2], four[3]]).collect()))
+        .map(|(name, view)| {
+            (name, view.shape().to_vec(), view.data().chunks_exact(4).flat_map(|four| [four[2], four[3]]).collect())
+        })
         .collect();
     let views = narrow.iter().map(|(name, shape, bytes)| {
         let dtype = safetensors::tensor::Dtype::BF16;
@@ -126,6 +128,7 @@ fn a_base_in_another_precision_is_warned_of_in_one_line() {
     let file = safetensors::serialize(views, None).expect("consistent views");
     std::fs::write(&path, file).expect("writable");
     let (worked, said) = generate(&dir, &adapter);
-    let warnings = said.lines().filter(|line| line.starts_with("warning: ") && line.contains("another precision")).count();
+    let warnings =
+        said.lines().filter(|line| line.starts_with("warning: ") && line.contains("another precision")).count();
     assert!(worked && warnings == 1, "{said}");
 }

@@ -155,15 +155,16 @@ pub(crate) fn of(
 }
 
 fn compute(container: &dyn Container, name: &str) -> Result<TensorDigest, WeightsError> {
-    let damaged = |reason: String| WeightsError::Damaged {
-        path: container.path().to_owned(),
-        name: name.to_owned(),
-        reason,
-    };
+    let damaged =
+        |reason: String| WeightsError::Damaged { path: container.path().to_owned(), name: name.to_owned(), reason };
     let encoding = container.encoding(name).ok_or_else(|| damaged("not in the file".to_owned()))?;
     let bytes = container.bytes(name).map_err(damaged)?;
     let mut hasher = blake3::Hasher::new();
-    if bytes.len() < PARALLEL { hasher.update(&bytes) } else { hasher.update_rayon(&bytes) };
+    if bytes.len() < PARALLEL {
+        hasher.update(&bytes)
+    } else {
+        hasher.update_rayon(&bytes)
+    };
     let digest = hasher.finalize().to_hex().to_string();
     let (stored_as, sample) = match encoding {
         Encoding::Quantised(format) => (format, None),

@@ -63,12 +63,7 @@ impl Identity {
         let (fingerprint, sketch) = of_tensors(weights, &tensors_read(weights)?)?;
         let mut config = blake3::Hasher::new();
         config.update(canonical_json(weights.config()).as_bytes());
-        Ok(Self {
-            weights: fingerprint,
-            sketch,
-            config: short(&config),
-            tokenizer: of_tokenizer(weights.path())?,
-        })
+        Ok(Self { weights: fingerprint, sketch, config: short(&config), tokenizer: of_tokenizer(weights.path())? })
     }
 }
 
@@ -127,8 +122,11 @@ fn canonical_json(value: &Value) -> String {
     fn sorted(value: &Value) -> Value {
         match value {
             Value::Object(object) => {
-                let ordered: BTreeMap<&String, Value> =
-                    object.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, sorted(value))).collect();
+                let ordered: BTreeMap<&String, Value> = object
+                    .iter()
+                    .filter(|(_, value)| !value.is_null())
+                    .map(|(key, value)| (key, sorted(value)))
+                    .collect();
                 Value::Object(ordered.into_iter().map(|(key, value)| (key.clone(), value)).collect::<Map<_, _>>())
             }
             Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),
@@ -177,9 +175,11 @@ mod tests {
 
     #[test]
     fn order_whitespace_nulls_and_notes_are_no_settings_and_numbers_at_any_depth_are() {
-        let text = r#"{ "rope_parameters": {"rope_theta": 1e4, "a": null, "rope_type": "x"}, "n": 1, "dtype": "bf16" }"#;
+        let text =
+            r#"{ "rope_parameters": {"rope_theta": 1e4, "a": null, "rope_type": "x"}, "n": 1, "dtype": "bf16" }"#;
         let one: Value = serde_json::from_str(text).expect("JSON");
-        let same = json!({"n": 1, "z": null, "torch_dtype": "f32", "rope_parameters": {"rope_type": "x", "rope_theta": 1e4}});
+        let same =
+            json!({"n": 1, "z": null, "torch_dtype": "f32", "rope_parameters": {"rope_type": "x", "rope_theta": 1e4}});
         assert_eq!(canonical_json(&one), canonical_json(&same));
         let other = json!({"n": 1, "rope_parameters": {"rope_type": "x", "rope_theta": 10001.0}});
         assert_ne!(canonical_json(&one), canonical_json(&other));

@@ -221,10 +221,7 @@ impl Weights {
     ///
     /// # Errors
     /// What `load` reports.
-    pub(crate) fn asked_by<T, E>(
-        &self,
-        load: impl FnOnce(&Self) -> Result<T, E>,
-    ) -> Result<BTreeSet<String>, E> {
+    pub(crate) fn asked_by<T, E>(&self, load: impl FnOnce(&Self) -> Result<T, E>) -> Result<BTreeSet<String>, E> {
         *self.listing.borrow_mut() = Some(BTreeSet::new());
         let loaded = load(self);
         let asked = self.listing.take().unwrap_or_default();

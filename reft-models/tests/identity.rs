@@ -20,12 +20,14 @@ type Stored = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 fn stored(model: &str) -> Stored {
     let bytes = std::fs::read(golden_dir().join("models").join(model).join("model.safetensors")).expect("a tiny model");
     let file = SafeTensors::deserialize(&bytes).expect("whole");
-    let tensor = |(name, view): (String, TensorView<'_>)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()));
+    let tensor =
+        |(name, view): (String, TensorView<'_>)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()));
     file.tensors().into_iter().map(tensor).collect()
 }
 
 fn save(folder: &Path, model: &str, tensors: &Stored) {
-    std::fs::copy(golden_dir().join("models").join(model).join("config.json"), folder.join("config.json")).expect("copied");
+    std::fs::copy(golden_dir().join("models").join(model).join("config.json"), folder.join("config.json"))
+        .expect("copied");
     let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
         (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).expect("bytes of that shape"))
     });
@@ -56,8 +58,7 @@ fn what_a_port_reads_without_reading_is_what_it_reads() {
             name.contains("rotary_emb") || name.contains("position_ids") || (tied && name == "lm_head.weight")
         };
         let of_head = |name: &str| name.contains("pooler") || name.starts_with("classifier");
-        let expected: Vec<&str> =
-            weights.names().into_iter().filter(|name| !unused(name) && !of_head(name)).collect();
+        let expected: Vec<&str> = weights.names().into_iter().filter(|name| !unused(name) && !of_head(name)).collect();
         assert_eq!(listed.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{name}");
         // Afterwards tensors are read again.
         let kind = Kind::Float;
@@ -189,7 +190,8 @@ fn the_configuration_and_every_file_of_the_tokenizer_count() {
     assert_ne!(identity().config, nested);
 
     let mut before = identity();
-    let files = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocab.txt", "generation_config.json"];
+    let files =
+        ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "vocab.txt", "generation_config.json"];
     for name in files {
         for content in [r#"{"chat_template": "a"}"#, r#"{"chat_template": "b"}"#] {
             std::fs::write(path.join(name), content).expect("writable");

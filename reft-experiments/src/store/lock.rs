@@ -94,7 +94,12 @@ fn waiting(paths: &RunPaths, seen: &Seen) -> String {
             at.minute()
         )
     });
-    format!("{}: process {} on {} does this run{since}: waiting for it", paths.folder().display(), owner.pid, owner.host)
+    format!(
+        "{}: process {} on {} does this run{since}: waiting for it",
+        paths.folder().display(),
+        owner.pid,
+        owner.host
+    )
 }
 
 #[cfg(test)]

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn an_environment_of_an_earlier_version_is_read() {
-        let old = r#"{"git_revision":"r","code_hash":"c","data_fingerprint":"d","weights_fingerprint":"w","threads":2}"#;
+        let old =
+            r#"{"git_revision":"r","code_hash":"c","data_fingerprint":"d","weights_fingerprint":"w","threads":2}"#;
         let old: Environment = serde_json::from_str(old).expect("readable");
         assert_eq!((old.results_version, old.config_fingerprint.as_str()), (0, ""));
     }

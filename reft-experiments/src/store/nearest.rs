@@ -79,7 +79,8 @@ fn begun(folder: PathBuf, plan: &Value, environment: &Environment, run_plan: &Ru
     let (checkpoint, record) = (modified("checkpoint.safetensors"), modified("record.json"));
     let written = record.or(checkpoint)?;
     let text = std::fs::read_to_string(folder.join("config.yaml")).ok()?;
-    let noted: String = text.lines().filter_map(|line| line.strip_prefix("# ")).map(|line| line.to_owned() + "\n").collect();
+    let noted: String =
+        text.lines().filter_map(|line| line.strip_prefix("# ")).map(|line| line.to_owned() + "\n").collect();
     let there_environment: Environment = serde_saphyr::from_str(&noted).ok()?;
     let there: Value = serde_saphyr::from_str(&text).ok()?;
     let mut differences = in_plans(&there, plan);
@@ -93,7 +94,8 @@ fn in_plans(there: &Value, here: &Value) -> Vec<Difference> {
     leaves("", there, &mut old);
     leaves("", here, &mut new);
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let said = |side: &BTreeMap<String, Value>, key: &String| side.get(key).map_or("unset".to_owned(), Value::to_string);
+    let said =
+        |side: &BTreeMap<String, Value>, key: &String| side.get(key).map_or("unset".to_owned(), Value::to_string);
     let difference = |key: &String| Difference { key: key.clone(), there: said(&old, key), here: said(&new, key) };
     keys.into_iter().filter(|key| !same(old.get(*key), new.get(*key))).map(difference).collect()
 }
@@ -120,7 +122,12 @@ fn leaves(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
 }
 
 /// What else is not the same, and does not follow from other settings.
-fn in_environments(there: &Environment, here: &Environment, plan: &RunPlan, settings: &[Difference]) -> Vec<Difference> {
+fn in_environments(
+    there: &Environment,
+    here: &Environment,
+    plan: &RunPlan,
+    settings: &[Difference],
+) -> Vec<Difference> {
     let changed = |prefix: &str| settings.iter().any(|difference| difference.key.starts_with(prefix));
     let (other_rows, other_model) = (changed("data.") || changed("seed"), changed("model"));
     let parts = there.deciding(plan.device.0).into_iter().zip(here.deciding(plan.device.0));
