@@ -1,4 +1,5 @@
-//! Tells the program which code it was built from: a hash of the sources that decide results, and the git revision.
+//! Tells the program which code it was built from: a hash of sources, and the git revision. Both are kept in records for
+//! information; what names a run is `RESULTS_VERSION` in `src/store/environment.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-/// Sources, relative to the workspace, that decide what a run computes. Tables and commands do not.
+/// Sources, relative to the workspace, that take part in what a run computes. Tables and commands do not.
 const DECIDING: [&str; 13] = [
     "reft-core/src",
     "reft-models/kernels",

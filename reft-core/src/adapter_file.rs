@@ -12,7 +12,7 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::adaptation::{AdaptSpec, Adaptation, NamedTensor};
 use crate::adaptations::reft::SpecError;
-use crate::base_model::{BaseModel, WrongBase};
+use crate::base_model::{BaseModel, Match, WrongBase};
 use crate::intervention::Constraint;
 use crate::orthonormal::orthonormalise;
 use crate::rng::Seed;
@@ -174,6 +174,15 @@ impl SavedAdapter {
         Ok(Self { path: path.to_owned(), config, tensors })
     }
 
+    /// Whether this base model is the one it was trained on, or the same weights in another precision.
+    ///
+    /// # Errors
+    /// When the base model is another one.
+    pub fn check_base(&self, base: &BaseModel) -> Result<Match, AdapterError> {
+        let wrong_base = |source| AdapterError::WrongBase { path: self.path.clone(), source };
+        self.config.base_model.check(base).map_err(wrong_base)
+    }
+
     /// The adaptation with the saved values, for this base model.
     ///
     /// # Errors
@@ -192,8 +201,7 @@ impl SavedAdapter {
         lent: &[NamedTensor],
         device: Device,
     ) -> Result<Box<dyn Adaptation>, AdapterError> {
-        let wrong_base = |source| AdapterError::WrongBase { path: self.path.clone(), source };
-        self.config.base_model.check(base).map_err(wrong_base)?;
+        self.check_base(base)?;
         let spec_error = |source| AdapterError::Spec { path: self.path.join(CONFIG), source };
         let adaptation = self.config.adapt.build_on(&base.dims, lent, Seed(0), device).map_err(spec_error)?;
         self.fill(adaptation.as_ref())?;

@@ -193,7 +193,7 @@ fn dropout_falls_on_the_state_or_on_the_edit() {
 }
 
 fn base() -> BaseModel {
-    BaseModel { id: "tiny".to_owned(), fingerprint: "f00d".to_owned(), dims: DIMS }
+    BaseModel { id: "tiny".to_owned(), fingerprint: "f00d".to_owned(), dims: DIMS, sketch: None }
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_foreign_or_damaged_adapter_is_refused_with_the_reason() {
     let load = |base: &BaseModel| -> Result<_, AdapterError> { SavedAdapter::read(&path)?.onto(base, device()) };
     let error = |base: &BaseModel| load(base).expect_err("refused").to_string();
     write();
-    let other = BaseModel { fingerprint: "beef".to_owned(), id: "other".to_owned(), dims: DIMS };
+    let other = BaseModel { fingerprint: "beef".to_owned(), id: "other".to_owned(), ..base() };
     assert!(error(&other).contains("adapter was trained on `tiny` (weights f00d), the loaded model `other`"));
     let config = path.join("adapter_config.json");
     let text = std::fs::read_to_string(&config).expect("written");

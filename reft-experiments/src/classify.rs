@@ -42,8 +42,8 @@ use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
 use crate::train::trainer::Trainer;
 
-/// What comes of a plan, or of this part of its updates, from 0 to 1: from the store if it was done before by the same code
-/// on the same data, else from doing it now.
+/// What comes of a plan, or of this part of its updates, from 0 to 1: from the store if it was done before with the
+/// same result, else from doing it now.
 ///
 /// # Errors
 /// When anything the run needs is missing, or training does not stay finite.
@@ -56,7 +56,7 @@ pub fn execute(
 ) -> Result<(Outcome, RunPaths)> {
     let data = Data::read(plan, glue, &session.sources)?;
     let loaded = session.load_encoder(plan)?;
-    let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
+    let environment = Environment::here(data.fingerprint(), &loaded.identity);
     runner.once(plan, environment, |named| {
         data.overlaps(plan, glue).iter().for_each(|said| eprintln!("{said}"));
         Started { part, runner, named, glue, data: &data, loaded: &loaded }.perform()
@@ -194,7 +194,7 @@ impl Started<'_> {
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(format!("{} {}", self.runner.label(), self.glue.key()));
         let (end, total) = (trainer.until(self.part), trainer.total());
-        let outcome = trainer.fit(end, self.runner.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let outcome = trainer.fit(end, self.named.resume, &mut [&mut events, &mut metrics, &mut progress]);
         let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
         Ok((end, total, seen))
     }

@@ -25,9 +25,11 @@ use crate::memory::{self, Estimate};
 use crate::prediction;
 use crate::say::in_a_line;
 use crate::session::{Loaded, Session};
-use crate::store::environment::{CODE_HASH, Environment, peak_memory_mib};
+use crate::store::environment::{Environment, peak_memory_mib};
+use crate::store::lock::Lock;
 use crate::store::record::{Cost, Parameters, Record, Rung, Score};
-use crate::store::{RunId, RunPaths, test_reads};
+use crate::store::state::Ending;
+use crate::store::{RunId, RunPaths, nearest, test_reads};
 use crate::tasks::TaskId;
 use crate::train::causal::{Causal, labels};
 use crate::train::frozen::Frozen;
@@ -158,12 +160,34 @@ pub enum Outcome {
     Rung(Rung),
 }
 
+/// What becomes of a run that was interrupted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// It is done anew.
+    Never,
+    /// It goes on from its checkpoint if it has one.
+    IfBegun,
+    /// The same, and if it has none the nearest run is named: a user asked for it.
+    Asked,
+}
+
+/// Who holds a run's claim while it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claiming {
+    /// The runner takes it, and waits for whoever has it.
+    ByRunner,
+    /// The caller has it.
+    ByCaller,
+}
+
 /// Where and how a plan is executed.
 pub struct Runner<'a> {
     /// The folder of all runs.
     pub root: &'a Path,
     /// Whether an interrupted run goes on from its checkpoint.
-    pub resume: bool,
+    pub resume: Resume,
+    /// Who holds the claim.
+    pub claiming: Claiming,
     /// What the run is, as its answers' generator and its progress are named.
     pub title: String,
     /// Which of how many runs this is, where there are several.
@@ -176,8 +200,7 @@ impl Runner<'_> {
         self.turn.map_or(String::new(), |(turn, of)| format!("[{turn}/{of}] ")) + &self.title
     }
 
-    /// The record of a plan: from the store if this run was done before by the same code on the same data, else from
-    /// doing it now.
+    /// The record of a plan: from the store if this run was done before with the same result, else from doing it now.
     ///
     /// # Errors
     /// When anything the run needs is missing, or training does not stay finite; `failure.txt` in the run's folder says why.
@@ -198,14 +221,15 @@ impl Runner<'_> {
         }
         let data = Data::read(plan, &session.sources)?;
         let loaded = session.load(plan)?;
-        let environment = Environment::here(data.fingerprint(), loaded.base.fingerprint.clone());
+        let environment = Environment::here(data.fingerprint(), &loaded.identity);
         self.once(plan, environment, |named| {
             data.overlaps(plan.data.eval_split.scored().name()).iter().for_each(|said| eprintln!("{said}"));
             self.perform(&Started { named, data: &data, loaded: &loaded, part })
         })
     }
 
-    /// What came of a run in this environment: from the store, or from performing it now.
+    /// What came of a run in this environment: from the store, or from performing it now. Another process that does the same
+    /// run is waited for.
     ///
     /// # Errors
     /// What performing it reports, noted in the run's folder.
@@ -215,30 +239,54 @@ impl Runner<'_> {
         environment: Environment,
         perform: impl FnOnce(&Named<'_>) -> Result<Outcome>,
     ) -> Result<(Outcome, RunPaths)> {
-        let id = RunId::new(plan, &environment.data_fingerprint, &environment.weights_fingerprint, CODE_HASH);
+        let id = RunId::new(plan, &environment);
         let paths = RunPaths::new(self.root, &id);
-        if let Some(record) = Record::find(&paths.record())? {
-            return Ok((Outcome::Complete(Box::new(record)), paths));
+        loop {
+            if let Some(record) = Record::find(&paths.record())? {
+                return Ok((Outcome::Complete(Box::new(record)), paths));
+            }
+            let lock = match self.claiming {
+                Claiming::ByCaller => None,
+                Claiming::ByRunner => match Lock::take(&paths)? {
+                    // Another process completed it.
+                    None => continue,
+                    taken => taken,
+                },
+            };
+            let resume = self.resume != Resume::Never || lock.as_ref().is_some_and(|lock| lock.waited);
+            let named = Named { plan, environment, id, paths, resume };
+            let outcome = self.noted(&named, perform);
+            if let Some(lock) = lock {
+                lock.release(ending(&outcome));
+            }
+            return outcome.map(|outcome| (outcome, named.paths));
+        }
+    }
+
+    /// Performs a run whose claim is held. Its configuration is kept before, that it reads test rows, and why it failed.
+    fn noted(&self, named: &Named<'_>, perform: impl FnOnce(&Named<'_>) -> Result<Outcome>) -> Result<Outcome> {
+        let Named { plan, environment, id, paths, .. } = named;
+        if self.resume == Resume::Asked && !paths.checkpoint().exists() {
+            eprintln!("{}", nearest::explain(self.root, id, plan, environment));
         }
         // What was interrupted goes on: it reads its test rows by the same choice, once in all.
-        let noted = paths.config().exists() && test_reads::noted(self.root, &id)?;
-        save_config(plan, &environment, &paths)?;
+        let noted = paths.config().exists() && test_reads::noted(self.root, id)?;
+        save_config(plan, environment, paths)?;
         if let EvalSplit::Test(selection) = &plan.data.eval_split
             && !noted
         {
             let tasks: Vec<&str> = plan.data.eval.iter().map(|id| id.key()).collect();
-            test_reads::note(self.root, &id, &tasks, selection)?;
+            test_reads::note(self.root, id, &tasks, selection)?;
         }
-        let named = Named { plan, environment, id, paths };
-        let outcome = perform(&named);
+        let outcome = perform(named);
         if let Err(error) = &outcome {
             let text = in_a_line(error) + "\n";
             // The failure itself matters more than that it could not be noted.
-            if let Err(unnoted) = crate::atomic::write(&named.paths.failure(), text.as_bytes()) {
-                eprintln!("{}: cannot be written: {unnoted}", named.paths.failure().display());
+            if let Err(unnoted) = crate::atomic::write(&paths.failure(), text.as_bytes()) {
+                eprintln!("{}: cannot be written: {unnoted}", paths.failure().display());
             }
         }
-        outcome.map(|outcome| (outcome, named.paths))
+        outcome
     }
 
     fn perform(&self, run: &Started<'_>) -> Result<Outcome> {
@@ -322,7 +370,7 @@ impl Runner<'_> {
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(self.label());
         let (end, total) = (trainer.until(*part), trainer.total());
-        let outcome = trainer.fit(end, self.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let outcome = trainer.fit(end, run.named.resume, &mut [&mut events, &mut metrics, &mut progress]);
         if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Observe { .. } | TrainError::Overlap(_))) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
         }
@@ -371,6 +419,17 @@ pub(crate) struct Named<'a> {
     pub environment: Environment,
     pub id: RunId,
     pub paths: RunPaths,
+    /// Whether it goes on from its checkpoint.
+    pub resume: bool,
+}
+
+/// How an attempt ended. A failure is no reason not to try again: whoever starts the run once more wants that.
+fn ending(outcome: &Result<Outcome>) -> Ending {
+    match outcome {
+        Ok(Outcome::Complete(_)) => Ending::Complete,
+        Ok(Outcome::Rung(_)) => Ending::Rung,
+        Err(error) => Ending::PutBack(in_a_line(error)),
+    }
 }
 
 /// The same with what it needs.

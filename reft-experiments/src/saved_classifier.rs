@@ -14,7 +14,7 @@ use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::labelled;
 use crate::data::source::Sources;
 use crate::data::too_long::Use;
-use crate::session::LoadedEncoder;
+use crate::session::{LoadedEncoder, base_as_saved, warn_of_precision};
 use crate::store::record::Score;
 use crate::tasks::Task;
 use crate::tasks::glue::Glue;
@@ -67,15 +67,17 @@ impl Classifier {
         let adapter = files.adapter.as_deref().map(SavedAdapter::read).transpose()?;
         let saved = SavedHead::read(&files.head)?;
         let loaded = LoadedEncoder::open(model.unwrap_or(&saved.note.base_model.id), dtype, device)?;
+        let base = base_as_saved(&saved.note.base_model, &loaded.base)?;
+        warn_of_precision(&files.head.display(), &base, saved.check_base(&base)?);
         let adaptation: Box<dyn Adaptation> = match &adapter {
             None => Box::new(Nothing::new(device.0)),
             Some(adapter) if adapter.config.adapt.own_weights() => {
                 let lent = encoder::lend(&loaded.weights, device.0)?;
-                adapter.onto_lent(&loaded.base, &lent, device.0)?
+                adapter.onto_lent(&base, &lent, device.0)?
             }
-            Some(adapter) => adapter.onto(&loaded.base, device.0)?,
+            Some(adapter) => adapter.onto(&base, device.0)?,
         };
-        let head = saved.onto(&loaded.base, glue.key(), glue.labels.outputs(), device.0)?;
+        let head = saved.onto(&base, glue.key(), glue.labels.outputs(), device.0)?;
         if saved.note.task != glue.key() {
             eprintln!("{}: the head was trained on {}, not on {}", files.head.display(), saved.note.task, glue.key());
         }

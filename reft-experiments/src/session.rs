@@ -1,11 +1,14 @@
 //! A loaded model, kept between the runs of one process.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use reft_core::base_model::BaseModel;
+use reft_core::base_model::{BaseModel, Match};
+use reft_core::site::Dims;
 use reft_models::encoder::Encoder;
+use reft_models::identity::{self, Identity};
 use reft_models::instruction_set::InstructionSet;
 use reft_models::model::Decoder;
 use reft_models::tokenizer::{Bounds, Clock, Tokenizer};
@@ -27,6 +30,8 @@ pub struct Loaded {
     pub tokenizer: Tokenizer,
     /// Its name, weights and sizes.
     pub base: BaseModel,
+    /// What it is, whatever it is called.
+    pub identity: Identity,
     /// What runs keep of it that training cannot change.
     pub shelf: Shelf,
 }
@@ -40,9 +45,11 @@ impl Loaded {
         let (weights, id) = open(model, dtype, device)?;
         let decoder = registry::load(&weights, dtype.kind(), device.0)?;
         decoder.notes().iter().for_each(|note| eprintln!("{note}"));
-        let base = BaseModel { id, fingerprint: weights.fingerprint()?, dims: *decoder.dims() };
+        let identity = Identity::of(&weights)?;
+        let base = base_model(id, &identity, decoder.dims());
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
-        Ok(Self { decoder, tokenizer: tokenizer(weights.path(), bounds)?, base, shelf: Shelf::default() })
+        let tokenizer = tokenizer(weights.path(), bounds)?;
+        Ok(Self { decoder, tokenizer, base, identity, shelf: Shelf::default() })
     }
 }
 
@@ -54,6 +61,8 @@ pub struct LoadedEncoder {
     pub tokenizer: Tokenizer,
     /// Its name, weights and sizes.
     pub base: BaseModel,
+    /// What it is, whatever it is called.
+    pub identity: Identity,
     /// Where its weights can be read again, for runs that train them.
     pub weights: Weights,
 }
@@ -66,9 +75,37 @@ impl LoadedEncoder {
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
         let (weights, id) = open(model, dtype, device)?;
         let encoder = Encoder::load(&weights, dtype.kind(), device.0)?;
-        let base = BaseModel { id, fingerprint: weights.fingerprint()?, dims: *encoder.dims() };
+        let identity = Identity::of(&weights)?;
+        let base = base_model(id, &identity, encoder.dims());
         let bounds = Bounds { embedding: encoder.dims().vocab, types: Some(encoder.config().types) };
-        Ok(Self { encoder, tokenizer: tokenizer(weights.path(), bounds)?, base, weights })
+        let tokenizer = tokenizer(weights.path(), bounds)?;
+        Ok(Self { encoder, tokenizer, base, identity, weights })
+    }
+}
+
+fn base_model(id: String, identity: &Identity, dims: &Dims) -> BaseModel {
+    let (fingerprint, sketch) = (identity.weights.clone(), identity.sketch.clone());
+    BaseModel { id, fingerprint, dims: *dims, sketch }
+}
+
+/// The loaded model under the fingerprint that `saved` names its base by: an adapter of an earlier version knows the one that
+/// was made then, which costs another reading of the weights.
+///
+/// # Errors
+/// When the weights cannot be read again.
+pub fn base_as_saved<'b>(saved: &BaseModel, loaded: &'b BaseModel) -> Result<Cow<'b, BaseModel>> {
+    if !identity::is_legacy(&saved.fingerprint) {
+        return Ok(Cow::Borrowed(loaded));
+    }
+    let fingerprint = Weights::open(&hub::locate(&loaded.id)?)?.legacy_fingerprint()?;
+    Ok(Cow::Owned(BaseModel { fingerprint, ..loaded.clone() }))
+}
+
+/// Warns of a base that is not bit for bit the one that something was trained on.
+pub fn warn_of_precision(what: &impl std::fmt::Display, base: &BaseModel, found: Match) {
+    if found == Match::OtherPrecision {
+        let id = &base.id;
+        eprintln!("warning: {what}: {id} holds the weights it was trained on in another precision: results may differ");
     }
 }
 

@@ -2,8 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, ChildStderr, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,4 +65,76 @@ fn a_run_that_is_done_is_not_repeated() {
     assert_eq!(first.stdout, second.stdout);
     let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said(&first).contains("step") && !said(&second).contains("step"));
+}
+
+/// Starts a run and waits until it has done some updates.
+fn started(dir: &Dir, arguments: &[&str], root: &Path, updates: usize) -> Child {
+    let child = dir.reft(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let began = Instant::now();
+    while only_run(root).is_none_or(|run| lines(&run) < updates) {
+        assert!(began.elapsed() < Duration::from_mins(2), "no progress");
+        thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+/// Starts the same run once more; what it says on standard error, line by line.
+fn second(dir: &Dir, arguments: &[&str]) -> (Child, BufReader<ChildStderr>) {
+    let mut child = dir.reft(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let said = BufReader::new(child.stderr.take().expect("a pipe"));
+    (child, said)
+}
+
+#[test]
+fn the_same_run_is_done_by_one_process_at_a_time() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    assert!(dir.run(&["train", "run.yaml", "--runs", "alone"]).status.success());
+    let alone = outcome(&only_run(&dir.path().join("alone")).expect("a run"));
+    // The first ends, or is killed: the second finds its record, or goes on from its checkpoint.
+    for (name, killed) in [("ends", false), ("dies", true)] {
+        let (root, arguments) = (dir.path().join(name), ["train", "run.yaml", "--runs", name]);
+        let mut first = started(&dir, &arguments, &root, 7);
+        let (mut waiting, mut said) = second(&dir, &arguments);
+        let mut line = String::new();
+        said.read_line(&mut line).expect("readable");
+        let owner = format!("process {} on ", first.id());
+        assert!(line.contains(&owner) && line.trim_end().ends_with("waiting for it"), "{line}");
+        assert!(waiting.try_wait().expect("a child").is_none());
+        if killed {
+            first.kill().expect("killed");
+        }
+        assert_eq!(first.wait().expect("reaped").success(), !killed);
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).expect("readable");
+        assert!(waiting.wait().expect("reaped").success(), "{rest}");
+        assert_eq!(rest.contains("step"), killed, "what is done is not repeated: {rest}");
+        assert!(outcome(&only_run(&root).expect("a run")) == alone, "another trace or adapter");
+    }
+}
+
+#[test]
+fn a_resume_without_a_checkpoint_names_the_run_that_may_have_been_meant() {
+    let dir = Dir::new();
+    dir.write("run.yaml", &RUN.replace("train_rows: 48", "train_rows: 8"));
+    let resume = |settings: &[&str], threads: &str| {
+        let set = settings.iter().flat_map(|setting| ["--set", *setting]);
+        let arguments: Vec<&str> = ["train", "run.yaml", "--resume"].into_iter().chain(set).collect();
+        let output = dir.reft(&arguments).env("OMP_NUM_THREADS", threads).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.lines().filter(|line| line.contains("no checkpoint of this run")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(resume(&[], "1"), ["no checkpoint of this run, nor of another in runs: starting anew"]);
+    assert_eq!(resume(&[], "1"), [""; 0], "it is complete");
+    let first = only_run(&dir.path().join("runs")).expect("a run");
+    let first = Path::new("runs").join(first.file_name().expect("a name")).display().to_string();
+    let said = resume(&["train.epochs=5"], "1");
+    let expected = format!("{first}, which is complete, differs in train.epochs 4 there, 5 here: starting anew");
+    assert!(said.len() == 1 && said[0].ends_with(&expected), "{said:?}");
+    let said = resume(&["train.epochs=5", "train.lr=1e-3", "seed=7"], "1");
+    assert!(said.len() == 1 && said[0].contains("differs in seed 42 there, 7 here; train.lr 0.005 there"), "{said:?}");
+    let said = resume(&[], "2");
+    assert!(said.len() == 1 && said[0].contains("threads 1 there, 2 here"), "{said:?}");
+    assert!(said[0].contains("OMP_NUM_THREADS=1"), "{said:?}");
 }

@@ -56,21 +56,26 @@ fn a_sweep_is_done_once_by_two_drivers_and_ends_in_test_runs_of_the_winner() {
 }
 
 #[test]
-fn a_sweep_of_other_code_can_be_looked_at_and_not_gone_on_with() {
+fn a_sweep_is_gone_on_with_by_other_code_and_not_by_another_results_version() {
     let dir = dir();
     let status = said(&dir, &["sweep", "run", "tiny.yaml"]);
     let folder = folder(&dir.path().join("runs"));
     let path = folder.join("manifest.json");
     let mut manifest = read(&path);
-    manifest["code"] = json!("0123456789abcdef");
-    std::fs::write(&path, manifest.to_string()).expect("writable");
+    let mut set = |key: &str, value: Value| {
+        manifest[key] = value;
+        std::fs::write(&path, manifest.to_string()).expect("writable");
+    };
     let folder = folder.to_str().expect("text");
+    set("code", json!("0123456789abcdef"));
+    said(&dir, &["sweep", "work", folder]);
+    set("results_version", json!(99));
     // The first line names the folder, as it was named.
     let trials = |status: &str| status.split_once('\n').expect("several lines").1.to_owned();
     assert_eq!(trials(&said(&dir, &["sweep", "status", folder])), trials(&status));
     let output = dir.run(&["sweep", "work", folder]);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && error.contains("made by other code (0123456789abcdef"), "{error}");
+    assert!(!output.status.success() && error.contains("its runs are of results version 99"), "{error}");
 }
 
 #[test]

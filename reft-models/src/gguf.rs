@@ -1,19 +1,21 @@
 //! A GGUF file: de-quantised on reading, llama.cpp's names and row order turned into Hugging Face's.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
+use candle_core::{DType, Device};
 use serde_json::{Map, json};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::config_keys;
 use crate::mapped::check_not_placeholder;
 use crate::raw_config::{ConfigError, RawConfig};
-use crate::weights::{Container, WeightsError, first_line, open_error};
+use crate::weights::{Container, Encoding, WeightsError, bytes_of, first_line, open_error};
 
 /// Parts of tensor names, llama.cpp's and Hugging Face's.
 const NAMES: [(&str, &str); 11] = [
@@ -289,6 +291,18 @@ fn hugging_face_name(name: &str) -> Option<String> {
     Some(format!("{block}{theirs}.{parameter}"))
 }
 
+/// Bytes of a file before its tensors: the model's settings and its vocabulary.
+///
+/// # Errors
+/// When the file is missing, truncated, or no GGUF file of a Llama.
+pub(crate) fn header(path: &Path) -> Result<Vec<u8>, WeightsError> {
+    let length = GgufFile::open(path)?.content.tensor_data_offset;
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(length).read_to_end(&mut header));
+    read.map_err(|error| open_error(path, format!("{error}: check the path")))?;
+    Ok(header)
+}
+
 impl Container for GgufFile {
     fn path(&self) -> &Path {
         &self.path
@@ -312,6 +326,29 @@ impl Container for GgufFile {
         match self.permuted_heads(name).map_err(|error| error.to_string())? {
             Some(heads) => unpermute(&tensor, heads),
             None => Ok(tensor),
+        }
+    }
+
+    fn encoding(&self, name: &str) -> Option<Encoding> {
+        let info = self.content.tensor_infos.get(self.names.get(name)?)?;
+        Some(match info.ggml_dtype {
+            GgmlDType::F32 => Encoding::Plain(Kind::Float),
+            GgmlDType::F16 => Encoding::Plain(Kind::Half),
+            GgmlDType::BF16 => Encoding::Plain(Kind::BFloat16),
+            quantised => Encoding::Quantised(format!("{quantised:?}")),
+        })
+    }
+
+    /// Blocks of quantised values are taken as they lie in the file, in llama.cpp's order of rows.
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, String> {
+        match self.encoding(name).ok_or("not in the file")? {
+            Encoding::Plain(kind) => bytes_of(&self.read(name)?, kind).map(Cow::Owned),
+            Encoding::Quantised(_) => {
+                let mut file = File::open(&self.path).map_err(|error| error.to_string())?;
+                let stored = self.content.tensor(&mut file, &self.names[name], &Device::Cpu);
+                let stored = stored.map_err(|error| brief(&error))?;
+                stored.data().map(|bytes| Cow::Owned(bytes.into_owned())).map_err(|error| brief(&error))
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use self::tensors::{Found, View};
 use crate::mapped::{Mapped, mapped};
-use crate::weights::{Container, WeightsError, first_line, open_error};
+use crate::weights::{Container, Encoding, WeightsError, first_line, open_error};
 
 /// Elements at most of a tensor that repeats its storage (`expand`), which a small file could make as large as it likes.
 const MOST_REPEATED: usize = 1 << 28;
@@ -90,6 +90,10 @@ impl Container for PickleFile {
         let whole = self.map.bytes()?;
         let bytes = self.storages.get(&view.storage).and_then(|range| whole.get(range.clone()));
         view.read(bytes.ok_or("outside the file")?).map_err(|error| first_line(&error))
+    }
+
+    fn encoding(&self, name: &str) -> Option<Encoding> {
+        self.tensors.get(name).map(|view| Encoding::Plain(view.kind))
     }
 }
 

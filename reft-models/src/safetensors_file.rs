@@ -1,5 +1,6 @@
 //! A safetensors file, mapped into memory.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use tch::{Kind, Tensor};
 
 use crate::mapped::{Mapped, mapped};
-use crate::weights::{Container, WeightsError, first_line, open_error};
+use crate::weights::{Container, Encoding, WeightsError, first_line, open_error};
 
 pub(crate) struct SafetensorsFile {
     path: PathBuf,
@@ -99,5 +100,14 @@ impl Container for SafetensorsFile {
             return Err(format!("{} bytes do not hold {shape:?} numbers of {kind:?}", bytes.len()));
         }
         Tensor::f_from_data_size(bytes, shape, *kind).map_err(|error| first_line(&error))
+    }
+
+    fn encoding(&self, name: &str) -> Option<Encoding> {
+        self.tensors.get(name).map(|entry| Encoding::Plain(entry.kind))
+    }
+
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, String> {
+        let entry = self.tensors.get(name).ok_or("not in the file")?;
+        self.map.bytes()?.get(entry.bytes.clone()).map(Cow::Borrowed).ok_or("outside the file".to_owned())
     }
 }

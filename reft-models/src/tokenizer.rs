@@ -21,6 +21,21 @@ pub use self::template::{Clock, ClockError, Message, Role};
 use self::template::{Scene, Templates};
 use crate::weights::WeightsError;
 
+/// The files of a model's folder that may decide how text becomes tokens and when an answer ends.
+pub(crate) const FILES: [&str; 11] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+];
+
 /// A tokenizer that cannot be read, or a text it cannot encode.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {

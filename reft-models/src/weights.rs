@@ -1,5 +1,7 @@
 //! Checkpoints on disk: safetensors, PyTorch pickles and GGUF behind one door, in Hugging Face's names and layout.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -99,6 +101,15 @@ pub(crate) fn open_error(path: &Path, reason: impl Into<String>) -> WeightsError
     WeightsError::Open { path: path.to_owned(), reason: reason.into() }
 }
 
+/// How a tensor's values are encoded in a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Encoding {
+    /// One after the other, in a floating-point type.
+    Plain(Kind),
+    /// In blocks with common scales; the format's name, such as `Q4_K`.
+    Quantised(String),
+}
+
 /// One file of a checkpoint.
 pub(crate) trait Container {
     /// The file.
@@ -112,6 +123,27 @@ pub(crate) trait Container {
 
     /// The whole tensor on the host, in the type it is stored in. The error is the reader's words.
     fn read(&self, name: &str) -> Result<Tensor, String>;
+
+    /// How the tensor's values are encoded; none when the file has no such tensor.
+    fn encoding(&self, name: &str) -> Option<Encoding>;
+
+    /// The tensor's bytes as the file encodes them, row by row in Hugging Face's order. The error is the reader's words.
+    fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, String> {
+        let tensor = self.read(name)?;
+        let kind = match self.encoding(name) {
+            Some(Encoding::Plain(kind)) => kind,
+            Some(Encoding::Quantised(_)) | None => tensor.kind(),
+        };
+        bytes_of(&tensor, kind).map(Cow::Owned)
+    }
+}
+
+/// The values of a tensor in this type, row by row. The error is libtorch's words.
+pub(crate) fn bytes_of(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, String> {
+    let tensor = tensor.f_to_kind(kind).and_then(|tensor| tensor.f_contiguous()).map_err(|error| first_line(&error))?;
+    let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel()).map_err(|error| first_line(&error))?;
+    Ok(bytes)
 }
 
 /// A checkpoint, tensor by tensor; nothing is read before it is asked for.
@@ -122,6 +154,8 @@ pub struct Weights {
     tensors: BTreeMap<String, (usize, Vec<i64>)>,
     /// Tensors of other types than floating-point numbers, with the type.
     others: BTreeMap<String, String>,
+    /// What a port asked for, while that is listed and nothing is read.
+    listing: RefCell<Option<BTreeSet<String>>>,
 }
 
 impl Weights {
@@ -147,7 +181,7 @@ impl Weights {
             }
             others.extend(container.others());
         }
-        Ok(Self { path: path.to_owned(), config, containers, tensors, others })
+        Ok(Self { path: path.to_owned(), config, containers, tensors, others, listing: RefCell::new(None) })
     }
 
     /// The configuration in the terms of Hugging Face's `config.json`, whatever the container.
@@ -236,6 +270,11 @@ impl Weights {
             // A tensor that is not there is reported by reading it.
             Some(_) | None => {}
         }
+        if self.list(&name)? {
+            // No rows: it can be sliced, joined and measured like the tensor it stands for, and takes no memory.
+            let rows_cut = shape.iter().enumerate().map(|(axis, &size)| if axis == 0 { 0 } else { size });
+            return Ok(Tensor::zeros(rows_cut.collect::<Vec<_>>(), (kind, Device::Cpu)));
+        }
         let placed = self.stored(&name)?.f_to_kind(kind).and_then(|tensor| tensor.f_to_device(device));
         placed.map_err(|error| WeightsError::Place { path, name, device, reason: first_line(&error) })
     }
@@ -262,12 +301,46 @@ impl Weights {
         container.read(name).map_err(|reason| WeightsError::Damaged { path, name: name.to_owned(), reason })
     }
 
-    /// Identity of the weights whatever container they are in: a hash of every tensor's name, shape and about
-    /// 1,024 evenly spaced values.
+    /// Notes that a tensor was asked for, if that is all that is wanted; false when tensors are to be read.
+    fn list(&self, name: &str) -> Result<bool, WeightsError> {
+        let mut listing = self.listing.borrow_mut();
+        let Some(asked) = listing.as_mut() else { return Ok(false) };
+        if !self.contains(name) {
+            return Err(WeightsError::Missing { path: self.path.clone(), name: name.to_owned(), hint: self.hint(name) });
+        }
+        asked.insert(name.to_owned());
+        Ok(true)
+    }
+
+    /// Names of the tensors that `load` reads. It gets tensors without rows: nothing is read, and nothing may look at values.
+    ///
+    /// # Errors
+    /// What `load` reports.
+    pub(crate) fn asked_by<T, E>(&self, load: impl FnOnce(&Self) -> Result<T, E>) -> Result<BTreeSet<String>, E> {
+        *self.listing.borrow_mut() = Some(BTreeSet::new());
+        let loaded = load(self);
+        let asked = self.listing.take().unwrap_or_default();
+        loaded.map(|_| asked)
+    }
+
+    /// The files that hold these tensors, each with the names it holds.
+    pub(crate) fn files<'w>(&'w self, names: &BTreeSet<String>) -> Vec<(&'w dyn Container, BTreeSet<String>)> {
+        let mut by_file: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+        for name in names {
+            if let Some((index, _)) = self.tensors.get(name) {
+                by_file.entry(*index).or_default().insert(name.clone());
+            }
+        }
+        by_file.into_iter().map(|(index, names)| (self.containers[index].as_ref(), names)).collect()
+    }
+
+    /// The fingerprint by which adapters of earlier versions name their base: a hash of every tensor's name, shape and about
+    /// 1,024 evenly spaced values, of all tensors whether they are used or not. It misses most changes of weights; it is
+    /// computed to go on loading those adapters, and for nothing else.
     ///
     /// # Errors
     /// When a tensor cannot be read.
-    pub fn fingerprint(&self) -> Result<String, WeightsError> {
+    pub fn legacy_fingerprint(&self) -> Result<String, WeightsError> {
         let mut hash = Sha256::new();
         for (name, (_, shape)) in &self.tensors {
             hash.update(format!("{name} {shape:?} "));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::gguf_file::{self, Value as Metadata};
 use candle_core::quantized::{GgmlDType, QTensor};
 use reft_core::testing::{Tol, assert_close, golden_dir};
+use reft_models::identity::Identity;
 use reft_models::weights::Weights;
 use safetensors::tensor::{Dtype, TensorView};
 use tch::{Device, Kind, Tensor};
@@ -31,8 +32,9 @@ fn check_same(path: &Path, expected: &Weights) {
         let what = format!("{}: {name}", path.display());
         assert_close(&what, &read(&weights, name), &read(expected, name), Tol::Exact);
     }
-    let (ours, theirs) = (weights.fingerprint().expect("readable"), expected.fingerprint().expect("readable"));
-    assert_eq!(ours, theirs, "{}", path.display());
+    let of = |weights: &Weights| Identity::of(weights).expect("a model");
+    let (ours, theirs) = (of(&weights), of(expected));
+    assert_eq!((ours.weights, ours.sketch), (theirs.weights, theirs.sketch), "{}", path.display());
 }
 
 /// llama.cpp's name for one of Hugging Face's.

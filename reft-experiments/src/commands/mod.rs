@@ -21,7 +21,7 @@ use reft_core::adaptation::Adaptation;
 use reft_core::adapter_file::SavedAdapter;
 
 use crate::config::plan::{DeviceSpec, Dtype};
-use crate::session::Loaded;
+use crate::session::{Loaded, base_as_saved, warn_of_precision};
 use crate::store::record::{Record, Score};
 
 /// Which model.
@@ -78,9 +78,11 @@ impl BaseArgs {
         };
         let loaded = Loaded::open(&model, self.dtype.unwrap_or(Dtype::Bf16), self.device)?;
         let named = |(path, saved): (&PathBuf, SavedAdapter)| {
-            Ok((path.display().to_string(), saved.onto(&loaded.base, self.device.0)?))
+            let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
+            warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
+            Ok((path.display().to_string(), saved.onto(&base, self.device.0)?))
         };
-        let adapters = adapters.iter().zip(saved).map(named).collect::<Result<_>>()?;
+        let adapters = adapters.iter().zip(saved).map(named).collect::<Result<Vec<_>>>()?;
         Ok(Opened { loaded, adapters })
     }
 }

@@ -104,7 +104,8 @@ impl Args {
         let (runs, set) = (self.runs, self.overrides);
         match self.command {
             Command::Run { sweep, workers, retry, dry_run } => {
-                let mut sweep = Sweep::of_file(&sweep, &set, &runs)?;
+                let local = Local::new(workers);
+                let mut sweep = Sweep::of_file(&sweep, &set, &runs, Some(local.threads))?;
                 if dry_run {
                     list(&sweep);
                     return Ok(());
@@ -112,10 +113,12 @@ impl Args {
                 if retry {
                     put_back(&mut sweep)?;
                 }
-                drive(&mut sweep, workers)
+                drive(&mut sweep, local)
             }
             Command::Submit { sweep, cluster, dry_run } => {
-                submit(&mut Sweep::of_file(&sweep, &set, &runs)?, &Cluster::read(&cluster)?, dry_run)
+                let cluster = Cluster::read(&cluster)?;
+                let mut sweep = Sweep::of_file(&sweep, &set, &runs, Some(cluster.cpus_per_task.get()))?;
+                submit(&mut sweep, &cluster, dry_run)
             }
             Command::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
             Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &set, &runs)?, watch),
@@ -146,14 +149,16 @@ fn list(sweep: &Sweep) {
 }
 
 /// Starts the workers, says in a line whenever something changed, and shows the whole at the end.
-fn drive(sweep: &mut Sweep, workers: usize) -> Result<()> {
+fn drive(sweep: &mut Sweep, mut local: Local) -> Result<()> {
     let (folder, runs) = (sweep.folder().to_owned(), sweep.runs().to_owned());
     if let Some(first) = sweep.manifest.trials.first() {
         let plan = sweep.spec.plan(&first.point, &folder.display().to_string())?;
         overlaps(&plan, &Sources::from_env())?.iter().for_each(|said| eprintln!("{said}"));
     }
-    let local = Local::new(workers);
-    eprintln!("{}: {} workers with {} threads each", folder.display(), local.workers, local.threads);
+    let frozen = usize::try_from(sweep.manifest.threads).unwrap_or(local.threads);
+    let why = if frozen == local.threads { "" } else { ", as the sweep was begun: digits depend on their number" };
+    local.threads = frozen;
+    eprintln!("{}: {} workers with {} threads each{why}", folder.display(), local.workers, local.threads);
     let (mut said, mut looked, mut done) = (String::new(), None::<std::time::Instant>, 0);
     local.run(&folder, &runs, &mut || {
         if looked.is_some_and(|looked| looked.elapsed() < WATCH) {

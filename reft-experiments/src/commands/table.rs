@@ -11,7 +11,7 @@ use crate::config::paths::home;
 use crate::config::plan::RunPlan;
 use crate::data::too_long::{Fate, Use};
 use crate::prediction;
-use crate::run::Runner;
+use crate::run::{Claiming, Resume, Runner};
 use crate::score::metric::Metric;
 use crate::session::Session;
 use crate::store::RunPaths;
@@ -91,7 +91,8 @@ impl Args {
             for run in &row.runs {
                 number += 1;
                 let title = format!("{} {} seed {}", row.model.name, row.method, run.seed);
-                let runner = Runner { root: &self.runs, resume: true, title, turn: Some((number, total)) };
+                let (resume, claiming, turn) = (Resume::IfBegun, Claiming::ByRunner, Some((number, total)));
+                let runner = Runner { root: &self.runs, resume, claiming, title, turn };
                 let (record, paths) = runner.execute(run, &mut session)?;
                 runs.push(Done { run: Run { record, win_rates: BTreeMap::new() }, paths });
             }
@@ -212,12 +213,20 @@ fn measured(profile: &Profile) -> String {
     format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
 }
 
-/// The code of the runs, each with a commit that it was in.
+/// The code of the runs, each with a commit that it was in; said to differ where it does.
 fn codes(records: &[&Record]) -> String {
-    let environments = records.iter().map(|record| &record.environment);
+    let environments = || records.iter().map(|record| &record.environment);
     let codes: BTreeMap<&str, &str> =
-        environments.map(|environment| (environment.code_hash.as_str(), environment.git_revision.as_str())).collect();
-    codes.iter().map(|(code, git)| format!("{code} (git {git})")).collect::<Vec<_>>().join(" and ")
+        environments().map(|environment| (environment.code_hash.as_str(), environment.git_revision.as_str())).collect();
+    let versions: BTreeSet<u32> = environments().map(|environment| environment.results_version).collect();
+    let named = codes.iter().map(|(code, git)| format!("{code} (git {git})")).collect::<Vec<_>>().join(" and ");
+    let differ = match (codes.len(), versions.len()) {
+        (_, 2..) => " (rows come from different results versions: they may differ for that reason alone)",
+        (2.., _) => " (rows come from different code of one results version)",
+        _ => "",
+    };
+    let versions = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(" and ");
+    format!("{named}{differ}, results version {versions}")
 }
 
 /// A fingerprint that all runs share, or how many they have.

@@ -6,7 +6,7 @@ use anyhow::{Error, Result, bail};
 use reft_core::adaptations::reft::SpecError;
 
 use crate::config::read::run_plan;
-use crate::run::Runner;
+use crate::run::{Claiming, Resume, Runner};
 use crate::session::Session;
 
 /// Arguments of `reft train`.
@@ -36,7 +36,8 @@ impl Args {
             bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.config.display());
         }
         let title = self.config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let runner = Runner { root: &self.runs, resume: self.resume, title, turn: None };
+        let resume = if self.resume { Resume::Asked } else { Resume::Never };
+        let runner = Runner { root: &self.runs, resume, claiming: Claiming::ByRunner, title, turn: None };
         let done = runner.execute(&plan, &mut Session::from_env());
         let (record, paths) = done.map_err(|error| self.located(error))?;
         super::print_record(&record);

@@ -1,15 +1,18 @@
 //! Who works on a run: claims by exclusive creation, so that two workers never do a run at once.
 //!
 //! A run's claims are numbered. Number `n + 1` may be created when the holder of `n` has released it or is dead, and of
-//! several who try one succeeds. A holder is dead when its process is gone, or, on another machine, when it has not touched
-//! its claim for [`SILENCE`].
+//! several who try one succeeds. A holder is dead when its process is gone, or, on another machine, when whoever looks has seen
+//! its claim untouched for [`SILENCE`]. That is measured by the observer's own monotonic clock from its first look on: clocks
+//! of machines and of file servers differ.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,25 +77,50 @@ pub fn now() -> u64 {
 pub struct Seen {
     /// Whose it is.
     pub owner: Owner,
-    /// Whether the owner still works.
+    /// Whether the owner still works, as far as is known.
     pub alive: bool,
-    /// Seconds since the last touch.
-    pub silent: u64,
+    /// Whether its last touch is so long ago by the clocks, which may differ, that it is worth being watched for [`SILENCE`].
+    pub doubtful: bool,
 }
+
+/// When claims of other machines were last touched, and when this process saw that first.
+#[derive(Default)]
+struct Observations(HashMap<PathBuf, (SystemTime, Instant)>);
+
+impl Observations {
+    /// For how long the claim has been seen untouched.
+    fn silence(&mut self, path: &Path, touched: SystemTime, now: Instant) -> Duration {
+        let (seen, since) = self.0.entry(path.to_owned()).or_insert((touched, now));
+        if *seen != touched {
+            (*seen, *since) = (touched, now);
+        }
+        now.saturating_duration_since(*since)
+    }
+}
+
+static OBSERVED: LazyLock<Mutex<Observations>> = LazyLock::new(Mutex::default);
 
 /// The claim at `path`; none when there is none.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn look(path: &Path) -> std::io::Result<Option<Seen>> {
-    let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let mut observed = OBSERVED.lock().unwrap_or_else(PoisonError::into_inner);
+    look_at(path, &mut observed, Instant::now())
+}
+
+fn look_at(path: &Path, observed: &mut Observations, now: Instant) -> std::io::Result<Option<Seen>> {
+    let text = std::fs::read_to_string(path);
+    let touched = std::fs::metadata(path).and_then(|file| file.modified());
+    let (text, touched) = match text.and_then(|text| Ok((text, touched?))) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         read => read?,
     };
     let owner: Owner = serde_json::from_str(&text).map_err(|error| std::io::Error::other(error.to_string()))?;
-    let silent = std::fs::metadata(path)?.modified()?.elapsed().unwrap_or_default();
-    let alive = owner.runs().unwrap_or(silent < SILENCE);
-    Ok(Some(Seen { owner, alive, silent: silent.as_secs() }))
+    let runs = owner.runs();
+    let alive = runs.unwrap_or_else(|| observed.silence(path, touched, now) < SILENCE);
+    let doubtful = alive && runs.is_none() && touched.elapsed().is_ok_and(|silent| silent >= SILENCE);
+    Ok(Some(Seen { owner, alive, doubtful }))
 }
 
 /// A claim that this process holds. It is touched until it is dropped; the file stays.
@@ -180,19 +208,29 @@ mod tests {
     #[test]
     fn a_dead_process_is_dead_and_a_far_one_lives_while_it_is_heard_of() {
         let (_folder, path) = file();
-        let written = |change: &dyn Fn(&mut Owner), age: Duration| {
+        let mut observed = Observations::default();
+        let begin = Instant::now();
+        let mut seen = |change: &dyn Fn(&mut Owner), touched: SystemTime, later: Duration| {
             let mut owner = Owner::here();
             change(&mut owner);
             crate::atomic::write(&path, &serde_json::to_vec(&owner).expect("plain data")).expect("writable");
             let file = File::options().write(true).open(&path).expect("there");
-            file.set_modified(SystemTime::now() - age).expect("writable");
-            look(&path).expect("readable").expect("there").alive
+            file.set_modified(touched).expect("writable");
+            look_at(&path, &mut observed, begin + later).expect("readable").expect("there")
         };
-        let (now, long) = (Duration::ZERO, SILENCE * 2);
-        assert!(written(&|_| (), long), "the process itself is what counts here");
-        assert!(!written(&|owner| owner.began = "1".to_owned(), now), "another process with this number");
-        assert!(!written(&|owner| owner.pid = u32::MAX, now));
-        assert!(written(&|owner| owner.machine = "far".to_owned(), now));
-        assert!(!written(&|owner| owner.machine = "far".to_owned(), long));
+        let (now, none) = (SystemTime::now(), Duration::ZERO);
+        assert!(seen(&|_| (), now - SILENCE * 2, none).alive, "the process itself is what counts here");
+        assert!(!seen(&|owner| owner.began = "1".to_owned(), now, none).alive, "another process with this number");
+        assert!(!seen(&|owner| owner.pid = u32::MAX, now, none).alive);
+        let far = |owner: &mut Owner| owner.machine = "far".to_owned();
+        // By its own clock it was touched an hour ago, or will be in an hour: that says nothing yet.
+        for touched in [now - Duration::from_hours(1), now + Duration::from_hours(1)] {
+            assert!(seen(&far, touched, none).alive);
+        }
+        assert!(seen(&far, now - SILENCE * 2, none).doubtful && !seen(&far, now, none).doubtful);
+        let touch = now + Duration::from_secs(1);
+        assert!(seen(&far, touch, SILENCE).alive, "a touch after a long silence");
+        assert!(seen(&far, touch, SILENCE * 2 - Duration::from_secs(1)).alive);
+        assert!(!seen(&far, touch, SILENCE * 2).alive, "seen untouched for so long");
     }
 }

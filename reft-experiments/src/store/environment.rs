@@ -1,37 +1,75 @@
 //! What a run depended on beside its plan.
 
+use reft_models::identity::Identity;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
-/// Kept beside every run's configuration and in its record.
+/// Version of what the program computes: part of every run's identity. Raise it by one when a change of the code changes
+/// numbers of a run (an algorithm, an order of summation, a default, how a prompt is built), and then only: every run is done
+/// anew. `tests/results_version.rs` fails when figures move and this did not.
+pub const RESULTS_VERSION: u32 = 1;
+
+/// Kept beside every run's configuration and in its record. The revision and the hash of the sources are for information; the
+/// rest decides, with the plan, what a run computes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Environment {
     /// Commit of the code, `-dirty` with changes.
     pub git_revision: String,
-    /// Hash of the sources that decide results.
+    /// Hash of the sources.
     pub code_hash: String,
+    /// [`RESULTS_VERSION`] of the code; 0 in records made before it was kept.
+    #[serde(default)]
+    pub results_version: u32,
     /// Identity of the rows trained on and scored.
     pub data_fingerprint: String,
     /// Identity of the base weights.
     pub weights_fingerprint: String,
-    /// Threads of libtorch.
+    /// Identity of the model's configuration; empty in records made before it was kept.
+    #[serde(default)]
+    pub config_fingerprint: String,
+    /// Identity of the tokenizer with its chat template; empty in records made before it was kept.
+    #[serde(default)]
+    pub tokenizer_fingerprint: String,
+    /// Threads of libtorch. On a CPU the order of summation, and with it the last digits, depends on their number.
     pub threads: i32,
 }
 
-/// Hash of the sources that decide results.
+/// Hash of the sources, for information.
 pub const CODE_HASH: &str = env!("REFT_CODE_HASH");
 
 impl Environment {
-    /// This build on these data and weights.
-    pub fn here(data_fingerprint: String, weights_fingerprint: String) -> Self {
+    /// This build on these data and this model, in as many threads as libtorch has now.
+    pub fn here(data_fingerprint: String, model: &Identity) -> Self {
         Self {
             git_revision: env!("REFT_GIT_REVISION").to_owned(),
             code_hash: CODE_HASH.to_owned(),
+            results_version: RESULTS_VERSION,
             data_fingerprint,
-            weights_fingerprint,
+            weights_fingerprint: model.weights.clone(),
+            config_fingerprint: model.config.clone(),
+            tokenizer_fingerprint: model.tokenizer.clone(),
             threads: tch::get_num_threads(),
         }
     }
+
+    /// What decides a run's result beside its plan, by names for people. Threads count on a CPU only.
+    pub fn deciding(&self, device: Device) -> Vec<(&'static str, String)> {
+        let mut parts = vec![
+            ("results version", self.results_version.to_string()),
+            ("data", self.data_fingerprint.clone()),
+            ("weights", self.weights_fingerprint.clone()),
+            ("config.json", self.config_fingerprint.clone()),
+            ("tokenizer", self.tokenizer_fingerprint.clone()),
+        ];
+        if device == Device::Cpu {
+            parts.push((THREADS, self.threads.to_string()));
+        }
+        parts
+    }
 }
+
+/// The name of the number of threads among what decides a result.
+pub const THREADS: &str = "threads";
 
 /// Most memory this process has held, in MiB; 0 where the system does not say.
 pub fn peak_memory_mib() -> u64 {

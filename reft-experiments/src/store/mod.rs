@@ -4,6 +4,8 @@ mod cache;
 pub mod claim;
 pub mod environment;
 pub mod index;
+pub mod lock;
+pub mod nearest;
 pub mod record;
 pub mod state;
 pub mod test_reads;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::environment::Environment;
 use crate::config::plan::RunPlan;
 
 /// A run's name: a hash of everything that decides its result.
@@ -21,13 +24,17 @@ use crate::config::plan::RunPlan;
 pub struct RunId(String);
 
 impl RunId {
-    /// The id of a plan on this data and these weights, by this code.
-    pub fn new(plan: &RunPlan, data: &str, weights: &str, code: &str) -> Self {
-        let plan = serde_json::to_string(plan).expect("plain data");
+    /// The id of a plan in an environment: see [`Environment::deciding`]. The code's hash and revision are no part of it.
+    pub fn new(plan: &RunPlan, environment: &Environment) -> Self {
         let mut hash = Sha256::new();
-        for part in [plan.as_str(), data, weights, code] {
+        let mut add = |part: &str| {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
+        };
+        add(&serde_json::to_string(plan).expect("plain data"));
+        for (name, value) in environment.deciding(plan.device.0) {
+            add(name);
+            add(&value);
         }
         Self(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
     }
@@ -105,5 +112,61 @@ impl RunPaths {
     /// What a judge said about them.
     pub fn annotations(&self, task: &str) -> PathBuf {
         self.folder.join(format!("annotations-{task}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reft_models::identity::Identity;
+    use tch::Device;
+
+    use super::*;
+    use crate::config::plan::DeviceSpec;
+
+    fn environment() -> Environment {
+        let part = |name: &str| name.to_owned();
+        let model = Identity { weights: part("w"), sketch: None, config: part("c"), tokenizer: part("t") };
+        Environment { threads: 2, ..Environment::here("d".to_owned(), &model) }
+    }
+
+    #[test]
+    fn a_name_means_the_result_and_not_the_text_of_the_sources() {
+        let plan = RunPlan::default();
+        let name = |change: &dyn Fn(&mut Environment)| {
+            let mut environment = environment();
+            change(&mut environment);
+            RunId::new(&plan, &environment)
+        };
+        let same = name(&|_| ());
+        assert_eq!(name(&|e| e.code_hash = "a comment, a message, a new task".to_owned()), same);
+        assert_eq!(name(&|e| e.git_revision = "another commit".to_owned()), same);
+        let changes: [&dyn Fn(&mut Environment); 6] = [
+            &|e| e.results_version += 1,
+            &|e| e.data_fingerprint.push('x'),
+            &|e| e.weights_fingerprint.push('x'),
+            &|e| e.config_fingerprint.push('x'),
+            &|e| e.tokenizer_fingerprint.push('x'),
+            &|e| e.threads += 1,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert_ne!(name(change), same, "change {number}");
+        }
+        let shifted = name(&|e| (e.data_fingerprint, e.weights_fingerprint) = ("dw".to_owned(), String::new()));
+        assert_ne!(shifted, same, "parts do not run into each other");
+    }
+
+    #[test]
+    fn threads_decide_on_a_cpu_only() {
+        let plan = RunPlan { device: DeviceSpec(Device::Cuda(0)), ..RunPlan::default() };
+        let (here, there) = (environment(), Environment { threads: 7, ..environment() });
+        assert_eq!(RunId::new(&plan, &here), RunId::new(&plan, &there));
+    }
+
+    #[test]
+    fn an_environment_of_an_earlier_version_is_read() {
+        let old =
+            r#"{"git_revision":"r","code_hash":"c","data_fingerprint":"d","weights_fingerprint":"w","threads":2}"#;
+        let old: Environment = serde_json::from_str(old).expect("readable");
+        assert_eq!((old.results_version, old.config_fingerprint.as_str()), (0, ""));
     }
 }

@@ -16,7 +16,7 @@ use super::search::Tried;
 use super::spec::SweepSpec;
 use super::view::View;
 use crate::config::plan::RunPlan;
-use crate::store::environment::CODE_HASH;
+use crate::store::environment::{CODE_HASH, RESULTS_VERSION};
 use crate::store::{RunId, RunPaths};
 
 /// A sweep whose trials have names.
@@ -77,23 +77,31 @@ pub enum Next {
 }
 
 impl Sweep {
-    /// The sweep of a file, with these settings over those that stand there; its folder made if it is new.
+    /// The sweep of a file, with these settings over those that stand there; its folder made if it is new. Workers have
+    /// `threads` threads each, unless runs were begun with another number.
     ///
     /// # Errors
     /// When the file is wrong, or data or weights are not to be had.
-    pub fn of_file(file: &Path, overrides: &[String], runs: &Path) -> Result<Self> {
+    pub fn of_file(file: &Path, overrides: &[String], runs: &Path, threads: Option<usize>) -> Result<Self> {
         let spec = SweepSpec::read(file, overrides)?;
-        let mut identities = Identities::from_env();
-        let trials = name(&spec, &mut identities, &[])?;
-        let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
+        // One thread for all names that the folder is called by: how many a worker gets is no part of a sweep's name.
+        let mut identities = Identities::from_env(1);
+        let named = name(&spec, &mut identities, &[])?;
+        let Some(first) = named.first() else { bail!("{}: the space has no point", file.display()) };
         let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
         let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
         let folder = runs.join("sweeps").join(format!("{stem}-{hash}"));
         let path = folder.join("manifest.json");
-        if !path.exists() {
-            let manifest = Manifest { sweep: spec.frozen().clone(), code: CODE_HASH.to_owned(), trials, chosen: None };
-            manifest.save(&path)?;
+        let found = if path.exists() { Some(Manifest::read(&path)?) } else { None };
+        let begun = |trial: &Trial| RunPaths::new(runs, &trial.run).folder().exists();
+        let frozen = found.as_ref().filter(|manifest| threads.is_none() || manifest.trials.iter().any(begun));
+        let wanted = threads.map_or_else(tch::get_num_threads, |threads| threads as i32);
+        identities.threads = frozen.map_or(wanted, |manifest| manifest.threads);
+        if frozen.is_none() {
+            let (sweep, code, threads) = (spec.frozen().clone(), CODE_HASH.to_owned(), identities.threads);
+            let trials = name(&spec, &mut identities, &[])?;
+            Manifest { sweep, code, results_version: RESULTS_VERSION, threads, trials, chosen: None }.save(&path)?;
         }
         let manifest = Manifest::read(&path)?;
         Ok(Self { manifest, spec, folder, runs: runs.to_owned(), identities, settled: HashMap::new() })
@@ -106,7 +114,7 @@ impl Sweep {
     pub fn of_folder(folder: &Path, runs: &Path) -> Result<Self> {
         let manifest = Manifest::read(&folder.join("manifest.json"))?;
         let spec = SweepSpec::from_tree(manifest.sweep.clone(), &folder.display().to_string())?;
-        let identities = Identities::from_env();
+        let identities = Identities::from_env(manifest.threads);
         let (folder, runs) = (folder.to_owned(), runs.to_owned());
         Ok(Self { spec, manifest, folder, runs, identities, settled: HashMap::new() })
     }
@@ -119,7 +127,7 @@ impl Sweep {
         match (path.is_dir(), overrides.first()) {
             (true, Some(text)) => bail!("--set {text}: the sweep in {} is frozen: leave it out", path.display()),
             (true, None) => Self::of_folder(path, runs),
-            (false, _) => Self::of_file(path, overrides, runs),
+            (false, _) => Self::of_file(path, overrides, runs, None),
         }
     }
 
@@ -196,9 +204,9 @@ impl Sweep {
     /// What to do now. Names further trials and the winner when their time has come.
     ///
     /// # Errors
-    /// When files cannot be read or written, or other code began the sweep.
+    /// When files cannot be read or written, or the sweep is of another results version.
     pub fn decide(&mut self) -> Result<Next> {
-        self.manifest.check_code(&self.folder.join("manifest.json"))?;
+        self.manifest.check_version(&self.folder.join("manifest.json"))?;
         loop {
             let survey = self.survey()?;
             if survey.fates.iter().any(|fate| matches!(fate, Fate::Run(_) | Fate::Wait(_))) {

@@ -4,31 +4,34 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use reft_models::hub;
+use reft_models::identity::Identity;
 use reft_models::weights::Weights;
 
 use crate::config::plan::RunPlan;
 use crate::data::source::Sources;
 use crate::run::data_fingerprint;
 use crate::store::RunId;
-use crate::store::environment::CODE_HASH;
+use crate::store::environment::Environment;
 
-/// Names runs; data and weights that were looked at once are not read again.
+/// Names runs; data and models that were looked at once are not read again.
 pub struct Identities {
     sources: Sources,
     data: HashMap<String, String>,
-    weights: HashMap<String, String>,
+    models: HashMap<String, Identity>,
+    /// Threads in which the runs will be done.
+    pub threads: i32,
 }
 
 impl Identities {
-    /// Data from where the environment says.
-    pub fn from_env() -> Self {
-        Self { sources: Sources::from_env(), data: HashMap::new(), weights: HashMap::new() }
+    /// Of runs in so many threads; data from where the environment says.
+    pub fn from_env(threads: i32) -> Self {
+        Self { sources: Sources::from_env(), data: HashMap::new(), models: HashMap::new(), threads }
     }
 
     /// The name that `Runner` will give this run.
     ///
     /// # Errors
-    /// When data or weights are not to be had.
+    /// When data or the model are not to be had.
     pub fn of(&mut self, plan: &RunPlan) -> Result<RunId> {
         // GLUE's validation rows are split by the run's seed.
         let seed = plan.glue().map(|_| plan.seed);
@@ -36,10 +39,11 @@ impl Identities {
         if !self.data.contains_key(&key) {
             self.data.insert(key.clone(), data_fingerprint(plan, &self.sources)?);
         }
-        if !self.weights.contains_key(&plan.model) {
-            let fingerprint = Weights::open(&hub::locate(&plan.model)?)?.fingerprint()?;
-            self.weights.insert(plan.model.clone(), fingerprint);
+        if !self.models.contains_key(&plan.model) {
+            let identity = Identity::of(&Weights::open(&hub::locate(&plan.model)?)?)?;
+            self.models.insert(plan.model.clone(), identity);
         }
-        Ok(RunId::new(plan, &self.data[&key], &self.weights[&plan.model], CODE_HASH))
+        let here = Environment::here(self.data[&key].clone(), &self.models[&plan.model]);
+        Ok(RunId::new(plan, &Environment { threads: self.threads, ..here }))
     }
 }

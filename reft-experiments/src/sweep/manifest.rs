@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::space::Point;
 use crate::store::RunId;
-use crate::store::environment::CODE_HASH;
+use crate::store::environment::RESULTS_VERSION;
 
 /// A trial: a point and the run it is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,8 +36,14 @@ pub struct Chosen {
 pub struct Manifest {
     /// The declaration with its base merged in.
     pub sweep: Value,
-    /// The code that made it.
+    /// The code that made it, for information.
     pub code: String,
+    /// The version of results that its runs are of; 0 in sweeps from before it was kept.
+    #[serde(default)]
+    pub results_version: u32,
+    /// Threads of every worker. Digits depend on them, so whoever goes on with the sweep takes as many.
+    #[serde(default)]
+    pub threads: i32,
     /// The trials named so far.
     pub trials: Vec<Trial>,
     /// The winner, once all trials have ended.
@@ -45,7 +51,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads it, whoever made it: see [`Manifest::check_code`].
+    /// Reads it, whoever made it: see [`Manifest::check_version`].
     ///
     /// # Errors
     /// When it is missing or damaged.
@@ -57,16 +63,16 @@ impl Manifest {
         serde_json::from_str(&text).map_err(|_| damaged())
     }
 
-    /// Refuses to go on with a sweep of other code, whose runs would no longer be comparable. To look at it is fine.
+    /// Refuses to go on with a sweep whose runs would no longer be comparable. To look at it is fine.
     ///
     /// # Errors
-    /// When it was made by another version of this program.
-    pub fn check_code(&self, path: &Path) -> Result<()> {
+    /// When it was made by a program that computes other numbers.
+    pub fn check_version(&self, path: &Path) -> Result<()> {
         ensure!(
-            self.code == CODE_HASH,
-            "{}: made by other code ({}, this is {CODE_HASH}): run the sweep's file again",
+            self.results_version == RESULTS_VERSION,
+            "{}: its runs are of results version {}, this program computes version {RESULTS_VERSION}: run the sweep's file again",
             path.display(),
-            self.code
+            self.results_version
         );
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::folder::{Job, Next, Sweep};
-use crate::run::{Outcome, Runner};
+use crate::run::{Claiming, Outcome, Resume, Runner};
 use crate::say::{in_a_line, no_room};
 use crate::session::Session;
 use crate::store::claim::Claim;
@@ -48,6 +48,10 @@ impl Until {
 /// When files cannot be read or written. A trial that fails is noted as such and is no error.
 pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
     let (mut session, mut done, mut poll) = (Session::from_env(), 0, POLL);
+    // Names of runs hold how many threads they were done in.
+    if sweep.manifest.threads > 0 && sweep.manifest.threads != tch::get_num_threads() {
+        tch::set_num_threads(sweep.manifest.threads);
+    }
     loop {
         match until {
             Until::Orphaned(parent) if std::os::unix::process::parent_id() != parent => return Ok(()),
@@ -70,13 +74,20 @@ pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
         };
         match (begun, until) {
             (true, _) => (done, poll) = (done + 1, POLL),
-            (false, Until::Pieces { .. }) => return Ok(()),
-            (false, Until::Done | Until::Orphaned(_)) => {
+            (false, Until::Pieces { .. }) if !doubtful(sweep)? => return Ok(()),
+            (false, Until::Pieces { .. } | Until::Done | Until::Orphaned(_)) => {
                 std::thread::sleep(poll);
                 poll = LONGEST_POLL.min(2 * poll);
             }
         }
     }
+}
+
+/// Whether a claim of another machine looks abandoned: a piece that may become free before long.
+fn doubtful(sweep: &mut Sweep) -> Result<bool> {
+    let survey = sweep.survey()?;
+    let mut views = survey.trials.iter().chain(&survey.last);
+    Ok(views.any(|view| view.claim.as_ref().is_err_and(|seen| seen.doubtful)))
 }
 
 /// Does a job unless another worker has it; false if so.
@@ -106,13 +117,14 @@ fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
 /// Does a claimed job. How it ended, and the error if the disk is full, which no other trial would find otherwise.
 fn attempt(sweep: &Sweep, job: &Job, session: &mut Session, state: &mut RunState) -> (Ending, Option<anyhow::Error>) {
     let folder = sweep.paths(&job.run).folder().to_owned();
-    let runner = Runner { root: sweep.runs(), resume: true, title: job.title.clone(), turn: None };
+    let (resume, claiming) = (Resume::IfBegun, Claiming::ByCaller);
+    let runner = Runner { root: sweep.runs(), resume, claiming, title: job.title.clone(), turn: None };
     let advance = || runner.advance(&job.plan, session, job.part);
     let outcome =
         catch_unwind(AssertUnwindSafe(advance)).unwrap_or_else(|_| Err(anyhow!("internal error, see the log")));
     let ending = match outcome {
         Ok((_, done)) if done.folder() != folder => {
-            Ending::Failed("data or weights changed since the sweep was planned: run the sweep's file again".to_owned())
+            Ending::Failed("data or model changed since the sweep was planned: run the sweep's file again".to_owned())
         }
         Ok((Outcome::Complete(_), _)) => Ending::Complete,
         Ok((Outcome::Rung(rung), _)) => {

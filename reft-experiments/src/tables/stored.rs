@@ -1,7 +1,7 @@
 //! The runs of a table as the store has them: nothing is run, and neither model nor data is looked at.
 //!
-//! A run's name depends on its data, weights and code, which are not at hand here. So a record belongs to a table if its plan
-//! is the table's, setting by setting; of several, made by other code or from other data, the newest is taken and the others
+//! A run's name depends on its data, its model and the results version, which are not at hand here. So a record belongs to a table if its plan
+//! is the table's, setting by setting; of several, made by other versions or from other data, the newest is taken and the others
 //! are named.
 
 use std::collections::HashMap;

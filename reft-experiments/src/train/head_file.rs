@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use reft_core::adaptation::NamedTensor;
-use reft_core::base_model::{BaseModel, WrongBase};
+use reft_core::base_model::{BaseModel, Match, WrongBase};
 use reft_core::rng::Seed;
 use reft_core::value_reader;
 use safetensors::SafeTensors;
@@ -132,13 +132,21 @@ impl SavedHead {
         Ok(Self { path: path.to_owned(), note, tensors })
     }
 
+    /// Whether this base model is the one it was trained on, or the same weights in another precision.
+    ///
+    /// # Errors
+    /// When the base model is another one.
+    pub fn check_base(&self, base: &BaseModel) -> Result<Match, HeadError> {
+        let wrong_base = |source| HeadError::WrongBase { path: self.path.clone(), source };
+        self.note.base_model.check(base).map_err(wrong_base)
+    }
+
     /// The head with the saved values, for this base model and a task that needs so many outputs.
     ///
     /// # Errors
     /// When the base model is another one, the task has another number of classes, or a tensor is missing or of another shape.
     pub fn onto(&self, base: &BaseModel, task: &'static str, outputs: i64, device: Device) -> Result<Head, HeadError> {
-        let wrong_base = |source| HeadError::WrongBase { path: self.path.clone(), source };
-        self.note.base_model.check(base).map_err(wrong_base)?;
+        self.check_base(base)?;
         let head = Head::new(base.dims.width, outputs, Seed(0), device);
         for NamedTensor { name, tensor } in head.named() {
             self.fill(&key(&name), &tensor, task, outputs)?;
