@@ -16,6 +16,7 @@ pub mod config;
 pub mod data;
 mod encoder_memory;
 pub mod evaluate;
+pub mod machine;
 pub mod memory;
 pub mod report;
 pub mod run;

@@ -18,6 +18,7 @@ use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::fingerprint;
 use crate::evaluate::{self, Evaluator};
+use crate::machine::fast::Auto;
 use crate::memory::{self, Estimate};
 use crate::say::in_a_line;
 use crate::session::{Loaded, Session};
@@ -179,6 +180,8 @@ impl Runner<'_> {
         environment: Environment,
         perform: impl FnOnce(&Named<'_>) -> Result<Outcome>,
     ) -> Result<(Outcome, RunPaths)> {
+        let dtype = Auto::here(plan.device).account(plan.dtype);
+        let environment = Environment { dtype, ..environment };
         let id = RunId::new(plan, &environment.data_fingerprint, &environment.weights_fingerprint, CODE_HASH);
         let paths = RunPaths::new(self.root, &id);
         if let Some(record) = Record::find(&paths.record())? {
@@ -353,7 +356,7 @@ fn check_memory(
     let graph = model.dims().layers - adaptation.frontier().blocks;
     let estimate = Estimate::new(plan, model.dims(), parameters, longest, graph, kept);
     let loaded = parameters as usize * plan.dtype.kind().elt_size_in_bytes();
-    estimate.check(memory::available(plan.device.0).map(|available| available + loaded))?;
+    estimate.check(memory::available(plan.device.0).map(|available| available.plus(loaded)))?;
     eprintln!("memory: about {} MiB ({})", estimate.total() >> 20, estimate.describe());
     Ok(())
 }

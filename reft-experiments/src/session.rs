@@ -13,6 +13,8 @@ use tch::Device;
 
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::Sources;
+use crate::machine::fast;
+use crate::machine::memory::Available;
 use crate::memory;
 use crate::train::shelf::Shelf;
 
@@ -66,7 +68,7 @@ impl LoadedEncoder {
     }
 }
 
-/// The weights of a model that fits into memory.
+/// The weights of a model that fits into memory. Says which type they are used in.
 fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Weights> {
     if let Device::Cuda(index) = device.0 {
         reft_models::cuda::prepare(index)?;
@@ -74,15 +76,16 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Weights> {
     let path = hub::locate(model)?;
     let weights = Weights::open(&path)?;
     let needed = weights.numbers() * dtype.kind().elt_size_in_bytes();
-    if let Some(available) = memory::available(device.0).filter(|&available| available < needed) {
+    if let Some(Available { bytes, limit }) = memory::available(device.0).filter(|available| available.bytes < needed) {
         let (path, dtype) = (path.display(), dtype.name());
         bail!(
-            "{path}: its weights need {} MiB in {dtype} and {} MiB of memory are available: use dtype bf16, or take a \
-             smaller model",
+            "{path}: its weights need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
+             or take a smaller model",
             needed >> 20,
-            available >> 20
+            bytes >> 20
         );
     }
+    fast::say(dtype, device);
     Ok(weights)
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::dtype::{AUTO, DtypeChoice};
 use super::keys;
-use super::plan::RunPlan;
+use super::plan::{DeviceSpec, RunPlan};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,15 @@ pub enum ConfigError {
 /// # Errors
 /// When the file, a key or a value is wrong.
 pub fn run_plan(file: Option<&Path>, overrides: &[String]) -> Result<RunPlan, ConfigError> {
+    let place = file.map_or("--set".to_owned(), |file| file.display().to_string());
+    resolve(run_tree(file, overrides)?, &place)
+}
+
+/// The same as a tree of those settings that are written there.
+///
+/// # Errors
+/// When the file or a key is wrong.
+pub fn run_tree(file: Option<&Path>, overrides: &[String]) -> Result<Value, ConfigError> {
     let mut tree = Value::Object(Map::new());
     if let Some(file) = file {
         tree = with_parents(file, &mut Vec::new())?;
@@ -70,21 +80,55 @@ pub fn run_plan(file: Option<&Path>, overrides: &[String]) -> Result<RunPlan, Co
     for text in overrides {
         merge(&mut tree, parse_override(text, &keys::all())?);
     }
-    let place = file.map_or("--set".to_owned(), |file| file.display().to_string());
-    resolve(tree, &place)
+    Ok(tree)
 }
 
-/// A run from a tree of settings; what it leaves out has its default. `place` is named in errors.
+/// Every setting with its default, as a configuration has them.
+pub fn defaults() -> Value {
+    let mut tree = serde_json::to_value(RunPlan::default()).expect("plain data");
+    tree["dtype"] = AUTO.into();
+    tree
+}
+
+/// A run from a tree of settings; what it leaves out has its default, and `dtype: auto` becomes the type that it is on this
+/// machine. `place` is named in errors.
 ///
 /// # Errors
 /// When a value is wrong.
 pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
-    let mut whole = serde_json::to_value(RunPlan::default()).expect("plain data");
+    let mut whole = defaults();
     merge(&mut whole, tree);
+    fix_dtype(&mut whole, place)?;
     let plan: RunPlan = typed(whole, place)?;
     let out_of_range = |(key, reason): (String, String)| ConfigError::Value { place: place.to_owned(), key, reason };
     plan.check().map_err(out_of_range)?;
     Ok(plan)
+}
+
+/// What a run's settings say of `dtype`.
+///
+/// # Errors
+/// When it is no type.
+pub fn dtype_of(run: &Value, place: &str) -> Result<DtypeChoice, ConfigError> {
+    DtypeChoice::of(run.get("dtype")).map_err(|reason| ConfigError::Value {
+        place: place.to_owned(),
+        key: "dtype".to_owned(),
+        reason,
+    })
+}
+
+/// Replaces `dtype: auto`, or a `dtype` that is left out, by the type that it is on this machine.
+///
+/// # Errors
+/// When `dtype` is no type. A device that is none is left to whoever reads the settings.
+pub fn fix_dtype(run: &mut Value, place: &str) -> Result<(), ConfigError> {
+    let choice = dtype_of(run, place)?;
+    let Some(run) = run.as_object_mut() else { return Ok(()) };
+    let device = run.get("device").cloned().unwrap_or_else(|| defaults()["device"].clone());
+    if let Ok(device) = serde_json::from_value::<DeviceSpec>(device) {
+        run.insert("dtype".to_owned(), choice.on(device).name().into());
+    }
+    Ok(())
 }
 
 /// A typed value from a tree, with the path of whatever does not fit.
@@ -192,6 +236,7 @@ pub fn merge(base: &mut Value, over: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::plan::Dtype;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -228,6 +273,17 @@ mod tests {
     }
 
     #[test]
+    fn a_type_left_to_the_machine_is_resolved_and_one_by_hand_is_kept() {
+        let dtype = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|&text| text.to_owned()).collect();
+            run_plan(None, &set).expect("valid").dtype
+        };
+        let here = DtypeChoice::Auto.on(RunPlan::default().device);
+        assert_eq!([dtype(&[]), dtype(&["dtype=auto"])], [here; 2]);
+        assert_eq!([dtype(&["dtype=f16"]), dtype(&["dtype=bf16"])], [Dtype::F16, Dtype::Bf16]);
+    }
+
+    #[test]
     fn mistakes_are_named_with_file_line_key_and_remedy() {
         let unknown = error("train:\n  epochs: 2\n  lrr: 1\n", &[]);
         assert!(unknown.starts_with("a.yaml:3: unknown key `train.lrr` (did you mean `lr`?)"), "{unknown}");
@@ -237,6 +293,10 @@ mod tests {
         assert!(kind.starts_with("a.yaml: train.lr: invalid type: string \"fast\""), "{kind}");
         let range = error("train: {lr: -1}\n", &[]);
         assert_eq!(range, "a.yaml: train.lr: -1 is not a learning rate: above 0");
+        for dtype in ["bf61", "16", "float16"] {
+            let error = error(&format!("dtype: {dtype}\n"), &[]);
+            assert_eq!(error, format!("a.yaml: dtype: `{dtype}` is no type of weights: write auto, f32, bf16 or f16"));
+        }
         let positions = error("adapt: {reft: {intervention: loreft, rank: 1, positions: f0}}\n", &[]);
         assert!(positions.contains("adapt.reft.positions: positions `f0` is not understood"), "{positions}");
         let method = error("adapt: {reft: {intervention: lorefr, rank: 1, positions: f1}}\n", &[]);

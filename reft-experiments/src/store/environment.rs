@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::fast;
+
 /// Kept beside every run's configuration and in its record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Environment {
@@ -15,13 +17,19 @@ pub struct Environment {
     pub weights_fingerprint: String,
     /// Threads of libtorch.
     pub threads: i32,
+    /// The processor's name; records before it was noted have none.
+    #[serde(default)]
+    pub processor: String,
+    /// The type of the weights beside what `dtype: auto` takes on that machine, and why; likewise.
+    #[serde(default)]
+    pub dtype: String,
 }
 
 /// Hash of the sources that decide results.
 pub const CODE_HASH: &str = env!("REFT_CODE_HASH");
 
 impl Environment {
-    /// This build on these data and weights.
+    /// This build on these data and weights, on this machine. What is to be said of the type of the weights depends on the plan.
     pub fn here(data_fingerprint: String, weights_fingerprint: String) -> Self {
         Self {
             git_revision: env!("REFT_GIT_REVISION").to_owned(),
@@ -29,6 +37,8 @@ impl Environment {
             data_fingerprint,
             weights_fingerprint,
             threads: tch::get_num_threads(),
+            processor: fast::processor().name.clone(),
+            dtype: String::new(),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::manifest::{Chosen, Manifest, Trial};
 use super::search::Tried;
 use super::spec::SweepSpec;
 use super::view::View;
-use crate::config::plan::RunPlan;
+use crate::config::plan::{Dtype, RunPlan};
 use crate::store::environment::CODE_HASH;
 use crate::store::{RunId, RunPaths};
 
@@ -77,15 +77,21 @@ impl Sweep {
     /// # Errors
     /// When the file is wrong, or data or weights are not to be had.
     pub fn of_file(file: &Path, overrides: &[String], runs: &Path) -> Result<Self> {
-        let spec = SweepSpec::read(file, overrides)?;
         let mut identities = Identities::from_env();
-        let trials = name(&spec, &mut identities, &[])?;
-        let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
-        let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
-        let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        let folder = runs.join("sweeps").join(format!("{stem}-{hash}"));
-        let path = folder.join("manifest.json");
+        let mut named = Named::new(file, overrides, runs, &mut identities)?;
+        if !named.manifest().exists()
+            && let Some(begun) = named.in_another_type(file, overrides, runs, &mut identities)
+        {
+            let (here, there) = (named.spec.dtype().unwrap_or_default(), begun.spec.dtype().unwrap_or_default());
+            eprintln!(
+                "{}: begun in {there}, by `dtype: auto` of another machine, and goes on in it; auto is {here} here: --set \
+                 run.dtype={here} begins a sweep of its own",
+                begun.folder.display()
+            );
+            named = begun;
+        }
+        let path = named.manifest();
+        let Named { spec, trials, folder } = named;
         if !path.exists() {
             let manifest = Manifest { sweep: spec.frozen().clone(), code: CODE_HASH.to_owned(), trials, chosen: None };
             manifest.save(&path)?;
@@ -279,6 +285,49 @@ impl Sweep {
 
     fn save(&self) -> Result<()> {
         self.manifest.save(&self.folder.join("manifest.json"))
+    }
+}
+
+/// A sweep's file with its first trials and the folder that it has, or would have.
+struct Named {
+    spec: SweepSpec,
+    trials: Vec<Trial>,
+    folder: PathBuf,
+}
+
+impl Named {
+    fn new(file: &Path, overrides: &[String], runs: &Path, identities: &mut Identities) -> Result<Self> {
+        let spec = SweepSpec::read(file, overrides)?;
+        let trials = name(&spec, identities, &[])?;
+        let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
+        let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
+        let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let folder = runs.join("sweeps").join(format!("{stem}-{hash}"));
+        Ok(Self { spec, trials, folder })
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.folder.join("manifest.json")
+    }
+
+    /// The same sweep as another machine began it, if its file leaves the type of the weights to the machine.
+    fn in_another_type(
+        &self,
+        file: &Path,
+        overrides: &[String],
+        runs: &Path,
+        identities: &mut Identities,
+    ) -> Option<Self> {
+        if !SweepSpec::leaves_dtype(file, overrides).ok()? {
+            return None;
+        }
+        let others = [Dtype::F32, Dtype::Bf16].into_iter().filter(|dtype| self.spec.dtype() != Some(dtype.name()));
+        let mut begun = others.filter_map(|dtype| {
+            let overrides = [overrides, &[format!("run.dtype={}", dtype.name())]].concat();
+            Self::new(file, &overrides, runs, identities).ok().filter(|named| named.manifest().exists())
+        });
+        begun.next()
     }
 }
 

@@ -6,13 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::check::check;
+use super::dtype;
 use super::halving::Halving;
 use super::measure::Metric;
 use super::search::Method;
 use super::space::{Parameter, Point, Space, Values, describe};
+use crate::config::dtype::DtypeChoice;
 use crate::config::keys;
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::config::read::{ConfigError, merge, nest, parse_override, place_of, resolve, run_plan, typed, yaml};
+use crate::config::read::{
+    ConfigError, defaults, dtype_of, merge, nest, parse_override, place_of, resolve, run_tree, typed, yaml,
+};
 use crate::data::split::Selection;
 
 /// Which end of the metric is sought.
@@ -112,6 +116,23 @@ impl SweepSpec {
     /// When it is missing, a key or a value is wrong, or it would choose by anything but dev rows.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let place = path.display().to_string();
+        let mut tree = Self::tree(path, overrides)?;
+        dtype::freeze(&mut tree, &place)?;
+        Self::from_tree(tree, &place)
+    }
+
+    /// Whether a sweep's file leaves the type of the weights to the machine.
+    ///
+    /// # Errors
+    /// When it is missing, or a key or the type is wrong.
+    pub fn leaves_dtype(path: &Path, overrides: &[String]) -> Result<bool, ConfigError> {
+        let tree = Self::tree(path, overrides)?;
+        Ok(dtype_of(&tree["run"], &path.display().to_string())? == DtypeChoice::Auto)
+    }
+
+    /// The file with these settings over its own and its base merged in.
+    fn tree(path: &Path, overrides: &[String]) -> Result<Value, ConfigError> {
+        let place = path.display().to_string();
         let mut tree = yaml(path)?;
         if let Some((key, suggestion)) = keys::unknown(&tree, &known(), "") {
             return Err(ConfigError::Unknown { place: place_of(path, &key), key, suggestion });
@@ -121,13 +142,21 @@ impl SweepSpec {
         let base: Option<String> = typed(base.unwrap_or(Value::Null), &place)?;
         if let Some(base) = base {
             let file = path.parent().unwrap_or(Path::new(".")).join(base);
-            let mut run = serde_json::to_value(run_plan(Some(&file), &[])?).expect("plain data");
+            let written = run_tree(Some(&file), &[])?;
+            resolve(written.clone(), &file.display().to_string())?;
+            let mut run = defaults();
+            merge(&mut run, written);
             if let Some(over) = tree.get_mut("run") {
                 merge(&mut run, over.take());
             }
             tree["run"] = run;
         }
-        Self::from_tree(tree, &place)
+        Ok(tree)
+    }
+
+    /// The type of the weights of every trial that does not vary it, as it is frozen.
+    pub fn dtype(&self) -> Option<&str> {
+        self.run.get("dtype").and_then(Value::as_str)
     }
 
     /// A sweep from what [`SweepSpec::frozen`] gave, or from a file with its base merged in.

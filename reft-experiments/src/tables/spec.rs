@@ -7,9 +7,10 @@ use reft_core::site::Dims;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::config::dtype::DtypeChoice;
 use crate::config::keys;
 use crate::config::plan::RunPlan;
-use crate::config::read::{ConfigError, merge, resolve, typed, yaml};
+use crate::config::read::{ConfigError, dtype_of, merge, resolve, typed, yaml};
 use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
 
@@ -96,6 +97,8 @@ pub struct RowPlan {
     pub method: String,
     /// One run a seed.
     pub runs: Vec<RunPlan>,
+    /// What the file says of each run's type of weights.
+    pub dtypes: Vec<DtypeChoice>,
 }
 
 impl TableSpec {
@@ -153,15 +156,17 @@ impl Profile {
             let fits = |method: &&MethodSpec| method.model.as_ref().is_none_or(|name| *name == model.name);
             for method in self.methods.iter().filter(fits) {
                 let plans = self.seeds.iter().flat_map(|&seed| self.plans(model, method, seed, place));
-                let mut runs = plans.collect::<Result<Vec<_>, _>>()?;
+                let (mut runs, mut dtypes): (Vec<_>, Vec<_>) =
+                    plans.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
                 if model.printed_as.is_some() && runs.iter().any(|run| run.data.source != DataKind::Real) {
                     let reason = "the paper's figures are for real data: set data.source: real, or leave this out";
                     return wrong("models.printed_as", reason.to_owned());
                 }
                 if runs.iter().all(|run| run.adapt.is_none() && run.glue().is_none()) {
                     runs.truncate(1);
+                    dtypes.truncate(1);
                 }
-                rows.push(RowPlan { model: model.clone(), method: method.name.clone(), runs });
+                rows.push(RowPlan { model: model.clone(), method: method.name.clone(), runs, dtypes });
             }
         }
         Ok(rows)
@@ -174,7 +179,7 @@ impl Profile {
         method: &MethodSpec,
         seed: u64,
         place: &str,
-    ) -> Vec<Result<RunPlan, ConfigError>> {
+    ) -> Vec<Result<(RunPlan, DtypeChoice), ConfigError>> {
         let (apart, together): (Vec<TaskId>, Vec<TaskId>) =
             self.tasks.iter().partition(|task| task.task().glue().is_some());
         let groups = apart.iter().map(std::slice::from_ref).chain((!together.is_empty()).then_some(&together[..]));
@@ -187,7 +192,7 @@ impl Profile {
         method: &MethodSpec,
         (seed, tasks): (u64, &[TaskId]),
         place: &str,
-    ) -> Result<RunPlan, ConfigError> {
+    ) -> Result<(RunPlan, DtypeChoice), ConfigError> {
         let keys: Vec<&str> = tasks.iter().map(|task| task.key()).collect();
         let mut tree = json!({"data": {"train": keys}});
         merge(&mut tree, Value::Object(self.run.clone()));
@@ -198,7 +203,11 @@ impl Profile {
         merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": keys}}));
         match keys::unknown(&tree, &keys::all(), "") {
             Some((key, suggestion)) => Err(ConfigError::Unknown { place: place.to_owned(), key, suggestion }),
-            None => resolve(tree, &format!("{place}: {} on {}", method.name, model.name)),
+            None => {
+                let place = format!("{place}: {} on {}", method.name, model.name);
+                let dtype = dtype_of(&tree, &place)?;
+                Ok((resolve(tree, &place)?, dtype))
+            }
         }
     }
 }

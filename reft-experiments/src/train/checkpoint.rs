@@ -1,5 +1,7 @@
 //! The state of a training run between two updates, enough to continue it to the same end.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use reft_core::params::ParamSet;
@@ -155,10 +157,47 @@ impl Saved {
     }
 }
 
-/// Updates that a saved state holds; none when there is no state.
+/// Updates that a saved state holds; none when there is no state. Reads the header and that one number.
 ///
 /// # Errors
 /// When the file is damaged.
 pub fn updates(path: &Path) -> Result<Option<u64>, CheckpointError> {
-    Ok(Saved::read(path)?.map(|saved| saved.number))
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(CheckpointError::Io { path: path.to_owned(), source }),
+    };
+    match number(&mut file) {
+        Ok(number) => Ok(Some(number)),
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+            Err(CheckpointError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        }
+        Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// Bytes before a safetensors header: its length.
+const PREFIX: u64 = 8;
+
+/// The number beside the tensors of a file whose length fits its header.
+fn number(file: &mut File) -> std::io::Result<u64> {
+    let damaged = |reason: String| std::io::Error::new(ErrorKind::InvalidData, reason);
+    let whole = file.metadata()?.len();
+    let mut eight = [0; PREFIX as usize];
+    file.read_exact(&mut eight)?;
+    let header = u64::from_le_bytes(eight);
+    if header > whole.saturating_sub(PREFIX) {
+        return Err(damaged("its header does not fit".to_owned()));
+    }
+    let mut bytes = eight.to_vec();
+    file.by_ref().take(header).read_to_end(&mut bytes)?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if PREFIX + header + metadata.data_len() as u64 != whole {
+        return Err(damaged("it does not have the length that its header says".to_owned()));
+    }
+    let info = metadata.info("updates").filter(|info| info.data_offsets.1 - info.data_offsets.0 == eight.len());
+    let offset = info.ok_or_else(|| damaged("updates is not one number".to_owned()))?.data_offsets.0;
+    file.seek(SeekFrom::Start(PREFIX + header + offset as u64))?;
+    file.read_exact(&mut eight)?;
+    Ok(u64::from_le_bytes(eight))
 }
