@@ -93,8 +93,9 @@ impl Sweep {
         let path = named.manifest();
         let Named { spec, trials, folder } = named;
         if !path.exists() {
-            let manifest = Manifest { sweep: spec.frozen().clone(), code: CODE_HASH.to_owned(), trials, chosen: None };
-            manifest.save(&path)?;
+            let (sweep, code) = (spec.frozen().clone(), CODE_HASH.to_owned());
+            let auto_dtype = SweepSpec::leaves_dtype(file, overrides)?;
+            Manifest { sweep, code, auto_dtype, trials, chosen: None }.save(&path)?;
         }
         Ok(Self { manifest: Manifest::read(&path)?, spec, folder, runs: runs.to_owned(), identities })
     }
@@ -325,7 +326,8 @@ impl Named {
         let others = [Dtype::F32, Dtype::Bf16].into_iter().filter(|dtype| self.spec.dtype() != Some(dtype.name()));
         let mut begun = others.filter_map(|dtype| {
             let overrides = [overrides, &[format!("run.dtype={}", dtype.name())]].concat();
-            Self::new(file, &overrides, runs, identities).ok().filter(|named| named.manifest().exists())
+            let named = Self::new(file, &overrides, runs, identities).ok()?;
+            Manifest::read(&named.manifest()).is_ok_and(|manifest| manifest.auto_dtype).then_some(named)
         });
         begun.next()
     }

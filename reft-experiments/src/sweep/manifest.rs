@@ -38,6 +38,9 @@ pub struct Manifest {
     pub sweep: Value,
     /// The code that made it.
     pub code: String,
+    /// Whether the type of the weights in `sweep` is what `auto` was on the machine that began it.
+    #[serde(default)]
+    pub auto_dtype: bool,
     /// The trials named so far.
     pub trials: Vec<Trial>,
     /// The winner, once all trials have ended.
