@@ -56,9 +56,11 @@ impl Cli {
             | Command::BenchJob(_) => true,
             Command::Sweep(args) => args.computes(),
             Command::Table(args) => args.computes(),
-            Command::Results(_) | Command::Report(_) | Command::Compare(_) | Command::Judge(_) | Command::WinRate(_) => {
-                false
-            }
+            Command::Results(_)
+            | Command::Report(_)
+            | Command::Compare(_)
+            | Command::Judge(_)
+            | Command::WinRate(_) => false,
         }
     }
 

@@ -68,7 +68,7 @@ impl LoadedEncoder {
     }
 }
 
-/// The weights of a model that fits into memory. Says which type they are used in.
+/// The weights of a model that fits into memory. Warns of a type that is slow.
 fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Weights> {
     if let Device::Cuda(index) = device.0 {
         reft_models::cuda::prepare(index)?;
@@ -85,7 +85,7 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Weights> {
             bytes >> 20
         );
     }
-    fast::say(dtype, device);
+    fast::warn(dtype, device);
     Ok(weights)
 }
 
@@ -119,6 +119,7 @@ impl Session {
         }
         self.loaded = None;
         let loaded = Rc::new(Loaded::open(&plan.model, plan.dtype, plan.device)?);
+        fast::say(plan.dtype, plan.device);
         self.loaded = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
@@ -136,6 +137,7 @@ impl Session {
         }
         self.encoder = None;
         let loaded = Rc::new(LoadedEncoder::open(&plan.model, plan.dtype, plan.device)?);
+        fast::say(plan.dtype, plan.device);
         self.encoder = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }

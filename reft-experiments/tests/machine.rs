@@ -45,7 +45,8 @@ fn auto_avoids_bf16_where_it_is_slow_and_a_type_by_hand_is_kept() {
     assert!(noted.starts_with("f32 (auto: "), "{noted}");
     assert!(said.lines().any(|line| line == format!("dtype {noted}")), "{said}");
     assert!(!auto["environment"]["processor"].as_str().expect("text").is_empty());
-    let saved = std::fs::read_to_string(dir.path().join("runs").join(auto["id"].as_str().expect("a name")).join("config.yaml"));
+    let saved =
+        std::fs::read_to_string(dir.path().join("runs").join(auto["id"].as_str().expect("a name")).join("config.yaml"));
     let saved = saved.expect("there");
     assert!(saved.contains(noted) && saved.contains("\ndtype: f32"), "{saved}");
 

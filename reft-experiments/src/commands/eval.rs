@@ -10,6 +10,7 @@ use crate::alpaca_eval::outputs;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::source::Sources;
 use crate::evaluate::{self, Evaluator};
+use crate::machine::fast;
 use crate::saved_classifier::{Classifier, Files};
 use crate::store::record::Score;
 use crate::store::test_reads;
@@ -57,6 +58,7 @@ impl Args {
             self.model.base.model.get_or_insert(plan.model.clone());
         }
         let (loaded, adaptation) = self.model.open()?;
+        fast::say(plan.dtype, plan.device);
         let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator {
             loaded: &loaded,
@@ -96,6 +98,7 @@ impl Args {
         let files = Files::new(self.model.adapter.clone(), self.head.clone())?;
         let options = (plan.dtype, plan.device);
         let classifier = Classifier::open(&files, self.model.base.model.as_deref(), options, glue)?;
+        fast::say(plan.dtype, plan.device);
         self.note_test_reads(plan)?;
         let out = self.out.as_ref().map(|out| out.join(format!("predictions-{}.jsonl", glue.key())));
         let score = classifier.score(plan, &Sources::from_env(), out.as_deref())?;

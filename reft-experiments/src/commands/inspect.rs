@@ -10,7 +10,6 @@ use reft_core::rng::Seed;
 use reft_core::site::LayerId;
 use reft_models::tokenizer::{Specials, Tokenizer};
 
-
 /// Arguments of `reft inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -224,7 +224,10 @@ mod tests {
             ("proc/self/cgroup", "8:memory:/slurm/job_7\n3:cpu,cpuacct:/slurm\n1:name=systemd:/x\n0::/\n"),
             ("sys/fs/cgroup/memory/slurm/job_7/memory.limit_in_bytes", "2000"),
             ("sys/fs/cgroup/memory/slurm/job_7/memory.usage_in_bytes", "1500"),
-            ("sys/fs/cgroup/memory/slurm/job_7/memory.stat", "inactive_file 1\ntotal_inactive_file 200\ntotal_active_file 0\n"),
+            (
+                "sys/fs/cgroup/memory/slurm/job_7/memory.stat",
+                "inactive_file 1\ntotal_inactive_file 200\ntotal_active_file 0\n",
+            ),
             ("sys/fs/cgroup/memory/slurm/memory.limit_in_bytes", "9223372036854771712"),
             ("sys/fs/cgroup/memory/slurm/memory.usage_in_bytes", "100"),
             ("sys/fs/cgroup/cpu,cpuacct/slurm/cpu.cfs_quota_us", "400000"),
@@ -238,6 +241,9 @@ mod tests {
     #[test]
     fn where_nothing_is_known_nothing_is_limited() {
         assert_eq!(cgroups(&[]), (None, None));
-        assert_eq!(cgroups(&[("proc/self/mountinfo", "nonsense\n\n1 2 - cgroup\n"), ("proc/self/cgroup", "a:b\n")]), (None, None));
+        assert_eq!(
+            cgroups(&[("proc/self/mountinfo", "nonsense\n\n1 2 - cgroup\n"), ("proc/self/cgroup", "a:b\n")]),
+            (None, None)
+        );
     }
 }

@@ -43,7 +43,9 @@ impl Auto {
                 Err(format!("cuda:{index} has compute capability {major}.{minor}, fast bf16 begins with {AMPERE}.0"))
             }
             Some(Capability { major, minor }) => Ok(format!("cuda:{index} has compute capability {major}.{minor}")),
-            None => Ok(format!("no driver here tells of cuda:{index}, compute capability {AMPERE}.0 or more is assumed")),
+            None => {
+                Ok(format!("no driver here tells of cuda:{index}, compute capability {AMPERE}.0 or more is assumed"))
+            }
         })
     }
 
@@ -82,15 +84,21 @@ fn capability(index: usize) -> Option<Capability> {
 /// How many times slower than f32 a type must be to be warned of.
 const SLOW: f64 = 2.0;
 
-/// Says which type is used and why; warns of one that was chosen by hand and is slow.
+/// Says which type is used, and why.
 pub fn say(dtype: Dtype, device: DeviceSpec) {
+    eprintln!("dtype {}", Auto::here(device).account(dtype));
+}
+
+/// Warns of a type that was chosen by hand and is slow on the CPU.
+pub fn warn(dtype: Dtype, device: DeviceSpec) {
     let auto = Auto::here(device);
-    eprintln!("dtype {}", auto.account(dtype));
     if dtype != auto.dtype && dtype != Dtype::F32 && device.0 == Device::Cpu {
         let slower = probe::slowdown(dtype);
         if slower > SLOW {
             let (slow, auto) = (dtype.name(), auto.dtype.name());
-            eprintln!("warning: small products in {slow} take {slower:.0} times as long as in f32 here: dtype auto ({auto}) is faster");
+            eprintln!(
+                "warning: small products in {slow} take {slower:.0} times as long as in f32 here: dtype auto ({auto}) is faster"
+            );
         }
     }
 }

@@ -67,7 +67,10 @@ pub fn restart() {
     }) else {
         return;
     };
-    eprintln!("warning: {} cannot be set ({reason}): a busy machine may slow this down several times", names.join(", "));
+    eprintln!(
+        "warning: {} cannot be set ({reason}): a busy machine may slow this down several times",
+        names.join(", ")
+    );
 }
 
 #[cfg(unix)]

@@ -44,9 +44,10 @@ impl Processor {
         let has = |feature: &str| {
             !features.is_empty() && features.iter().all(|line| line.split_whitespace().any(|word| word == feature))
         };
-        let bf16 = [("avx512_bf16", Bf16Products::Avx512), ("amx_bf16", Bf16Products::Amx), ("bf16", Bf16Products::Arm)]
-            .into_iter()
-            .find_map(|(feature, products)| has(feature).then_some(products));
+        let bf16 =
+            [("avx512_bf16", Bf16Products::Avx512), ("amx_bf16", Bf16Products::Amx), ("bf16", Bf16Products::Arm)]
+                .into_iter()
+                .find_map(|(feature, products)| has(feature).then_some(products));
         Self { name: name.unwrap_or(std::env::consts::ARCH).to_owned(), bf16 }
     }
 
@@ -110,7 +111,9 @@ mod tests {
     use super::*;
 
     fn x86(flags: &str) -> Processor {
-        Processor::parse(&format!("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 {flags}\nbugs\t\t: bf16\n"))
+        Processor::parse(&format!(
+            "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 {flags}\nbugs\t\t: bf16\n"
+        ))
     }
 
     #[test]
@@ -120,7 +123,9 @@ mod tests {
         assert_eq!(x86("amx_tile amx_bf16").bf16, Some(Bf16Products::Amx));
         assert_eq!(x86("").name, "Some CPU @ 2 GHz");
         let arm = |second: &str| {
-            Processor::parse(&format!("processor: 0\nFeatures : fp asimd bf16\n\nprocessor: 1\nFeatures : fp {second}\n"))
+            Processor::parse(&format!(
+                "processor: 0\nFeatures : fp asimd bf16\n\nprocessor: 1\nFeatures : fp {second}\n"
+            ))
         };
         assert_eq!((arm("bf16").bf16, arm("asimd").bf16), (Some(Bf16Products::Arm), None));
         assert_eq!(arm("bf16").name, std::env::consts::ARCH);

@@ -194,7 +194,8 @@ fn number(file: &mut File) -> std::io::Result<u64> {
     }
     let mut bytes = Vec::new();
     file.by_ref().take(header).read_to_end(&mut bytes)?;
-    let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|_| damaged("its header cannot be read".to_owned()))?;
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes).map_err(|_| damaged("its header cannot be read".to_owned()))?;
     if PREFIX + header + metadata.data_len() as u64 != whole {
         return Err(damaged("it does not have the length that its header says".to_owned()));
     }
@@ -222,7 +223,8 @@ mod tests {
         let garbled = [&whole[..8], &vec![b'{'; header - 8], &whole[header..]].concat();
         let nameless = String::from_utf8_lossy(&whole[..header]).replace("updates", "update2").into_bytes();
         let nameless = [&nameless[..], &whole[header..]].concat();
-        for damaged in [&whole[..4], &whole[..header - 1], &whole[..whole.len() - 1], &longer, &garbled, &nameless, &[]] {
+        for damaged in [&whole[..4], &whole[..header - 1], &whole[..whole.len() - 1], &longer, &garbled, &nameless, &[]]
+        {
             std::fs::write(&path, damaged).expect("writable");
             let error = updates(&path).expect_err("damaged").to_string();
             assert!(error.contains("the checkpoint is damaged or of another run"), "{error}");
