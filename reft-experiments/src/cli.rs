@@ -69,6 +69,25 @@ impl Cli {
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
+    /// Whether this process runs a model: the others start at once, without a word to OpenMP.
+    pub fn computes(&self) -> bool {
+        match &self.command {
+            Command::Train(_)
+            | Command::Eval(_)
+            | Command::Generate(_)
+            | Command::Inspect(_)
+            | Command::Bench(_)
+            | Command::BenchJob(_) => true,
+            Command::Sweep(args) => args.computes(),
+            Command::Table(args) => args.computes(),
+            Command::Results(_)
+            | Command::Report(_)
+            | Command::Compare(_)
+            | Command::Judge(_)
+            | Command::WinRate(_) => false,
+        }
+    }
+
     /// Does what was asked.
     ///
     /// # Errors

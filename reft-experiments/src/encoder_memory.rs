@@ -67,7 +67,7 @@ pub fn check(plan: &RunPlan, loaded: &LoadedEncoder, glue: &Glue, rows: [&[Label
     let own_weights = plan.adapt.as_ref().is_some_and(AdaptSpec::own_weights);
     let trained = (trained + head) as usize;
     let estimate = Demand { plan, config, graph, trained, own_weights, lengths }.estimate();
-    estimate.check(memory::available(plan.device.0).map(|available| available + estimate.weights))?;
+    estimate.check(memory::available(plan.device.0).map(|available| available.plus(estimate.weights)))?;
     eprintln!("memory: about {} MiB ({})", estimate.total() >> 20, estimate.describe());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use reft_experiments::cli::Cli;
+use reft_experiments::machine::openmp;
 use reft_experiments::say;
 
 fn main() -> ExitCode {
@@ -11,7 +12,14 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
         say::aside(format_args!("error: internal error, please report it: {info}\n"));
     }));
-    let outcome = std::panic::catch_unwind(|| Cli::read().run());
+    let outcome = std::panic::catch_unwind(|| {
+        let cli = Cli::read();
+        if cli.computes() {
+            openmp::restart();
+            openmp::limit_rayon();
+        }
+        cli.run()
+    });
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {

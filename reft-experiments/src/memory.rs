@@ -4,6 +4,8 @@ use reft_core::site::Dims;
 use tch::Device;
 
 use crate::config::plan::RunPlan;
+use crate::machine::memory::{Available, Limit};
+use crate::machine::{self, env, root};
 
 /// libtorch's own libraries, threads and buffers, measured with a tiny model.
 const FIXED: usize = 400 << 20;
@@ -24,11 +26,13 @@ pub struct Estimate {
 /// A run that does not fit.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "this run needs about {needed} MiB of memory and {available} MiB are available ({estimate}): {remedy}, or take a smaller model"
+    "this run needs about {needed} MiB of memory and {available} MiB are available, by {limit} ({estimate}): {remedy}, or take a \
+     smaller model"
 )]
 pub struct TooLarge {
     needed: usize,
     available: usize,
+    limit: Limit,
     estimate: String,
     remedy: &'static str,
 }
@@ -38,10 +42,15 @@ pub struct TooLarge {
 ///
 /// # Errors
 /// When it cannot fit.
-pub fn fits(needed: usize, available: Option<usize>, estimate: String, remedy: &'static str) -> Result<(), TooLarge> {
+pub fn fits(
+    needed: usize,
+    available: Option<Available>,
+    estimate: String,
+    remedy: &'static str,
+) -> Result<(), TooLarge> {
     match available {
-        Some(available) if needed > available => {
-            Err(TooLarge { needed: needed >> 20, available: available >> 20, estimate, remedy })
+        Some(Available { bytes, limit }) if needed > bytes => {
+            Err(TooLarge { needed: needed >> 20, available: bytes >> 20, limit, estimate, remedy })
         }
         Some(_) | None => Ok(()),
     }
@@ -96,24 +105,21 @@ impl Estimate {
     ///
     /// # Errors
     /// When it cannot.
-    pub fn check(&self, available: Option<usize>) -> Result<(), TooLarge> {
+    pub fn check(&self, available: Option<Available>) -> Result<(), TooLarge> {
         fits(self.total(), available, self.describe(), REMEDY)
     }
 }
 
-/// Bytes of memory that this machine can still give, where it says so; nothing is known of other devices.
-pub fn available(device: Device) -> Option<usize> {
-    if device != Device::Cpu {
-        return None;
-    }
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kib| kib << 10)
+/// Memory that this process can still take, where the machine, a control group or Slurm says so; nothing is known of other
+/// devices.
+pub fn available(device: Device) -> Option<Available> {
+    if device == Device::Cpu { machine::memory::available(root(), &env) } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::plan::Dtype;
 
     fn llama7b() -> Dims {
         Dims {
@@ -130,11 +136,14 @@ mod tests {
 
     #[test]
     fn a_run_that_cannot_fit_is_refused_with_the_keys_to_change() {
-        let estimate = Estimate::new(&RunPlan::default(), &llama7b(), 6_738_415_616, 512, 32, 0);
+        let plan = RunPlan { dtype: Dtype::Bf16, ..RunPlan::default() };
+        let estimate = Estimate::new(&plan, &llama7b(), 6_738_415_616, 512, 32, 0);
         assert!(estimate.total() > 12 << 30, "{}", estimate.describe());
-        let error = estimate.check(Some(8 << 30)).expect_err("too large").to_string();
-        assert!(error.contains("8192 MiB are available") && error.contains("train.micro_batch_tokens"), "{error}");
-        assert_eq!(estimate.check(Some(1 << 40)), Ok(()));
+        let room = |bytes: usize, limit| Some(Available { bytes, limit });
+        let error = estimate.check(room(8 << 30, Limit::Cgroup)).expect_err("too large").to_string();
+        assert!(error.contains("8192 MiB are available, by the memory limit of this container"), "{error}");
+        assert!(error.contains("train.micro_batch_tokens"), "{error}");
+        assert_eq!(estimate.check(room(1 << 40, Limit::Machine)), Ok(()));
     }
 
     #[test]

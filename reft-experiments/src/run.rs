@@ -21,6 +21,7 @@ use crate::data::source::Sources;
 use crate::data::split::fingerprint;
 use crate::data::too_long::{Fate, TooLong, Use};
 use crate::evaluate::{self, Answered, Evaluator};
+use crate::machine::fast::Auto;
 use crate::memory::{self, Estimate};
 use crate::prediction;
 use crate::say::in_a_line;
@@ -239,6 +240,8 @@ impl Runner<'_> {
         environment: Environment,
         perform: impl FnOnce(&Named<'_>) -> Result<Outcome>,
     ) -> Result<(Outcome, RunPaths)> {
+        let dtype = Auto::here(plan.device).account(plan.dtype);
+        let environment = Environment { dtype, ..environment };
         let id = RunId::new(plan, &environment);
         let paths = RunPaths::new(self.root, &id);
         loop {
@@ -458,7 +461,7 @@ fn check_memory(
     let graph = model.dims().layers - adaptation.frontier().blocks;
     let estimate = Estimate::new(plan, model.dims(), parameters, longest, graph, kept);
     let loaded = parameters as usize * plan.dtype.kind().elt_size_in_bytes();
-    estimate.check(memory::available(plan.device.0).map(|available| available + loaded))?;
+    estimate.check(memory::available(plan.device.0).map(|available| available.plus(loaded)))?;
     eprintln!("memory: about {} MiB ({})", estimate.total() >> 20, estimate.describe());
     Ok(())
 }

@@ -19,6 +19,8 @@ use tch::Device;
 
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::Sources;
+use crate::machine::fast;
+use crate::machine::memory::Available;
 use crate::memory;
 use crate::train::shelf::Shelf;
 
@@ -143,15 +145,16 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, Strin
     }
     let weights = Weights::open(&path)?;
     let needed = weights.numbers() * dtype.kind().elt_size_in_bytes();
-    if let Some(available) = memory::available(device.0).filter(|&available| available < needed) {
+    if let Some(Available { bytes, limit }) = memory::available(device.0).filter(|available| available.bytes < needed) {
         let (path, dtype) = (path.display(), dtype.name());
         bail!(
-            "{path}: its weights need {} MiB in {dtype} and {} MiB of memory are available: use dtype bf16, or take a \
-             smaller model",
+            "{path}: its weights need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
+             or take a smaller model",
             needed >> 20,
-            available >> 20
+            bytes >> 20
         );
     }
+    fast::warn(dtype, device);
     Ok((weights, id))
 }
 
@@ -185,6 +188,7 @@ impl Session {
         }
         self.loaded = None;
         let loaded = Rc::new(Loaded::open(&plan.model, plan.dtype, plan.device)?);
+        fast::say(plan.dtype, plan.device);
         self.loaded = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }
@@ -202,6 +206,7 @@ impl Session {
         }
         self.encoder = None;
         let loaded = Rc::new(LoadedEncoder::open(&plan.model, plan.dtype, plan.device)?);
+        fast::say(plan.dtype, plan.device);
         self.encoder = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
     }

@@ -124,3 +124,22 @@ fn of_language_models() {
 fn of_encoders() {
     check("glue", 4, ("rte", "Tiny LoReFT rte"), &json!({"metric": "accuracy", "value": 1.0, "n": 8}));
 }
+
+#[test]
+fn a_run_in_the_type_of_another_machine_belongs_to_a_row_that_leaves_it_to_the_machine() {
+    let dir = dir();
+    dir.write("auto.yaml", &TABLE.replace("dtype: f32", "dtype: auto"));
+    let made = table(&dir, &["words"]);
+    let (path, mut elsewhere) = record(&dir.path().join("runs"), 1, "arc_e");
+    let here = elsewhere["plan"]["dtype"].as_str().expect("a type").to_owned();
+    elsewhere["plan"]["dtype"] = json!("f16");
+    std::fs::write(&path, elsewhere.to_string()).expect("writable");
+    let output = dir.run(&["table", "auto.yaml", "--profile", "words", "--stored"]);
+    let stored = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(rows(&stored), rows(&made));
+    assert!(stored.contains(&format!("base weights f16 in 1 runs and {here} in 2 runs")), "{stored}");
+    assert!(stored.contains("base weights f16: Tiny LoReFT seed 1\n"), "{stored}");
+    // The table that names its type takes no other.
+    let named = table(&dir, &["words", "--stored"]);
+    assert!(named.contains("2 of 3 are there; missing, and in no figure: Tiny LoReFT seed 1"), "{named}");
+}

@@ -1,21 +1,29 @@
 //! The bound that matrix products set: what an update costs if nothing but they took time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reft_core::site::Dims;
-use reft_models::nn::Linear;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::Kind;
 
-/// Median seconds of one call.
+use crate::machine::product::Product;
+
+/// Time after which no further call is timed: products of a type that the processor is slow with take seconds.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Median seconds of one call, of nine after three others; of fewer where they take long.
 pub fn seconds(mut call: impl FnMut()) -> f64 {
-    (0..3).for_each(|_| call());
-    let mut times: Vec<f64> = (0..9)
-        .map(|_| {
-            let began = Instant::now();
-            call();
-            began.elapsed().as_secs_f64()
-        })
-        .collect();
+    let mut times = Vec::new();
+    let began = Instant::now();
+    for untimed in [true, true, true].into_iter().chain([false; 9]) {
+        let one = Instant::now();
+        call();
+        if !untimed || began.elapsed() > LIMIT {
+            times.push(one.elapsed().as_secs_f64());
+        }
+        if began.elapsed() > LIMIT && !times.is_empty() {
+            break;
+        }
+    }
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
@@ -47,32 +55,18 @@ impl Cost {
     }
 }
 
-/// One product of `rows` with a weight `[out, input]`, as the model does it.
-fn product(rows: i64, weight: &Tensor) -> Cost {
-    let (out, input) = weight.size2().expect("a matrix");
-    let x = Tensor::randn([rows, input], (Kind::Float, Device::Cpu)).to_kind(weight.kind());
-    let layer = Linear::tied(weight);
-    let seconds = seconds(|| drop(layer.forward(&x)));
-    Cost { seconds, operations: 2.0 * (rows * out * input) as f64 }
+/// One product of `rows` with a weight `[out, input]`, forward; with its backward product, of the same operations, if asked for.
+fn product(rows: i64, shape: (i64, i64), kind: Kind, back: bool) -> Cost {
+    let product = Product::new(rows, shape, kind);
+    let operations = product.operations();
+    let forward = Cost { seconds: seconds(|| product.forward()), operations };
+    if back { forward.plus(Cost { seconds: seconds(product.backward()), operations }) } else { forward }
 }
 
-fn weight(out: i64, input: i64, kind: Kind) -> Tensor {
-    Tensor::randn([out, input], (Kind::Float, Device::Cpu)).to_kind(kind)
-}
-
-/// The products of one block for this many rows: forth, and back if asked for.
+/// The products of one block for this many rows: forward, and backward if asked for.
 pub fn block(dims: &Dims, rows: i64, kind: Kind, back: bool) -> Cost {
-    no_grad(|| {
-        let mut cost = Cost::default();
-        for (out, input) in shapes(dims) {
-            let forth = weight(out, input, kind);
-            cost = cost.plus(product(rows, &forth));
-            if back {
-                cost = cost.plus(product(rows, &forth.tr().contiguous()));
-            }
-        }
-        cost
-    })
+    let of_shape = |shape| product(rows, shape, kind, back);
+    shapes(dims).into_iter().map(of_shape).fold(Cost::default(), Cost::plus)
 }
 
 /// Rows of a pass that takes prompts: enough for the products' full speed.
@@ -82,7 +76,7 @@ const PREFILL: i64 = 512;
 pub fn answers(dims: &Dims, kind: Kind, prompts: usize, answers: usize, lanes: usize) -> Cost {
     let layers = dims.layers as f64;
     let prefill = block(dims, PREFILL, kind, false).times(layers * prompts as f64 / PREFILL as f64);
-    let head = no_grad(|| product(lanes as i64, &weight(dims.vocab, dims.width, kind)));
+    let head = product(lanes as i64, (dims.vocab, dims.width), kind, false);
     let pass = block(dims, lanes as i64, kind, false).times(layers).plus(head);
     prefill.plus(pass.times(answers as f64 / lanes as f64))
 }

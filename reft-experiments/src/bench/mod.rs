@@ -13,8 +13,9 @@ pub mod report;
 pub mod scaling;
 
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
-use crate::config::plan::Dtype;
+use crate::config::plan::{DeviceSpec, Dtype};
 
 /// What is timed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
@@ -34,8 +35,8 @@ pub struct Job {
     /// What is timed
     #[arg(value_enum)]
     pub kind: Kind,
-    /// Type of the base weights: f32 or bf16
-    #[arg(long, default_value = "bf16", value_parser = crate::commands::dtype)]
+    /// Type of the base weights: auto (bf16 where its products are fast, else f32), f32 or bf16
+    #[arg(long, default_value = "auto", value_parser = on_cpu)]
     pub dtype: Dtype,
     /// Edited tokens
     #[arg(long, default_value = "f7+l7")]
@@ -64,6 +65,11 @@ pub struct Job {
     /// Tokens that our decoding guesses at once
     #[arg(long, default_value_t = 8)]
     pub lookahead: usize,
+}
+
+/// The type that this is on the processor here.
+fn on_cpu(text: &str) -> Result<Dtype, String> {
+    crate::commands::dtype(text).map(|choice| choice.on(DeviceSpec(Device::Cpu)))
 }
 
 /// Updates before the timed ones.
@@ -110,11 +116,11 @@ pub struct Line {
     pub unit: &'static str,
 }
 
-/// The comparison: one line a job.
-pub fn lines() -> Vec<Line> {
+/// The comparison: one line a job, in the type that is fast here, and in f32 where that is another one.
+pub fn lines(fast: Dtype) -> Vec<Line> {
     let job = Job {
         kind: Kind::Train,
-        dtype: Dtype::Bf16,
+        dtype: fast,
         positions: "f7+l7".to_owned(),
         layers: "all".to_owned(),
         rank: 8,
@@ -131,15 +137,21 @@ pub fn lines() -> Vec<Line> {
     let decode = Job { kind: Kind::Decode, batch: 1, rows: 8, ..job.clone() };
     let long = Job { batch: 16, rows: 16, new: 256, ..decode.clone() };
     let line = |name, job, goal, unit| Line { name, job, goal, unit };
-    vec![
-        line("train, all layers f7+l7 rank 8", job.clone(), 4.5, "tokens/s"),
+    let in_f32 = vec![
         line("train, all layers f7+l7 rank 8", f32(&job), 2.3, "tokens/s"),
-        line("train, layer 15 l1 rank 4", one.clone(), 12.0, "tokens/s"),
         line("train, layer 15 l1 rank 4", f32(&one), 12.0, "tokens/s"),
-        line("evaluate, batch 16", eval.clone(), 6.0, "examples/s"),
         line("evaluate, batch 16", f32(&eval), 2.3, "examples/s"),
+    ];
+    let in_bf16 = vec![
+        line("train, all layers f7+l7 rank 8", job.clone(), 4.5, "tokens/s"),
+        line("train, layer 15 l1 rank 4", one, 12.0, "tokens/s"),
+        line("evaluate, batch 16", eval, 6.0, "examples/s"),
+    ];
+    let decoding = vec![
         line("decode, batch 16, 256 tokens each", long, 2.0, "new tokens/s"),
         line("decode, batch 1, no guesses", Job { lookahead: 0, ..decode.clone() }, 2.0, "new tokens/s"),
         line("decode, batch 1", decode, 2.0, "new tokens/s"),
-    ]
+    ];
+    let halves = if fast == Dtype::F32 { Vec::new() } else { in_bf16 };
+    halves.into_iter().chain(in_f32).chain(decoding).collect()
 }

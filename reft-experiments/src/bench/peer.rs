@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Job, Kind, Outcome};
 use crate::config::plan::Dtype;
+use crate::machine::openmp;
 
 /// A process that prints one JSON line at its end.
 ///
@@ -35,6 +36,8 @@ pub fn run(job: &Job, python: &Path, folder: &Path, rows: &Path) -> Result<Outco
     };
     let dtype = if job.dtype == Dtype::F32 { "float32" } else { "bfloat16" };
     let mut command = Command::new(python);
+    // The peer runs as its users run it.
+    openmp::without_ours(&mut command);
     command.args(["-W", "ignore", "scripts/bench/pyreft_job.py", kind, "--dtype", dtype]);
     command.arg("--model").arg(folder).arg("--rows").arg(rows);
     command.args(["--positions", &job.positions, "--layers", &job.layers, "--rank", &job.rank.to_string()]);

@@ -10,10 +10,12 @@ use tch::Device;
 use crate::bench::overhead::Point;
 use crate::bench::report::{self, Measured};
 use crate::bench::{Job, Kind, Line, Outcome, export, lines, ours, overhead, peer, plot, scaling};
+use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, Dtype};
 use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::Split;
+use crate::machine::fast;
 use crate::session::Loaded;
 use crate::tasks::commonsense::ARC_E;
 use crate::tasks::{DataKind, Task};
@@ -80,26 +82,28 @@ impl Args {
         let (rows, source) = rows();
         let bench = Bench { args: self, folder, rows, scratch };
         let mut measured = Vec::new();
-        for line in lines() {
+        let dtype = DtypeChoice::Auto.on(DeviceSpec(Device::Cpu));
+        for line in lines(dtype) {
             measured.extend(bench.compare(&line)?);
         }
-        measured.push(bench.overhead()?);
+        measured.push(bench.overhead(dtype)?);
         let about = format!(
-            "{} rows of ARC-Easy ({source}), {}, seed 0, cpu with {} threads, both sides in one run of `make bench`; \
+            "{} rows of ARC-Easy ({source}), {}, seed 0, {} with {} threads, both sides in one run of `make bench`; \
              medians of {} updates; code {}",
             bench.rows.len(),
             bench.args.model,
+            fast::processor().name,
             tch::get_num_threads(),
-            lines()[0].job.steps,
+            lines(dtype)[0].job.steps,
             crate::store::environment::CODE_HASH
         );
         report::write(&measured, &about, &bench.args.out)?;
         plot::ratios(&measured, &bench.args.out.join("ratios.svg"))?;
-        let loaded = Loaded::open(&bench.args.model, Dtype::Bf16, DeviceSpec(Device::Cpu))?;
+        let loaded = Loaded::open(&bench.args.model, dtype, DeviceSpec(Device::Cpu))?;
         let layers = loaded.decoder.dims().layers;
         bench.edits(&loaded)?;
         drop(loaded);
-        bench.scaling(layers)
+        bench.scaling(dtype, layers)
     }
 }
 
@@ -181,8 +185,8 @@ impl Bench {
     }
 
     /// Our cost by one setting at a time.
-    fn scaling(&self, layers: usize) -> Result<()> {
-        let base = Job { steps: 2, ..lines()[0].job.clone() };
+    fn scaling(&self, dtype: Dtype, layers: usize) -> Result<()> {
+        let base = Job { steps: 2, ..lines(dtype)[0].job.clone() };
         let points = scaling::run(&base, layers, &self.rows, |job, rows| {
             let path = self.scratch.path().join("rows.json");
             std::fs::write(&path, serde_json::to_vec(rows)?)?;
@@ -196,9 +200,9 @@ impl Bench {
     }
 
     /// Decoding with edits on the prompt against without, each the best of several turns.
-    fn overhead(&self) -> Result<Measured> {
+    fn overhead(&self, dtype: Dtype) -> Result<Measured> {
         // Without guesses: how many come true depends on what is said, and edits change that.
-        let edited = Job { lookahead: 0, ..lines().pop().context("a last line")?.job };
+        let edited = Job { lookahead: 0, ..lines(dtype).pop().context("a last line")?.job };
         let plain = Job { edited: false, ..edited.clone() };
         let rows = self.file(&edited)?;
         let (mut with, mut without) = (0f64, 0f64);

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use reft_core::adaptation::Mode;
 
-use super::BaseArgs;
 use crate::alpaca_eval::outputs;
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::config::read::run_plan;
 use crate::data::source::Sources;
 use crate::evaluate::{self, Answered, Evaluator};
+use crate::machine::fast;
 use crate::prediction;
 use crate::run::to_score;
 use crate::saved_classifier::{Classifier, Files};
@@ -47,7 +46,7 @@ impl Args {
     /// # Errors
     /// When the configuration, the model or the adapter is wrong, or data is missing.
     pub fn run(mut self) -> Result<()> {
-        let plan = run_plan(self.config.as_deref(), &self.overrides)?;
+        let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
         if let Some(glue) = plan.glue() {
             return self.classifier(&plan, glue);
         }
@@ -61,6 +60,7 @@ impl Args {
             self.model.base.model.get_or_insert(plan.model.clone());
         }
         let (loaded, adaptation) = self.model.open()?;
+        fast::say(plan.dtype, plan.device);
         let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator {
             loaded: &loaded,
@@ -100,9 +100,9 @@ impl Args {
     /// Scores a trained encoder on its task.
     fn classifier(self, plan: &RunPlan, glue: &'static Glue) -> Result<()> {
         let files = Files::new(self.model.adapter.clone(), self.head.clone())?;
-        let BaseArgs { model, dtype, device } = &self.model.base;
-        let options = (dtype.unwrap_or(plan.dtype), *device);
-        let classifier = Classifier::open(&files, model.as_deref(), options, glue)?;
+        let options = (plan.dtype, plan.device);
+        let classifier = Classifier::open(&files, self.model.base.model.as_deref(), options, glue)?;
+        fast::say(plan.dtype, plan.device);
         self.note_test_reads(plan)?;
         let out = self.out.as_ref().map(|out| out.join(format!("predictions-{}.jsonl", glue.key())));
         let score = classifier.score(plan, &Sources::from_env(), out.as_deref())?;

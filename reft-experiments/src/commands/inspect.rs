@@ -10,8 +10,6 @@ use reft_core::rng::Seed;
 use reft_core::site::LayerId;
 use reft_models::tokenizer::{Specials, Tokenizer};
 
-use crate::config::read::run_plan;
-
 /// Arguments of `reft inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -33,7 +31,7 @@ impl Args {
     /// # Errors
     /// When the model, the adapter or the configuration is wrong, or names no interventions.
     pub fn run(mut self) -> Result<()> {
-        let plan = run_plan(self.config.as_deref(), &self.overrides)?;
+        let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
         if self.model.adapter.is_none() {
             self.model.base.model.get_or_insert(plan.model);
         }

@@ -14,13 +14,16 @@ pub mod table;
 pub mod train;
 pub mod win_rate;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use reft_core::adaptation::Adaptation;
 use reft_core::adapter_file::SavedAdapter;
+use tch::Device;
 
-use crate::config::plan::{DeviceSpec, Dtype};
+use crate::config::dtype::DtypeChoice;
+use crate::config::plan::{DeviceSpec, RunPlan};
+use crate::config::read::{resolve_at, run_tree};
 use crate::session::{Loaded, base_as_saved, warn_of_precision};
 use crate::store::record::{Record, Score};
 
@@ -30,12 +33,13 @@ pub struct BaseArgs {
     /// Base model: smollm2, a Hugging Face id, a folder or a .gguf file [default: the adapter's]
     #[arg(long, value_parser = crate::config::paths::setting)]
     model: Option<String>,
-    /// Type of the base weights: f32, bf16 or f16 [default: bf16; the configuration's where an encoder is scored]
+    /// Type of the base weights: auto (bf16 where its products are fast, else f32), f32, bf16 or f16 [default: the
+    /// configuration's where there is one, else auto]
     #[arg(long, value_parser = dtype)]
-    dtype: Option<Dtype>,
-    /// cpu, cuda or cuda:1
-    #[arg(long, default_value = "cpu", value_parser = device)]
-    device: DeviceSpec,
+    dtype: Option<DtypeChoice>,
+    /// cpu, cuda or cuda:1 [default: the configuration's where there is one, else cpu]
+    #[arg(long, value_parser = device)]
+    device: Option<DeviceSpec>,
 }
 
 /// Which model, and which adapter on it.
@@ -48,13 +52,12 @@ pub struct ModelArgs {
     base: BaseArgs,
 }
 
-/// A type by its name in configurations.
+/// A type by its name in configurations, or `auto`.
 ///
 /// # Errors
 /// When there is no such type.
-pub fn dtype(text: &str) -> Result<Dtype, String> {
-    let known = [Dtype::F32, Dtype::Bf16, Dtype::F16];
-    known.into_iter().find(|dtype| dtype.name() == text).ok_or("write f32, bf16 or f16".to_owned())
+pub fn dtype(text: &str) -> Result<DtypeChoice, String> {
+    text.parse()
 }
 
 fn device(text: &str) -> Result<DeviceSpec, String> {
@@ -69,6 +72,20 @@ struct Opened {
 }
 
 impl BaseArgs {
+    /// The plan of a configuration, with this type and device over its own, which are then its.
+    fn plan(&mut self, config: Option<&Path>, overrides: &[String]) -> Result<RunPlan> {
+        let mut written = run_tree(config, overrides)?;
+        if let Some(dtype) = self.dtype {
+            written.tree["dtype"] = dtype.name().into();
+        }
+        if let Some(device) = self.device {
+            written.tree["device"] = String::from(device).into();
+        }
+        let plan = resolve_at(written.tree, &written.places)?;
+        (self.dtype, self.device) = (Some(DtypeChoice::Fixed(plan.dtype)), Some(plan.device));
+        Ok(plan)
+    }
+
     /// The model with these adapters; without a model, the one the first was trained on.
     fn open(&self, adapters: &[PathBuf]) -> Result<Opened> {
         let saved = adapters.iter().map(|path| SavedAdapter::read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -76,11 +93,12 @@ impl BaseArgs {
         let Some(model) = self.model.clone().or(trained_on) else {
             bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
         };
-        let loaded = Loaded::open(&model, self.dtype.unwrap_or(Dtype::Bf16), self.device)?;
+        let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
+        let loaded = Loaded::open(&model, self.dtype.unwrap_or_default().on(device), device)?;
         let named = |(path, saved): (&PathBuf, SavedAdapter)| {
             let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
             warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
-            Ok((path.display().to_string(), saved.onto(&base, self.device.0)?))
+            Ok((path.display().to_string(), saved.onto(&base, device.0)?))
         };
         let adapters = adapters.iter().zip(saved).map(named).collect::<Result<Vec<_>>>()?;
         Ok(Opened { loaded, adapters })

@@ -96,6 +96,11 @@ enum Command {
 const WATCH: Duration = Duration::from_secs(2);
 
 impl Args {
+    /// Whether this process runs a model, and does not start others for it.
+    pub fn computes(&self) -> bool {
+        matches!(self.command, Command::Work { .. })
+    }
+
     /// Runs, shows or chooses.
     ///
     /// # Errors

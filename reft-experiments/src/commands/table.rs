@@ -21,7 +21,7 @@ use crate::tables::render::FORMATS;
 use crate::tables::samples::{Answers, side_by_side};
 use crate::tables::spec::{Profile, RowPlan, TableSpec};
 use crate::tables::stats::Statistic;
-use crate::tables::stored;
+use crate::tables::stored::{self, Wanted};
 use crate::tables::table::{Row, Run, Table};
 use crate::tasks::TaskId;
 
@@ -48,6 +48,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// Whether this process runs a model.
+    pub fn computes(&self) -> bool {
+        !self.dry_run && !self.stored
+    }
+
     /// Does the runs that are missing, then writes the table in every format.
     ///
     /// # Errors
@@ -103,8 +108,8 @@ impl Args {
 
     /// The runs of every row that the store has, and what is to be said about them and the others.
     fn stored(&self, rows: &[RowPlan]) -> Result<(Vec<Vec<Done>>, Vec<String>)> {
-        let plans: Vec<&RunPlan> = rows.iter().flat_map(|row| &row.runs).collect();
-        let (found, damaged) = stored::find(&self.runs, &plans)?;
+        let wanted: Vec<Wanted<'_>> = rows.iter().flat_map(Wanted::of_row).collect();
+        let (found, damaged) = stored::find(&self.runs, &wanted)?;
         for reason in damaged {
             eprintln!("left out: {reason}");
         }
@@ -112,7 +117,7 @@ impl Args {
             let (runs, table) = (self.runs.display(), self.spec.display());
             bail!(
                 "{runs}: none of the {} runs of {table}, profile {}: leave --stored out to do them",
-                plans.len(),
+                wanted.len(),
                 self.profile
             );
         }
@@ -159,8 +164,9 @@ impl Args {
             format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
             format!("{} rows scored: {}", plan.data.source, counts.join(", ")),
             format!(
-                "base weights {}, interventions f32, device {device}, {} threads; runs took {:.0} s together",
-                plan.dtype.name(),
+                "base weights {}, interventions f32, device {device}{}, {} threads; runs took {:.0} s together",
+                types(records),
+                processors(records),
                 record.environment.threads,
                 seconds
             ),
@@ -211,6 +217,23 @@ fn measured(profile: &Profile) -> String {
         (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
     };
     format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
+}
+
+/// The types of the base weights; each with how many runs have it where there are several.
+fn types(records: &[&Record]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    records.iter().for_each(|record| *counts.entry(record.plan.dtype.name()).or_default() += 1);
+    match counts.len() {
+        1 => counts.into_keys().collect(),
+        _ => counts.iter().map(|(dtype, n)| format!("{dtype} in {n} runs")).collect::<Vec<_>>().join(" and "),
+    }
+}
+
+/// The processors of the runs that noted theirs.
+fn processors(records: &[&Record]) -> String {
+    let noted = records.iter().map(|record| record.environment.processor.as_str()).filter(|name| !name.is_empty());
+    let names: Vec<&str> = noted.collect::<BTreeSet<_>>().into_iter().collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(" and ")) }
 }
 
 /// The code of the runs, each with a commit that it was in; said to differ where it does.

@@ -1,5 +1,6 @@
 //! Configurations: what a user writes, and what it resolves to.
 
+pub mod dtype;
 mod error;
 pub mod merge;
 pub mod paths;

@@ -16,7 +16,7 @@ use crate::tasks::{DataKind, TaskId};
 pub enum Dtype {
     /// 32 bits.
     F32,
-    /// 16 bits, the range of f32: the fast path.
+    /// 16 bits, the range of f32: the fast path where the machine has products for it.
     Bf16,
     /// 16 bits, a smaller range.
     F16,
@@ -175,7 +175,7 @@ pub struct EvalPlan {
 pub struct RunPlan {
     /// `smollm2`, a Hugging Face id, a folder, or a `.gguf` file.
     pub model: String,
-    /// Type of the frozen weights.
+    /// Type of the frozen weights: what came of `auto`, or what was asked for.
     pub dtype: Dtype,
     /// Where it computes.
     pub device: DeviceSpec,
@@ -191,12 +191,14 @@ pub struct RunPlan {
     pub eval: EvalPlan,
 }
 
+/// What a configuration leaves out, except for `dtype`: there it has `auto`, which depends on the machine. As a value it is the
+/// type that every machine is fast enough with.
 impl Default for RunPlan {
     fn default() -> Self {
         let task: TaskId = "arc_e".parse().expect("a registered task");
         Self {
             model: "smollm2".to_owned(),
-            dtype: Dtype::Bf16,
+            dtype: Dtype::F32,
             device: DeviceSpec(Device::Cpu),
             seed: 42,
             adapt: None,

@@ -6,12 +6,13 @@ use reft_core::value_reader;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use super::ConfigError;
+use super::dtype::{AUTO, DtypeChoice};
 use super::merge::merge;
 use super::paths;
 use super::places::Places;
-use super::plan::RunPlan;
+use super::plan::{DeviceSpec, RunPlan};
 use super::yaml;
+pub use super::ConfigError;
 
 /// Settings with the place of each.
 #[derive(Clone, PartialEq, Debug)]
@@ -64,15 +65,32 @@ impl<'de, T: DeserializeOwned> serde::Deserialize<'de> for One<T> {
 /// # Errors
 /// When the file, a key or a value is wrong.
 pub fn run_plan(file: Option<&Path>, overrides: &[String]) -> Result<RunPlan, ConfigError> {
+    let written = run_tree(file, overrides)?;
+    resolve_at(written.tree, &written.places)
+}
+
+/// The same as those settings that are written there.
+///
+/// # Errors
+/// When the file or an override cannot be read.
+pub fn run_tree(file: Option<&Path>, overrides: &[String]) -> Result<Written, ConfigError> {
     let mut written = match file {
         Some(file) => with_parents(file, &mut Vec::new())?,
         None => Written::nothing("--set"),
     };
     overrides.iter().try_for_each(|text| written.set(text))?;
-    resolve_at(written.tree, &written.places)
+    Ok(written)
 }
 
-/// A run from a tree of settings; what it leaves out has its default. `place` is named in errors.
+/// Every setting with its default, as a configuration has them.
+pub fn defaults() -> Value {
+    let mut tree = serde_json::to_value(RunPlan::default()).expect("plain data");
+    tree["dtype"] = AUTO.into();
+    tree
+}
+
+/// A run from a tree of settings; what it leaves out has its default, and `dtype: auto` becomes the type that it is on this
+/// machine. `place` is named in errors.
 ///
 /// # Errors
 /// When a value is wrong.
@@ -85,12 +103,35 @@ pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
 /// # Errors
 /// When a value is wrong.
 pub fn resolve_at(tree: Value, places: &Places) -> Result<RunPlan, ConfigError> {
-    let mut whole = serde_json::to_value(RunPlan::default()).expect("plain data");
+    let mut whole = defaults();
     merge(&mut whole, tree);
+    fix_dtype(&mut whole, places)?;
     let mut plan: RunPlan = typed_at(whole, places)?;
     plan.model = paths::setting(&plan.model).map_err(|reason| ConfigError::value(places, "model", reason))?;
     plan.check().map_err(|(key, reason)| ConfigError::value(places, &key, reason))?;
     Ok(plan)
+}
+
+/// What a run's settings say of `dtype`.
+///
+/// # Errors
+/// When it is no type.
+pub fn dtype_of(run: &Value, places: &Places) -> Result<DtypeChoice, ConfigError> {
+    DtypeChoice::of(run.get("dtype")).map_err(|reason| ConfigError::value(places, "dtype", reason))
+}
+
+/// Replaces `dtype: auto`, or a `dtype` that is left out, by the type that it is on this machine.
+///
+/// # Errors
+/// When `dtype` is no type. A device that is none is left to whoever reads the settings.
+pub fn fix_dtype(run: &mut Value, places: &Places) -> Result<(), ConfigError> {
+    let choice = dtype_of(run, places)?;
+    let Some(run) = run.as_object_mut() else { return Ok(()) };
+    let device = run.get("device").cloned().unwrap_or_else(|| defaults()["device"].clone());
+    if let Ok(device) = serde_json::from_value::<DeviceSpec>(device) {
+        run.insert("dtype".to_owned(), choice.on(device).name().into());
+    }
+    Ok(())
 }
 
 /// A typed value from a tree, with the path of whatever does not fit.
@@ -193,6 +234,7 @@ pub fn nest(path: &str, value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::plan::Dtype;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -251,6 +293,17 @@ mod tests {
     ];
 
     const ADAPT: &str = "adapt: {reft: {intervention: loreft, rank: 1, positions: l1}}\n";
+
+    #[test]
+    fn a_type_left_to_the_machine_is_resolved_and_one_by_hand_is_kept() {
+        let dtype = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|&text| text.to_owned()).collect();
+            run_plan(None, &set).expect("valid").dtype
+        };
+        let here = DtypeChoice::Auto.on(RunPlan::default().device);
+        assert_eq!([dtype(&[]), dtype(&["dtype=auto"])], [here; 2]);
+        assert_eq!([dtype(&["dtype=f16"]), dtype(&["dtype=bf16"])], [Dtype::F16, Dtype::Bf16]);
+    }
 
     #[test]
     fn mistakes_are_named_with_file_line_key_and_remedy() {

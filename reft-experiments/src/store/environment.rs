@@ -4,6 +4,8 @@ use reft_models::identity::Identity;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use crate::machine::fast;
+
 /// Version of what the program computes: part of every run's identity. Raise it by one when a change of the code changes
 /// numbers of a run (an algorithm, an order of summation, a default, how a prompt is built), and then only: every run is done
 /// anew. `tests/results_version.rs` fails when figures move and this did not.
@@ -32,13 +34,20 @@ pub struct Environment {
     pub tokenizer_fingerprint: String,
     /// Threads of libtorch. On a CPU the order of summation, and with it the last digits, depends on their number.
     pub threads: i32,
+    /// The processor's name; records before it was noted have none.
+    #[serde(default)]
+    pub processor: String,
+    /// The type of the weights beside what `dtype: auto` takes on that machine, and why; likewise.
+    #[serde(default)]
+    pub dtype: String,
 }
 
 /// Hash of the sources, for information.
 pub const CODE_HASH: &str = env!("REFT_CODE_HASH");
 
 impl Environment {
-    /// This build on these data and this model, in as many threads as libtorch has now.
+    /// This build on these data and this model, on this machine and in as many threads as libtorch has now. What is to be said
+    /// of the type of the weights depends on the plan.
     pub fn here(data_fingerprint: String, model: &Identity) -> Self {
         Self {
             git_revision: env!("REFT_GIT_REVISION").to_owned(),
@@ -49,6 +58,8 @@ impl Environment {
             config_fingerprint: model.config.clone(),
             tokenizer_fingerprint: model.tokenizer.clone(),
             threads: tch::get_num_threads(),
+            processor: fast::processor().name.clone(),
+            dtype: String::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::measure::Metric;
 use super::search::Tried;
 use super::spec::SweepSpec;
 use super::view::View;
-use crate::config::plan::RunPlan;
+use crate::config::plan::{Dtype, RunPlan};
 use crate::store::environment::{CODE_HASH, RESULTS_VERSION};
 use crate::store::{RunId, RunPaths};
 
@@ -83,16 +83,22 @@ impl Sweep {
     /// # Errors
     /// When the file is wrong, or data or weights are not to be had.
     pub fn of_file(file: &Path, overrides: &[String], runs: &Path, threads: Option<usize>) -> Result<Self> {
-        let spec = SweepSpec::read(file, overrides)?;
         // One thread for all names that the folder is called by: how many a worker gets is no part of a sweep's name.
         let mut identities = Identities::from_env(1);
-        let named = name(&spec, &mut identities, &[])?;
-        let Some(first) = named.first() else { bail!("{}: the space has no point", file.display()) };
-        let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
-        let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        let folder = runs.join("sweeps").join(format!("{stem}-{hash}"));
-        let path = folder.join("manifest.json");
+        let mut named = Named::new(file, overrides, runs, &mut identities)?;
+        if !named.manifest().exists()
+            && let Some(begun) = named.in_another_type(file, overrides, runs, &mut identities)
+        {
+            let (here, there) = (named.spec.dtype().unwrap_or_default(), begun.spec.dtype().unwrap_or_default());
+            eprintln!(
+                "{}: begun in {there}, by `dtype: auto` of another machine, and goes on in it; auto is {here} here: --set \
+                 run.dtype={here} begins a sweep of its own",
+                begun.folder.display()
+            );
+            named = begun;
+        }
+        let path = named.manifest();
+        let Named { spec, folder } = named;
         let found = if path.exists() { Some(Manifest::read(&path)?) } else { None };
         let begun = |trial: &Trial| RunPaths::new(runs, &trial.run).folder().exists();
         let frozen = found.as_ref().filter(|manifest| threads.is_none() || manifest.trials.iter().any(begun));
@@ -100,8 +106,9 @@ impl Sweep {
         identities.threads = frozen.map_or(wanted, |manifest| manifest.threads);
         if frozen.is_none() {
             let (sweep, code, threads) = (spec.frozen().clone(), CODE_HASH.to_owned(), identities.threads);
-            let trials = name(&spec, &mut identities, &[])?;
-            Manifest { sweep, code, results_version: RESULTS_VERSION, threads, trials, chosen: None }.save(&path)?;
+            let auto_dtype = SweepSpec::leaves_dtype(file, overrides)?;
+            let (results_version, trials) = (RESULTS_VERSION, name(&spec, &mut identities, &[])?);
+            Manifest { sweep, code, results_version, threads, auto_dtype, trials, chosen: None }.save(&path)?;
         }
         let manifest = Manifest::read(&path)?;
         Ok(Self { manifest, spec, folder, runs: runs.to_owned(), identities, settled: HashMap::new() })
@@ -309,6 +316,49 @@ impl Sweep {
 
     fn save(&self) -> Result<()> {
         self.manifest.save(&self.folder.join("manifest.json"))
+    }
+}
+
+/// A sweep's file with its first trials and the folder that it has, or would have.
+struct Named {
+    spec: SweepSpec,
+    folder: PathBuf,
+}
+
+impl Named {
+    fn new(file: &Path, overrides: &[String], runs: &Path, identities: &mut Identities) -> Result<Self> {
+        let spec = SweepSpec::read(file, overrides)?;
+        let trials = name(&spec, identities, &[])?;
+        let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
+        let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
+        let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let folder = runs.join("sweeps").join(format!("{stem}-{hash}"));
+        Ok(Self { spec, folder })
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.folder.join("manifest.json")
+    }
+
+    /// The same sweep as another machine began it, if its file leaves the type of the weights to the machine.
+    fn in_another_type(
+        &self,
+        file: &Path,
+        overrides: &[String],
+        runs: &Path,
+        identities: &mut Identities,
+    ) -> Option<Self> {
+        if !SweepSpec::leaves_dtype(file, overrides).ok()? {
+            return None;
+        }
+        let others = [Dtype::F32, Dtype::Bf16].into_iter().filter(|dtype| self.spec.dtype() != Some(dtype.name()));
+        let mut begun = others.filter_map(|dtype| {
+            let overrides = [overrides, &[format!("run.dtype={}", dtype.name())]].concat();
+            let named = Self::new(file, &overrides, runs, identities).ok()?;
+            Manifest::read(&named.manifest()).is_ok_and(|manifest| manifest.auto_dtype).then_some(named)
+        });
+        begun.next()
     }
 }
 

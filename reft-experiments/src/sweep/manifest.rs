@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Threads of every worker. Digits depend on them, so whoever goes on with the sweep takes as many.
     #[serde(default)]
     pub threads: i32,
+    /// Whether the type of the weights in `sweep` is what `auto` was on the machine that began it.
+    #[serde(default)]
+    pub auto_dtype: bool,
     /// The trials named so far.
     pub trials: Vec<Trial>,
     /// The winner, once all trials have ended.

@@ -5,6 +5,7 @@
 //! claim a piece, do it and look again, wherever they were started ([`launch`]).
 
 pub mod check;
+mod dtype;
 pub mod folder;
 pub mod halving;
 pub mod identity;

@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::check::check;
+use super::dtype;
 use super::halving::Halving;
 use super::measure::Metric;
 use super::search::Method;
 use super::space::{Parameter, Point, Space, Values, describe};
 use crate::config::ConfigError;
+use crate::config::dtype::DtypeChoice;
 use crate::config::merge::merge;
 use crate::config::places::Places;
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::config::read::{beside, nest, resolve, run_plan, typed_at, written};
+use crate::config::read::{Written as Settings, beside, defaults, dtype_of, nest, resolve, resolve_at, run_tree, typed_at, written};
 use crate::data::split::Selection;
 
 /// Which end of the metric is sought.
@@ -103,6 +105,22 @@ impl SweepSpec {
     /// # Errors
     /// When it is missing, a key or a value is wrong, or it would choose by anything but dev rows.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut settings = Self::settings(path, overrides)?;
+        dtype::freeze(&mut settings.tree, &settings.places)?;
+        Self::new(settings.tree, &settings.places)
+    }
+
+    /// Whether a sweep's file leaves the type of the weights to the machine.
+    ///
+    /// # Errors
+    /// When it is missing, or a key or the type is wrong.
+    pub fn leaves_dtype(path: &Path, overrides: &[String]) -> Result<bool, ConfigError> {
+        let Settings { tree, places } = Self::settings(path, overrides)?;
+        Ok(dtype_of(&tree["run"], &places)? == DtypeChoice::Auto)
+    }
+
+    /// The file with these settings over its own and its base merged in.
+    fn settings(path: &Path, overrides: &[String]) -> Result<Settings, ConfigError> {
         let mut written = written(path)?;
         for text in overrides {
             varied_in_the_file(text)?;
@@ -110,13 +128,21 @@ impl SweepSpec {
         }
         if let Some(base) = written.take::<String>("base")? {
             let file = beside(path, "base", &base, &written.places)?;
-            let mut run = serde_json::to_value(run_plan(Some(&file), &[])?).expect("plain data");
+            let below = run_tree(Some(&file), &[])?;
+            resolve_at(below.tree.clone(), &below.places)?;
+            let mut run = defaults();
+            merge(&mut run, below.tree);
             if let Some(over) = written.tree.get_mut("run") {
                 merge(&mut run, over.take());
             }
             written.tree["run"] = run;
         }
-        Self::new(written.tree, &written.places)
+        Ok(written)
+    }
+
+    /// The type of the weights of every trial that does not vary it, as it is frozen.
+    pub fn dtype(&self) -> Option<&str> {
+        self.run.get("dtype").and_then(Value::as_str)
     }
 
     /// A sweep from what [`SweepSpec::frozen`] gave, or from a file with its base merged in.

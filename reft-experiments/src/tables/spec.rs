@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::config::ConfigError;
+use crate::config::dtype::DtypeChoice;
 use crate::config::merge::merge;
 use crate::config::places::Places;
 use crate::config::plan::RunPlan;
-use crate::config::read::{beside, resolve_at, typed_at, written};
+use crate::config::read::{beside, dtype_of, resolve_at, typed_at, written};
 use crate::suggest::did_you_mean;
 use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
@@ -106,6 +107,8 @@ pub struct RowPlan {
     pub method: String,
     /// One run a seed.
     pub runs: Vec<RunPlan>,
+    /// What the file says of each run's type of weights.
+    pub dtypes: Vec<DtypeChoice>,
 }
 
 impl TableSpec {
@@ -167,29 +170,42 @@ impl Profile {
                 |(_, method): &(usize, &MethodSpec)| method.model.as_ref().is_none_or(|name| *name == model.name);
             for (number, method) in self.methods.iter().enumerate().filter(fits) {
                 let plans = self.seeds.iter().flat_map(|&seed| self.plans(model, number, seed));
-                let mut runs = plans.collect::<Result<Vec<_>, _>>()?;
+                let (mut runs, mut dtypes): (Vec<_>, Vec<_>) =
+                    plans.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
                 if model.printed_as.is_some() && runs.iter().any(|run| run.data.source != DataKind::Real) {
                     let reason = "the paper's figures are for real data: set data.source: real, or leave this out";
                     return wrong("models.printed_as", reason.to_owned());
                 }
                 if runs.iter().all(|run| run.adapt.is_none() && run.glue().is_none()) {
                     runs.truncate(1);
+                    dtypes.truncate(1);
                 }
-                rows.push(RowPlan { model: model.clone(), method: method.name.clone(), runs });
+                rows.push(RowPlan { model: model.clone(), method: method.name.clone(), runs, dtypes });
             }
         }
         Ok(rows)
     }
 
     /// The runs of one seed with a method by its number: one for each GLUE task, one for all other tasks.
-    fn plans(&self, model: &ModelSpec, method: usize, seed: u64) -> Vec<Result<RunPlan, ConfigError>> {
+    fn plans(
+        &self,
+        model: &ModelSpec,
+        method: usize,
+        seed: u64,
+    ) -> Vec<Result<(RunPlan, DtypeChoice), ConfigError>> {
         let (apart, together): (Vec<TaskId>, Vec<TaskId>) =
             self.tasks.iter().partition(|task| task.task().glue().is_some());
         let groups = apart.iter().map(std::slice::from_ref).chain((!together.is_empty()).then_some(&together[..]));
         groups.map(|tasks| self.plan(model, method, seed, tasks)).collect()
     }
 
-    fn plan(&self, model: &ModelSpec, number: usize, seed: u64, tasks: &[TaskId]) -> Result<RunPlan, ConfigError> {
+    fn plan(
+        &self,
+        model: &ModelSpec,
+        number: usize,
+        seed: u64,
+        tasks: &[TaskId],
+    ) -> Result<(RunPlan, DtypeChoice), ConfigError> {
         let method = &self.methods[number];
         let keys: Vec<&str> = tasks.iter().map(|task| task.key()).collect();
         let mut tree = json!({"data": {"train": keys}});
@@ -210,7 +226,9 @@ impl Profile {
             let best = sections.iter().zip(&full).max_by_key(|&pair| known(pair));
             best.map_or_else(|| key.to_owned(), |(_, full)| full.clone())
         };
-        resolve_at(tree, &self.places).map_err(|error| error.renamed(&self.places, written))
+        let located = |error: ConfigError| error.renamed(&self.places, written);
+        let dtype = dtype_of(&tree, &self.places).map_err(located)?;
+        Ok((resolve_at(tree, &self.places).map_err(located)?, dtype))
     }
 }
 

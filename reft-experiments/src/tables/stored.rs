@@ -1,21 +1,56 @@
 //! The runs of a table as the store has them: nothing is run, and neither model nor data is looked at.
 //!
-//! A run's name depends on its data, its model and the results version, which are not at hand here. So a record belongs to a table if its plan
-//! is the table's, setting by setting; of several, made by other versions or from other data, the newest is taken and the others
-//! are named.
+//! A run's name depends on its data, its model and the results version, which are not at hand here. So a record belongs to a
+//! table if its plan is the table's, setting by setting; of several, made by other versions or from other data, the newest is
+//! taken and the others are named. Where the table leaves the type of the weights to the machine, a run in any type is the
+//! table's: it may have been done on another machine, and which type it was is said.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::config::dtype::DtypeChoice;
 use crate::config::plan::RunPlan;
 use crate::store::index::entries;
 use crate::store::record::{Record, RecordError};
 use crate::store::{RunId, RunPaths};
 use crate::tables::spec::RowPlan;
 use crate::tasks::Task;
+
+/// A run that a table asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    plan: &'a RunPlan,
+    dtype: DtypeChoice,
+}
+
+impl<'a> Wanted<'a> {
+    /// The runs of a row.
+    pub fn of_row(row: &'a RowPlan) -> impl Iterator<Item = Self> {
+        row.runs.iter().zip(&row.dtypes).map(|(plan, &dtype)| Self { plan, dtype })
+    }
+
+    /// What a record's plan must be; the type of the weights is null where the machine chooses it.
+    fn tree(self) -> Value {
+        let mut tree = serde_json::to_value(self.plan).expect("plain data");
+        if self.dtype == DtypeChoice::Auto {
+            tree["dtype"] = Value::Null;
+        }
+        tree
+    }
+}
+
+/// Whether a record's plan is the wanted one.
+fn is(plan: &Value, wanted: &Value) -> bool {
+    let (Value::Object(plan), Value::Object(wanted)) = (plan, wanted) else { return false };
+    plan.len() == wanted.len()
+        && wanted.iter().all(|(key, value)| match (key.as_str(), value) {
+            ("dtype", Value::Null) => plan.contains_key(key),
+            _ => plan.get(key) == Some(value),
+        })
+}
 
 /// A complete run of a plan.
 #[derive(Clone, Debug)]
@@ -33,18 +68,18 @@ pub struct Stored {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn find(runs: &Path, plans: &[&RunPlan]) -> Result<(Vec<Option<Stored>>, Vec<String>), RecordError> {
-    let wanted: Vec<Value> = plans.iter().map(|plan| serde_json::to_value(plan).expect("plain data")).collect();
+pub fn find(runs: &Path, wanted: &[Wanted<'_>]) -> Result<(Vec<Option<Stored>>, Vec<String>), RecordError> {
+    let wanted: Vec<Value> = wanted.iter().map(|wanted| wanted.tree()).collect();
     let mut by_seed: HashMap<&Value, Vec<usize>> = HashMap::new();
     for (number, plan) in wanted.iter().enumerate() {
         by_seed.entry(&plan["seed"]).or_default().push(number);
     }
     let (entries, mut damaged) = entries(runs)?;
-    let mut candidates: Vec<Vec<RunId>> = vec![Vec::new(); plans.len()];
+    let mut candidates: Vec<Vec<RunId>> = vec![Vec::new(); wanted.len()];
     for entry in entries {
         // Most runs of a large store differ in their seeds already.
         for &number in by_seed.get(&entry.plan["seed"]).into_iter().flatten() {
-            if wanted[number] == entry.plan {
+            if is(&entry.plan, &wanted[number]) {
                 candidates[number].push(entry.id.clone());
             }
         }
@@ -85,19 +120,35 @@ pub fn notes(rows: &[RowPlan], found: &[Option<Stored>]) -> Vec<String> {
         missing.join("; ")
     )];
     for (title, stored) in named().filter_map(|(title, stored)| Some((title, stored.as_ref()?))) {
-        let Stored { record: Record { id, environment, .. }, others, .. } = stored;
+        let Stored { record: Record { id, plan, environment, .. }, others, .. } = stored;
         if !others.is_empty() {
             let others: Vec<String> = others.iter().map(RunId::to_string).collect();
             notes.push(format!(
-                "{title}: {id} (code {}, data {}) is the newest run of this setting; older ones, by other code or on \
-                 other data or weights, are passed over: {}",
+                "{title}: {id} ({}, code {}, data {}) is the newest run of this setting; older ones, in another type, by \
+                 other code or on other data or weights, are passed over: {}",
+                plan.dtype.name(),
                 environment.code_hash,
                 environment.data_fingerprint,
                 others.join(", ")
             ));
         }
     }
+    notes.extend(types(&titles, found));
     notes
+}
+
+/// Which runs are in which type, where they are in several: their figures are then not strictly comparable.
+fn types(titles: &[String], found: &[Option<Stored>]) -> Vec<String> {
+    let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (title, stored) in titles.iter().zip(found) {
+        if let Some(stored) = stored {
+            by_type.entry(stored.record.plan.dtype.name()).or_default().push(title);
+        }
+    }
+    if by_type.len() < 2 {
+        return Vec::new();
+    }
+    by_type.iter().map(|(dtype, titles)| format!("base weights {dtype}: {}", titles.join("; "))).collect()
 }
 
 /// A run's name for people.

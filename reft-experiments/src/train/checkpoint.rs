@@ -1,10 +1,12 @@
 //! The state of a training run between two updates, enough to continue it to the same end.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use reft_core::params::ParamSet;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorView};
 use tch::{Device, Tensor, no_grad};
 
 use super::adamw::AdamW;
@@ -155,10 +157,77 @@ impl Saved {
     }
 }
 
-/// Updates that a saved state holds; none when there is no state.
+/// Updates that a saved state holds; none when there is no state. Reads the header and that one number.
 ///
 /// # Errors
 /// When the file is damaged.
 pub fn updates(path: &Path) -> Result<Option<u64>, CheckpointError> {
-    Ok(Saved::read(path)?.map(|saved| saved.number))
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(CheckpointError::Io { path: path.to_owned(), source }),
+    };
+    match number(&mut file) {
+        Ok(number) => Ok(Some(number)),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            Err(CheckpointError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        }
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(CheckpointError::Damaged { path: path.to_owned(), reason: "it is cut short".to_owned() })
+        }
+        Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// Bytes before a safetensors header: its length.
+const PREFIX: u64 = 8;
+
+/// The number beside the tensors of a file whose length fits its header.
+fn number(file: &mut File) -> std::io::Result<u64> {
+    let damaged = |reason: String| std::io::Error::new(ErrorKind::InvalidData, reason);
+    let whole = file.metadata()?.len();
+    let mut eight = [0; PREFIX as usize];
+    file.read_exact(&mut eight)?;
+    let header = u64::from_le_bytes(eight);
+    if header > whole.saturating_sub(PREFIX) {
+        return Err(damaged("its header does not fit".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(header).read_to_end(&mut bytes)?;
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes).map_err(|_| damaged("its header cannot be read".to_owned()))?;
+    if PREFIX + header + metadata.data_len() as u64 != whole {
+        return Err(damaged("it does not have the length that its header says".to_owned()));
+    }
+    let info = metadata.info("updates").filter(|info| info.data_offsets.1 - info.data_offsets.0 == eight.len());
+    let offset = info.ok_or_else(|| damaged("updates is not one number".to_owned()))?.data_offsets.0;
+    file.seek(SeekFrom::Start(PREFIX + header + offset as u64))?;
+    file.read_exact(&mut eight)?;
+    Ok(u64::from_le_bytes(eight))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_read_without_the_tensors_and_damage_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("checkpoint.safetensors");
+        assert_eq!(updates(&path).expect("no file"), None);
+        write(&path, &[("flat".to_owned(), Tensor::from_slice(&[1f32; 300]))], 1234).expect("writable");
+        assert_eq!(updates(&path).expect("whole"), Some(1234));
+        let whole = std::fs::read(&path).expect("there");
+        let header = 8 + u64::from_le_bytes(whole[..8].try_into().expect("eight")) as usize;
+        let longer = [&whole[..], b"x"].concat();
+        let garbled = [&whole[..8], &vec![b'{'; header - 8], &whole[header..]].concat();
+        let nameless = String::from_utf8_lossy(&whole[..header]).replace("updates", "update2").into_bytes();
+        let nameless = [&nameless[..], &whole[header..]].concat();
+        for damaged in [&whole[..4], &whole[..header - 1], &whole[..whole.len() - 1], &longer, &garbled, &nameless, &[]]
+        {
+            std::fs::write(&path, damaged).expect("writable");
+            let error = updates(&path).expect_err("damaged").to_string();
+            assert!(error.contains("the checkpoint is damaged or of another run"), "{error}");
+        }
+    }
 }

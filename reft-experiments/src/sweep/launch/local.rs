@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::{cores, env, openmp, root};
+
 /// How many workers, and what each may use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Local {
@@ -73,13 +75,12 @@ fn last_of(mut output: impl Read) -> String {
 }
 
 impl Local {
-    /// The machine's cores divided among `workers`, unless `OMP_NUM_THREADS` says how many threads each has: digits depend
-    /// on that. A GPU each, of those that `CUDA_VISIBLE_DEVICES` names or the system has.
+    /// The cores that this process may use divided among `workers`, unless `OMP_NUM_THREADS` says how many threads each has:
+    /// digits depend on that. A GPU each, of those that `CUDA_VISIBLE_DEVICES` names or the system has.
     pub fn new(workers: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = workers.max(1);
-        let told = std::env::var("OMP_NUM_THREADS").ok().and_then(|threads| threads.parse().ok());
-        Self { workers, threads: told.unwrap_or(cores / workers).max(1), gpus: gpus() }
+        let threads = openmp::asked(&env).unwrap_or_else(|| cores::usable(root(), &env) / workers);
+        Self { workers, threads: threads.max(1), gpus: gpus() }
     }
 
     /// Starts the workers and waits until all have ended because nothing was left. One that dies is started again. `tick`
@@ -135,6 +136,7 @@ impl Local {
         for variable in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"] {
             command.env(variable, self.threads.to_string());
         }
+        command.envs(openmp::waiting(&env, self.threads));
         if let Some(gpu) = self.gpus.get(number % self.gpus.len().max(1)) {
             command.env("CUDA_VISIBLE_DEVICES", gpu);
         }

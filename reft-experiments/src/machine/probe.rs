@@ -1,0 +1,50 @@
+//! Measures in a tenth of a second how fast a type's products are.
+
+use std::time::{Duration, Instant};
+
+use tch::Kind;
+
+use super::product::Product;
+use crate::config::plan::Dtype;
+
+/// Rows, as of a small batch's tokens; output and input width, small enough for one product of the slowest kind that was
+/// seen (a tenth of a GFLOP a second) to stay within [`LIMIT`].
+const SHAPE: (i64, (i64, i64)) = (32, (192, 192));
+
+/// Time after which a measurement does not begin again.
+const LIMIT: Duration = Duration::from_millis(10);
+
+/// How many times longer than f32 a type takes for one forward and one backward product on the CPU. Takes about
+/// four times [`LIMIT`], a few times more where products are very slow.
+pub fn slowdown(dtype: Dtype) -> f64 {
+    seconds(dtype.kind()) / seconds(Kind::Float)
+}
+
+fn seconds(kind: Kind) -> f64 {
+    let (rows, shape) = SHAPE;
+    let product = Product::new(rows, shape, kind);
+    shortest(|| product.forward()) + shortest(product.backward())
+}
+
+/// Seconds of the shortest call after the first, of as many as [`LIMIT`] has room for: a neighbour's work only adds.
+fn shortest(call: impl Fn()) -> f64 {
+    call();
+    let (began, mut shortest) = (Instant::now(), f64::INFINITY);
+    while began.elapsed() < LIMIT || shortest.is_infinite() {
+        let one = Instant::now();
+        call();
+        shortest = shortest.min(one.elapsed().as_secs_f64());
+    }
+    shortest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f32_is_about_as_fast_as_itself() {
+        let slower = slowdown(Dtype::F32);
+        assert!(slower.is_finite() && slower > 0.0, "{slower}");
+    }
+}
