@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::keys;
 use super::plan::RunPlan;
+use super::{keys, parity};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,7 @@ pub fn run_plan(file: Option<&Path>, overrides: &[String]) -> Result<RunPlan, Co
 pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
     let mut whole = serde_json::to_value(RunPlan::default()).expect("plain data");
     merge(&mut whole, tree);
+    parity::fill(&mut whole);
     let plan: RunPlan = typed(whole, place)?;
     let out_of_range = |(key, reason): (String, String)| ConfigError::Value { place: place.to_owned(), key, reason };
     plan.check().map_err(out_of_range)?;

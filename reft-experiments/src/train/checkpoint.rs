@@ -30,47 +30,34 @@ pub enum CheckpointError {
     },
 }
 
+/// The head's gradient of the last update, where it is kept.
+const KEPT: &str = "head.gradient";
+
 /// The tensors of the `index`-th set of parameters: the adaptation's come first, a head's are set apart by a prefix.
 fn key(index: usize, name: &str) -> String {
     if index == 0 { name.to_owned() } else { format!("head.{name}") }
 }
 
-/// Everything that a step changes: parameters, both moments, updates done. The batches and the dropout masks of a step
-/// follow from the seed and the step's number, so no generator and no cursor need saving.
+/// Everything that a step changes: parameters, both moments, updates done, and a head's gradient where that is kept. The
+/// batches and the dropout masks of a step follow from the seed and the step's number, so no generator and no cursor need
+/// saving.
 ///
 /// # Errors
 /// When the file system refuses.
-pub fn save(path: &Path, sets: &[&ParamSet], optimisers: &[AdamW]) -> Result<(), CheckpointError> {
+pub fn save(
+    path: &Path,
+    sets: &[&ParamSet],
+    optimisers: &[AdamW],
+    kept: Option<&Tensor>,
+) -> Result<(), CheckpointError> {
     let of_set = |(index, (set, optimiser)): (usize, (&&ParamSet, &AdamW))| {
         [("flat", set.flat()), ("first", &optimiser.first), ("second", &optimiser.second)]
             .map(|(name, tensor)| (key(index, name), tensor.shallow_clone()))
     };
-    let tensors: Vec<(String, Tensor)> = sets.iter().zip(optimisers).enumerate().flat_map(of_set).collect();
+    let states = sets.iter().zip(optimisers).enumerate().flat_map(of_set);
+    let kept = kept.map(|kept| (KEPT.to_owned(), kept.shallow_clone()));
+    let tensors: Vec<(String, Tensor)> = states.chain(kept).collect();
     write(path, &tensors, optimisers[0].updates)
-}
-
-/// Puts a saved state into the parameters and optimisers; false when there is none.
-///
-/// # Errors
-/// When the file is truncated or belongs to parameters of another number.
-pub fn load(path: &Path, sets: Vec<&mut ParamSet>, optimisers: &mut [AdamW]) -> Result<bool, CheckpointError> {
-    let Some(saved) = Saved::read(path)? else { return Ok(false) };
-    let counts = sets.iter().map(|set| set.count());
-    let of_set = |(index, count)| -> Result<[Tensor; 3], CheckpointError> {
-        let tensor = |name: &str| saved.tensor(&key(index, name), count);
-        Ok([tensor("flat")?, tensor("first")?, tensor("second")?])
-    };
-    // All are read before any is used: a damaged file changes nothing.
-    let read: Vec<[Tensor; 3]> = counts.enumerate().map(of_set).collect::<Result<_, _>>()?;
-    for ((set, optimiser), [flat, first, second]) in sets.into_iter().zip(optimisers).zip(&read) {
-        set.load(flat);
-        no_grad(|| {
-            optimiser.first.copy_(first);
-            optimiser.second.copy_(second);
-        });
-        optimiser.updates = saved.number;
-    }
-    Ok(true)
 }
 
 /// Writes the parameters alone, with one number.
@@ -111,8 +98,8 @@ fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
-/// A file of this kind.
-struct Saved {
+/// A saved state, read.
+pub struct Saved {
     path: PathBuf,
     bytes: Vec<u8>,
     number: u64,
@@ -120,7 +107,10 @@ struct Saved {
 
 impl Saved {
     /// None when there is no file.
-    fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
+    ///
+    /// # Errors
+    /// When the file is truncated.
+    pub fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -130,6 +120,43 @@ impl Saved {
         let number = saved.view("updates", |view| view.data().try_into().ok())?;
         saved.number = u64::from_le_bytes(number.ok_or(saved.damaged("updates is not one number".to_owned()))?);
         Ok(Some(saved))
+    }
+
+    /// Updates done when it was saved.
+    pub fn updates(&self) -> u64 {
+        self.number
+    }
+
+    /// Puts the state into the parameters, the optimisers and a head's gradient where that is kept.
+    ///
+    /// # Errors
+    /// When it belongs to parameters of another number; nothing is changed then.
+    pub fn restore(
+        &self,
+        sets: Vec<&mut ParamSet>,
+        optimisers: &mut [AdamW],
+        kept: Option<&mut Tensor>,
+    ) -> Result<(), CheckpointError> {
+        let counts = sets.iter().map(|set| set.count());
+        let of_set = |(index, count)| -> Result<[Tensor; 3], CheckpointError> {
+            let tensor = |name: &str| self.tensor(&key(index, name), count);
+            Ok([tensor("flat")?, tensor("first")?, tensor("second")?])
+        };
+        // All are read before any is used: a damaged file changes nothing.
+        let read: Vec<[Tensor; 3]> = counts.enumerate().map(of_set).collect::<Result<_, _>>()?;
+        if let Some(kept) = kept {
+            let gradient = self.tensor(KEPT, kept.numel() as i64)?;
+            no_grad(|| kept.copy_(&gradient));
+        }
+        for ((set, optimiser), [flat, first, second]) in sets.into_iter().zip(optimisers).zip(&read) {
+            set.load(flat);
+            no_grad(|| {
+                optimiser.first.copy_(first);
+                optimiser.second.copy_(second);
+            });
+            optimiser.updates = self.number;
+        }
+        Ok(())
     }
 
     fn damaged(&self, reason: String) -> CheckpointError {
@@ -153,12 +180,4 @@ impl Saved {
             Err(self.damaged(format!("{} numbers where this run trains {count}", values.len())))
         }
     }
-}
-
-/// Updates that a saved state holds; none when there is no state.
-///
-/// # Errors
-/// When the file is damaged.
-pub fn updates(path: &Path) -> Result<Option<u64>, CheckpointError> {
-    Ok(Saved::read(path)?.map(|saved| saved.number))
 }
