@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::keys;
 use crate::config::plan::RunPlan;
-use crate::config::read::{ConfigError, merge, resolve, typed, yaml};
+use crate::config::read::{ConfigError, merge, parse_override, resolve, typed, yaml};
 use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
 
@@ -53,7 +53,13 @@ pub struct Profile {
     pub models: Vec<ModelSpec>,
     /// The rows' methods, for every model.
     pub methods: Vec<MethodSpec>,
+    /// Settings of every run over all of these, given beside the file.
+    #[serde(skip)]
+    over: Map<String, Value>,
 }
+
+/// What a table's profile says itself about each of its runs.
+const OWN: [&[&str]; 4] = [&["model"], &["seed"], &["data", "train"], &["data", "eval"]];
 
 /// A model of a profile.
 #[derive(Clone, Debug, Deserialize)]
@@ -134,6 +140,24 @@ impl TableSpec {
 }
 
 impl Profile {
+    /// The same with these settings, such as `train.parity=pyreft`, over those of every run.
+    ///
+    /// # Errors
+    /// When one is no setting, or one that tells the table's runs apart.
+    pub fn with(&self, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut over = Value::Object(self.over.clone());
+        for text in settings {
+            let tree = parse_override(text, &keys::all())?;
+            if let Some(own) = OWN.iter().find(|path| path.iter().try_fold(&tree, |tree, key| tree.get(key)).is_some()) {
+                let reason = "the table's file says it for each run: change it there".to_owned();
+                return Err(ConfigError::Value { place: format!("--set {text}"), key: own.join("."), reason });
+            }
+            merge(&mut over, tree);
+        }
+        let over = over.as_object().cloned().unwrap_or_default();
+        Ok(Self { over, ..self.clone() })
+    }
+
     /// Every row with its runs, models outermost.
     ///
     /// # Errors
@@ -195,6 +219,7 @@ impl Profile {
         for task in tasks {
             merge(&mut tree, Value::Object(method.tasks.get(task).cloned().unwrap_or_default()));
         }
+        merge(&mut tree, Value::Object(self.over.clone()));
         merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": keys}}));
         match keys::unknown(&tree, &keys::all(), "") {
             Some((key, suggestion)) => Err(ConfigError::Unknown { place: place.to_owned(), key, suggestion }),
@@ -205,7 +230,12 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
+    use reft_core::AdaptSpec;
+    use reft_core::adaptations::reft::DropoutOn;
+    use reft_core::positions::Truncation;
+
     use super::*;
+    use crate::config::parity::Parity;
     use crate::tables::paper::{self, PrintedRow};
 
     const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -263,6 +293,28 @@ mod tests {
             profile.run.insert("data".to_owned(), json!({"source": "embedded"}));
         });
         assert!(embedded.contains("printed_as"), "{embedded}");
+    }
+
+    #[test]
+    fn settings_beside_the_file_reach_every_run_but_not_what_the_table_says_itself() {
+        let spec = specs().remove("table4").expect("table 4");
+        let profile = spec.profile("paper", "a test").expect("a profile");
+        let plain = profile.rows("a test").expect("valid");
+        let pyreft = profile.with(&["train.parity=pyreft".to_owned()]).expect("a setting").rows("a test").expect("valid");
+        let runs = |rows: &[RowPlan]| rows.iter().flat_map(|row| row.runs.clone()).collect::<Vec<_>>();
+        assert_eq!(runs(&plain).len(), runs(&pyreft).len());
+        for (plain, pyreft) in runs(&plain).iter().zip(runs(&pyreft)) {
+            assert_eq!((plain.train.parity, pyreft.train.parity), (Parity::default(), Parity::PYREFT));
+            let Some(AdaptSpec::Reft(reft)) = &pyreft.adapt else { panic!("interventions") };
+            assert_eq!((reft.truncation, reft.dropout.on), (Truncation::Library, DropoutOn::State));
+            assert_eq!((plain.seed, plain.train.lr, plain.train.weight_decay), {
+                (pyreft.seed, pyreft.train.lr, pyreft.train.weight_decay)
+            });
+        }
+        for own in ["seed=1", "model=x", "data.eval=[cola]", "data.train=[cola]"] {
+            let said = profile.with(&[own.to_owned()]).expect_err("the table's own").to_string();
+            assert!(said.contains("the table's file says it for each run"), "{said}");
+        }
     }
 
     #[test]
