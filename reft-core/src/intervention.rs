@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::decay::Role;
 use crate::interventions::low_rank::LowRank;
 use crate::interventions::red::Red;
 
@@ -32,9 +33,9 @@ pub enum Init {
 /// What a parameter must satisfy after every optimiser step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Constraint {
-    /// Nothing; weight decay applies.
+    /// Nothing.
     Free,
-    /// Orthonormal rows; weight decay would have no effect and is left out.
+    /// Orthonormal rows.
     Orthonormal,
 }
 
@@ -49,6 +50,8 @@ pub struct Declared {
     pub init: Init,
     /// What holds for it.
     pub constraint: Constraint,
+    /// What it is to weight decay.
+    pub role: Role,
 }
 
 /// The tensors of one site, in the order of [`Intervention::declare`], constraints met.

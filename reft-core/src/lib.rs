@@ -35,6 +35,7 @@ pub mod adaptation;
 pub mod adaptations;
 pub mod adapter_file;
 pub mod base_model;
+pub mod decay;
 pub mod hooks;
 pub mod intervention;
 pub mod interventions;

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::decay::Decay;
 use crate::intervention::{Constraint, Declared, Init};
 use crate::orthonormal::orthonormalise;
 
@@ -114,9 +115,9 @@ impl ParamSet {
     }
 
     /// 1 where weight decay applies and 0 where it does not, `[count]`, f32.
-    pub fn decay_mask(&self) -> Tensor {
+    pub fn decay_mask(&self, decay: Decay) -> Tensor {
         let part = |stack: &Stack| {
-            let value = if stack.is_orthonormal() { 0.0 } else { 1.0 };
+            let value = if decay.applies(&stack.declared) { 1.0 } else { 0.0 };
             Tensor::full([stack.numel()], value, (Kind::Float, self.flat.device()))
         };
         joined(&self.stacks.iter().map(part).collect::<Vec<_>>()).to_device(self.flat.device())

@@ -13,7 +13,9 @@ use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file;
 use reft_core::rng::Seed;
 use reft_models::encoder;
+use tch::Kind;
 
+use crate::config::parity::Point;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::data_file::DataFile;
 use crate::data::halves::Halves;
@@ -40,7 +42,7 @@ use crate::train::head_file::{self, HeadNote};
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{TrainError, Trainer};
 
 /// What comes of a plan, or of this part of its updates, from 0 to 1: from the store if it was done before with the
 /// same result, else from doing it now.
@@ -119,6 +121,7 @@ impl Started<'_> {
             encoder,
             head: Head::new(encoder.dims().width, self.glue.labels.outputs(), seed, device),
             model_dropout: plan.train.model_dropout,
+            label_kind: if plan.follows_pyreft(Point::Labels) { Kind::BFloat16 } else { Kind::Float },
             micro_tokens: plan.train.micro_batch_tokens,
             watch: Some(Watch {
                 rows: &watched,
@@ -174,7 +177,8 @@ impl Started<'_> {
         }
     }
 
-    /// Trains; the update it ended at, those of the whole run, and the tokens seen.
+    /// Trains; the update it ended at, those of the whole run, and the tokens seen. After a loss that is not finite, keeps the
+    /// adapter and the head of the last finite one.
     fn train(
         &self,
         objective: &mut Classification<'_>,
@@ -195,6 +199,9 @@ impl Started<'_> {
         let mut progress = Progress::new(format!("{} {}", self.runner.label(), self.glue.key()));
         let (end, total) = (trainer.until(self.part), trainer.total());
         let outcome = trainer.fit(end, self.named.resume, &mut [&mut events, &mut metrics, &mut progress]);
+        if outcome.as_ref().is_err_and(TrainError::keeps_parameters) {
+            self.keep(trainer.adaptation, &trainer.objective.head)?;
+        }
         let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
         Ok((end, total, seen))
     }

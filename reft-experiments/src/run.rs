@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::decay::Decay;
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
 
 use crate::alpaca_eval::outputs;
 use crate::classify::{self, identity};
+use crate::config::parity::Point;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::context;
 use crate::data::data_file::DataFile;
@@ -35,6 +37,7 @@ use crate::tasks::TaskId;
 use crate::train::causal::{Causal, labels};
 use crate::train::frozen::Frozen;
 use crate::train::kept::Budget;
+use crate::train::learner::{HeadGradients, UpdateRules};
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
@@ -374,7 +377,7 @@ impl Runner<'_> {
         let mut progress = Progress::new(self.label());
         let (end, total) = (trainer.until(*part), trainer.total());
         let outcome = trainer.fit(end, run.named.resume, &mut [&mut events, &mut metrics, &mut progress]);
-        if !matches!(outcome, Err(TrainError::Checkpoint(_) | TrainError::Observe { .. } | TrainError::Overlap(_))) {
+        if outcome.as_ref().map_or_else(TrainError::keeps_parameters, |_| true) {
             adapter_file::save(&paths.adapter(), &loaded.base, spec, trainer.adaptation)?;
         }
         let seen = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
@@ -474,8 +477,16 @@ pub(crate) fn train_plan(plan: &RunPlan) -> Plan {
         lr: train.lr,
         batch: train.batch_size,
         warmup_ratio: train.warmup_ratio,
-        weight_decay: train.weight_decay,
-        clip: train.clip,
+        rules: UpdateRules {
+            weight_decay: train.weight_decay,
+            decay: if plan.follows_pyreft(Point::Decay) { Decay::Pyreft } else { Decay::Matrices },
+            clip: train.clip,
+            head_gradients: if plan.follows_pyreft(Point::HeadGradients) {
+                HeadGradients::Kept
+            } else {
+                HeadGradients::Zeroed
+            },
+        },
         checkpoint_every: train.checkpoint_every,
     }
 }

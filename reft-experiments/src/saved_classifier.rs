@@ -8,6 +8,7 @@ use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file::SavedAdapter;
 use reft_core::rng::Seed;
 use reft_models::encoder;
+use tch::Kind;
 
 use crate::classify;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
@@ -102,6 +103,7 @@ impl Classifier {
             encoder: &loaded.encoder,
             head,
             model_dropout: false,
+            label_kind: Kind::Float,
             micro_tokens: plan.train.micro_batch_tokens,
             watch: None,
         };

@@ -59,6 +59,52 @@ fn every_method_leaves_a_record_with_its_own_count_and_reads_the_held_rows_once(
 }
 
 #[test]
+fn a_loss_that_is_not_finite_keeps_the_adapter_and_the_head_of_the_last_finite_one() {
+    let dir = dir();
+    let loreft = "adapt={reft: {intervention: loreft, rank: 1, positions: f3}}";
+    encoder::check(&dir, &["train", "run.yaml", "--set", "train.lr=1e38", "--set", loreft], &["loss", "lower train.lr"]);
+    let runs: Vec<_> = std::fs::read_dir(dir.path().join("runs")).expect("a run").collect();
+    let run = runs[0].as_ref().expect("readable").path();
+    assert!(run.join("failure.txt").exists() && !run.join("record.json").exists());
+    for file in ["adapter/adapter_model.safetensors", "head.safetensors"] {
+        let bytes = std::fs::read(run.join(file)).expect("the last good tensors");
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("whole");
+        for (name, view) in tensors.iter() {
+            let number = |four: &[u8]| f32::from_le_bytes(four.try_into().expect("four"));
+            assert!(view.data().chunks(4).all(|four| number(four).is_finite()), "{file}: {name}");
+        }
+    }
+    let (adapter, head) = (run.join("adapter"), run.join("head.safetensors"));
+    let (adapter, head) = (adapter.to_string_lossy(), head.to_string_lossy());
+    let scored = dir.run(&["eval", "run.yaml", "--adapter", &adapter, "--head", &head]);
+    assert!(scored.status.success(), "{}", String::from_utf8_lossy(&scored.stderr));
+}
+
+#[test]
+fn parity_trains_otherwise_and_is_kept_in_the_record() {
+    let dir = dir();
+    let direft = "adapt={reft: {intervention: direft, rank: 1, positions: f3, dropout: {p: 0.1}}}";
+    let decay = "train.weight_decay=0.1";
+    let adapter = |parity: &str| {
+        let (run, record) = train(&dir, &[direft, decay, parity, "data.train=[stsb]", "data.eval=[stsb]"]);
+        let bytes = std::fs::read(run.join("adapter/adapter_model.safetensors")).expect("an adapter");
+        let head = std::fs::read(run.join("head.safetensors")).expect("a head");
+        (record["plan"].clone(), [bytes, head])
+    };
+    let (none, plain) = adapter("train.parity=none");
+    assert_eq!(none["train"]["parity"], "none");
+    assert_eq!(none["adapt"]["reft"]["dropout"]["on"], "edit");
+    for point in ["decay", "head_gradients", "dropout", "labels"] {
+        let (plan, moved) = adapter(&format!("train.parity=[{point}]"));
+        assert_eq!(plan["train"]["parity"], serde_json::json!([point]));
+        assert_ne!(moved, plain, "{point} changes something");
+    }
+    let (pyreft, _) = adapter("train.parity=pyreft");
+    assert_eq!(pyreft["adapt"]["reft"]["truncation"], "library");
+    assert_eq!(pyreft["adapt"]["reft"]["dropout"]["on"], "state");
+}
+
+#[test]
 fn broken_lines_of_a_published_file_are_left_out_and_said() {
     let dir = dir();
     let folder = dir.path().join("cache/data/glue_data/QQP");

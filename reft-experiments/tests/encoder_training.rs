@@ -5,6 +5,7 @@ use std::path::Path;
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::decay::Decay;
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir};
 use reft_experiments::data::labelled::{Labelled, Target};
@@ -12,6 +13,7 @@ use reft_experiments::score::metric::Metric;
 use reft_experiments::train::best::{Best, Epoch};
 use reft_experiments::train::classification::{Classification, Watch};
 use reft_experiments::train::head::Head;
+use reft_experiments::train::learner::{HeadGradients, UpdateRules};
 use reft_experiments::train::observe::{Observer, StepInfo, at};
 use reft_experiments::train::trainer::{Plan, TrainError, Trainer};
 use reft_models::encoder::{Encoder, lend};
@@ -19,8 +21,10 @@ use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-const PLAN: Plan =
-    Plan { epochs: 4, lr: 5e-3, batch: 4, warmup_ratio: 0.1, weight_decay: 0.01, clip: 1.0, checkpoint_every: 4 };
+fn plan(head_gradients: HeadGradients) -> Plan {
+    let rules = UpdateRules { weight_decay: 0.01, decay: Decay::Matrices, clip: 1.0, head_gradients };
+    Plan { epochs: 4, lr: 5e-3, batch: 4, warmup_ratio: 0.1, rules, checkpoint_every: 4 }
+}
 
 fn weights() -> Weights {
     Weights::open(&golden_dir().join("models/bert")).expect("a golden model")
@@ -68,6 +72,8 @@ struct Run {
 }
 
 fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u64]) -> Run {
+    // Where a head's gradients are kept they are part of what an interrupted run goes on from.
+    let head_gradients = if scores { HeadGradients::Kept } else { HeadGradients::Zeroed };
     let (examples, watched) = (rows(26, scores), rows(40, scores).split_off(26));
     let metric = if scores { Metric::Pearson } else { Metric::Accuracy };
     let attempt = |stop: u64| {
@@ -75,11 +81,11 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
         let best = Best::new(folder.join("epochs.jsonl"), folder.join("best.safetensors"));
         let head = Head::new(encoder.dims().width, if scores { 1 } else { 2 }, Seed(1), Device::Cpu);
         let watch = Some(Watch { rows: &watched, metric, best });
-        let mut objective = Classification { encoder, head, model_dropout: true, micro_tokens: 20, watch };
+        let mut objective = Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch };
         let mut trainer = Trainer {
             objective: &mut objective,
             adaptation: adaptation.as_mut(),
-            plan: PLAN,
+            plan: plan(head_gradients),
             seed: Seed(3),
             examples: &examples,
             checkpoint: folder.join("checkpoint.safetensors"),
@@ -95,7 +101,7 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
     }
     let (mut adaptation, mut head, best) = attempt(u64::MAX);
     let best = best.restore(vec![adaptation.params_mut(), head.params_mut()]).expect("kept").expect("an epoch");
-    let objective = Classification { encoder, head, model_dropout: true, micro_tokens: 20, watch: None };
+    let objective = Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch: None };
     let answers = objective.answers(adaptation.begin(Mode::Eval).as_ref(), &watched).expect("disjoint");
     Run { adaptation, head: objective.head, best, again: metric.of(&answers) }
 }

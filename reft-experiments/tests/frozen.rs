@@ -9,7 +9,7 @@ use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::kept::Budget;
-use reft_experiments::train::learner::Learner;
+use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_experiments::train::shelf::Shelf;
 use reft_models::model::Decoder;
 use reft_models::registry;
@@ -44,7 +44,7 @@ fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)
     objective.recompute = recompute;
     // Recomputation seeds libtorch's generator, which tests in other threads draw from.
     let _draws = Seed(1).seed_libtorch("dropout", 0);
-    let learner = Learner::new(&mut objective, adaptation.as_mut(), 0.0, 1.0);
+    let learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     let batch: Vec<&Example> = examples.iter().collect();
     let (loss, tokens) = learner.gradients(&batch).expect("disjoint positions");
     assert_eq!(tokens, examples.iter().map(|example| example.ids.len()).sum::<usize>());
@@ -98,7 +98,7 @@ fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, la
     assert_eq!(reserved == 0, held.contains("earlier run"), "{held}: {reserved} bytes are new");
     let mut objective = Causal::new(model, frozen, 1 << 20);
     let batch: Vec<&Example> = examples.iter().collect();
-    Learner::new(&mut objective, adaptation.as_mut(), 0.0, 1.0).gradients(&batch).expect("disjoint positions");
+    Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default()).gradients(&batch).expect("disjoint positions");
     (adaptation.params().flat().grad(), held)
 }
 
@@ -142,7 +142,7 @@ fn recomputed_states_drop_the_same_coordinates() {
         let _draws = Seed(1).seed_libtorch("dropout", 0);
         let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 1 << 20);
         objective.recompute = 1;
-        let learner = Learner::new(&mut objective, adaptation.as_mut(), 0.0, 1.0);
+        let learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
         let (loss, _) = learner.gradients(&batch).expect("disjoint positions");
         (loss, (adaptation.params().flat().grad() * &direction).sum(Kind::Double).double_value(&[]))
     };

@@ -1,44 +1,33 @@
 //! Training of interventions and a classification head together, against the reference library's trajectory, step by step.
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::collections::BTreeMap;
 
+use golden::{labelled, load_head};
 use reft_core::AdaptSpec;
 use reft_core::adaptation::Adaptation;
+use reft_core::decay::Decay;
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
-use reft_experiments::data::labelled::{Labelled, Target};
+use reft_experiments::data::labelled::Labelled;
 use reft_experiments::train::classification::Classification;
 use reft_experiments::train::head::Head;
-use reft_experiments::train::learner::Learner;
+use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
 use reft_experiments::train::schedule::Linear;
 use reft_models::encoder::Encoder;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// Absolute tolerances of the golden's README.
 const LOSS: f64 = 1e-4;
 const FINAL: f64 = 1e-3;
 
-fn rows(golden: &BTreeMap<String, Tensor>, batch: usize) -> Vec<Labelled> {
-    let tensor = |name: &str| &golden[&format!("batch{batch}.{name}")];
-    let scores = tensor("labels").kind() == Kind::Float;
-    let row = |row: i64| {
-        let len = tensor("attention_mask").get(row).sum(Kind::Int64).int64_value(&[]);
-        let ids = Vec::<i64>::try_from(tensor("input_ids").get(row).narrow(0, 0, len)).expect("ids");
-        let label = tensor("labels").get(row);
-        let target =
-            if scores { Target::Score(label.double_value(&[])) } else { Target::Class(label.int64_value(&[])) };
-        Labelled { types: vec![0; ids.len()], ids, target, name: format!("batch {batch} row {row}") }
-    };
-    (0..tensor("input_ids").size()[0]).map(row).collect()
-}
-
-fn load_head(head: &Head, golden: &BTreeMap<String, Tensor>, prefix: &str) {
-    for named in head.named() {
-        no_grad(|| named.tensor.shallow_clone().copy_(&golden[&format!("{prefix}classifier.{}", named.name)]));
-    }
-}
+/// As the golden's index says: `torch.optim.AdamW` on everything in one group.
+const RULES: UpdateRules =
+    UpdateRules { weight_decay: 0.01, decay: Decay::All, clip: 1.0, head_gradients: HeadGradients::Zeroed };
 
 fn check(case: &Value) {
     let golden = golden_tensors(&format!("training/{}", case["file"].as_str().expect("a name")));
@@ -59,7 +48,7 @@ fn check(case: &Value) {
     };
     let (mut adaptation, head) = build("initial.");
     // Passes of ten tokens: the accumulated gradient must be the whole batch's. The reference ran without dropout.
-    let mut objective = Classification { encoder: &encoder, head, model_dropout: false, micro_tokens: 10, watch: None };
+    let mut objective = Classification { encoder: &encoder, head, model_dropout: false, label_kind: Kind::Float, micro_tokens: 10, watch: None };
     follow(case, &golden, &mut objective, adaptation.as_mut());
     let (expected, expected_head) = build("final.");
     let pairs = adaptation.named().into_iter().zip(expected.named());
@@ -76,9 +65,9 @@ fn follow(
     adaptation: &mut dyn Adaptation,
 ) {
     let trace = case["trace"].as_array().expect("a trace");
-    let batches: Vec<Vec<Labelled>> = (0..2).map(|index| rows(golden, index)).collect();
+    let batches: Vec<Vec<Labelled>> = (0..2).map(|index| labelled(golden, &format!("batch{index}"))).collect();
     let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
-    let mut learner = Learner::new(objective, adaptation, 0.01, 1.0);
+    let mut learner = Learner::new(objective, adaptation, RULES);
     for (step, expected) in trace.iter().enumerate() {
         let batch: Vec<&Labelled> = batches[step % 2].iter().collect();
         let lr = schedule.at(step as u64);

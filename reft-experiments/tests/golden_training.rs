@@ -1,16 +1,21 @@
 //! Training trajectories against torch's AdamW on the reference library's interventions, step by step.
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::collections::BTreeMap;
 
+use golden::examples;
 use reft_core::AdaptSpec;
 use reft_core::adaptation::Adaptation;
+use reft_core::decay::Decay;
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::kept::Budget;
-use reft_experiments::train::learner::Learner;
+use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
 use reft_experiments::train::schedule::Linear;
 use reft_experiments::train::shelf::Shelf;
 use reft_models::model::Decoder;
@@ -23,19 +28,9 @@ use tch::{Device, Kind, Tensor};
 const LOSS: f64 = 1e-4;
 const FINAL: f64 = 1e-3;
 
-fn examples(golden: &BTreeMap<String, Tensor>, prompts: &[i64], batch: usize) -> Vec<Example> {
-    let tensor = |name: &str| &golden[&format!("batch{batch}.{name}")];
-    let rows = tensor("input_ids").size()[0];
-    let example = |row: i64| {
-        let len = tensor("attention_mask").get(row).sum(Kind::Int64).int64_value(&[]);
-        let ids = Vec::<i64>::try_from(tensor("input_ids").get(row).narrow(0, 0, len)).expect("ids");
-        let labels = Vec::<i64>::try_from(tensor("labels").get(row)).expect("labels");
-        let prompt = labels.iter().take_while(|&&label| label == -100).count();
-        assert!(prompts.is_empty() || prompts.contains(&(prompt as i64)), "labels begin after the prompt");
-        Example { ids, prompt, name: format!("batch {batch} row {row}"), lost: 0 }
-    };
-    (0..rows).map(example).collect()
-}
+/// As the golden's index says: `torch.optim.AdamW` on everything in one group.
+const RULES: UpdateRules =
+    UpdateRules { weight_decay: 0.01, decay: Decay::All, clip: 1.0, head_gradients: HeadGradients::Zeroed };
 
 fn check(case: &Value) {
     let golden = golden_tensors(&format!("training/{}", case["file"].as_str().expect("a name")));
@@ -49,7 +44,7 @@ fn check(case: &Value) {
     load_golden(adaptation.as_ref(), &golden, "initial.");
     follow(case, &golden, model.as_ref(), adaptation.as_mut());
     if case["method"] == "LoReFT" {
-        return; // The reference moves R by Householder reflections: its end differs from ours.
+        return; // The reference moves R by Householder reflections: `golden_loreft.rs` replays ours step by step.
     }
     let expected = spec.build(model.dims(), Seed(0), Device::Cpu).expect("it fits");
     load_golden(expected.as_ref(), &golden, "final.");
@@ -66,13 +61,13 @@ fn check(case: &Value) {
 /// Replays the trace; LoReFT exactly at its first step and within 5 % after.
 fn follow(case: &Value, golden: &BTreeMap<String, Tensor>, model: &dyn Decoder, adaptation: &mut dyn Adaptation) {
     let trace = case["trace"].as_array().expect("a trace");
-    let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &[], index)).collect();
+    let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &format!("batch{index}"))).collect();
     let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let mut frozen = Frozen::new(model, adaptation, 512, Budget { memory: 1 << 15, disk: 1 << 15 });
     frozen.fill(&batches.concat(), 20, &Shelf::default());
     // Passes of ten tokens: the accumulated gradient must be the whole batch's.
     let mut objective = Causal::new(model, frozen, 10);
-    let mut learner = Learner::new(&mut objective, adaptation, 0.01, 1.0);
+    let mut learner = Learner::new(&mut objective, adaptation, RULES);
     for (step, expected) in trace.iter().enumerate() {
         let batch: Vec<&Example> = batches[step % 2].iter().collect();
         let lr = schedule.at(step as u64);

@@ -11,6 +11,7 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
 use crate::adaptations::reft::SpecError;
+use crate::decay::Role;
 use crate::hooks::{Frozen, Hooks};
 use crate::intervention::{Constraint, Declared, Init};
 use crate::layout::Layout;
@@ -68,6 +69,15 @@ fn is_bias(name: &str) -> bool {
     name.ends_with(".bias") || name.ends_with(".beta")
 }
 
+/// What a tensor of a checkpoint is to weight decay: a vector that is no bias is the weight of a norm.
+fn role(name: &str, shape: &[i64]) -> Role {
+    match shape.len() {
+        _ if is_bias(name) => Role::Bias,
+        0 | 1 => Role::Gain,
+        _ => Role::Matrix,
+    }
+}
+
 /// Some of a model's weights, trained; the others as they were lent.
 #[derive(Debug)]
 pub struct OwnWeights {
@@ -90,7 +100,8 @@ impl OwnWeights {
         }
         let stack = |lent: &&NamedTensor| {
             let (shape, init) = (lent.tensor.size(), Init::Constant(0.0));
-            Stack { declared: Declared { name: "own", shape, init, constraint: Constraint::Free }, sites: 1 }
+            let role = role(&lent.name, &shape);
+            Stack { declared: Declared { name: "own", shape, init, constraint: Constraint::Free, role }, sites: 1 }
         };
         let stacks = trained.iter().map(stack).collect();
         let mut params = ParamSet::new(stacks, &mut Seed(0).stream("init", 0), device);

@@ -19,10 +19,10 @@ use crate::site::{Component, Dims, LayerId, Layers, LayersError, Site};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropoutOn {
-    /// The whole edited state, as in the reference library and so in the paper's runs.
-    #[default]
+    /// The whole edited state, as in the reference library and so in the paper's runs: a dropped coordinate is 0.
     State,
     /// The edit alone: a dropped coordinate keeps its value.
+    #[default]
     Edit,
 }
 

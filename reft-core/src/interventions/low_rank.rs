@@ -16,6 +16,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::decay::Role;
 use crate::intervention::{Constraint, Declared, Init, Intervention, PhiParams};
 
 /// The rows that span the edited subspace.
@@ -114,8 +115,13 @@ impl LowRank {
 
 impl Intervention for LowRank {
     fn declare(&self, d: i64, rank: i64) -> Vec<Declared> {
-        let free =
-            |name, shape: &[i64], init| Declared { name, shape: shape.to_vec(), init, constraint: Constraint::Free };
+        let free = |name, shape: &[i64], init| Declared {
+            name,
+            shape: shape.to_vec(),
+            init,
+            constraint: Constraint::Free,
+            role: if shape.len() == 1 { Role::Bias } else { Role::InterventionMatrix },
+        };
         let basis = match self.basis {
             Basis::Free => free("basis", &[rank, d], Init::Linear { fan: d }),
             Basis::Orthonormal => Declared {
@@ -123,6 +129,7 @@ impl Intervention for LowRank {
                 shape: vec![rank, d],
                 init: Init::Orthonormal,
                 constraint: Constraint::Orthonormal,
+                role: Role::InterventionMatrix,
             },
         };
         let weight = free("weight", &[rank, d], Init::Linear { fan: d });

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::decay::Role;
 use crate::intervention::{Constraint, Declared, Init, Intervention, PhiParams};
 
 /// `s ⊙ h + b`; nothing to choose.
@@ -17,9 +18,14 @@ pub struct Red {}
 
 impl Intervention for Red {
     fn declare(&self, d: i64, _: i64) -> Vec<Declared> {
-        let all =
-            |name, value| Declared { name, shape: vec![d], init: Init::Constant(value), constraint: Constraint::Free };
-        vec![all("scale", 1.0), all("bias", 0.0)]
+        let all = |name, value, role| Declared {
+            name,
+            shape: vec![d],
+            init: Init::Constant(value),
+            constraint: Constraint::Free,
+            role,
+        };
+        vec![all("scale", 1.0, Role::Gain), all("bias", 0.0, Role::Bias)]
     }
 
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor {

@@ -25,7 +25,7 @@ use crate::tasks::commonsense::ARC_E;
 use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;
 use crate::train::kept::Budget;
-use crate::train::learner::Learner;
+use crate::train::learner::{Learner, UpdateRules};
 
 const MAX_LENGTH: usize = 512;
 const SEED: Seed = Seed(0);
@@ -80,7 +80,7 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
     let trained = examples.iter().map(|example| frozen.trained(example)).sum::<usize>() as f64;
     let blocks = model.dims().layers - adaptation.frontier().blocks;
     let mut objective = Causal::new(model, frozen, 4096);
-    let mut learner = Learner::new(&mut objective, adaptation, 0.0, 1.0);
+    let mut learner = Learner::new(&mut objective, adaptation, UpdateRules::default());
     let (mut times, mut tokens) = (Vec::new(), 0.0);
     for batch in examples.chunks(job.batch) {
         let batch: Vec<&Example> = batch.iter().collect();

@@ -33,6 +33,9 @@ pub struct Args {
     /// Which of its profiles
     #[arg(long, default_value = "quick")]
     profile: String,
+    /// Override a setting of every run: --set train.parity=pyreft. The table's files then have it in their names
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
     /// List the runs and check them; run nothing
     #[arg(long)]
     dry_run: bool,
@@ -59,12 +62,12 @@ impl Args {
     /// When the table's file is wrong or a run fails; runs that are complete are kept.
     pub fn run(self) -> Result<()> {
         let spec = TableSpec::read(&self.spec)?;
-        let profile = spec.profile(&self.profile)?;
+        let profile = &spec.profile(&self.profile)?.with(&self.overrides)?;
         let rows = profile.rows()?;
         if self.dry_run {
             return dry_run(profile, &rows);
         }
-        let name = self.spec.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = self.file_name();
         let folder = self.results.join(&self.profile);
         // Created first: a folder that cannot be written should not be noticed after hours of training.
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
@@ -85,6 +88,14 @@ impl Args {
             write(&folder.join(format!("{name}-samples.md")), &samples(profile, &rows, &done)?)?;
         }
         judged(profile, &rows, &done, &folder, &name)
+    }
+
+    /// Name of the table's files: another one with other settings, so that no table takes the place of another.
+    fn file_name(&self) -> String {
+        let stem = self.spec.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let plain = |character: char| if character.is_alphanumeric() || character == '.' { character } else { '-' };
+        let of_setting = |text: &String| text.chars().map(plain).collect::<String>();
+        std::iter::once(stem).chain(self.overrides.iter().map(of_setting)).collect::<Vec<_>>().join("-")
     }
 
     /// The runs of every row, those that are missing done now.
@@ -177,9 +188,10 @@ impl Args {
                 one_or_many(records.iter().map(|record| record.environment.weights_fingerprint.as_str()))
             ),
             format!(
-                "made by `reft table {} --profile {}{}`",
+                "made by `reft table {} --profile {}{}{}`",
                 self.spec.display(),
                 self.profile,
+                self.overrides.iter().map(|text| format!(" --set '{text}'")).collect::<String>(),
                 if self.stored { " --stored" } else { "" }
             ),
         ];
@@ -372,7 +384,7 @@ fn dry_run(profile: &Profile, rows: &[RowPlan]) -> Result<()> {
             let train: Vec<&str> = run.data.train.iter().map(|task| task.key()).collect();
             let settings = run.train;
             println!(
-                "{} ({}) · {} · seed {} · {} · train on {} {}, {} epochs, batch {}, lr {} · {} on {}",
+                "{} ({}) · {} · seed {} · {} · train on {} {}, {} epochs, batch {}, lr {}, decay {}{} · {} on {}",
                 row.model.name,
                 row.model.model,
                 row.method,
@@ -383,6 +395,8 @@ fn dry_run(profile: &Profile, rows: &[RowPlan]) -> Result<()> {
                 settings.epochs,
                 settings.batch_size,
                 settings.lr,
+                settings.weight_decay,
+                if settings.parity.any() { format!(", as {}", settings.parity.describe()) } else { String::new() },
                 run.dtype.name(),
                 String::from(run.device)
             );

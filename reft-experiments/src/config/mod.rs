@@ -3,6 +3,7 @@
 pub mod dtype;
 mod error;
 pub mod merge;
+pub mod parity;
 pub mod paths;
 pub mod places;
 pub mod plan;

@@ -5,6 +5,7 @@ use reft_models::decode::Decoding;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
+use super::parity::{self, Parity, Point};
 use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
 use crate::tasks::glue::Glue;
@@ -135,10 +136,13 @@ pub struct TrainPlan {
     pub micro_batch_tokens: usize,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
-    /// Weight decay of free parameters (an orthonormal basis does not decay).
+    /// Weight decay of matrices; biases, gains and orthonormal bases do not decay ([`reft_core::decay`]).
     pub weight_decay: f64,
     /// Largest norm of the gradient.
     pub clip: f64,
+    /// In which points the run does what the authors' library did where that differs from the paper's text.
+    #[serde(default)]
+    pub parity: Parity,
     /// Whether the dropout that an encoder was made with is on in training, as in the reference; interventions have their
     /// own. Language models here have none.
     pub model_dropout: bool,
@@ -220,6 +224,7 @@ impl Default for RunPlan {
                 warmup_ratio: 0.1,
                 weight_decay: 0.0,
                 clip: 1.0,
+                parity: Parity::default(),
                 model_dropout: true,
                 checkpoint_every: 25,
                 recompute_blocks: 0,
@@ -236,6 +241,11 @@ impl RunPlan {
     /// The GLUE task that an encoder is trained and scored on, if this is such a run.
     pub fn glue(&self) -> Option<&'static Glue> {
         self.data.eval.first().and_then(|id| id.task().glue())
+    }
+
+    /// Whether the run follows pyreft in this point: runs that train interventions may.
+    pub fn follows_pyreft(&self, point: Point) -> bool {
+        self.train.parity.has(point) && self.adapt.as_ref().is_some_and(|adapt| !adapt.own_weights())
     }
 
     /// What cannot be run, as the key and what to do about it.
@@ -281,6 +291,7 @@ impl RunPlan {
         if let Some((key, _, remedy)) = checks.into_iter().find(|(_, fine, _)| !fine) {
             return Err((key.to_owned(), remedy));
         }
+        parity::check(self.train.parity, self.adapt.as_ref())?;
         self.eval.decoding.check().map_err(|(key, remedy)| (format!("eval.decoding.{key}"), remedy))
     }
 }

@@ -8,11 +8,10 @@ use serde_json::{Map, Value};
 
 use super::dtype::{AUTO, DtypeChoice};
 use super::merge::merge;
-use super::paths;
 use super::places::Places;
 use super::plan::{DeviceSpec, RunPlan};
-use super::yaml;
 pub use super::ConfigError;
+use super::{parity, paths, yaml};
 
 /// Settings with the place of each.
 #[derive(Clone, PartialEq, Debug)]
@@ -106,6 +105,7 @@ pub fn resolve_at(tree: Value, places: &Places) -> Result<RunPlan, ConfigError> 
     let mut whole = defaults();
     merge(&mut whole, tree);
     fix_dtype(&mut whole, places)?;
+    parity::fill(&mut whole);
     let mut plan: RunPlan = typed_at(whole, places)?;
     plan.model = paths::setting(&plan.model).map_err(|reason| ConfigError::value(places, "model", reason))?;
     plan.check().map_err(|(key, reason)| ConfigError::value(places, &key, reason))?;

@@ -12,7 +12,7 @@ use crate::config::dtype::DtypeChoice;
 use crate::config::merge::merge;
 use crate::config::places::Places;
 use crate::config::plan::RunPlan;
-use crate::config::read::{beside, dtype_of, resolve_at, typed_at, written};
+use crate::config::read::{Written, beside, dtype_of, resolve_at, typed_at, written};
 use crate::suggest::did_you_mean;
 use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
@@ -64,7 +64,13 @@ pub struct Profile {
     key: String,
     #[serde(skip)]
     places: Places,
+    /// Settings of every run over all of these, given beside the file.
+    #[serde(skip)]
+    over: Map<String, Value>,
 }
+
+/// What a table's profile says itself about each of its runs.
+const OWN: [&[&str]; 4] = [&["model"], &["seed"], &["data", "train"], &["data", "eval"]];
 
 /// A model of a profile.
 #[derive(Clone, Debug, Deserialize)]
@@ -151,6 +157,24 @@ impl TableSpec {
 }
 
 impl Profile {
+    /// The same with these settings, such as `train.parity=pyreft`, over those of every run.
+    ///
+    /// # Errors
+    /// When one is no setting, or one that tells the table's runs apart.
+    pub fn with(&self, settings: &[String]) -> Result<Self, ConfigError> {
+        let mut over = Written { tree: Value::Object(self.over.clone()), places: self.places.clone() };
+        for text in settings {
+            over.set(text)?;
+            if let Some(own) = OWN.iter().find(|path| path.iter().try_fold(&over.tree, |tree, key| tree.get(key)).is_some()) {
+                let reason = "the table's file says it for each run: change it there".to_owned();
+                return Err(ConfigError::value(&over.places, &own.join("."), reason));
+            }
+        }
+        let Written { tree, places } = over;
+        let over = tree.as_object().cloned().unwrap_or_default();
+        Ok(Self { over, places, ..self.clone() })
+    }
+
     /// Every row with its runs, models outermost.
     ///
     /// # Errors
@@ -214,15 +238,17 @@ impl Profile {
         for task in tasks {
             merge(&mut tree, Value::Object(method.tasks.get(task).cloned().unwrap_or_default()));
         }
+        merge(&mut tree, Value::Object(self.over.clone()));
         merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": keys}}));
         // The sections that settings come from; those that win come last.
-        let mut sections = vec![format!("{}.run", self.key), format!("{}.methods[{number}].run", self.key)];
-        sections.extend(keys.iter().map(|task| format!("{}.methods[{number}].tasks.{task}", self.key)));
+        let mut sections = vec![format!("{}.run.", self.key), format!("{}.methods[{number}].run.", self.key)];
+        sections.extend(keys.iter().map(|task| format!("{}.methods[{number}].tasks.{task}.", self.key)));
+        // Settings beside the file are noted under their own keys.
+        sections.push(String::new());
         let written = |key: &str| {
-            let full = sections.iter().map(|section| format!("{section}.{key}"));
+            let full: Vec<String> = sections.iter().map(|section| format!("{section}{key}")).collect();
             let known =
                 |(section, full): (&String, &String)| self.places.known(full).len().saturating_sub(section.len());
-            let full: Vec<String> = full.collect();
             let best = sections.iter().zip(&full).max_by_key(|&pair| known(pair));
             best.map_or_else(|| key.to_owned(), |(_, full)| full.clone())
         };
@@ -234,7 +260,12 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
+    use reft_core::AdaptSpec;
+    use reft_core::adaptations::reft::DropoutOn;
+    use reft_core::positions::Truncation;
+
     use super::*;
+    use crate::config::parity::Parity;
     use crate::tables::paper::{self, PrintedRow};
 
     const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -341,6 +372,28 @@ profiles:
         for (from, to, expected) in cases {
             let error = read(&table.replacen(from, to, 1)).expect_err(to);
             assert!(error.starts_with(expected), "`{expected}` is not at the start of: {error}");
+        }
+    }
+
+    #[test]
+    fn settings_beside_the_file_reach_every_run_but_not_what_the_table_says_itself() {
+        let spec = specs().remove("table4").expect("table 4");
+        let profile = spec.profile("paper").expect("a profile");
+        let plain = profile.rows().expect("valid");
+        let pyreft = profile.with(&["train.parity=pyreft".to_owned()]).expect("a setting").rows().expect("valid");
+        let runs = |rows: &[RowPlan]| rows.iter().flat_map(|row| row.runs.clone()).collect::<Vec<_>>();
+        assert_eq!(runs(&plain).len(), runs(&pyreft).len());
+        for (plain, pyreft) in runs(&plain).iter().zip(runs(&pyreft)) {
+            assert_eq!((plain.train.parity, pyreft.train.parity), (Parity::default(), Parity::PYREFT));
+            let Some(AdaptSpec::Reft(reft)) = &pyreft.adapt else { panic!("interventions") };
+            assert_eq!((reft.truncation, reft.dropout.on), (Truncation::Library, DropoutOn::State));
+            assert_eq!((plain.seed, plain.train.lr, plain.train.weight_decay), {
+                (pyreft.seed, pyreft.train.lr, pyreft.train.weight_decay)
+            });
+        }
+        for own in ["seed=1", "model=x", "data.eval=[cola]", "data.train=[cola]"] {
+            let said = profile.with(&[own.to_owned()]).expect_err("the table's own").to_string();
+            assert!(said.contains("the table's file says it for each run"), "{said}");
         }
     }
 

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::SystemTime;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::dtype::DtypeChoice;
+use crate::config::parity::Parity;
 use crate::config::plan::RunPlan;
 use crate::store::index::entries;
 use crate::store::record::{Record, RecordError};
@@ -69,7 +70,7 @@ pub struct Stored {
 /// # Errors
 /// When the folder cannot be read.
 pub fn find(runs: &Path, wanted: &[Wanted<'_>]) -> Result<(Vec<Option<Stored>>, Vec<String>), RecordError> {
-    let wanted: Vec<Value> = wanted.iter().map(|wanted| wanted.tree()).collect();
+    let wanted: Vec<Value> = wanted.iter().map(|wanted| comparable(wanted.tree())).collect();
     let mut by_seed: HashMap<&Value, Vec<usize>> = HashMap::new();
     for (number, plan) in wanted.iter().enumerate() {
         by_seed.entry(&plan["seed"]).or_default().push(number);
@@ -78,8 +79,10 @@ pub fn find(runs: &Path, wanted: &[Wanted<'_>]) -> Result<(Vec<Option<Stored>>, 
     let mut candidates: Vec<Vec<RunId>> = vec![Vec::new(); wanted.len()];
     for entry in entries {
         // Most runs of a large store differ in their seeds already.
-        for &number in by_seed.get(&entry.plan["seed"]).into_iter().flatten() {
-            if is(&entry.plan, &wanted[number]) {
+        let Some(of_seed) = by_seed.get(&entry.plan["seed"]) else { continue };
+        let plan = comparable(entry.plan);
+        for &number in of_seed {
+            if is(&plan, &wanted[number]) {
                 candidates[number].push(entry.id.clone());
             }
         }
@@ -87,6 +90,29 @@ pub fn find(runs: &Path, wanted: &[Wanted<'_>]) -> Result<(Vec<Option<Stored>>, 
     let newest = |ids: Vec<RunId>| newest(runs, ids, &mut damaged);
     let found = candidates.into_iter().map(newest).collect();
     Ok((found, damaged))
+}
+
+/// A plan as plans are compared: settings that older plans do not have are left out where they have their defaults, and so is
+/// what dropout would fall on where there is none.
+fn comparable(mut plan: Value) -> Value {
+    if let Some(train) = plan["train"].as_object_mut()
+        && train.get("parity").is_some_and(|parity| *parity == json!(Parity::default()))
+    {
+        train.remove("parity");
+    }
+    let without_dropout = |spec: &mut Value| {
+        if let Some(dropout) = spec.get_mut("dropout").and_then(Value::as_object_mut)
+            && dropout.get("p").and_then(Value::as_f64) == Some(0.0)
+        {
+            dropout.remove("on");
+        }
+    };
+    if let Some(adapt) = plan.get_mut("adapt").and_then(Value::as_object_mut) {
+        adapt.get_mut("reft").into_iter().for_each(without_dropout);
+        let several = adapt.get_mut("refts").and_then(Value::as_array_mut);
+        several.into_iter().flatten().for_each(without_dropout);
+    }
+    plan
 }
 
 /// The newest of several runs of one plan that can be read.
@@ -155,4 +181,30 @@ fn types(titles: &[String], found: &[Option<Stored>]) -> Vec<String> {
 fn title(row: &RowPlan, run: &RunPlan) -> String {
     let task = run.glue().map_or(String::new(), |glue| format!(" {}", glue.key()));
     format!("{} {}{task} seed {}", row.model.name, row.method, run.seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read::resolve;
+
+    #[test]
+    fn plans_of_before_parity_are_the_same_where_nothing_changed() {
+        let plan = |p: f64| {
+            let reft = json!({"intervention": "loreft", "rank": 1, "positions": "f3", "dropout": {"p": p}});
+            serde_json::to_value(resolve(json!({"adapt": {"reft": reft}}), "a test").expect("valid")).expect("plain data")
+        };
+        let before = |p: f64| {
+            let mut old = plan(p);
+            old["train"].as_object_mut().expect("settings").remove("parity");
+            old["adapt"]["reft"]["dropout"]["on"] = json!("state");
+            old
+        };
+        assert_ne!(plan(0.0), before(0.0));
+        assert_eq!(comparable(plan(0.0)), comparable(before(0.0)));
+        assert_ne!(comparable(plan(0.1)), comparable(before(0.1)), "another dropout");
+        let mut pyreft = plan(0.0);
+        pyreft["train"]["parity"] = json!(Parity::PYREFT);
+        assert_ne!(comparable(pyreft), comparable(before(0.0)));
+    }
 }

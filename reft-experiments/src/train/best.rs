@@ -84,6 +84,7 @@ impl Best {
 
 #[cfg(test)]
 mod tests {
+    use reft_core::decay::Role;
     use reft_core::intervention::{Constraint, Declared, Init};
     use reft_core::params::Stack;
     use reft_core::rng::Seed;
@@ -93,7 +94,8 @@ mod tests {
     use super::*;
 
     fn params() -> ParamSet {
-        let declared = Declared { name: "w", shape: vec![6], init: Init::Unit, constraint: Constraint::Free };
+        let (init, constraint, role) = (Init::Unit, Constraint::Free, Role::Bias);
+        let declared = Declared { name: "w", shape: vec![6], init, constraint, role };
         ParamSet::new(vec![Stack { declared, sites: 1 }], &mut Seed(0).stream("test", 0), Device::Cpu)
     }
 

@@ -32,47 +32,34 @@ pub enum CheckpointError {
     },
 }
 
+/// The head's gradient of the last update, where it is kept.
+const KEPT: &str = "head.gradient";
+
 /// The tensors of the `index`-th set of parameters: the adaptation's come first, a head's are set apart by a prefix.
 fn key(index: usize, name: &str) -> String {
     if index == 0 { name.to_owned() } else { format!("head.{name}") }
 }
 
-/// Everything that a step changes: parameters, both moments, updates done. The batches and the dropout masks of a step
-/// follow from the seed and the step's number, so no generator and no cursor need saving.
+/// Everything that a step changes: parameters, both moments, updates done, and a head's gradient where that is kept. The
+/// batches and the dropout masks of a step follow from the seed and the step's number, so no generator and no cursor need
+/// saving.
 ///
 /// # Errors
 /// When the file system refuses.
-pub fn save(path: &Path, sets: &[&ParamSet], optimisers: &[AdamW]) -> Result<(), CheckpointError> {
+pub fn save(
+    path: &Path,
+    sets: &[&ParamSet],
+    optimisers: &[AdamW],
+    kept: Option<&Tensor>,
+) -> Result<(), CheckpointError> {
     let of_set = |(index, (set, optimiser)): (usize, (&&ParamSet, &AdamW))| {
         [("flat", set.flat()), ("first", &optimiser.first), ("second", &optimiser.second)]
             .map(|(name, tensor)| (key(index, name), tensor.shallow_clone()))
     };
-    let tensors: Vec<(String, Tensor)> = sets.iter().zip(optimisers).enumerate().flat_map(of_set).collect();
+    let states = sets.iter().zip(optimisers).enumerate().flat_map(of_set);
+    let kept = kept.map(|kept| (KEPT.to_owned(), kept.shallow_clone()));
+    let tensors: Vec<(String, Tensor)> = states.chain(kept).collect();
     write(path, &tensors, optimisers[0].updates)
-}
-
-/// Puts a saved state into the parameters and optimisers; false when there is none.
-///
-/// # Errors
-/// When the file is truncated or belongs to parameters of another number.
-pub fn load(path: &Path, sets: Vec<&mut ParamSet>, optimisers: &mut [AdamW]) -> Result<bool, CheckpointError> {
-    let Some(saved) = Saved::read(path)? else { return Ok(false) };
-    let counts = sets.iter().map(|set| set.count());
-    let of_set = |(index, count)| -> Result<[Tensor; 3], CheckpointError> {
-        let tensor = |name: &str| saved.tensor(&key(index, name), count);
-        Ok([tensor("flat")?, tensor("first")?, tensor("second")?])
-    };
-    // All are read before any is used: a damaged file changes nothing.
-    let read: Vec<[Tensor; 3]> = counts.enumerate().map(of_set).collect::<Result<_, _>>()?;
-    for ((set, optimiser), [flat, first, second]) in sets.into_iter().zip(optimisers).zip(&read) {
-        set.load(flat);
-        no_grad(|| {
-            optimiser.first.copy_(first);
-            optimiser.second.copy_(second);
-        });
-        optimiser.updates = saved.number;
-    }
-    Ok(true)
 }
 
 /// Writes the parameters alone, with one number.
@@ -113,8 +100,8 @@ fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
-/// A file of this kind.
-struct Saved {
+/// A saved state, read.
+pub struct Saved {
     path: PathBuf,
     bytes: Vec<u8>,
     number: u64,
@@ -122,7 +109,10 @@ struct Saved {
 
 impl Saved {
     /// None when there is no file.
-    fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
+    ///
+    /// # Errors
+    /// When the file is truncated.
+    pub fn read(path: &Path) -> Result<Option<Self>, CheckpointError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -132,6 +122,43 @@ impl Saved {
         let number = saved.view("updates", |view| view.data().try_into().ok())?;
         saved.number = u64::from_le_bytes(number.ok_or(saved.damaged("updates is not one number".to_owned()))?);
         Ok(Some(saved))
+    }
+
+    /// Updates done when it was saved.
+    pub fn updates(&self) -> u64 {
+        self.number
+    }
+
+    /// Puts the state into the parameters, the optimisers and a head's gradient where that is kept.
+    ///
+    /// # Errors
+    /// When it belongs to parameters of another number; nothing is changed then.
+    pub fn restore(
+        &self,
+        sets: Vec<&mut ParamSet>,
+        optimisers: &mut [AdamW],
+        kept: Option<&mut Tensor>,
+    ) -> Result<(), CheckpointError> {
+        let counts = sets.iter().map(|set| set.count());
+        let of_set = |(index, count)| -> Result<[Tensor; 3], CheckpointError> {
+            let tensor = |name: &str| self.tensor(&key(index, name), count);
+            Ok([tensor("flat")?, tensor("first")?, tensor("second")?])
+        };
+        // All are read before any is used: a damaged file changes nothing.
+        let read: Vec<[Tensor; 3]> = counts.enumerate().map(of_set).collect::<Result<_, _>>()?;
+        if let Some(kept) = kept {
+            let gradient = self.tensor(KEPT, kept.numel() as i64)?;
+            no_grad(|| kept.copy_(&gradient));
+        }
+        for ((set, optimiser), [flat, first, second]) in sets.into_iter().zip(optimisers).zip(&read) {
+            set.load(flat);
+            no_grad(|| {
+                optimiser.first.copy_(first);
+                optimiser.second.copy_(second);
+            });
+            optimiser.updates = self.number;
+        }
+        Ok(())
     }
 
     fn damaged(&self, reason: String) -> CheckpointError {
@@ -153,81 +180,6 @@ impl Saved {
             Ok(Tensor::from_slice(&values))
         } else {
             Err(self.damaged(format!("{} numbers where this run trains {count}", values.len())))
-        }
-    }
-}
-
-/// Updates that a saved state holds; none when there is no state. Reads the header and that one number.
-///
-/// # Errors
-/// When the file is damaged.
-pub fn updates(path: &Path) -> Result<Option<u64>, CheckpointError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(CheckpointError::Io { path: path.to_owned(), source }),
-    };
-    match number(&mut file) {
-        Ok(number) => Ok(Some(number)),
-        Err(error) if error.kind() == ErrorKind::InvalidData => {
-            Err(CheckpointError::Damaged { path: path.to_owned(), reason: error.to_string() })
-        }
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            Err(CheckpointError::Damaged { path: path.to_owned(), reason: "it is cut short".to_owned() })
-        }
-        Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
-    }
-}
-
-/// Bytes before a safetensors header: its length.
-const PREFIX: u64 = 8;
-
-/// The number beside the tensors of a file whose length fits its header.
-fn number(file: &mut File) -> std::io::Result<u64> {
-    let damaged = |reason: String| std::io::Error::new(ErrorKind::InvalidData, reason);
-    let whole = file.metadata()?.len();
-    let mut eight = [0; PREFIX as usize];
-    file.read_exact(&mut eight)?;
-    let header = u64::from_le_bytes(eight);
-    if header > whole.saturating_sub(PREFIX) {
-        return Err(damaged("its header does not fit".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    file.by_ref().take(header).read_to_end(&mut bytes)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&bytes).map_err(|_| damaged("its header cannot be read".to_owned()))?;
-    if PREFIX + header + metadata.data_len() as u64 != whole {
-        return Err(damaged("it does not have the length that its header says".to_owned()));
-    }
-    let info = metadata.info("updates").filter(|info| info.data_offsets.1 - info.data_offsets.0 == eight.len());
-    let offset = info.ok_or_else(|| damaged("updates is not one number".to_owned()))?.data_offsets.0;
-    file.seek(SeekFrom::Start(PREFIX + header + offset as u64))?;
-    file.read_exact(&mut eight)?;
-    Ok(u64::from_le_bytes(eight))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_is_read_without_the_tensors_and_damage_is_named() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("checkpoint.safetensors");
-        assert_eq!(updates(&path).expect("no file"), None);
-        write(&path, &[("flat".to_owned(), Tensor::from_slice(&[1f32; 300]))], 1234).expect("writable");
-        assert_eq!(updates(&path).expect("whole"), Some(1234));
-        let whole = std::fs::read(&path).expect("there");
-        let header = 8 + u64::from_le_bytes(whole[..8].try_into().expect("eight")) as usize;
-        let longer = [&whole[..], b"x"].concat();
-        let garbled = [&whole[..8], &vec![b'{'; header - 8], &whole[header..]].concat();
-        let nameless = String::from_utf8_lossy(&whole[..header]).replace("updates", "update2").into_bytes();
-        let nameless = [&nameless[..], &whole[header..]].concat();
-        for damaged in [&whole[..4], &whole[..header - 1], &whole[..whole.len() - 1], &longer, &garbled, &nameless, &[]]
-        {
-            std::fs::write(&path, damaged).expect("writable");
-            let error = updates(&path).expect_err("damaged").to_string();
-            assert!(error.contains("the checkpoint is damaged or of another run"), "{error}");
         }
     }
 }

@@ -42,6 +42,9 @@ pub struct Classification<'a> {
     pub head: Head,
     /// Whether the dropout that encoder and head were made with is on in training; the adaptation has its own.
     pub model_dropout: bool,
+    /// Type that scores to be learned are rounded to in the loss: f32, or bf16 as pyreft's trainer does. They are always
+    /// measured as they are.
+    pub label_kind: Kind,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
     /// What is looked at after every epoch; none to look at nothing.
@@ -137,15 +140,16 @@ pub enum AnswersError {
     },
 }
 
-/// Sum of the losses of scores `[B, C]`.
-fn loss_sum(scores: &Tensor, rows: &[&Labelled]) -> Tensor {
+/// Sum of the losses of scores `[B, C]`; scores to be learned are rounded to `label_kind` before.
+fn loss_sum(scores: &Tensor, rows: &[&Labelled], label_kind: Kind) -> Tensor {
     let classes: Vec<i64> = rows.iter().filter_map(|row| row.target.class()).collect();
     if classes.len() == rows.len() {
         let classes = Tensor::from_slice(&classes).to_device(scores.device());
         return scores.cross_entropy_loss::<Tensor>(&classes, None, Reduction::Sum, -100, 0.0);
     }
     let wanted: Vec<f32> = rows.iter().map(|row| row.target.number() as f32).collect();
-    scores.squeeze_dim(-1).mse_loss(&Tensor::from_slice(&wanted).to_device(scores.device()), Reduction::Sum)
+    let wanted = Tensor::from_slice(&wanted).to_kind(label_kind).to_kind(scores.kind()).to_device(scores.device());
+    scores.squeeze_dim(-1).mse_loss(&wanted, Reduction::Sum)
 }
 
 impl Objective for Classification<'_> {
@@ -172,7 +176,7 @@ impl Objective for Classification<'_> {
         let (mut loss, mut tokens) = (0.0, 0);
         for part in batches::micro(&lengths, self.micro_tokens) {
             let rows = &batch[part];
-            let mean = loss_sum(&self.scores(step, rows, mode)?, rows) / batch.len() as f64;
+            let mean = loss_sum(&self.scores(step, rows, mode)?, rows, self.label_kind) / batch.len() as f64;
             mean.backward();
             loss += mean.to_kind(Kind::Double).double_value(&[]);
             tokens += rows.iter().map(|row| row.ids.len()).sum::<usize>();
@@ -185,5 +189,23 @@ impl Objective for Classification<'_> {
         let sets = [adaptation.params(), self.head.params()];
         let Some(watch) = &mut self.watch else { return Ok(()) };
         watch.best.offer(Epoch { epoch, value }, &sets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_a_regression_are_rounded_in_the_loss_on_request() {
+        let row = |score| Labelled { ids: vec![1], types: vec![0], target: Target::Score(score), name: String::new() };
+        let rows = [row(3.8), row(0.25)];
+        let rows: Vec<&Labelled> = rows.iter().collect();
+        let scores = Tensor::from_slice(&[1.0f32, 2.0]).unsqueeze(1);
+        let loss = |kind| loss_sum(&scores, &rows, kind).double_value(&[]);
+        let expected = |first: f64| (first - 1.0).powi(2) + 1.75f64.powi(2);
+        // Eight bits of precision: 3.8 becomes 3.796875, a quarter stays.
+        assert!((loss(Kind::Float) - expected(3.8)).abs() < 1e-5);
+        assert!((loss(Kind::BFloat16) - expected(3.796_875)).abs() < 1e-5);
     }
 }

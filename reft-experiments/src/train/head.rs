@@ -2,6 +2,7 @@
 //! not counted with it.
 
 use reft_core::adaptation::NamedTensor;
+use reft_core::decay::Role;
 use reft_core::intervention::{Constraint, Declared, Init};
 use reft_core::params::{ParamSet, Stack};
 use reft_core::rng::Seed;
@@ -24,7 +25,13 @@ impl Head {
     /// A fresh head for states of width `width` and this many outputs: one a class, or one for a score.
     pub fn new(width: i64, outputs: i64, seed: Seed, device: Device) -> Self {
         let stack = |name, shape: &[i64], init| Stack {
-            declared: Declared { name, shape: shape.to_vec(), init, constraint: Constraint::Free },
+            declared: Declared {
+                name,
+                shape: shape.to_vec(),
+                init,
+                constraint: Constraint::Free,
+                role: if shape.len() == 1 { Role::Bias } else { Role::Matrix },
+            },
             sites: 1,
         };
         let (weight, bias) = (Init::Normal { sd: SD }, Init::Constant(0.0));

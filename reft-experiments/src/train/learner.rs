@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use reft_core::adaptation::{Adaptation, Mode, OverlapError};
+use reft_core::decay::Decay;
 use reft_core::params::ParamSet;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Tensor, no_grad};
 
 use super::adamw::AdamW;
-use super::checkpoint::{self, CheckpointError};
+use super::checkpoint::{self, CheckpointError, Saved};
 use super::objective::Objective;
 
 /// What an update did.
@@ -38,6 +39,35 @@ pub enum UpdateError {
     Overlap(#[from] OverlapError),
 }
 
+/// What becomes of the clipped gradient of the objective's own parameters (a head's) after an update.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HeadGradients {
+    /// It is zeroed.
+    #[default]
+    Zeroed,
+    /// It stays, and the next one is added to it before clipping: pyreft's models zero the gradients of interventions only.
+    Kept,
+}
+
+/// How an update treats gradients and parameters.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct UpdateRules {
+    /// Weight decay, where it applies.
+    pub weight_decay: f64,
+    /// Where it applies.
+    pub decay: Decay,
+    /// Largest norm of the gradient; a larger one is scaled down to it.
+    pub clip: f64,
+    /// What becomes of a head's gradient.
+    pub head_gradients: HeadGradients,
+}
+
+impl Default for UpdateRules {
+    fn default() -> Self {
+        Self { weight_decay: 0.0, decay: Decay::default(), clip: 1.0, head_gradients: HeadGradients::default() }
+    }
+}
+
 /// A frozen model with its loss, a trainable adaptation, and their optimisers.
 pub struct Learner<'a, O> {
     /// The model and its loss.
@@ -46,19 +76,24 @@ pub struct Learner<'a, O> {
     pub adaptation: &'a mut dyn Adaptation,
     /// One for the adaptation's parameters, and one for the objective's if it has some.
     pub optimisers: Vec<AdamW>,
-    /// Largest norm of the gradient; a larger one is scaled down to it.
     clip: f64,
+    /// The clipped gradient of the last update of the objective's own parameters, `[count]`, where it is kept.
+    pub kept: Option<Tensor>,
     /// The parameters that gave the last finite loss, `[count]` each; none before the first update.
     last_good: Vec<Tensor>,
 }
 
 impl<'a, O: Objective> Learner<'a, O> {
     /// A learner that has done nothing yet.
-    pub fn new(objective: &'a mut O, adaptation: &'a mut dyn Adaptation, weight_decay: f64, clip: f64) -> Self {
+    pub fn new(objective: &'a mut O, adaptation: &'a mut dyn Adaptation, rules: UpdateRules) -> Self {
         let sets = std::iter::once(adaptation.params()).chain(objective.params());
-        let optimiser = |set: &ParamSet| AdamW::new(set.flat(), weight_decay, &set.decay_mask());
+        let optimiser = |set: &ParamSet| AdamW::new(set.flat(), rules.weight_decay, &set.decay_mask(rules.decay));
         let optimisers = sets.map(optimiser).collect();
-        Self { objective, adaptation, optimisers, clip, last_good: Vec::new() }
+        let kept = match rules.head_gradients {
+            HeadGradients::Zeroed => None,
+            HeadGradients::Kept => objective.params().map(|set| set.flat().zeros_like().detach()),
+        };
+        Self { objective, adaptation, optimisers, clip: rules.clip, kept, last_good: Vec::new() }
     }
 
     /// Updates done so far.
@@ -75,13 +110,21 @@ impl<'a, O: Objective> Learner<'a, O> {
         std::iter::once(self.adaptation.params_mut()).chain(self.objective.params_mut())
     }
 
-    /// Goes on from a checkpoint, if there is one.
+    /// Writes everything that updates change.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn save(&self, checkpoint: &Path) -> Result<(), CheckpointError> {
+        checkpoint::save(checkpoint, &self.sets(), &self.optimisers, self.kept.as_ref())
+    }
+
+    /// Goes on from a checkpoint.
     ///
     /// # Errors
     /// When it is damaged or belongs to other parameters; nothing is changed then.
-    pub fn load(&mut self, checkpoint: &Path) -> Result<(), CheckpointError> {
+    pub fn load(&mut self, saved: &Saved) -> Result<(), CheckpointError> {
         let sets = std::iter::once(self.adaptation.params_mut()).chain(self.objective.params_mut()).collect();
-        checkpoint::load(checkpoint, sets, &mut self.optimisers).map(|_| ())
+        saved.restore(sets, &mut self.optimisers, self.kept.as_mut())
     }
 
     /// One update on this batch.
@@ -91,24 +134,46 @@ impl<'a, O: Objective> Learner<'a, O> {
     pub fn update(&mut self, batch: &[&O::Example], lr: f64) -> Result<Update, UpdateError> {
         let (loss, tokens) = self.gradients(batch)?;
         let leaves: Vec<Tensor> = self.sets().iter().map(|set| set.flat().shallow_clone()).collect();
-        let of_leaf = |leaf: &Tensor| if leaf.grad().defined() { leaf.grad() } else { leaf.zeros_like() };
-        let grads: Vec<Tensor> = leaves.iter().map(of_leaf).collect();
+        let grads = self.all_gradients(&leaves);
         let norm = grads.iter().map(|grad| grad.norm().double_value(&[])).fold(0.0, f64::hypot);
         if !loss.is_finite() || !norm.is_finite() {
             let last_good = std::mem::take(&mut self.last_good);
             self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));
             return Err(UpdateError::NonFinite { loss, norm });
         }
-        self.last_good = leaves.iter().map(|leaf| leaf.detach().copy()).collect();
-        for (optimiser, (leaf, grad)) in self.optimisers.iter_mut().zip(leaves.iter().zip(grads)) {
-            let clipped = if norm > self.clip { grad * (self.clip / (norm + 1e-6)) } else { grad };
-            optimiser.update(leaf, &clipped, lr);
+        self.remember(&leaves);
+        let scale = (self.clip / (norm + 1e-6)).min(1.0);
+        let clipped: Vec<Tensor> = grads.into_iter().map(|grad| if scale < 1.0 { grad * scale } else { grad }).collect();
+        for (optimiser, (leaf, grad)) in self.optimisers.iter_mut().zip(leaves.iter().zip(&clipped)) {
+            optimiser.update(leaf, grad, lr);
+        }
+        if let (Some(kept), [_, head]) = (&mut self.kept, clipped.as_slice()) {
+            kept.copy_(head);
         }
         for set in self.sets_mut() {
             set.zero_grad();
             set.retract();
         }
         Ok(Update { loss, norm, tokens })
+    }
+
+    /// The gradient of every set: what the passes left in its leaf, and what is kept of the update before.
+    fn all_gradients(&self, leaves: &[Tensor]) -> Vec<Tensor> {
+        let of_leaf = |leaf: &Tensor| if leaf.grad().defined() { leaf.grad() } else { leaf.zeros_like() };
+        let mut grads: Vec<Tensor> = leaves.iter().map(of_leaf).collect();
+        if let (Some(kept), [_, head]) = (&self.kept, grads.as_mut_slice()) {
+            *head = kept + &*head;
+        }
+        grads
+    }
+
+    /// Remembers the parameters that gave a finite loss, in the same memory at every update.
+    fn remember(&mut self, leaves: &[Tensor]) {
+        if self.last_good.is_empty() {
+            self.last_good = leaves.iter().map(|leaf| leaf.detach().copy()).collect();
+        } else {
+            no_grad(|| self.last_good.iter_mut().zip(leaves).for_each(|(values, leaf)| values.copy_(leaf)));
+        }
     }
 
     /// Mean loss over a batch, its gradient left in the parameters, and the tokens seen.

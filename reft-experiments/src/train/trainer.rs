@@ -6,8 +6,8 @@ use reft_core::adaptation::{Adaptation, OverlapError};
 use reft_core::rng::Seed;
 
 use super::batches;
-use super::checkpoint::{self, CheckpointError};
-use super::learner::{Learner, UpdateError};
+use super::checkpoint::{CheckpointError, Saved};
+use super::learner::{Learner, UpdateError, UpdateRules};
 use super::objective::{Objective, Tokens};
 use super::observe::{Observer, StepInfo};
 use super::schedule::Linear;
@@ -23,10 +23,8 @@ pub struct Plan {
     pub batch: usize,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
-    /// Weight decay of free parameters.
-    pub weight_decay: f64,
-    /// Largest norm of the gradient; a larger one is scaled down to it.
-    pub clip: f64,
+    /// What an update does with gradients and parameters.
+    pub rules: UpdateRules,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
 }
@@ -111,9 +109,10 @@ impl<O: Objective> Trainer<'_, O> {
     /// When the loss is not finite (the parameters are then those of the last finite one), or a file cannot be written.
     pub fn fit(&mut self, end: u64, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
         let (total, per_epoch, plan) = (self.total(), self.per_epoch(), self.plan);
-        let mut learner = Learner::new(&mut *self.objective, &mut *self.adaptation, plan.weight_decay, plan.clip);
-        if resume && checkpoint::updates(&self.checkpoint)?.is_some_and(|updates| updates <= end) {
-            learner.load(&self.checkpoint)?;
+        let mut learner = Learner::new(&mut *self.objective, &mut *self.adaptation, plan.rules);
+        let saved = if resume { Saved::read(&self.checkpoint)? } else { None };
+        if let Some(saved) = saved.filter(|saved| saved.updates() <= end) {
+            learner.load(&saved)?;
         }
         let schedule = Linear::new(plan.lr, plan.warmup_ratio, total);
         let lengths: Vec<usize> = self.examples.iter().map(Tokens::tokens).collect();
@@ -142,7 +141,7 @@ impl<O: Objective> Trainer<'_, O> {
                     learner.objective.after_epoch(epoch, learner.adaptation)?;
                 }
                 if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end {
-                    checkpoint::save(&self.checkpoint, &learner.sets(), &learner.optimisers)?;
+                    learner.save(&self.checkpoint)?;
                 }
             }
         }
@@ -151,6 +150,14 @@ impl<O: Objective> Trainer<'_, O> {
 }
 
 impl TrainError {
+    /// Whether the parameters are worth keeping all the same: those that gave the last finite loss.
+    pub fn keeps_parameters(&self) -> bool {
+        match self {
+            Self::NonFinite { .. } => true,
+            Self::NoLabels { .. } | Self::Overlap(_) | Self::Checkpoint(_) | Self::Observe { .. } => false,
+        }
+    }
+
     /// An update's error with its place in the run.
     fn at<E: Tokens>(error: UpdateError, step: u64, epoch: u64, batch: &[&E]) -> Self {
         match error {
