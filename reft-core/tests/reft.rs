@@ -145,7 +145,7 @@ fn interventions_that_share_a_token_at_a_site_are_refused() {
 fn an_overlap_is_reported_with_its_sets_place_and_prompt() {
     let one = |positions: &str, component: &str| json!({"intervention": "loreft", "rank": 1, "positions": positions, "layers": [0, 3], "component": component});
     let sets =
-        [one("l1", "mlp_output"), one("f2+l1", "block_output"), one("l1", "mlp_activation"), one("l3", "block_output")];
+        [one("l1", "mlp_output"), one("f2+l1", "block_output"), one("l1", "mlp_hidden"), one("l3", "block_output")];
     let adaptation = build(&spec(json!({ "refts": sets })));
     let step = adaptation.begin(Mode::Eval);
     let overlap = |layout: &Layout| step.hooks(layout).err().expect("they overlap");
