@@ -241,7 +241,7 @@ fn an_adapter_with_values_that_no_training_leaves_is_refused() {
     let cases: [(&str, &str, Damage); 5] = [
         ("basis", "has rows that depend on one another", |basis| basis.get(1).copy_(&basis.get(0))),
         ("basis", "has rows that depend on one another", |basis| {
-            basis.get(2).copy_(&(basis.get(0) * 0.5 - basis.get(1)))
+            basis.get(2).copy_(&(basis.get(0) * 0.5 - basis.get(1)));
         }),
         ("basis", "has rows that depend on one another", |basis| drop(basis.get(0).fill_(0.0))),
         ("basis", "holds values that are not finite", |basis| drop(basis.get(1).get(3).fill_(f64::NAN))),

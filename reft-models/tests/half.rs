@@ -59,7 +59,7 @@ fn a_float16_model_trains_as_in_float32() {
             }
             for adaptation in &mut adaptations {
                 let mut flat = adaptation.params().flat().shallow_clone();
-                no_grad(|| flat.g_sub_(&(flat.grad() * 0.05)));
+                let _ = no_grad(|| flat.g_sub_(&(flat.grad() * 0.05)));
                 adaptation.params_mut().retract();
             }
         }
