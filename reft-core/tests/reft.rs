@@ -148,7 +148,7 @@ fn interventions_that_share_a_token_at_a_site_are_refused() {
 fn an_overlap_is_reported_with_its_sets_place_and_prompt() {
     let one = |positions: &str, component: &str| json!({"intervention": "loreft", "rank": 1, "positions": positions, "layers": [0, 3], "component": component});
     let sets =
-        [one("l1", "mlp_output"), one("f2+l1", "block_output"), one("l1", "mlp_activation"), one("l3", "block_output")];
+        [one("l1", "mlp_output"), one("f2+l1", "block_output"), one("l1", "mlp_hidden"), one("l3", "block_output")];
     let adaptation = build(&spec(json!({ "refts": sets })));
     let step = adaptation.begin(Mode::Eval);
     let overlap = |layout: &Layout| step.hooks(layout).err().expect("they overlap");
@@ -285,7 +285,7 @@ fn an_adapter_with_values_that_no_training_leaves_is_refused() {
     let cases: [(&str, &str, Damage); 5] = [
         ("basis", "has rows that depend on one another", |basis| basis.get(1).copy_(&basis.get(0))),
         ("basis", "has rows that depend on one another", |basis| {
-            basis.get(2).copy_(&(basis.get(0) * 0.5 - basis.get(1)))
+            basis.get(2).copy_(&(basis.get(0) * 0.5 - basis.get(1)));
         }),
         ("basis", "has rows that depend on one another", |basis| drop(basis.get(0).fill_(0.0))),
         ("basis", "holds values that are not finite", |basis| drop(basis.get(1).get(3).fill_(f64::NAN))),

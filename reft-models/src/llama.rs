@@ -168,7 +168,7 @@ impl Llama {
         let blocks = (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?;
         let norm = RmsNorm::load(&model, "norm", dims.width, config.eps)?;
         let head = if ends.are_one() {
-            Linear::tied(root, &embedding)
+            Linear::tied_to(root, &embedding)
         } else {
             Linear::load(root, "lm_head", dims.width, dims.vocab, Bias::Without)?
         };

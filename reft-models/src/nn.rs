@@ -90,11 +90,11 @@ impl<'a> Source<'a> {
     /// Refuses a tensor that the configuration says is not there.
     fn without(&self, name: &str) -> Result<(), WeightsError> {
         match self.tensors {
-            Tensors::Stored(weights, _) if self.contains(name) => {
+            Tensors::Stored(weights, _) | Tensors::Noted(weights, ..) if self.contains(name) => {
                 let (path, name) = (weights.path().to_owned(), format!("{}{name}", self.prefix));
                 Err(WeightsError::Unexpected { path, name })
             }
-            Tensors::Stored(..) | Tensors::Given(_) => Ok(()),
+            Tensors::Stored(..) | Tensors::Given(_) | Tensors::Noted(..) => Ok(()),
         }
     }
 
@@ -179,9 +179,14 @@ impl Linear {
         Self::fused(source, &[name], input, &[out], bias)
     }
 
-    /// A layer without bias that shares its weight `[out, in]` with the embedding read from `source`.
-    pub fn tied(source: &Source<'_>, weight: &Tensor) -> Self {
-        Self { weight: source.arranged(weight.shallow_clone()), bias: None }
+    /// A layer without bias that shares its frozen weight `[out, in]` with another part of the model.
+    pub fn tied(weight: &Tensor) -> Self {
+        Self { weight: Weight::new(weight.shallow_clone()), bias: None }
+    }
+
+    /// The same for the embedding read from `source`, which may be trained.
+    pub fn tied_to(source: &Source<'_>, embedding: &Tensor) -> Self {
+        Self { weight: source.arranged(embedding.shallow_clone()), bias: None }
     }
 
     /// The outputs `first .. first + count`: their rows of the weight, as they are computed with, and their biases.

@@ -10,7 +10,7 @@ use reft_models::hub;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 /// Tolerance of the golden's README.
 const TOLERANCE: Tol = Tol::Absolute(1e-4);

@@ -210,7 +210,7 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, TokenizerError> {
 }
 
 /// A file's text; none where there is no such file.
-fn read_text(path: &Path) -> Result<Option<String>, TokenizerError> {
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, TokenizerError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

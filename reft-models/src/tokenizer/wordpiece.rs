@@ -12,7 +12,8 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::{TokenizerError, read_json, text};
+use super::TokenizerError;
+use super::files::{parse, read_text};
 
 const VOCABULARY: &str = "vocab.txt";
 
@@ -61,6 +62,16 @@ pub(super) fn open(model: &Path) -> Result<Tokenizer, TokenizerError> {
     tokenizer.add_special_tokens(special).map_err(library)?;
     add(model, &mut tokenizer)?;
     Ok(tokenizer)
+}
+
+/// A JSON file; nothing where it is missing.
+fn read_json(path: &Path) -> Result<Value, TokenizerError> {
+    read_text(path)?.map_or(Ok(Value::Null), |text| parse(path, &text))
+}
+
+/// A token as the files write it: its text, or a section that holds it.
+fn text(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
 }
 
 /// Line ends of any system. Of equal lines the last counts.
