@@ -10,6 +10,7 @@ use reft_models::encoder::EncoderConfig;
 
 use crate::config::plan::RunPlan;
 use crate::data::labelled::Labelled;
+use crate::machine::memory::Available;
 use crate::memory::{self, TooLarge};
 use crate::session::LoadedEncoder;
 use crate::tasks::glue::Glue;
@@ -156,7 +157,7 @@ impl Estimate {
     }
 
     /// Refuses a run that cannot fit into `available` bytes.
-    fn check(&self, available: Option<usize>) -> Result<(), TooLarge> {
+    fn check(&self, available: Option<Available>) -> Result<(), TooLarge> {
         memory::fits(self.total(), available, self.describe(), REMEDY)
     }
 }

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::config::paths::home;
-use crate::config::plan::RunPlan;
 use crate::data::too_long::{Fate, Use};
 use crate::prediction;
 use crate::run::{Claiming, Resume, Runner};

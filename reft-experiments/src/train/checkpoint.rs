@@ -1,12 +1,10 @@
 //! The state of a training run between two updates, enough to continue it to the same end.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use reft_core::params::ParamSet;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, Metadata, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use tch::{Device, Tensor, no_grad};
 
 use super::adamw::AdamW;
