@@ -171,6 +171,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::plan::Dtype;
+    use crate::machine::memory::Limit;
+
+    fn room(bytes: usize) -> Option<Available> {
+        Some(Available { bytes, limit: Limit::Machine })
+    }
 
     /// RoBERTa-large on rows of 256 tokens.
     fn estimate(adapt: &serde_json::Value) -> Estimate {
@@ -181,7 +187,7 @@ mod tests {
         let config = EncoderConfig::read(&raw, Family::Roberta).expect("valid");
         let adapt: Option<AdaptSpec> = serde_json::from_value(adapt.clone()).expect("a specification");
         let own_weights = adapt.as_ref().is_some_and(AdaptSpec::own_weights);
-        let plan = RunPlan { adapt, ..RunPlan::default() };
+        let plan = RunPlan { adapt, dtype: Dtype::Bf16, ..RunPlan::default() };
         let (graph, trained) = trained(&plan, &config).expect("it fits");
         let lengths = [vec![256; 1000], vec![256; 100]];
         let trained = trained as usize;
@@ -198,12 +204,12 @@ mod tests {
         assert!(every.total() < biases.total() && biases.total() < full.total(), "{biases:?} {full:?}");
         // Values, gradient, two moments, the last good values: 355 million numbers each.
         assert!(full.trained > 5 * 354 * 4 * 1_000_000, "{full:?}");
-        let error = full.check(Some(8 << 30)).expect_err("too large").to_string();
+        let error = full.check(room(8 << 30)).expect_err("too large").to_string();
         for part in ["8192 MiB are available", "train.micro_batch_tokens", "adapt: reft", "smaller model"] {
             assert!(error.contains(part), "`{part}` is not in: {error}");
         }
         assert_eq!(error.lines().count(), 1);
-        assert_eq!(full.check(Some(1 << 40)), Ok(()));
+        assert_eq!(full.check(room(1 << 40)), Ok(()));
         assert_eq!(full.check(None), Ok(()));
     }
 }
