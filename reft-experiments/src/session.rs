@@ -5,10 +5,10 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 use reft_core::base_model::BaseModel;
 use reft_models::encoder::Encoder;
+use reft_models::hub::Located;
 use reft_models::model::Decoder;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
-use reft_models::hub::Located;
 use reft_models::{hub, registry};
 use tch::Device;
 
