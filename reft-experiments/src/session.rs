@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 use reft_core::base_model::{BaseModel, Match};
 use reft_core::site::Dims;
 use reft_models::encoder::Encoder;
+use reft_models::hub::Located;
 use reft_models::identity::{self, Identity};
 use reft_models::instruction_set::InstructionSet;
 use reft_models::model::Decoder;
 use reft_models::tokenizer::{Bounds, Clock, Tokenizer};
 use reft_models::weights::Weights;
-use reft_models::hub::Located;
 use reft_models::{hub, registry};
 use tch::Device;
 

@@ -172,7 +172,9 @@ impl GgufFile {
         let vocab = self.content.tensor_infos.get("token_embd.weight").and_then(|info| info.shape.dims().first());
         let rotated = raw.size("rope.dimension_count")?;
         let head_width = raw.size("attention.key_length")?.or(rotated).unwrap_or((width / heads).max(1));
-        for (key, size) in [("rope.dimension_count", rotated), ("attention.value_length", raw.size("attention.value_length")?)] {
+        for (key, size) in
+            [("rope.dimension_count", rotated), ("attention.value_length", raw.size("attention.value_length")?)]
+        {
             if let Some(size) = size.filter(|&size| size != head_width) {
                 return Err(raw.unsupported(key, &size.into(), &format!("only the width of a head, {head_width}")));
             }
@@ -226,7 +228,9 @@ fn rope_scaling(raw: &RawConfig<'_>) -> Result<Option<serde_json::Value>, Config
     let factor = raw.positive("rope.scaling.factor")?;
     let Some(kind) = raw.text("rope.scaling.type")?.filter(|kind| *kind != "none") else {
         return match factor.filter(|&factor| factor != 1.0) {
-            Some(factor) => Err(raw.unsupported("rope.scaling.factor", &factor.into(), "only 1 without a scaling type")),
+            Some(factor) => {
+                Err(raw.unsupported("rope.scaling.factor", &factor.into(), "only 1 without a scaling type"))
+            }
             None => Ok(None),
         };
     };

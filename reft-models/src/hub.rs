@@ -158,7 +158,9 @@ fn refusal(error: &ApiError) -> String {
              HF_TOKEN, {by_hand}"
         ),
         Some(403) => {
-            format!("the model is not for this user (403): accept the model's terms on its page and check HF_TOKEN, {by_hand}")
+            format!(
+                "the model is not for this user (403): accept the model's terms on its page and check HF_TOKEN, {by_hand}"
+            )
         }
         Some(code) => format!("the server answers {code}: try again later, {by_hand}"),
         None => format!("cannot be downloaded ({}): check the network and HF_ENDPOINT, {by_hand}", one_line(error)),
@@ -264,7 +266,9 @@ mod tests {
         let snapshot = fill(&folder, &files);
         let refs = folder.path().join("hub/models--org--name/refs");
         fs::create_dir_all(refs.join("refs/pr")).expect("a folder");
-        for (name, text) in [("main", "abc\n"), ("v1.0", "abc\r\n"), ("refs/pr/3", "abc"), ("gone", "def"), ("away", "../..")] {
+        for (name, text) in
+            [("main", "abc\n"), ("v1.0", "abc\r\n"), ("refs/pr/3", "abc"), ("gone", "def"), ("away", "../..")]
+        {
             fs::write(refs.join(name), text).expect("written");
         }
         let settings = offline(&folder);

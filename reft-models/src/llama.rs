@@ -108,7 +108,8 @@ fn read_dims(raw: &RawConfig<'_>) -> Result<Dims, ConfigError> {
     let (width, heads) = (raw.needed_size("hidden_size")?, raw.needed_size("num_attention_heads")?);
     let kv_heads = raw.size("num_key_value_heads")?.unwrap_or(heads);
     let own = raw.size("head_dim")?;
-    let sizes = |reason: String| Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
+    let sizes =
+        |reason: String| Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
     if own.is_none() && width % heads != 0 {
         return sizes(format!("hidden_size {width} does not divide among {heads} num_attention_heads"));
     }

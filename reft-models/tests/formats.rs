@@ -269,13 +269,21 @@ fn metadata_that_changes_results_and_is_not_understood_is_refused_by_name() {
         ("llama.attention.layer_norm_rms_epsilon", Metadata::F32(f32::NAN), &["layer_norm_rms_epsilon` is F32(NaN)"]),
         ("llama.rope.freq_base", Metadata::F32(f32::INFINITY), &["`llama.rope.freq_base` is F32(inf)"]),
         ("llama.rope.freq_base", text("10000"), &["`llama.rope.freq_base` is 10000: a number above 0"]),
-        ("llama.attention.value_length", Metadata::U32(8), &["llama.attention.value_length `8`", "width of a head, 16"]),
+        (
+            "llama.attention.value_length",
+            Metadata::U32(8),
+            &["llama.attention.value_length `8`", "width of a head, 16"],
+        ),
         ("llama.rope.dimension_count", Metadata::U32(8), &["width of a head"]),
         ("llama.expert_count", Metadata::U32(8), &["llama.expert_count `8`", "only 0"]),
         ("llama.attention.causal", Metadata::Bool(false), &["llama.attention.causal `false`"]),
         ("llama.attention.scale", Metadata::F32(0.5), &["`llama.attention.scale` (0.5) is not understood"]),
         ("llama.rope.scaling.yarn_log_multiplier", Metadata::F32(0.1), &["`llama.rope.scaling.yarn_log_multiplier`"]),
-        ("llama.rope.scaling.factor", Metadata::F32(4.0), &["llama.rope.scaling.factor `4.0`", "without a scaling type"]),
+        (
+            "llama.rope.scaling.factor",
+            Metadata::F32(4.0),
+            &["llama.rope.scaling.factor `4.0`", "without a scaling type"],
+        ),
         ("llama.rope.scale_linear", Metadata::F32(2.0), &["llama.rope.scale_linear `2.0`"]),
     ];
     for (key, value, parts) in cases {

@@ -40,7 +40,9 @@ impl Settings {
             hub: hub.unwrap_or_else(|| hugging_face.join("hub")),
             endpoint: said("HF_ENDPOINT").map(|url| url.trim_end_matches('/').to_owned()),
             token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
-            offline: said("HF_HUB_OFFLINE").or_else(|| said("TRANSFORMERS_OFFLINE")).is_some_and(|value| is_true(&value)),
+            offline: said("HF_HUB_OFFLINE")
+                .or_else(|| said("TRANSFORMERS_OFFLINE"))
+                .is_some_and(|value| is_true(&value)),
             home,
         }
     }
@@ -69,7 +71,8 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Settings {
-        let value = |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+        let value =
+            |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
         Settings::read(value)
     }
 
@@ -114,7 +117,9 @@ mod tests {
     #[test]
     fn the_users_folder_may_be_written_short() {
         let settings = settings(&[("HOME", "/home/me")]);
-        for (path, expected) in [("~", "/home/me"), ("~/models/x", "/home/me/models/x"), ("~x/y", "~x/y"), ("a/~", "a/~")] {
+        for (path, expected) in
+            [("~", "/home/me"), ("~/models/x", "/home/me/models/x"), ("~x/y", "~x/y"), ("a/~", "a/~")]
+        {
             assert_eq!(settings.expand(path), Path::new(expected), "{path}");
         }
     }

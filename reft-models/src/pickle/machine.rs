@@ -18,9 +18,15 @@ pub(super) enum Object {
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    Class { module: String, name: String },
+    Class {
+        module: String,
+        name: String,
+    },
     /// What calling `callable` with these arguments would give.
-    Call { callable: Id, arguments: Id },
+    Call {
+        callable: Id,
+        arguments: Id,
+    },
     /// A reference to something outside the pickle: a storage.
     Persistent(Id),
 }

@@ -32,9 +32,7 @@ impl View {
     /// The element of the storage after its last one; none when that cannot be counted, or it has no elements.
     pub fn end(&self) -> Option<usize> {
         let steps = self.shape.iter().zip(&self.stride);
-        let last = |end: usize, (n, stride): (&usize, &usize)| {
-            end.checked_add(n.checked_sub(1)?.checked_mul(*stride)?)
-        };
+        let last = |end: usize, (n, stride): (&usize, &usize)| end.checked_add(n.checked_sub(1)?.checked_mul(*stride)?);
         steps.into_iter().try_fold(self.offset, last)?.checked_add(1)
     }
 

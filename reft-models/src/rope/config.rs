@@ -58,9 +58,7 @@ fn agreed<T: Copy + PartialEq>(raw: &RawConfig<'_>, said: &[(&str, Option<T>)]) 
     let mut said = said.iter().filter_map(|&(key, value)| Some((key, value?)));
     let Some((first, value)) = said.next() else { return Ok(None) };
     match said.find(|(_, other)| *other != value) {
-        Some((second, _)) => {
-            Err(raw.error(Problem::Disagree { first: first.to_owned(), second: second.to_owned() }))
-        }
+        Some((second, _)) => Err(raw.error(Problem::Disagree { first: first.to_owned(), second: second.to_owned() })),
         None => Ok(Some(value)),
     }
 }
@@ -195,12 +193,18 @@ mod tests {
             assert_eq!(read(&nested), expected, "the same words in both styles");
         }
         let cases = [
-            (json!({"rope_theta": 1e4, "rope_parameters": {"rope_theta": 2e4}}), "`rope_theta` and `rope_parameters.rope_theta` disagree"),
+            (
+                json!({"rope_theta": 1e4, "rope_parameters": {"rope_theta": 2e4}}),
+                "`rope_theta` and `rope_parameters.rope_theta` disagree",
+            ),
             (
                 json!({"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": {"rope_type": "default"}}),
                 "`rope_scaling` and `rope_parameters` disagree",
             ),
-            (json!({"rope_scaling": {"type": "linear", "rope_type": "default"}}), "`rope_scaling.rope_type` and `rope_scaling.type` disagree"),
+            (
+                json!({"rope_scaling": {"type": "linear", "rope_type": "default"}}),
+                "`rope_scaling.rope_type` and `rope_scaling.type` disagree",
+            ),
             (json!({"rope_scaling": {"type": "linear"}}), "`rope_scaling.factor` is missing"),
             (json!({"rope_scaling": {"factor": 2.0}}), "`rope_scaling.factor` (2.0) is not understood"),
             (json!({"rope_scaling": {"type": "linear", "factor": 0}}), "`rope_scaling.factor` is 0"),
@@ -211,7 +215,10 @@ mod tests {
             (json!({"rope_theta": true}), "`rope_theta` is true"),
             (json!({"rope_theta": -1.0}), "`rope_theta` is -1.0"),
             (json!({"rope_parameters": {"rope_theta": 0}}), "`rope_parameters.rope_theta` is 0"),
-            (json!({"rope_parameters": {"rope_theta": 1e4, "mscale": 0.7}}), "`rope_parameters.mscale` (0.7) is not understood"),
+            (
+                json!({"rope_parameters": {"rope_theta": 1e4, "mscale": 0.7}}),
+                "`rope_parameters.mscale` (0.7) is not understood",
+            ),
             (
                 json!({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}),
                 "rope_parameters.partial_rotary_factor `0.5` is not supported",

@@ -34,7 +34,8 @@ pub(super) fn open(model: &Path) -> Result<Tokenizer, TokenizerError> {
     let vocabulary = vocabulary(&written);
     let names = Names::read(model)?;
     let id = |token: &String| {
-        let missing = || wrong(format!("has no line `{token}`, which every text needs: copy the model's vocab.txt there"));
+        let missing =
+            || wrong(format!("has no line `{token}`, which every text needs: copy the model's vocab.txt there"));
         vocabulary.get(token).copied().ok_or_else(missing)
     };
     let (cls, sep) = (&names.cls, &names.sep);
@@ -109,7 +110,8 @@ struct Names {
 impl Names {
     /// As the tokenizer's files call them, else BERT's.
     fn read(model: &Path) -> Result<Self, TokenizerError> {
-        let files = [read_json(&model.join("tokenizer_config.json"))?, read_json(&model.join("special_tokens_map.json"))?];
+        let files =
+            [read_json(&model.join("tokenizer_config.json"))?, read_json(&model.join("special_tokens_map.json"))?];
         let name = |key: &str, usual: &str| {
             let found = files.iter().find_map(|file| file.get(key).and_then(text));
             found.unwrap_or(usual).to_owned()
@@ -141,7 +143,9 @@ fn add(model: &Path, tokenizer: &mut Tokenizer) -> Result<(), TokenizerError> {
             tokenizer.add_tokens([AddedToken::from(token.clone(), false)]).map_err(library)?;
         }
         if tokenizer.token_to_id(token).map(u64::from) != id {
-            return Err(wrong(format!("`{token}` does not follow the tokens of {VOCABULARY}: copy the model's files again")));
+            return Err(wrong(format!(
+                "`{token}` does not follow the tokens of {VOCABULARY}: copy the model's files again"
+            )));
         }
     }
     Ok(())

@@ -33,8 +33,21 @@ fn both_styles_of_rotary_settings_give_the_same_logits() {
 #[test]
 fn what_is_null_or_missing_has_the_familys_default() {
     let expected = Folder::golden("llama1").write().logits();
-    let absent = ["model_type", "torch_dtype", "rope_scaling", "rope_theta", "rms_norm_eps", "hidden_act", "head_dim",
-        "num_key_value_heads", "tie_word_embeddings", "attention_bias", "mlp_bias", "max_position_embeddings", "use_cache"];
+    let absent = [
+        "model_type",
+        "torch_dtype",
+        "rope_scaling",
+        "rope_theta",
+        "rms_norm_eps",
+        "hidden_act",
+        "head_dim",
+        "num_key_value_heads",
+        "tie_word_embeddings",
+        "attention_bias",
+        "mlp_bias",
+        "max_position_embeddings",
+        "use_cache",
+    ];
     for value in [None, Some(Value::Null)] {
         let mut folder = Folder::golden("llama1");
         for key in absent {
@@ -102,7 +115,11 @@ fn what_changes_results_is_refused_by_name() {
         ("is_decoder", json!(true), &["is_decoder `true`", "only false"]),
         ("hidden_act", json!("gelu"), &["hidden_act `gelu`", "silu"]),
         ("rope_scaling", json!({"type": "yarn", "factor": 4.0}), &["rope type `yarn`", "default, linear and llama3"]),
-        ("rope_parameters", json!({"rope_type": "yarn", "factor": 4.0}), &["rope type `yarn`", "default, linear and llama3"]),
+        (
+            "rope_parameters",
+            json!({"rope_type": "yarn", "factor": 4.0}),
+            &["rope type `yarn`", "default, linear and llama3"],
+        ),
         ("rope_parameters", json!({"rope_theta": 5e5}), &["`rope_theta` and `rope_parameters.rope_theta` disagree"]),
         ("model_type", json!("mistral"), &["`architectures` and `model_type` disagree"]),
         ("architectures", json!("LlamaForCausalLM"), &["`architectures` is LlamaForCausalLM", "a list"]),
@@ -133,10 +150,20 @@ fn what_changes_results_is_refused_by_name() {
 
 #[test]
 fn sizes_that_no_model_has_are_refused_before_anything_is_allocated() {
-    let sizes = ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-        "head_dim", "vocab_size", "max_position_embeddings"];
+    let sizes = [
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "vocab_size",
+        "max_position_embeddings",
+    ];
     for key in sizes {
-        for value in [json!(0), json!(-4), json!(i64::MAX), json!(u64::MAX), json!(1e300), json!(64.5), json!("64"), json!([64])] {
+        for value in
+            [json!(0), json!(-4), json!(i64::MAX), json!(u64::MAX), json!(1e300), json!(64.5), json!("64"), json!([64])]
+        {
             check_refused("llama1", &[(key, value)], &[&format!("`{key}` is "), "a whole number from 1 to"]);
         }
     }

@@ -41,8 +41,11 @@ fn the_family_is_found_by_what_there_is() {
         let bare = || no_type().set("architectures", Value::Null);
         let class = if name == "bert" { "BertForMaskedLM" } else { "RobertaModel" };
         let prefix = format!("{name}.");
-        let without_prefix = |folder| renamed(folder, |tensor| tensor.strip_prefix(&prefix).unwrap_or(tensor).to_owned());
-        let old = |tensor: &str| tensor.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+        let without_prefix =
+            |folder| renamed(folder, |tensor| tensor.strip_prefix(&prefix).unwrap_or(tensor).to_owned());
+        let old = |tensor: &str| {
+            tensor.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        };
         let cases = [
             ("by architecture", no_type()),
             ("by another architecture", no_type().set("architectures", json!([class]))),
@@ -63,8 +66,15 @@ fn the_family_is_found_by_what_there_is() {
 fn defaults_are_those_of_the_family() {
     let bert = Folder::golden("bert");
     assert_eq!(bert.config["layer_norm_eps"], json!(1e-12), "the default, so that leaving it out changes nothing");
-    let absent = ["layer_norm_eps", "type_vocab_size", "hidden_act", "pad_token_id", "hidden_dropout_prob",
-        "attention_probs_dropout_prob", "position_embedding_type"];
+    let absent = [
+        "layer_norm_eps",
+        "type_vocab_size",
+        "hidden_act",
+        "pad_token_id",
+        "hidden_dropout_prob",
+        "attention_probs_dropout_prob",
+        "position_embedding_type",
+    ];
     let expected = hidden(&bert.write());
     let silent = |name: &str| absent.iter().fold(Folder::golden(name), |folder, key| folder.set(key, Value::Null));
     assert_close("bert", &hidden(&silent("bert").write()), &expected, Tol::Exact);
@@ -81,7 +91,12 @@ fn what_an_encoder_here_is_not_is_refused_by_name() {
     let cases: &[(&str, &str, Value, &[&str])] = &[
         ("bert", "model_type", json!("electra"), &["model_type `electra`", "bert and roberta"]),
         ("bert", "model_type", json!("roberta"), &["`architectures` and `model_type` disagree"]),
-        ("bert", "position_embedding_type", json!("relative_key"), &["position_embedding_type `relative_key`", "only absolute"]),
+        (
+            "bert",
+            "position_embedding_type",
+            json!("relative_key"),
+            &["position_embedding_type `relative_key`", "only absolute"],
+        ),
         ("bert", "hidden_act", json!("gelu_new"), &["hidden_act `gelu_new`"]),
         ("bert", "is_decoder", json!(true), &["is_decoder"]),
         ("bert", "embedding_size", json!(128), &["`embedding_size` (128) is not understood"]),

@@ -64,7 +64,8 @@ fn archive(pickle: &[u8], storages: &[Storage]) -> Vec<u8> {
 
 fn legacy(pickle: &[u8], storages: &[Storage]) -> Vec<u8> {
     let magic = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-    let mut file = [&[0x80, 2, 0x8a, 10][..], &magic, b".", &[0x80, 2, b'M', 0xe9, 3, b'.'], &[0x80, 2, b'}', b'(']].concat();
+    let mut file =
+        [&[0x80, 2, 0x8a, 10][..], &magic, b".", &[0x80, 2, b'M', 0xe9, 3, b'.'], &[0x80, 2, b'}', b'(']].concat();
     text(&mut file, "little_endian");
     file.extend([0x88, b'u', b'.']);
     file.extend(pickle);

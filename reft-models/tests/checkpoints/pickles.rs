@@ -46,7 +46,11 @@ fn views_of_storages_are_read_by_offset_and_strides() {
         Storage::floats(&values),
         Storage { class: "HalfStorage", width: 2, bytes: halves },
         Storage { class: "BFloat16Storage", width: 2, bytes: brains },
-        Storage { class: "DoubleStorage", width: 8, bytes: [0.5_f64, -3.0].iter().flat_map(|v| v.to_le_bytes()).collect() },
+        Storage {
+            class: "DoubleStorage",
+            width: 8,
+            bytes: [0.5_f64, -3.0].iter().flat_map(|v| v.to_le_bytes()).collect(),
+        },
         Storage { class: "LongStorage", width: 8, bytes: vec![0; 16] },
     ];
     let view = |offset, sizes: &[i32], strides: &[i32]| Item::Tensor(0, offset, sizes.to_vec(), strides.to_vec());
@@ -114,7 +118,8 @@ fn either_form_gives_the_same_model_and_what_is_in_the_way_is_named() {
         let plain = llama(form, str::to_owned, |item| item);
         assert_close(&format!("{form:?}"), &plain.logits(), &expected, Tol::Exact);
         for prefix in ["module.", "base_model.model.", "_orig_mod."] {
-            let message = llama(form, |name| format!("{prefix}{name}"), |item| item).load().map(|_| ()).expect_err(prefix);
+            let message =
+                llama(form, |name| format!("{prefix}{name}"), |item| item).load().map(|_| ()).expect_err(prefix);
             let found = format!("`{prefix}model.embed_tokens.weight` is there");
             check_message(prefix, &message, &["is missing", &found, &format!("`{prefix}` taken from the names")]);
         }

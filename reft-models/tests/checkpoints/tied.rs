@@ -41,9 +41,14 @@ fn different_ones_are_not_tied_and_that_is_said() {
     let folder = folder.write();
     let model = folder.load().expect("loaded");
     let [note] = model.notes() else { panic!("one note: {:?}", model.notes()) };
-    check_message("differ", note, &["tie_word_embeddings is true", EMBEDDING, HEAD, "differ", "set tie_word_embeddings to false"]);
+    check_message(
+        "differ",
+        note,
+        &["tie_word_embeddings is true", EMBEDDING, HEAD, "differ", "set tie_word_embeddings to false"],
+    );
     assert_close("the head's own rows", &folder.logits(), &tied().write().logits().flip([1]), Tol::F32);
-    let untied = Folder { config: folder.config.clone(), ..Folder::golden("llama-tied") }.set("tie_word_embeddings", json!(false));
+    let untied = Folder { config: folder.config.clone(), ..Folder::golden("llama-tied") }
+        .set("tie_word_embeddings", json!(false));
     let mut untied = untied;
     untied.tensors = folder.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect();
     let untied = untied.write();
