@@ -96,6 +96,11 @@ fn logits_that_are_no_numbers_stop_decoding() {
         for decoding in ways() {
             // The first answer is right, and what it said is guessed in the second.
             let error = run(&model, &decoding, 1, &[&[4], &[0, 1]]).expect_err("not finite");
+            if decoding.beams > 1 {
+                // Another beam may come to the token earlier.
+                assert!(matches!(error, DecodeError::NotFinite { .. }), "{error}");
+                continue;
+            }
             assert!(matches!(error, DecodeError::NotFinite { prompt: 1, token: 2 }), "{error} with {decoding:?}");
             assert!(error.to_string().contains("token 3 of the answer"), "{error}");
         }

@@ -139,7 +139,7 @@ fn a_missing_or_damaged_tokenizer_is_named() {
     fs::write(damaged_config.path().join("tokenizer_config.json"), "{").expect("written");
     let cases = [
         (empty.path().to_owned(), vec!["tokenizer.json", "copy the model's"]),
-        (damaged.path().to_owned(), vec!["tokenizer.json", "copy the model's"]),
+        (damaged.path().to_owned(), vec!["tokenizer.json", "copy it again"]),
         (damaged_config.path().to_owned(), vec!["tokenizer_config.json", "not valid JSON"]),
         (empty.path().join("none.gguf"), vec!["none.gguf", "check the path"]),
     ];

@@ -293,3 +293,24 @@ fn berts_switches_win_over_the_normaliser() {
     assert_eq!(encode(&[("tokenizer_config.json", json!({"do_lower_case": false}))]), [6, 7]);
     assert_eq!(encode(&[("tokenizer_config.json", json!({"strip_accents": false}))]), [3, 7]);
 }
+
+#[test]
+fn tokens_that_only_the_files_beside_know_are_added() {
+    let words = words(&[], &["A"]);
+    let decoder = json!({"6": added(6, "<|im_end|>", true), "7": added(7, "snow leopard", false)});
+    let config = ("tokenizer_config.json", json!({"added_tokens_decoder": decoder, "eos_token": "<|im_end|>"}));
+    let tokenizer = open(&words, std::slice::from_ref(&config));
+    assert_eq!(tokenizer.encode("one snow leopard <|im_end|>", Specials::None).expect("encoded"), [3, 7, 6]);
+    assert_eq!(
+        (tokenizer.ends(), tokenizer.decode(&[7, 6], true).expect("decoded").as_str()),
+        (&[6][..], "snow leopard")
+    );
+    let map = ("special_tokens_map.json", json!({"pad_token": "<pad>"}));
+    let tokenizer = open(&words, &[map, ("added_tokens.json", json!({"<pad>": 6, "<tool>": 7}))]);
+    assert_eq!(tokenizer.encode("<tool> two <pad>", Specials::None).expect("encoded"), [7, 4, 6]);
+    assert_eq!(tokenizer.decode(&[7, 6], true).expect("decoded"), "<tool>", "the other one is special");
+    let message = refused(&words, &[("added_tokens.json", json!({"<tool>": 9}))]);
+    assert!(message.contains("`<tool>` as id 9") && message.contains("next free id is 6"), "{message}");
+    let message = refused(&words, &[("tokenizer_config.json", json!({"added_tokens_decoder": [1]}))]);
+    assert!(message.contains("`added_tokens_decoder`"), "{message}");
+}

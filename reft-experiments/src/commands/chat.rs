@@ -46,7 +46,8 @@ impl<'a> Line<'a> {
 pub(super) fn talk(speaker: &Speaker, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<()> {
     let tokenizer = &speaker.opened.loaded.tokenizer;
     // A model that cannot chat is told before the user has typed anything.
-    tokenizer.chat(&[Message { role: Role::User, content: String::new() }])?;
+    let empty = tokenizer.chat(&[Message { role: Role::User, content: String::new() }])?;
+    tokenizer.encode(&empty, Prompted::Conversation.specials())?;
     let (mut turns, mut voice): (Vec<Message>, _) = (Vec::new(), speaker.opened.adapters.first().map(|_| 0));
     eprintln!("{}; {HELP}", speaker.name(voice));
     let mut line = Vec::new();

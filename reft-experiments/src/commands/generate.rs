@@ -144,7 +144,8 @@ pub(super) enum Prompted {
 }
 
 impl Prompted {
-    fn specials(self) -> Specials {
+    /// Whether the tokenizer adds the special tokens.
+    pub fn specials(self) -> Specials {
         match self {
             Self::Text => Specials::AsModel,
             Self::Conversation => Specials::None,

@@ -84,6 +84,13 @@ impl Beams {
 
     /// Goes on with the best of them.
     pub(super) fn accept(&mut self, proposed: &[Candidate], ended: &dyn Fn(&[i64]) -> bool) -> Next {
+        if proposed.is_empty() {
+            // The rules leave nothing to say: every beam ends here.
+            for beam in std::mem::take(&mut self.open).into_iter().filter(|beam| !beam.said.is_empty()) {
+                self.keep(beam.said, beam.score);
+            }
+            return Next::Done(self.best());
+        }
         let (mut lanes, mut open) = (Vec::new(), Vec::new());
         for (rank, candidate) in proposed.iter().enumerate() {
             let mut said = self.open[candidate.lane].said.clone();
@@ -111,9 +118,14 @@ impl Beams {
                 self.keep(beam.said, beam.score);
             }
         }
+        Next::Done(self.best())
+    }
+
+    /// The best complete answer.
+    fn best(&mut self) -> Answer {
         let by_score = |a: &Answer, b: &Answer| a.score.unwrap_or(f32::MIN).total_cmp(&b.score.unwrap_or(f32::MIN));
         let best = std::mem::take(&mut self.complete).into_iter().max_by(by_score);
-        Next::Done(best.unwrap_or(Answer { ids: Vec::new(), score: None }))
+        best.unwrap_or(Answer { ids: Vec::new(), score: None })
     }
 
     /// A sum of log-probabilities as the score of something of this length.

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tokenizers::AddedToken;
 
 use super::TokenizerError;
 use super::template::Templates;
@@ -24,6 +25,7 @@ pub(super) struct Files {
     folder: PathBuf,
     tokenizer: Json,
     specials: Json,
+    added: Json,
     generation: Json,
     model: Json,
 }
@@ -44,6 +46,7 @@ impl Files {
             folder: folder.to_owned(),
             tokenizer: json("tokenizer_config.json")?,
             specials: json("special_tokens_map.json")?,
+            added: json("added_tokens.json")?,
             generation: json("generation_config.json")?,
             model: json("config.json")?,
         })
@@ -106,6 +109,35 @@ impl Files {
             switches.extend(self.tokenizer.switch(key)?.map(|on| (name, on)));
         }
         Ok(switches)
+    }
+
+    /// Tokens of `added_tokens_decoder` and `added_tokens.json`, which `tokenizer.json` need not have, by id.
+    pub(super) fn added_tokens(&self) -> Result<BTreeMap<u32, AddedToken>, TokenizerError> {
+        let mut added = BTreeMap::new();
+        for (token, id) in self.added.value.as_object().into_iter().flatten() {
+            let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            let id = id.ok_or_else(|| self.added.refuse(token, "a token id"))?;
+            let special = self.is_special(token);
+            added.insert(id, AddedToken::from(token.clone(), special).normalized(!special));
+        }
+        let key = "added_tokens_decoder";
+        let Some(entry) = self.tokenizer.entry(key) else { return Ok(added) };
+        let refuse = || self.tokenizer.refuse(key, "a list of tokens by id");
+        for (id, token) in entry.as_object().ok_or_else(refuse)? {
+            let token = serde_json::from_value::<AddedToken>(token.clone()).map_err(|_| refuse())?;
+            added.insert(id.parse().map_err(|_| refuse())?, token);
+        }
+        Ok(added)
+    }
+
+    /// Whether the tokenizer's own files name a token as a special one.
+    fn is_special(&self, token: &str) -> bool {
+        let names = |entry: &Value| entry.as_str().or_else(|| entry.get("content")?.as_str()) == Some(token);
+        [&self.tokenizer, &self.specials].into_iter().any(|file| {
+            let entries = file.value.as_object().into_iter().flatten().filter(|(key, _)| key.ends_with("_token"));
+            let further = file.value.get("additional_special_tokens").and_then(Value::as_array).into_iter().flatten();
+            entries.map(|(_, entry)| entry).chain(further).any(names)
+        })
     }
 
     /// Chat templates by name, from `tokenizer_config.json` (a text, or a list of named ones), from

@@ -1,10 +1,13 @@
 //! A model's folder: its `tokenizer.json`, or a BERT's `vocab.txt` alone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::{
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+};
 
 use super::ends::distinct;
 use super::files::{AddedEnds, Files, parse, required};
@@ -21,6 +24,7 @@ pub(super) fn open(model: &Path) -> Result<Tokenizer, TokenizerError> {
     let inner = if wordpiece::is_alone(model) { wordpiece::open(model)? } else { read(&path)? };
     let mut tokenizer = Tokenizer::new(inner);
     let files = Files::read(model)?;
+    tokenizer.add_missing(files.added_tokens()?).map_err(wrong)?;
     tokenizer.name_specials(&files)?;
     tokenizer.templates = files.templates()?;
     if let Some(added) = files.added_ends()? {
@@ -64,6 +68,28 @@ fn unknown_part(json: &Value) -> String {
 }
 
 impl Tokenizer {
+    /// Adds tokens that only the files beside `tokenizer.json` know.
+    fn add_missing(&mut self, added: BTreeMap<u32, AddedToken>) -> Result<(), String> {
+        for (id, token) in added {
+            let content = token.content.clone();
+            if self.inner.token_to_id(&content).is_some() {
+                continue;
+            }
+            let special = token.special;
+            let new = if special { self.inner.add_special_tokens([token]) } else { self.inner.add_tokens([token]) };
+            new.map_err(|error| error.to_string())?;
+            let got = self.inner.token_to_id(&content);
+            if got != Some(id) {
+                let got = got.map_or("none".to_owned(), |got| got.to_string());
+                return Err(format!(
+                    "the files beside it add the token `{content}` as id {id}, but the next free id is {got}: copy all \
+                     files of the tokenizer from the same model"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Begin and end tokens, and the names that templates know. A token's text in the tokenizer's own files comes before
     /// its id in the model's.
     fn name_specials(&mut self, files: &Files) -> Result<(), TokenizerError> {

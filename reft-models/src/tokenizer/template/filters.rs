@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::value::{Kwargs, Rest, ValueKind};
+use minijinja::{Error, ErrorKind, State, Value};
 
 /// How `tojson` writes.
 struct Style {
@@ -17,7 +17,7 @@ struct Style {
 
 /// Python's `json.dumps`, with `ensure_ascii` off: nothing is escaped for HTML.
 pub(super) fn to_json(value: &Value, arguments: Rest<Value>) -> Result<String, Error> {
-    let (given, named): (&[Value], Kwargs) = from_args(&arguments)?;
+    let (given, named) = arguments_of(&arguments)?;
     let setting = |place: usize, name: &str| -> Result<Option<Value>, Error> {
         let value = match given.get(place) {
             Some(value) => Some(value.clone()),
@@ -45,6 +45,36 @@ pub(super) fn to_json(value: &Value, arguments: Rest<Value>) -> Result<String, E
     let mut out = String::new();
     Style { ensure_ascii, indent, between, after_key, sort_keys }.write(&mut out, value, 0)?;
     Ok(out)
+}
+
+/// A filter's arguments without names, and those with.
+fn arguments_of(all: &[Value]) -> Result<(&[Value], Kwargs), Error> {
+    match all.split_last() {
+        Some((last, given)) if last.is_kwargs() => Ok((given, Kwargs::try_from(last.clone())?)),
+        _ => Ok((all, std::iter::empty::<(String, Value)>().collect())),
+    }
+}
+
+/// Jinja2's `int`: what is no number is the default, or 0.
+pub(super) fn int(value: &Value, default: Option<i64>) -> i64 {
+    let text = value.as_str().map(|text| text.trim().replace('_', ""));
+    let whole = text.as_ref().map_or_else(|| i64::try_from(value.clone()).ok(), |text| text.parse().ok());
+    let real = || text.map_or_else(|| f64::try_from(value.clone()).ok(), |text| text.parse().ok());
+    let whole = whole.or_else(|| real().filter(|real: &f64| real.is_finite()).map(|real| real as i64));
+    whole.or(default).unwrap_or(0)
+}
+
+/// Jinja2's `truncate`, whose arguments need no names.
+pub(super) fn truncate(state: &mut State, value: &Value, arguments: Rest<Value>) -> Result<Value, Error> {
+    let (given, named) = arguments_of(&arguments)?;
+    let names = ["length", "killwords", "end", "leeway"];
+    let mut all: Vec<(String, Value)> =
+        names.iter().zip(given).map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    for name in names {
+        all.extend(named.get::<Option<Value>>(name)?.map(|value| (name.to_owned(), value)));
+    }
+    named.assert_all_used()?;
+    minijinja_contrib::filters::truncate(state, value, all.into_iter().collect())
 }
 
 fn invalid(reason: &str) -> Error {
@@ -210,6 +240,28 @@ mod tests {
         }
         assert!(environment.render_str("{{ nothing | tojson }}", context! {}).is_err());
         assert!(environment.render_str("{{ 1 | tojson(wrong=1) }}", context! {}).is_err());
+    }
+
+    #[test]
+    fn numbers_and_short_texts_are_jinja2s() {
+        let mut environment = Environment::new();
+        environment.add_filter("int", int);
+        environment.add_filter("truncate", truncate);
+        let cases = [
+            ("'42' | int + 1", "43"),
+            ("'x' | int", "0"),
+            ("'x' | int(7)", "7"),
+            ("3.7 | int", "3"),
+            ("' -4.5 ' | int", "-4"),
+            ("none | int", "0"),
+            ("'long text here' | truncate(8)", "long..."),
+            ("'long text here' | truncate(8, true)", "long ..."),
+            ("'long text here' | truncate(length=8, end='!')", "long!"),
+        ];
+        for (source, expected) in cases {
+            let said = environment.render_str(&format!("{{{{ {source} }}}}"), context! {}).expect(source);
+            assert_eq!(said, expected, "{source}");
+        }
     }
 
     #[test]

@@ -102,7 +102,8 @@ fn environment(clock: Clock) -> Result<Environment<'static>, Error> {
     environment.add_filter("tojson", filters::to_json);
     environment.add_filter("wordcount", filters::word_count);
     environment.add_filter("center", filters::center);
-    environment.add_filter("truncate", minijinja_contrib::filters::truncate);
+    environment.add_filter("int", filters::int);
+    environment.add_filter("truncate", filters::truncate);
     environment.add_filter("striptags", minijinja_contrib::filters::striptags);
     Ok(environment)
 }
