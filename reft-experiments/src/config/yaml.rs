@@ -241,11 +241,16 @@ impl<'t> Builder<'t> {
             }
             ErrorKind::UnknownAnchor => "this alias (*) names nothing that stands before it (&)".to_owned(),
             ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
-                "a `:` that begins no value: put text with a colon in quotes".to_owned()
+                "a `:` that begins no value: look for a bracket that is not closed, for indentation, or put text with a colon \
+                 in quotes"
+                    .to_owned()
             }
             ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => "a key without `:`".to_owned(),
             ErrorKind::UnexpectedCharacter { character } => {
-                format!("`{character}` cannot begin a text: put the text in quotes")
+                format!("text cannot begin with {character:?}: put it in quotes")
+            }
+            ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
+                "text after a closing quote: put the whole in quotes".to_owned()
             }
             ErrorKind::InvalidIndentation | ErrorKind::ExpectedBlockMappingKey => {
                 "the indentation does not fit the lines above".to_owned()
@@ -339,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_is_no_yaml_is_said_with_its_line() {
-        let deep = "[".repeat(100);
+        let deep = "[".repeat(100) + &"]".repeat(100);
         let many = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n".to_owned()
             + &('b'..='h')
                 .map(|name| {
@@ -350,8 +355,11 @@ mod tests {
             ("a:\n\tb: 1\n", 2, "a tab before the text: indent with spaces"),
             ("a: 1\nb: 2\na: 3\n", 3, "`a` is there twice, in line 1 too: keep one"),
             ("a: 1\n---\nb: 2\n", 2, "a second document begins here (---)"),
-            ("a: {b: 1\n", 2, "not closed"),
-            ("a: [1, 2\nb: 3\n", 2, "not closed"),
+            ("a: {b: 1\n", 1, "column 4: `{` is not closed"),
+            ("a: {b: 1]\n", 1, "`{` is closed by `]`"),
+            ("a: [1, 2\nb: 3\n", 2, "look for a bracket that is not closed"),
+            ("a: 'it's'\n", 1, "text after a closing quote"),
+            ("a:\n  b: 1\n c: 2\n", 3, "the indentation does not fit the lines above"),
             ("a: \"b\nc: 1\n", 1, "a quote is not closed"),
             ("a: b: c\n", 1, "put text with a colon in quotes"),
             ("a: *b\n", 1, "names nothing that stands before it"),
@@ -359,7 +367,7 @@ mod tests {
             ("a: !env X\n", 1, "a tag (!) before this value is not supported"),
             ("[1]: 2\n", 1, "a key is a list, a section or an alias here"),
             ("a: 1\n<<: 2\n", 2, "`<<` brings in sections"),
-            ("a: @b\n", 1, "`@` cannot begin a text"),
+            ("a: @b\n", 1, "text cannot begin with '@'"),
             (&deep, 1, "more than 64 deep"),
             (&many, 6, "repeat more than 100000 values"),
         ];
