@@ -105,7 +105,7 @@ mod tests {
         };
         assert_eq!(
             cut.to_string(),
-            "arc_e: 1 of 3 prompts cut to 256 tokens (their ends are lost: …word word word word word ### Response:); \
+            "arc_e: 1 of 3 prompts cut to 256 tokens (their ends are lost: …d word word word word word ### Response:); \
              raise data.max_length to keep them whole"
         );
         let left_out = TooLong { purpose: Use::Training, fate: Fate::LeftOut, end: String::new(), ..cut.clone() };
