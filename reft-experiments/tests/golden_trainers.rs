@@ -5,20 +5,23 @@ mod golden;
 
 use golden::{Tensors, labelled, load_head};
 use reft_core::AdaptSpec;
-use reft_core::adaptation::Adaptation;
+use reft_core::adaptation::{Adaptation, NamedTensor};
 use reft_core::decay::Decay;
 use reft_core::params::ParamSet;
 use reft_core::rng::Seed;
-use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
+use reft_core::testing::{golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::labelled::Labelled;
 use reft_experiments::train::classification::Classification;
 use reft_experiments::train::head::Head;
-use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
+use reft_experiments::train::learner::{HeadGradients, Learner, Update, UpdateRules};
 use reft_experiments::train::schedule::Linear;
 use reft_models::encoder::{Encoder, lend};
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Device, Kind, no_grad};
+
+/// Tolerance of gradient norms, by the golden's README; the others are in each case.
+const NORM: f64 = 1e-4;
 
 /// A trajectory with what is needed to follow it.
 struct Case {
@@ -120,8 +123,29 @@ impl Case {
         }
     }
 
-    /// Replays the trace, then compares everything that was trained.
+    /// Follows the trace by the trainer's rules, and shows that other rules lead elsewhere.
     fn check(&self) {
+        let rules = self.rules();
+        let (steps, end) = self.replay(rules);
+        steps.iter().zip(self.json["training"]["trace"].as_array().expect("a trace")).for_each(|(step, expected)| {
+            self.check_step(step, expected);
+        });
+        let tolerance = self.number("tolerance", "final");
+        assert!(end <= tolerance, "{}: final tensors differ by {end}", self.name);
+        let kept = rules.head_gradients == HeadGradients::Kept;
+        let other = if kept { HeadGradients::Zeroed } else { HeadGradients::Kept };
+        for wrong in [
+            UpdateRules { decay: Decay::All, ..rules },
+            UpdateRules { weight_decay: 0.0, ..rules },
+            UpdateRules { head_gradients: other, ..rules },
+        ] {
+            let (_, end) = self.replay(wrong);
+            assert!(end > tolerance, "{}: {wrong:?} would pass: {end}", self.name);
+        }
+    }
+
+    /// What every update did under these rules, and by how much the final tensors then differ from the stored ones.
+    fn replay(&self, rules: UpdateRules) -> (Vec<(f64, Update)>, f64) {
         let encoder = Encoder::load(&self.weights, Kind::Float, Device::Cpu).expect("an encoder");
         let (mut adaptation, head) = self.build(&encoder, "initial.");
         self.check_groups(adaptation.as_ref(), &head);
@@ -133,35 +157,46 @@ impl Case {
             micro_tokens: 1 << 20,
             watch: None,
         };
-        self.follow(&mut objective, adaptation.as_mut());
+        let steps = self.follow(rules, &mut objective, adaptation.as_mut());
         let (expected, expected_head) = self.build(&encoder, "final.");
-        let tol = Tol::Absolute(self.number("tolerance", "final"));
         let left_out = &self.json["not_compared"]["names_ending"];
         let left_out: Vec<&str> = left_out.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let pairs = adaptation.named().into_iter().zip(expected.named());
-        for (got, expected) in pairs.chain(objective.head.named().into_iter().zip(expected_head.named())) {
-            if !left_out.iter().any(|ending| got.name.ends_with(ending)) {
-                assert_close(&format!("{} final {}", self.name, got.name), &got.tensor, &expected.tensor, tol);
-            }
-        }
+        let pairs = pairs.chain(objective.head.named().into_iter().zip(expected_head.named()));
+        let compared = pairs.filter(|(got, _)| !left_out.iter().any(|ending| got.name.ends_with(ending)));
+        let apart = |(got, expected): (NamedTensor, NamedTensor)| {
+            assert_eq!(got.tensor.size(), expected.tensor.size(), "{}", got.name);
+            (got.tensor - expected.tensor).abs().max().double_value(&[])
+        };
+        // NaN is kept: it is within no tolerance.
+        (steps, compared.map(apart).fold(0.0, |worst, apart| if worst >= apart { worst } else { apart }))
     }
 
-    fn follow(&self, objective: &mut Classification<'_>, adaptation: &mut dyn Adaptation) {
+    /// The rate and the outcome of every update.
+    fn follow(
+        &self,
+        rules: UpdateRules,
+        objective: &mut Classification<'_>,
+        adaptation: &mut dyn Adaptation,
+    ) -> Vec<(f64, Update)> {
         let trace = self.json["training"]["trace"].as_array().expect("a trace");
         let warmup = self.number("config", "warmup_steps") / trace.len() as f64;
         let schedule = Linear::new(self.number("config", "lr"), warmup, trace.len() as u64);
-        let mut learner = Learner::new(objective, adaptation, self.rules());
-        for (step, expected) in trace.iter().enumerate() {
+        let mut learner = Learner::new(objective, adaptation, rules);
+        let mut update = |step: usize| {
             let rows = labelled(&self.tensors, &format!("step{step}"));
             let lr = schedule.at(step as u64);
-            let update = learner.update(&rows.iter().collect::<Vec<&Labelled>>(), lr).expect("finite");
-            let loss = self.number("tolerance", "loss");
-            for (key, got, tolerance) in
-                [("lr", lr, 1e-12), ("loss", update.loss, loss), ("grad_norm", update.norm, 1e-4)]
-            {
-                let expected = expected[key].as_f64().expect("a number");
-                assert!((got - expected).abs() < tolerance, "{} step {step}: {key} {got}, not {expected}", self.name);
-            }
+            (lr, learner.update(&rows.iter().collect::<Vec<&Labelled>>(), lr).expect("finite"))
+        };
+        (0..trace.len()).map(&mut update).collect()
+    }
+
+    fn check_step(&self, (lr, update): &(f64, Update), expected: &Value) {
+        let loss = self.number("tolerance", "loss");
+        for (key, got, tolerance) in [("lr", *lr, 1e-12), ("loss", update.loss, loss), ("grad_norm", update.norm, NORM)] {
+            let wanted = expected[key].as_f64().expect("a number");
+            let step = &expected["step"];
+            assert!((got - wanted).abs() < tolerance, "{} step {step}: {key} {got}, not {wanted}", self.name);
         }
     }
 }
