@@ -1,11 +1,14 @@
 //! Decoding with a model whose next token follows from the last one by a table of logits.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use reft_core::site::Dims;
+use reft_core::hooks::Hooks;
+use reft_core::site::{Dims, LinearWeight, Mlp, Site};
 use reft_models::decode::settings::Sampling;
 use reft_models::decode::{Answer, DecodeError, Decoding, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
+use reft_models::weights::WeightsError;
 use tch::{Device, Kind, Tensor};
 
 const V: usize = 6;
@@ -20,7 +23,7 @@ struct Table {
 impl Table {
     fn new(rows: [[f32; V]; V]) -> Self {
         let vocab = V as i64;
-        Self { rows, dims: Dims { layers: 1, width: 1, heads: 1, kv_heads: 1, head_width: 1, mlp_width: 1, vocab } }
+        Self { rows, dims: Dims { layers: 1, width: 1, heads: 1, kv_heads: 1, head_width: 1, mlp_width: 1, vocab, mlp: Mlp::Gated } }
     }
 
     /// Every token is followed by the next one, the last by itself.
@@ -40,6 +43,18 @@ impl Decoder for Table {
         &self.dims
     }
 
+    fn context(&self) -> usize {
+        usize::MAX
+    }
+
+    fn on(&self, _: &BTreeMap<String, Tensor>) -> Result<Box<dyn Decoder>, WeightsError> {
+        unreachable!("decoding trains no weights")
+    }
+
+    fn weight(&self, _: Site) -> Option<LinearWeight> {
+        None
+    }
+
     fn options(&self) -> (Kind, Device) {
         (Kind::Float, Device::Cpu)
     }
@@ -48,7 +63,7 @@ impl Decoder for Table {
         0
     }
 
-    fn embed(&self, ids: &Tensor) -> Tensor {
+    fn embed(&self, ids: &Tensor, _: &dyn Hooks) -> Tensor {
         ids.to_kind(Kind::Float).unsqueeze(-1)
     }
 

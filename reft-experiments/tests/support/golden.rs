@@ -40,7 +40,7 @@ pub fn examples(golden: &Tensors, batch: &str) -> Vec<Example> {
     let row = |row: i64| {
         let labels = Vec::<i64>::try_from(labels.get(row)).expect("labels");
         let prompt = labels.iter().take_while(|&&label| label == -100).count();
-        Example { ids: ids(golden, batch, row), prompt, name: format!("{batch} row {row}") }
+        Example { ids: ids(golden, batch, row), prompt, name: format!("{batch} row {row}"), lost: 0 }
     };
     (0..labels.size()[0]).map(row).collect()
 }
