@@ -1,7 +1,7 @@
 //! Models with hooks: checkpoints, tokenizers, the Llama family, encoders, decoding. Nothing here knows what a hook does.
 //!
 //! On a CPU, libtorch and the kernels here share OpenMP's threads (libgomp). Those spin while they wait, which on a machine with
-//! other busy processes costs several times the time: set `GOMP_SPINCOUNT=1000` before the process starts (libgomp reads it when it
+//! other busy processes costs several times the time: set `GOMP_SPINCOUNT=10000` before the process starts (libgomp reads it when it
 //! is loaded), and `OMP_NUM_THREADS` to the cores that are yours. Weights in bf16 are fast only where the processor has
 //! products for them; elsewhere load them in f32.
 

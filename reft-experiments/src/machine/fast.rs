@@ -97,7 +97,7 @@ pub fn warn(dtype: Dtype, device: DeviceSpec) {
         if slower > SLOW {
             let (slow, auto) = (dtype.name(), auto.dtype.name());
             eprintln!(
-                "warning: small products in {slow} take {slower:.0} times as long as in f32 here: dtype auto ({auto}) is faster"
+                "warning: small products in {slow} take {slower:.1} times as long as in f32 here: dtype auto ({auto}) is faster"
             );
         }
     }

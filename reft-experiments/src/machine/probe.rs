@@ -7,15 +7,15 @@ use tch::Kind;
 use super::product::Product;
 use crate::config::plan::Dtype;
 
-/// Rows, as of a small batch's tokens; output and input width, small enough for one product of the slowest kind that was
-/// seen (a tenth of a GFLOP a second) to stay within [`LIMIT`].
-const SHAPE: (i64, (i64, i64)) = (32, (192, 192));
+/// Rows, as of a small batch's tokens; output and input width, as of a small model. Smaller products take as long as what is done
+/// around them; one of these in the slowest kind that was seen (3 GFLOP/s) takes 15 ms.
+const SHAPE: (i64, (i64, i64)) = (64, (576, 576));
 
 /// Time after which a measurement does not begin again.
 const LIMIT: Duration = Duration::from_millis(10);
 
-/// How many times longer than f32 a type takes for one forward and one backward product on the CPU. Takes about
-/// four times [`LIMIT`], a few times more where products are very slow.
+/// How many times as long as in f32 one forward and one backward product take in a type on the CPU. Takes a twentieth to a tenth
+/// of a second.
 pub fn slowdown(dtype: Dtype) -> f64 {
     seconds(dtype.kind()) / seconds(Kind::Float)
 }
