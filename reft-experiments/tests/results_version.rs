@@ -85,7 +85,7 @@ fn measure() -> Figures {
     let texts = |path: PathBuf, key: &str| -> Vec<String> {
         lines(&path).iter().map(|line| line[key].as_str().expect("text").to_owned()).collect()
     };
-    answers.insert("greedy".to_owned(), texts(decoder.join("predictions-arc_e.jsonl"), "output"));
+    answers.insert("greedy".to_owned(), texts(decoder.join("predictions-arc_e.jsonl"), "said"));
     answers.insert("classes".to_owned(), texts(encoder.join("predictions-mrpc.jsonl"), "said"));
     let adapter = decoder.join("adapter").display().to_string();
     let begin = ["generate", "hello", "--dtype", "f32", "--max-new", "8", "--adapter", &adapter];
@@ -128,7 +128,7 @@ fn figures_move_only_when_the_results_version_does() {
     }
     let text = std::fs::read_to_string(kept()).expect("figures are kept");
     let before: Figures = serde_json::from_str(&text).expect("figures");
-    let again = "store them anew: REFT_STORE=1 cargo test -p reft-experiments --test results_version";
+    let again = "store them anew: REFT_STORE=1 cargo test --test results_version";
     assert_eq!(before.results_version, RESULTS_VERSION, "the figures are of another results version: {again}");
     let differences = differences(&before, &now);
     assert!(
