@@ -8,7 +8,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::kind;
 use super::machine::{Heap, Id, Object, Reader, load};
-use super::tensors::Reference;
+use super::tensors::{Reference, check_dictionary};
 
 /// PyTorch's number at the beginning of a legacy file, as a pickle writes it.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -95,6 +95,7 @@ fn archive(bytes: &[u8]) -> Result<Contents, Reason> {
         return Err(Reason::Unread("written on a big-endian machine"));
     }
     let (heap, root) = load(&mut Reader::new(&bytes[entries[pickle].clone()], 0)).map_err(Reason::Damaged)?;
+    check_dictionary(&heap, root)?;
     let data = format!("{folder}data/");
     let storage = |(name, range): (&String, &Range<usize>)| Some((name.strip_prefix(&data)?.to_owned(), range.clone()));
     Ok(Contents { heap, root, storages: entries.iter().filter_map(storage).collect() })
@@ -115,6 +116,7 @@ fn legacy(bytes: &[u8]) -> Result<Contents, Reason> {
         }
     }
     let (heap, root) = next()?;
+    check_dictionary(&heap, root)?;
     let (listed, keys) = next()?;
     let widths = element_widths(&heap);
     let mut storages = BTreeMap::new();

@@ -55,16 +55,24 @@ pub(super) struct Found {
     pub others: BTreeMap<String, String>,
 }
 
+/// Refuses a pickle of something else than a dictionary, such as a whole module with its code's names.
+///
+/// # Errors
+/// What there is instead.
+pub(super) fn check_dictionary(heap: &Heap, root: Id) -> Result<(), Reason> {
+    match heap.get(root) {
+        Object::Dict(_) => Ok(()),
+        _ => Err(Reason::NoDictionary(describe(heap, root))),
+    }
+}
+
 /// All tensors below `root`. The name of one in a dictionary inside another has the keys on the way before it, with dots.
 ///
 /// # Errors
-/// When `root` is no dictionary, or a tensor is described wrongly.
+/// When a tensor is described wrongly.
 pub(super) fn collect(heap: &Heap, root: Id) -> Result<Found, Reason> {
     let mut found = Found::default();
     let (mut open, mut seen) = (vec![(String::new(), root, 0)], BTreeSet::from([root]));
-    if !matches!(heap.get(root), Object::Dict(_)) {
-        return Err(Reason::NoDictionary(describe(heap, root)));
-    }
     while let Some((prefix, id, depth)) = open.pop() {
         let Object::Dict(pairs) = heap.get(id) else { continue };
         for &(key, value) in pairs {

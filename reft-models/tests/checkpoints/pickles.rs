@@ -181,12 +181,12 @@ fn damaged_files_are_refused_or_read_and_never_a_panic() {
     let item = dict(vec![("w", Item::Parameter(0, 1, vec![2, 2], vec![1, 2])), ("inner", inner)]);
     for form in FORMS {
         let whole = file(form, &item, &storages);
-        for length in 0..whole.len() {
+        for length in (0..whole.len()).step_by(3) {
             if let Err(message) = read_all(&folder(&whole[..length])) {
                 check_message(&format!("{form:?} {length}"), &message, &["pytorch_model.bin"]);
             }
         }
-        for round in 0..400 {
+        for round in 0..150 {
             let mut bytes = whole.clone();
             for _ in 0..random.random_range(1..4) {
                 let at = random.random_range(0..bytes.len());
