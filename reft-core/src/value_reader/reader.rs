@@ -242,7 +242,7 @@ struct Choice<'t> {
     content: &'t Value,
 }
 
-impl<'de, 't> EnumAccess<'de> for Choice<'t> {
+impl<'de> EnumAccess<'de> for Choice<'_> {
     type Error = ValueError;
     type Variant = Self;
 
