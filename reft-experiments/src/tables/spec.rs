@@ -148,7 +148,8 @@ impl Profile {
         let mut over = Value::Object(self.over.clone());
         for text in settings {
             let tree = parse_override(text, &keys::all())?;
-            if let Some(own) = OWN.iter().find(|path| path.iter().try_fold(&tree, |tree, key| tree.get(key)).is_some()) {
+            if let Some(own) = OWN.iter().find(|path| path.iter().try_fold(&tree, |tree, key| tree.get(key)).is_some())
+            {
                 let reason = "the table's file says it for each run: change it there".to_owned();
                 return Err(ConfigError::Value { place: format!("--set {text}"), key: own.join("."), reason });
             }
@@ -300,7 +301,8 @@ mod tests {
         let spec = specs().remove("table4").expect("table 4");
         let profile = spec.profile("paper", "a test").expect("a profile");
         let plain = profile.rows("a test").expect("valid");
-        let pyreft = profile.with(&["train.parity=pyreft".to_owned()]).expect("a setting").rows("a test").expect("valid");
+        let pyreft =
+            profile.with(&["train.parity=pyreft".to_owned()]).expect("a setting").rows("a test").expect("valid");
         let runs = |rows: &[RowPlan]| rows.iter().flat_map(|row| row.runs.clone()).collect::<Vec<_>>();
         assert_eq!(runs(&plain).len(), runs(&pyreft).len());
         for (plain, pyreft) in runs(&plain).iter().zip(runs(&pyreft)) {

@@ -35,7 +35,8 @@ pub struct Stored {
 /// # Errors
 /// When the folder cannot be read.
 pub fn find(runs: &Path, plans: &[&RunPlan]) -> Result<(Vec<Option<Stored>>, Vec<String>), RecordError> {
-    let wanted: Vec<Value> = plans.iter().map(|plan| comparable(serde_json::to_value(plan).expect("plain data"))).collect();
+    let wanted: Vec<Value> =
+        plans.iter().map(|plan| comparable(serde_json::to_value(plan).expect("plain data"))).collect();
     let mut by_seed: HashMap<&Value, Vec<usize>> = HashMap::new();
     for (number, plan) in wanted.iter().enumerate() {
         by_seed.entry(&plan["seed"]).or_default().push(number);
@@ -141,7 +142,8 @@ mod tests {
     fn plans_of_before_parity_are_the_same_where_nothing_changed() {
         let plan = |p: f64| {
             let reft = json!({"intervention": "loreft", "rank": 1, "positions": "f3", "dropout": {"p": p}});
-            serde_json::to_value(resolve(json!({"adapt": {"reft": reft}}), "a test").expect("valid")).expect("plain data")
+            serde_json::to_value(resolve(json!({"adapt": {"reft": reft}}), "a test").expect("valid"))
+                .expect("plain data")
         };
         let before = |p: f64| {
             let mut old = plan(p);
