@@ -62,7 +62,11 @@ fn every_method_leaves_a_record_with_its_own_count_and_reads_the_held_rows_once(
 fn a_loss_that_is_not_finite_keeps_the_adapter_and_the_head_of_the_last_finite_one() {
     let dir = dir();
     let loreft = "adapt={reft: {intervention: loreft, rank: 1, positions: f3}}";
-    encoder::check(&dir, &["train", "run.yaml", "--set", "train.lr=1e38", "--set", loreft], &["loss", "lower train.lr"]);
+    encoder::check(
+        &dir,
+        &["train", "run.yaml", "--set", "train.lr=1e38", "--set", loreft],
+        &["loss", "lower train.lr"],
+    );
     let runs: Vec<_> = std::fs::read_dir(dir.path().join("runs")).expect("a run").collect();
     let run = runs[0].as_ref().expect("readable").path();
     assert!(run.join("failure.txt").exists() && !run.join("record.json").exists());
@@ -76,7 +80,7 @@ fn a_loss_that_is_not_finite_keeps_the_adapter_and_the_head_of_the_last_finite_o
     }
     let (adapter, head) = (run.join("adapter"), run.join("head.safetensors"));
     let (adapter, head) = (adapter.to_string_lossy(), head.to_string_lossy());
-    let scored = dir.run(&["eval", "run.yaml", "--adapter", &adapter, "--head", &head]);
+    let scored = dir.run(&["eval", "run.yaml", "--adapter", &*adapter, "--head", &*head]);
     assert!(scored.status.success(), "{}", String::from_utf8_lossy(&scored.stderr));
 }
 
@@ -94,7 +98,7 @@ fn parity_trains_otherwise_and_is_kept_in_the_record() {
     let (none, plain) = adapter("train.parity=none");
     assert_eq!(none["train"]["parity"], "none");
     assert_eq!(none["adapt"]["reft"]["dropout"]["on"], "edit");
-    for point in ["decay", "head_gradients", "dropout", "labels"] {
+    for point in ["decay", "head_gradients", "dropout"] {
         let (plan, moved) = adapter(&format!("train.parity=[{point}]"));
         assert_eq!(plan["train"]["parity"], serde_json::json!([point]));
         assert_ne!(moved, plain, "{point} changes something");

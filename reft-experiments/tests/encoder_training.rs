@@ -81,7 +81,8 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
         let best = Best::new(folder.join("epochs.jsonl"), folder.join("best.safetensors"));
         let head = Head::new(encoder.dims().width, if scores { 1 } else { 2 }, Seed(1), Device::Cpu);
         let watch = Some(Watch { rows: &watched, metric, best });
-        let mut objective = Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch };
+        let mut objective =
+            Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch };
         let mut trainer = Trainer {
             objective: &mut objective,
             adaptation: adaptation.as_mut(),
@@ -101,7 +102,8 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
     }
     let (mut adaptation, mut head, best) = attempt(u64::MAX);
     let best = best.restore(vec![adaptation.params_mut(), head.params_mut()]).expect("kept").expect("an epoch");
-    let objective = Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch: None };
+    let objective =
+        Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch: None };
     let answers = objective.answers(adaptation.begin(Mode::Eval).as_ref(), &watched).expect("disjoint");
     Run { adaptation, head: objective.head, best, again: metric.of(&answers) }
 }

@@ -98,7 +98,9 @@ fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, la
     assert_eq!(reserved == 0, held.contains("earlier run"), "{held}: {reserved} bytes are new");
     let mut objective = Causal::new(model, frozen, 1 << 20);
     let batch: Vec<&Example> = examples.iter().collect();
-    Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default()).gradients(&batch).expect("disjoint positions");
+    Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default())
+        .gradients(&batch)
+        .expect("disjoint positions");
     (adaptation.params().flat().grad(), held)
 }
 

@@ -48,7 +48,14 @@ fn check(case: &Value) {
     };
     let (mut adaptation, head) = build("initial.");
     // Passes of ten tokens: the accumulated gradient must be the whole batch's. The reference ran without dropout.
-    let mut objective = Classification { encoder: &encoder, head, model_dropout: false, label_kind: Kind::Float, micro_tokens: 10, watch: None };
+    let mut objective = Classification {
+        encoder: &encoder,
+        head,
+        model_dropout: false,
+        label_kind: Kind::Float,
+        micro_tokens: 10,
+        watch: None,
+    };
     follow(case, &golden, &mut objective, adaptation.as_mut());
     let (expected, expected_head) = build("final.");
     let pairs = adaptation.named().into_iter().zip(expected.named());

@@ -40,7 +40,13 @@ impl Case {
         let tensors = golden_tensors(&format!("baselines/{name}/{file}"));
         let base = format!("baselines/models/{}", json["base"].as_str().expect("a base"));
         let weights = Weights::open(&golden_dir().join(&base)).expect("a model");
-        Self { name: name.to_owned(), tensors, weights, base: golden_tensors(&format!("{base}/model.safetensors")), json }
+        Self {
+            name: name.to_owned(),
+            tensors,
+            weights,
+            base: golden_tensors(&format!("{base}/model.safetensors")),
+            json,
+        }
     }
 
     fn number(&self, group: &str, key: &str) -> f64 {
@@ -60,8 +66,7 @@ impl Case {
         let method = self.json["method"].as_str().and_then(|text| text.split(',').next()).expect("a method");
         let formula = self.json["formula"].as_str().expect("a formula");
         let (_, positions) = formula.split_once("at positions ").expect("positions");
-        let positions: Vec<usize> =
-            positions.split([',', ';']).map_while(|text| text.trim().parse().ok()).collect();
+        let positions: Vec<usize> = positions.split([',', ';']).map_while(|text| text.trim().parse().ok()).collect();
         assert_eq!(positions, (0..positions.len()).collect::<Vec<_>>(), "the first positions");
         let rank = self.tensors["initial.layer0.prefix.W"].size()[0];
         let reft = json!({"intervention": method, "rank": rank, "tying": "untied",
@@ -193,7 +198,8 @@ impl Case {
 
     fn check_step(&self, (lr, update): &(f64, Update), expected: &Value) {
         let loss = self.number("tolerance", "loss");
-        for (key, got, tolerance) in [("lr", *lr, 1e-12), ("loss", update.loss, loss), ("grad_norm", update.norm, NORM)] {
+        for (key, got, tolerance) in [("lr", *lr, 1e-12), ("loss", update.loss, loss), ("grad_norm", update.norm, NORM)]
+        {
             let wanted = expected[key].as_f64().expect("a number");
             let step = &expected["step"];
             assert!((got - wanted).abs() < tolerance, "{} step {step}: {key} {got}, not {wanted}", self.name);

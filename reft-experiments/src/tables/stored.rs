@@ -192,7 +192,8 @@ mod tests {
     fn plans_of_before_parity_are_the_same_where_nothing_changed() {
         let plan = |p: f64| {
             let reft = json!({"intervention": "loreft", "rank": 1, "positions": "f3", "dropout": {"p": p}});
-            serde_json::to_value(resolve(json!({"adapt": {"reft": reft}}), "a test").expect("valid")).expect("plain data")
+            serde_json::to_value(resolve(json!({"adapt": {"reft": reft}}), "a test").expect("valid"))
+                .expect("plain data")
         };
         let before = |p: f64| {
             let mut old = plan(p);

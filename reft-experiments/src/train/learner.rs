@@ -143,7 +143,8 @@ impl<'a, O: Objective> Learner<'a, O> {
         }
         self.remember(&leaves);
         let scale = (self.clip / (norm + 1e-6)).min(1.0);
-        let clipped: Vec<Tensor> = grads.into_iter().map(|grad| if scale < 1.0 { grad * scale } else { grad }).collect();
+        let clipped: Vec<Tensor> =
+            grads.into_iter().map(|grad| if scale < 1.0 { grad * scale } else { grad }).collect();
         for (optimiser, (leaf, grad)) in self.optimisers.iter_mut().zip(leaves.iter().zip(&clipped)) {
             optimiser.update(leaf, grad, lr);
         }

@@ -29,7 +29,12 @@ pub fn labelled(golden: &Tensors, batch: &str) -> Vec<Labelled> {
     };
     let row = |row: i64| {
         let ids = ids(golden, batch, row);
-        Labelled { types: vec![0; ids.len()], ids, target: target(&labels.get(row)), name: format!("{batch} row {row}") }
+        Labelled {
+            types: vec![0; ids.len()],
+            ids,
+            target: target(&labels.get(row)),
+            name: format!("{batch} row {row}"),
+        }
     };
     (0..labels.size()[0]).map(row).collect()
 }
