@@ -116,7 +116,16 @@ fn bf16_code(value: f32) -> u16 {
 mod tests {
     use super::*;
 
-    const DIMS: Dims = Dims { layers: 1, width: 4, heads: 1, kv_heads: 1, head_width: 4, mlp_width: 4, vocab: 8, mlp: crate::site::Mlp::Gated };
+    const DIMS: Dims = Dims {
+        layers: 1,
+        width: 4,
+        heads: 1,
+        kv_heads: 1,
+        head_width: 4,
+        mlp_width: 4,
+        vocab: 8,
+        mlp: crate::site::Mlp::Gated,
+    };
 
     fn model(stored_as: &str, values: &[f32]) -> BaseModel {
         let sketch = Some(Sketch::new(stored_as.to_owned(), values));

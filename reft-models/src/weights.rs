@@ -306,7 +306,11 @@ impl Weights {
         let mut listing = self.listing.borrow_mut();
         let Some(asked) = listing.as_mut() else { return Ok(false) };
         if !self.contains(name) {
-            return Err(WeightsError::Missing { path: self.path.clone(), name: name.to_owned(), hint: self.hint(name) });
+            return Err(WeightsError::Missing {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                hint: self.hint(name),
+            });
         }
         asked.insert(name.to_owned());
         Ok(true)

@@ -23,7 +23,19 @@ struct Table {
 impl Table {
     fn new(rows: [[f32; V]; V]) -> Self {
         let vocab = V as i64;
-        Self { rows, dims: Dims { layers: 1, width: 1, heads: 1, kv_heads: 1, head_width: 1, mlp_width: 1, vocab, mlp: Mlp::Gated } }
+        Self {
+            rows,
+            dims: Dims {
+                layers: 1,
+                width: 1,
+                heads: 1,
+                kv_heads: 1,
+                head_width: 1,
+                mlp_width: 1,
+                vocab,
+                mlp: Mlp::Gated,
+            },
+        }
     }
 
     /// Every token is followed by the next one, the last by itself.

@@ -181,7 +181,8 @@ mod tests {
     fn plan(parity: Value, reft: Value) -> Result<RunPlan, String> {
         let mut spec = json!({"intervention": "loreft", "rank": 1, "positions": "f3"});
         crate::config::merge::merge(&mut spec, reft);
-        resolve(json!({"train": {"parity": parity}, "adapt": {"reft": spec}}), "a test").map_err(|error| error.to_string())
+        resolve(json!({"train": {"parity": parity}, "adapt": {"reft": spec}}), "a test")
+            .map_err(|error| error.to_string())
     }
 
     fn reft(plan: &RunPlan) -> (Truncation, DropoutOn) {

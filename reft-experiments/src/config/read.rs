@@ -6,11 +6,11 @@ use reft_core::value_reader;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use super::ConfigError;
 use super::dtype::{AUTO, DtypeChoice};
 use super::merge::merge;
 use super::places::Places;
 use super::plan::{DeviceSpec, RunPlan};
-pub use super::ConfigError;
 use super::{parity, paths, yaml};
 
 /// Settings with the place of each.

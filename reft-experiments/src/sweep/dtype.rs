@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::dtype::{AUTO, DtypeChoice};
 use crate::config::ConfigError;
+use crate::config::dtype::{AUTO, DtypeChoice};
 use crate::config::places::Places;
 use crate::config::read::{dtype_of, fix_dtype};
 
@@ -14,7 +14,8 @@ use crate::config::read::{dtype_of, fix_dtype};
 /// When a type is none, or cannot be fixed for all trials: `auto` is a value to be varied, or the device is varied.
 pub fn freeze(sweep: &mut Value, places: &Places) -> Result<(), ConfigError> {
     let wrong = |key: &str, reason: &str| Err(ConfigError::value(places, key, reason.to_owned()));
-    let below = |section: &'static str| move |error: ConfigError| error.renamed(places, |key| format!("{section}.{key}"));
+    let below =
+        |section: &'static str| move |error: ConfigError| error.renamed(places, |key| format!("{section}.{key}"));
     let Some(sweep) = sweep.as_object_mut() else { return Ok(()) };
     let space = sweep.get("space").and_then(Value::as_object).cloned().unwrap_or_default();
     let varied = space.get("dtype").map(Value::to_string);
@@ -22,7 +23,10 @@ pub fn freeze(sweep: &mut Value, places: &Places) -> Result<(), ConfigError> {
         return wrong("space.dtype", "auto is one of the others, depending on the machine: name f32, bf16 or f16");
     }
     let run = sweep.entry("run").or_insert_with(|| Value::Object(Map::new()));
-    if varied.is_none() && space.contains_key("device") && dtype_of(run, places).map_err(below("run"))? == DtypeChoice::Auto {
+    if varied.is_none()
+        && space.contains_key("device")
+        && dtype_of(run, places).map_err(below("run"))? == DtypeChoice::Auto
+    {
         return wrong("run.dtype", "auto depends on the device, which is varied: name f32, bf16 or f16");
     }
     fix_dtype(run, places).map_err(below("run"))?;

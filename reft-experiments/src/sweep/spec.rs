@@ -16,7 +16,9 @@ use crate::config::dtype::DtypeChoice;
 use crate::config::merge::merge;
 use crate::config::places::Places;
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::config::read::{Written as Settings, beside, defaults, dtype_of, nest, resolve, resolve_at, run_tree, typed_at, written};
+use crate::config::read::{
+    Written as Settings, beside, defaults, dtype_of, nest, resolve, resolve_at, run_tree, typed_at, written,
+};
 use crate::data::split::Selection;
 
 /// Which end of the metric is sought.

@@ -165,7 +165,9 @@ impl Profile {
         let mut over = Written { tree: Value::Object(self.over.clone()), places: self.places.clone() };
         for text in settings {
             over.set(text)?;
-            if let Some(own) = OWN.iter().find(|path| path.iter().try_fold(&over.tree, |tree, key| tree.get(key)).is_some()) {
+            if let Some(own) =
+                OWN.iter().find(|path| path.iter().try_fold(&over.tree, |tree, key| tree.get(key)).is_some())
+            {
                 let reason = "the table's file says it for each run: change it there".to_owned();
                 return Err(ConfigError::value(&over.places, &own.join("."), reason));
             }
@@ -211,12 +213,7 @@ impl Profile {
     }
 
     /// The runs of one seed with a method by its number: one for each GLUE task, one for all other tasks.
-    fn plans(
-        &self,
-        model: &ModelSpec,
-        method: usize,
-        seed: u64,
-    ) -> Vec<Result<(RunPlan, DtypeChoice), ConfigError>> {
+    fn plans(&self, model: &ModelSpec, method: usize, seed: u64) -> Vec<Result<(RunPlan, DtypeChoice), ConfigError>> {
         let (apart, together): (Vec<TaskId>, Vec<TaskId>) =
             self.tasks.iter().partition(|task| task.task().glue().is_some());
         let groups = apart.iter().map(std::slice::from_ref).chain((!together.is_empty()).then_some(&together[..]));
