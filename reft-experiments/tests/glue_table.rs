@@ -22,7 +22,7 @@ fn every_run_of_the_paper_profile_has_its_published_settings() {
     let glue = &published["glue"];
     let order: Vec<&str> = glue["order"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let spec = TableSpec::read(&Path::new(REPOSITORY).join("configs/tables/table4.yaml")).expect("valid");
-    let rows = spec.profiles["paper"].rows("a test").expect("valid");
+    let rows = spec.profiles["paper"].rows().expect("valid");
     assert_eq!(rows.len(), TABLES.len());
     for row in rows {
         let (_, _, table) =

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use reft_core::value_reader;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tch::Device;
 
 pub use super::ConfigError;
 use super::dtype::{AUTO, DtypeChoice};
@@ -123,14 +124,13 @@ pub fn dtype_of(run: &Value, places: &Places) -> Result<DtypeChoice, ConfigError
 /// Replaces `dtype: auto`, or a `dtype` that is left out, by the type that it is on this machine.
 ///
 /// # Errors
-/// When `dtype` is no type. A device that is none is left to whoever reads the settings.
+/// When `dtype` is no type. A device that is none is left to whoever reads the settings, with the type of the CPU.
 pub fn fix_dtype(run: &mut Value, places: &Places) -> Result<(), ConfigError> {
     let choice = dtype_of(run, places)?;
     let Some(run) = run.as_object_mut() else { return Ok(()) };
     let device = run.get("device").cloned().unwrap_or_else(|| defaults()["device"].clone());
-    if let Ok(device) = serde_json::from_value::<DeviceSpec>(device) {
-        run.insert("dtype".to_owned(), choice.on(device).name().into());
-    }
+    let device = serde_json::from_value::<DeviceSpec>(device).unwrap_or(DeviceSpec(Device::Cpu));
+    run.insert("dtype".to_owned(), choice.on(device).name().into());
     Ok(())
 }
 

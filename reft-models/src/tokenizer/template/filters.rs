@@ -16,8 +16,7 @@ struct Style {
 }
 
 /// Python's `json.dumps`, with `ensure_ascii` off: nothing is escaped for HTML.
-pub(super) fn to_json(value: &Value, arguments: Rest<Value>) -> Result<String, Error> {
-    let (given, named) = arguments_of(&arguments)?;
+pub(super) fn to_json(value: &Value, given: Rest<Value>, named: Kwargs) -> Result<String, Error> {
     let setting = |place: usize, name: &str| -> Result<Option<Value>, Error> {
         let value = match given.get(place) {
             Some(value) => Some(value.clone()),
@@ -47,14 +46,6 @@ pub(super) fn to_json(value: &Value, arguments: Rest<Value>) -> Result<String, E
     Ok(out)
 }
 
-/// A filter's arguments without names, and those with.
-fn arguments_of(all: &[Value]) -> Result<(&[Value], Kwargs), Error> {
-    match all.split_last() {
-        Some((last, given)) if last.is_kwargs() => Ok((given, Kwargs::try_from(last.clone())?)),
-        _ => Ok((all, std::iter::empty::<(String, Value)>().collect())),
-    }
-}
-
 /// Jinja2's `int`: what is no number is the default, or 0.
 pub(super) fn int(value: &Value, default: Option<i64>) -> i64 {
     let text = value.as_str().map(|text| text.trim().replace('_', ""));
@@ -65,11 +56,10 @@ pub(super) fn int(value: &Value, default: Option<i64>) -> i64 {
 }
 
 /// Jinja2's `truncate`, whose arguments need no names.
-pub(super) fn truncate(state: &mut State, value: &Value, arguments: Rest<Value>) -> Result<Value, Error> {
-    let (given, named) = arguments_of(&arguments)?;
+pub(super) fn truncate(state: &mut State, value: &Value, given: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let names = ["length", "killwords", "end", "leeway"];
     let mut all: Vec<(String, Value)> =
-        names.iter().zip(given).map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        names.iter().zip(given.iter()).map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     for name in names {
         all.extend(named.get::<Option<Value>>(name)?.map(|value| (name.to_owned(), value)));
     }
