@@ -79,7 +79,7 @@ fn what_does_not_belong_together_is_answered_with_one_line() {
         let arguments = of(more);
         check(&dir, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), parts);
     };
-    check_of(&["--model", "other"], &["adapter was trained on `encoder`", "`other`", "load the base model"]);
+    check_of(&["--model", "other"], &["was trained on `encoder`", "`other`", "load the base model"]);
     check(&dir, &["eval", "run.yaml", "--head", &head, "--model", "other"], &["head was trained on `encoder`"]);
     let stsb = ["--set", "data.train=[stsb]", "--set", "data.eval=[stsb]"];
     check_of(&stsb, &["trained on mrpc and has 2 outputs, stsb needs 1", "as many classes"]);

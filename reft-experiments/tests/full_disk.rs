@@ -93,7 +93,7 @@ fn a_run_says_which_file_had_no_room_and_goes_on() {
             break;
         }
         let said = complaint(&output);
-        let files = ["config.yaml", "metrics.jsonl", "tfevents", "checkpoint", "adapter", "predictions", "record.json"];
+        let files = ["claim", "state.json", "config.yaml", "metrics.jsonl", "tfevents", "checkpoint", "adapter", "predictions", "record.json"];
         let file = files.into_iter().find(|file| said.contains(file));
         complaints.insert(file.unwrap_or_else(|| panic!("no file is named: {said}")));
         small.grow();
@@ -145,6 +145,8 @@ fn a_trial_whose_files_are_too_large_fails_with_its_reason_and_costs_no_other() 
     command.args(["-c", "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_reft"));
     command.args(["sweep", "run", "tiny.yaml"]).current_dir(dir.path());
     command.env("HF_HUB_OFFLINE", "1").env("REFT_CACHE", dir.path().join("cache")).env_remove("REFT_DATA");
+    // As many threads as the run that it is compared with.
+    command.env("OMP_NUM_THREADS", "1");
     let output = command.output().expect("bash is there");
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

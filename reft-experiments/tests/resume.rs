@@ -97,7 +97,11 @@ fn the_same_run_is_done_by_one_process_at_a_time() {
         let mut first = started(&dir, &arguments, &root, 7);
         let (mut waiting, mut said) = second(&dir, &arguments);
         let mut line = String::new();
-        said.read_line(&mut line).expect("readable");
+        // What is said of the type of the weights comes first.
+        while !line.contains("waiting for it") {
+            line.clear();
+            assert!(said.read_line(&mut line).expect("readable") > 0, "the second does not wait");
+        }
         let owner = format!("process {} on ", first.id());
         assert!(line.contains(&owner) && line.trim_end().ends_with("waiting for it"), "{line}");
         assert!(waiting.try_wait().expect("a child").is_none());

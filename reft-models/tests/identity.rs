@@ -182,10 +182,10 @@ fn the_configuration_and_every_file_of_the_tokenizer_count() {
         write(&json, false);
         assert_ne!(identity().config, first.config);
     }
-    json["unknown"] = serde_json::json!({"rope_theta": 5.0});
+    json["rope_scaling"] = serde_json::json!({"rope_type": "linear", "factor": 2.0});
     write(&json, false);
     let nested = identity().config;
-    json["unknown"]["rope_theta"] = 6.0.into();
+    json["rope_scaling"]["factor"] = 3.0.into();
     write(&json, false);
     assert_ne!(identity().config, nested);
 

@@ -133,7 +133,8 @@ fn a_decoder_on_its_own_weights_is_the_decoder_and_every_weight_gets_a_gradient(
         let step = full.begin(Mode::Train);
         let own = model.on(step.weights().expect("weights")).expect("the model's");
         let scores = logits(own.as_ref());
-        assert_close(name, &scores, &logits(model.as_ref()), Tol::Exact);
+        // Norms with a trained weight are computed by libtorch, whose sums have another order than the kernels'.
+        assert_close(name, &scores, &logits(model.as_ref()), Tol::F32.times(10.0));
         scores.square().mean(Kind::Float).backward();
         step.backprop();
         let grad = full.params().flat().grad();

@@ -1,0 +1,4 @@
+//! Valid files, and what is done to them.
+
+pub mod bytes;
+pub mod kinds;
