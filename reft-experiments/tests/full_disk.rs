@@ -93,7 +93,17 @@ fn a_run_says_which_file_had_no_room_and_goes_on() {
             break;
         }
         let said = complaint(&output);
-        let files = ["claim", "state.json", "config.yaml", "metrics.jsonl", "tfevents", "checkpoint", "adapter", "predictions", "record.json"];
+        let files = [
+            "claim",
+            "state.json",
+            "config.yaml",
+            "metrics.jsonl",
+            "tfevents",
+            "checkpoint",
+            "adapter",
+            "predictions",
+            "record.json",
+        ];
         let file = files.into_iter().find(|file| said.contains(file));
         complaints.insert(file.unwrap_or_else(|| panic!("no file is named: {said}")));
         small.grow();

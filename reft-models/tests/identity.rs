@@ -132,7 +132,8 @@ fn cast(tensors: &mut Stored, dtype: Dtype, kind: Kind) {
 
 #[test]
 fn another_precision_is_recognised_and_further_training_is_not_taken_for_it() {
-    let dims = Dims { layers: 1, width: 4, heads: 1, kv_heads: 1, head_width: 4, mlp_width: 4, vocab: 8, mlp: Mlp::Gated };
+    let dims =
+        Dims { layers: 1, width: 4, heads: 1, kv_heads: 1, head_width: 4, mlp_width: 4, vocab: 8, mlp: Mlp::Gated };
     let base = |identity: Identity| BaseModel {
         id: "m".to_owned(),
         fingerprint: identity.weights,

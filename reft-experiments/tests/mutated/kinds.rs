@@ -100,12 +100,14 @@ pub fn kinds() -> Vec<Kind> {
 
 const TOKENIZER: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 const ADAPTER: [&str; 2] = ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"];
-const CHAT: &str = "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}\n{% endfor %}{{ bos_token }}assistant: ";
+const CHAT: &str =
+    "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}\n{% endfor %}{{ bos_token }}assistant: ";
 const ROWS: &str = r#"[
   {"instruction": "Which one is a bird?", "input": "", "answer": "the correct answer is answer1", "output": "answer1"},
   {"instruction": "And which \u00e9 is 3?", "input": "x", "answer": "answer2", "output": "answer2", "n": 3}
 ]"#;
-const LINES: &str = "{\"question\": \"1 + 1\", \"answer\": \"#### 2\"}\n{\"question\": \"2 + 2\", \"answer\": \"#### 4\"}\n";
+const LINES: &str =
+    "{\"question\": \"1 + 1\", \"answer\": \"#### 2\"}\n{\"question\": \"2 + 2\", \"answer\": \"#### 4\"}\n";
 
 fn read_run(folder: &Path) -> Result<(), String> {
     run_plan(Some(&folder.join("embedded-loreft.yaml")), &[]).map(drop).map_err(words)

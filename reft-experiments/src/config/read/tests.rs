@@ -170,6 +170,14 @@ fn mistakes_are_named_with_file_line_key_and_remedy() {
 }
 
 #[test]
+fn a_key_or_a_value_of_several_lines_is_named_in_one() {
+    for text in ["\"a\\nb\": 1\n", "data: {train: [\"x\\ny\"]}\n", "dtype: \"f\\r32\"\n"] {
+        let said = error(text, &[]);
+        assert!(!said.contains(char::is_control), "{said:?}");
+    }
+}
+
+#[test]
 fn mistakes_in_overrides_are_named_with_the_override() {
     let cases = [
         ("train.lrr=1", "--set train.lrr=1: unknown key `train.lrr` (did you mean `lr`?)"),

@@ -197,6 +197,9 @@ mod tests {
             assert_eq!(render(source, &conversation()).expect(source), expected, "{source}");
         }
         assert!(render("{{ '%s %s' % 'one' }}", &[]).is_err(), "a value is missing");
+        for unclosed in ["{{ m\u{feff}.", "{{ 5 % \u{e9}", "{%", "{{"] {
+            assert!(render(unclosed, &[]).is_err(), "{unclosed}");
+        }
     }
 
     #[test]

@@ -130,8 +130,10 @@ fn tag(text: &str) -> String {
 
 /// The tag with its first `%` between operands as a call; none when there is no such `%`.
 fn without_first_percent(text: &str) -> Option<String> {
-    let closing = 2 + usize::from(text[..text.len().saturating_sub(2)].ends_with(['-', '+']));
-    let inner = 2 + usize::from(text[2..].starts_with(['-', '+']))..text.len().checked_sub(closing)?;
+    // A tag without an end is left for minijinja to name.
+    let body = text.strip_suffix("}}").or_else(|| text.strip_suffix("%}"))?;
+    let end = body.len() - usize::from(body.ends_with(['-', '+']));
+    let inner = 2 + usize::from(text[2..].starts_with(['-', '+']))..end;
     let tokens = tokens(text, inner);
     let percent = tokens.iter().position(|token| token.kind == Kind::Operator && &text[token.at.clone()] == "%")?;
     let (first, last) = (left(text, &tokens, percent)?, right(text, &tokens, percent)?);
