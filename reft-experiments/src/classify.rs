@@ -223,7 +223,9 @@ impl Started<'_> {
     /// The rows that were cut, said where there are some.
     fn too_long(&self, purpose: Use, encoded: &Encoded) -> Option<TooLong> {
         let cut = cut(self.glue, purpose, encoded, self.named.plan.data.max_length);
-        cut.iter().for_each(|cut| eprintln!("{cut}"));
+        if let Some(cut) = &cut {
+            eprintln!("{cut}");
+        }
         cut
     }
 

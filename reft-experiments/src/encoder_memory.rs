@@ -174,8 +174,8 @@ mod tests {
     use crate::config::plan::Dtype;
     use crate::machine::memory::Limit;
 
-    fn room(bytes: usize) -> Option<Available> {
-        Some(Available { bytes, limit: Limit::Machine })
+    fn room(bytes: usize) -> Available {
+        Available { bytes, limit: Limit::Machine }
     }
 
     /// RoBERTa-large on rows of 256 tokens.
@@ -204,12 +204,12 @@ mod tests {
         assert!(every.total() < biases.total() && biases.total() < full.total(), "{biases:?} {full:?}");
         // Values, gradient, two moments, the last good values: 355 million numbers each.
         assert!(full.trained > 5 * 354 * 4 * 1_000_000, "{full:?}");
-        let error = full.check(room(8 << 30)).expect_err("too large").to_string();
+        let error = full.check(Some(room(8 << 30))).expect_err("too large").to_string();
         for part in ["8192 MiB are available", "train.micro_batch_tokens", "adapt: reft", "smaller model"] {
             assert!(error.contains(part), "`{part}` is not in: {error}");
         }
         assert_eq!(error.lines().count(), 1);
-        assert_eq!(full.check(room(1 << 40)), Ok(()));
+        assert_eq!(full.check(Some(room(1 << 40))), Ok(()));
         assert_eq!(full.check(None), Ok(()));
     }
 }

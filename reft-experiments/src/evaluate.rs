@@ -131,7 +131,9 @@ impl Evaluator<'_> {
             Some(ids) => ending(&self.loaded.tokenizer.decode(&ids[max_length..], false)?),
             None => String::new(),
         };
-        prompts.iter_mut().for_each(|ids| ids.truncate(max_length));
+        for ids in prompts.iter_mut() {
+            ids.truncate(max_length);
+        }
         let rows = cut.iter().filter(|&&cut| cut).count();
         let (task, purpose, fate) = (task.key().to_owned(), Use::Scoring, Fate::Cut);
         let too_long = TooLong { task, purpose, fate, rows, of: prompts.len(), max_length, end };

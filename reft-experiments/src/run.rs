@@ -108,7 +108,9 @@ impl Data {
         let cut = examples.iter().filter(|example| example.lost > 0).count();
         let too_long: Vec<TooLong> =
             [too_long(Fate::LeftOut, of - examples.len()), too_long(Fate::Cut, cut)].into_iter().flatten().collect();
-        too_long.iter().for_each(|rows| eprintln!("{rows}"));
+        for rows in &too_long {
+            eprintln!("{rows}");
+        }
         for example in &examples {
             context::check_row(&example.name, example.ids.len(), loaded.decoder.context())?;
         }
@@ -402,7 +404,9 @@ impl Runner<'_> {
         let (mut scores, mut too_long) = (BTreeMap::new(), Vec::new());
         for (id, rows) in &data.eval {
             let Answered { predictions, too_long: cut } = evaluator.answer(id.task(), rows)?;
-            cut.iter().for_each(|cut| eprintln!("{}: {cut}", self.label()));
+            if let Some(cut) = &cut {
+                eprintln!("{}: {cut}", self.label());
+            }
             too_long.extend(cut);
             prediction::save(&predictions, &paths.predictions(id.key()))?;
             if id.task().judged() {

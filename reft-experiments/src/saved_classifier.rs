@@ -98,7 +98,9 @@ impl Classifier {
         let target = |row: &_| glue.target(row);
         let max_length = plan.data.max_length;
         let encoded = labelled::encode(rows, glue.key(), target, &loaded.tokenizer, max_length)?;
-        classify::cut(glue, Use::Scoring, &encoded, max_length).iter().for_each(|cut| eprintln!("{cut}"));
+        if let Some(cut) = classify::cut(glue, Use::Scoring, &encoded, max_length) {
+            eprintln!("{cut}");
+        }
         let objective = Classification {
             encoder: &loaded.encoder,
             head,

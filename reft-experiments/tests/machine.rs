@@ -15,9 +15,9 @@ fn undecided() -> String {
 /// Trains for a few updates with these variables, and gives the run's record and what was said.
 fn train(dir: &Dir, variables: &[(&str, &str)], set: &[&str]) -> (Value, String) {
     let mut command = dir.reft(&["train", "run.yaml", "--set", "train.epochs=1", "--set", "data.train_rows=8"]);
-    set.iter().for_each(|setting| {
+    for setting in set {
         command.args(["--set", setting]);
-    });
+    }
     let output = command.envs(variables.iter().copied()).output().expect("the program starts");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{stderr}");

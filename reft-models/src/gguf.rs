@@ -227,7 +227,7 @@ impl GgufFile {
 fn rope_scaling(raw: &RawConfig<'_>) -> Result<Option<serde_json::Value>, ConfigError> {
     let factor = raw.positive("rope.scaling.factor")?;
     let Some(kind) = raw.text("rope.scaling.type")?.filter(|kind| *kind != "none") else {
-        return match factor.filter(|&factor| factor != 1.0) {
+        return match factor.filter(|&factor| (factor - 1.0).abs() > f64::EPSILON) {
             Some(factor) => {
                 Err(raw.unsupported("rope.scaling.factor", &factor.into(), "only 1 without a scaling type"))
             }

@@ -11,8 +11,8 @@ pub struct Routed<'a>(pub Vec<Box<dyn Step + 'a>>);
 
 impl Step for Routed<'_> {
     fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
-        let own = |(index, step): (usize, &'s Box<dyn Step + '_>)| step.hooks(&layout.only(index));
-        Ok(Box::new(Chain(self.0.iter().enumerate().map(own).collect::<Result<_, _>>()?)))
+        let hooks = self.0.iter().enumerate().map(|(index, step)| step.hooks(&layout.only(index)));
+        Ok(Box::new(Chain(hooks.collect::<Result<_, _>>()?)))
     }
 
     fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
@@ -20,6 +20,6 @@ impl Step for Routed<'_> {
     }
 
     fn backprop(self: Box<Self>) {
-        self.0.into_iter().for_each(|step| step.backprop());
+        self.0.into_iter().for_each(Step::backprop);
     }
 }

@@ -22,6 +22,7 @@ struct Settings {
     inner: Option<Box<Settings>>,
 }
 
+#[allow(clippy::needless_pass_by_value)] // the cases are made where they are read
 fn settings(tree: Value) -> Result<Settings, String> {
     read(&tree).map_err(|error| error.to_string())
 }

@@ -78,7 +78,9 @@ impl Args {
             to_score(id, &rows)?;
             rows.truncate(if plan.data.eval_rows == 0 { rows.len() } else { plan.data.eval_rows });
             let Answered { predictions, too_long } = evaluator.answer(id.task(), &rows)?;
-            too_long.iter().for_each(|cut| eprintln!("{cut}"));
+            if let Some(cut) = &too_long {
+                eprintln!("{cut}");
+            }
             if let Some(out) = &self.out {
                 prediction::save(&predictions, &out.join(format!("predictions-{}.jsonl", id.key())))?;
                 if id.task().judged() {

@@ -233,7 +233,9 @@ fn measured(profile: &Profile) -> String {
 /// The types of the base weights; each with how many runs have it where there are several.
 fn types(records: &[&Record]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    records.iter().for_each(|record| *counts.entry(record.plan.dtype.name()).or_default() += 1);
+    for record in records {
+        *counts.entry(record.plan.dtype.name()).or_default() += 1;
+    }
     match counts.len() {
         1 => counts.into_keys().collect(),
         _ => counts.iter().map(|(dtype, n)| format!("{dtype} in {n} runs")).collect::<Vec<_>>().join(" and "),

@@ -83,7 +83,7 @@ impl ConfigError {
     }
 
     /// What a typed read found, with the place of the key.
-    pub fn of_read(error: ValueError, places: &Places) -> Self {
+    pub fn of_read(error: &ValueError, places: &Places) -> Self {
         let key = error.key();
         let place = places.of(&key);
         let (key, reason) = (in_a_line(&key), in_a_line(&error.reason));

@@ -41,7 +41,9 @@ pub fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(_), Value::Null) => {}
         (Value::Object(base), Value::Object(over)) => {
-            over.into_iter().for_each(|(key, value)| merge_key(base, key, value))
+            for (key, value) in over {
+                merge_key(base, key, value);
+            }
         }
         (base, over) => *base = over,
     }

@@ -178,6 +178,7 @@ mod tests {
     use crate::config::plan::RunPlan;
     use crate::config::read::resolve;
 
+    #[allow(clippy::needless_pass_by_value)] // the cases are made where they are read
     fn plan(parity: Value, reft: Value) -> Result<RunPlan, String> {
         let mut spec = json!({"intervention": "loreft", "rank": 1, "positions": "f3"});
         crate::config::merge::merge(&mut spec, reft);

@@ -35,7 +35,7 @@ impl Written {
     /// When the value does not fit.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, ConfigError> {
         let value = self.tree.as_object_mut().and_then(|map| map.shift_remove(key)).unwrap_or_default();
-        typed_at(Value::Object(Map::from_iter([(key.to_owned(), value)])), &self.places).map(|only: One<T>| only.0)
+        typed_at(&Value::Object(Map::from_iter([(key.to_owned(), value)])), &self.places).map(|only: One<T>| only.0)
     }
 
     /// Puts a `--set` override over the settings.
@@ -107,7 +107,7 @@ pub fn resolve_at(tree: Value, places: &Places) -> Result<RunPlan, ConfigError> 
     merge(&mut whole, tree);
     fix_dtype(&mut whole, places)?;
     parity::fill(&mut whole);
-    let mut plan: RunPlan = typed_at(whole, places)?;
+    let mut plan: RunPlan = typed_at(&whole, places)?;
     plan.model = paths::setting(&plan.model).map_err(|reason| ConfigError::value(places, "model", reason))?;
     plan.check().map_err(|(key, reason)| ConfigError::value(places, &key, reason))?;
     Ok(plan)
@@ -138,16 +138,17 @@ pub fn fix_dtype(run: &mut Value, places: &Places) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// When a value does not fit.
+#[allow(clippy::needless_pass_by_value)] // most trees are made where they are read
 pub fn typed<T: DeserializeOwned>(tree: Value, place: &str) -> Result<T, ConfigError> {
-    typed_at(tree, &place.into())
+    typed_at(&tree, &place.into())
 }
 
 /// The same, with the place of every key.
 ///
 /// # Errors
 /// When a value does not fit.
-pub fn typed_at<T: DeserializeOwned>(tree: Value, places: &Places) -> Result<T, ConfigError> {
-    value_reader::read(&tree).map_err(|error| ConfigError::of_read(error, places))
+pub fn typed_at<T: DeserializeOwned>(tree: &Value, places: &Places) -> Result<T, ConfigError> {
+    value_reader::read(tree).map_err(|error| ConfigError::of_read(&error, places))
 }
 
 /// A YAML file as a tree.

@@ -48,7 +48,7 @@ pub fn parse(text: &str) -> Result<Document, YamlError> {
     let mut builder = Builder { events: parser, text, anchors: HashMap::new(), values: 0 };
     let root = builder.document()?;
     let mut lines = BTreeMap::new();
-    let tree = root.map_or(Value::Null, |root| root.value(String::new(), &mut lines));
+    let tree = root.map_or(Value::Null, |root| root.value("", &mut lines));
     Ok(Document { tree, lines })
 }
 
@@ -74,19 +74,19 @@ enum Kind {
 }
 
 impl Node {
-    fn value(self, key: String, lines: &mut BTreeMap<String, usize>) -> Value {
-        lines.insert(key.clone(), self.line);
+    fn value(self, key: &str, lines: &mut BTreeMap<String, usize>) -> Value {
+        lines.insert(key.to_owned(), self.line);
         match self.kind {
             Kind::Scalar(value) => value,
             Kind::List(items) => {
                 let numbered = items.into_iter().enumerate();
-                Value::Array(numbered.map(|(item, node)| node.value(format!("{key}[{item}]"), lines)).collect())
+                Value::Array(numbered.map(|(item, node)| node.value(&format!("{key}[{item}]"), lines)).collect())
             }
             Kind::Map(entries) => {
                 let mut map = Map::new();
                 for (name, node) in entries {
                     let full = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                    map.insert(name, node.value(full, lines));
+                    map.insert(name, node.value(&full, lines));
                 }
                 Value::Object(map)
             }
@@ -189,7 +189,8 @@ impl<'t> Builder<'t> {
     }
 
     fn map(&mut self, depth: usize) -> Result<Vec<(String, Node)>, YamlError> {
-        let (mut entries, mut merged): (Vec<(String, usize, Node)>, Vec<(String, Node)>) = (Vec::new(), Vec::new());
+        let mut entries: Vec<(String, usize, Node)> = Vec::new();
+        let mut merged: Vec<(String, Node)> = Vec::new();
         loop {
             let (event, span) = self.next()?;
             let line = span.start.line();

@@ -69,7 +69,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// `row 3, key `input``.
+    /// The row and the key: ``row 3, key `input` ``.
     fn name(&self) -> String {
         match (self.row, &self.key) {
             (0, _) => String::new(),

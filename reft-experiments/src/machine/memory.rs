@@ -37,6 +37,7 @@ pub struct Available {
 
 impl Available {
     /// With so many bytes more, which this process holds already.
+    #[must_use]
     pub fn plus(self, bytes: usize) -> Self {
         Self { bytes: self.bytes + bytes, ..self }
     }

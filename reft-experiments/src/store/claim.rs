@@ -230,7 +230,7 @@ mod tests {
         assert!(seen(&far, now - SILENCE * 2, none).doubtful && !seen(&far, now, none).doubtful);
         let touch = now + Duration::from_secs(1);
         assert!(seen(&far, touch, SILENCE).alive, "a touch after a long silence");
-        assert!(seen(&far, touch, SILENCE * 2 - Duration::from_secs(1)).alive);
+        assert!(seen(&far, touch, SILENCE + Duration::from_secs(SILENCE.as_secs() - 1)).alive);
         assert!(!seen(&far, touch, SILENCE * 2).alive, "seen untouched for so long");
     }
 }

@@ -175,6 +175,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value)] // the cases are made where they are read
     fn values(written: Value) -> Result<Values, String> {
         reft_core::value_reader::read(&written).map_err(|error| error.to_string())
     }

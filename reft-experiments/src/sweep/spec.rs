@@ -156,14 +156,14 @@ impl SweepSpec {
     }
 
     fn new(tree: Value, places: &Places) -> Result<Self, ConfigError> {
-        let written: Written = typed_at(tree.clone(), places)?;
+        let written: Written = typed_at(&tree, places)?;
         let mut space = Vec::new();
         for (key, values) in written.space {
             let full = format!("space.{key}");
             if let Some(reason) = forbidden(&key) {
                 return Err(ConfigError::value(places, &full, reason));
             }
-            let values: Values = typed_at(values, places).map_err(|error| in_space(error, places, &full))?;
+            let values: Values = typed_at(&values, places).map_err(|error| in_space(error, places, &full))?;
             space.push(Parameter { key, values });
         }
         let spec = Self {
@@ -181,7 +181,7 @@ impl SweepSpec {
             run: Value::Object(written.run),
             frozen: tree,
         };
-        let base = spec.plan(&Point::new(), "").map_err(|error| spec.located(error, places, &Point::new()))?;
+        let base = spec.plan(&Point::new(), "").map_err(|error| Self::located(error, places, &Point::new()))?;
         check(&spec, &base).map_err(|(key, reason)| ConfigError::value(places, key, reason))?;
         spec.check_runs(places)?;
         Ok(spec)
@@ -213,7 +213,7 @@ impl SweepSpec {
 
     /// Resolves the base with each value of each setting, so that no trial is found wrong after hours.
     fn check_runs(&self, places: &Places) -> Result<(), ConfigError> {
-        let plan = |point: &Point| self.plan(point, "").map_err(|error| self.located(error, places, point));
+        let plan = |point: &Point| self.plan(point, "").map_err(|error| Self::located(error, places, point));
         let first = |parameter: &Parameter| (parameter.key.clone(), parameter.values.corners()[0].clone());
         let origin: Point = self.space.0.iter().map(first).collect();
         let first = plan(&origin)?;
@@ -236,7 +236,7 @@ impl SweepSpec {
     }
 
     /// An error of a trial's run, told of the line that it comes from: the space's where the setting is varied.
-    fn located(&self, error: ConfigError, places: &Places, point: &Point) -> ConfigError {
+    fn located(error: ConfigError, places: &Places, point: &Point) -> ConfigError {
         error.renamed(places, |key| {
             let varied = |name: &&String| {
                 key.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -125,7 +125,7 @@ impl TableSpec {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let read = |path: &Path| {
             let written = written(path)?;
-            let mut spec = typed_at::<Self>(written.tree, &written.places)?;
+            let mut spec = typed_at::<Self>(&written.tree, &written.places)?;
             for (name, profile) in &mut spec.profiles {
                 (profile.key, profile.places) = (format!("profiles.{name}"), written.places.clone());
             }
@@ -174,7 +174,7 @@ impl Profile {
         }
         let Written { tree, places } = over;
         let over = tree.as_object().cloned().unwrap_or_default();
-        Ok(Self { over, places, ..self.clone() })
+        Ok(Self { places, over, ..self.clone() })
     }
 
     /// Every row with its runs, models outermost.

@@ -72,7 +72,7 @@ impl Said {
         let kind = rope_type(section)?;
         // Without a type there may be a base only; anything else is then left over and refused below.
         let scaling = kind.map(|kind| scaling(section, kind)).transpose()?;
-        if section.positive("partial_rotary_factor")?.is_some_and(|share| share != 1.0) {
+        if section.positive("partial_rotary_factor")?.is_some_and(|share| (share - 1.0).abs() > f64::EPSILON) {
             let value = section.value("partial_rotary_factor").unwrap_or(&Value::Null);
             return Err(section.unsupported("partial_rotary_factor", value, "only 1"));
         }

@@ -81,16 +81,13 @@ impl Files {
             Some(class) => Some(class),
             None => self.model.text("tokenizer_class")?,
         };
-        let decides = match class {
-            Some(class) => {
-                ["LlamaTokenizer", "LLaMATokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"]
-                    .contains(&class.trim_end_matches("Fast"))
-            }
+        let decides = if let Some(class) = class {
+            ["LlamaTokenizer", "LLaMATokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"]
+                .contains(&class.trim_end_matches("Fast"))
+        } else {
             // Without a class the model's type decides; a switch that nobody wrote changes nothing then.
-            None => {
-                let types = ["llama", "code_llama", "mistral", "mixtral", "gemma", "gemma2", "cohere"];
-                asked && self.model.text("model_type")?.is_some_and(|kind| types.contains(&kind))
-            }
+            let types = ["llama", "code_llama", "mistral", "mixtral", "gemma", "gemma2", "cohere"];
+            asked && self.model.text("model_type")?.is_some_and(|kind| types.contains(&kind))
         };
         let added = AddedEnds { bos: bos.unwrap_or(true), eos: eos.unwrap_or(false), asked };
         Ok(decides.then_some(added))

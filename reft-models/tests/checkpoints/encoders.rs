@@ -114,7 +114,7 @@ fn what_an_encoder_here_is_not_is_refused_by_name() {
     }
 }
 
-/// The published MiniLM: its `vocab.txt` written out of its `tokenizer.json`.
+/// The published `MiniLM`: its `vocab.txt` written out of its `tokenizer.json`.
 fn vocabulary(line_end: &str) -> (Tokenizer, TempDir) {
     let model = hub::locate("minilm").unwrap_or_else(|error| panic!("{error}"));
     let json: Value = serde_json::from_slice(&fs::read(model.join("tokenizer.json")).expect("there")).expect("JSON");

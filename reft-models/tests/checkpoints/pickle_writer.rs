@@ -119,7 +119,9 @@ fn put(out: &mut Vec<u8>, item: &Item, storages: &[Storage], form: Form) {
             number(out, *offset);
             for sizes in [sizes, strides] {
                 out.push(b'(');
-                sizes.iter().for_each(|&size| number(out, size));
+                for &size in sizes {
+                    number(out, size);
+                }
                 out.push(b't');
             }
             out.push(0x89);

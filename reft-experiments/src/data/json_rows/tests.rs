@@ -76,7 +76,7 @@ fn faults_are_named_with_row_and_key_in_files_of_one_line_and_of_many() {
         (r#"["r", "1"]"#, &["row 2", "not an object"]),
         (r#""r""#, &["row 2", "not an object"]),
         (r#"{"question": "r", "answer": "1",}"#, &["row 2", "comma too many"]),
-        (r#"{'question': 'r'}"#, &["row 2", "double quotes"]),
+        ("{'question': 'r'}", &["row 2", "double quotes"]),
         (r#"{"question": "\ud83d", "answer": "1"}"#, &["row 2, key `question`", "half of a character"]),
         ("{\"question\": \"a\tb\", \"answer\": \"1\"}", &["row 2, key `question`", "a tab as it is"]),
         (r#"{"prompt": "r", "answer": "1"}"#, &["row 2", "the row has no instruction (its keys are prompt, answer)"]),

@@ -135,7 +135,7 @@ impl Cluster {
     /// When it is missing or not valid, or tasks would be told that their time ends before they began.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let written = written(path)?;
-        let cluster: Self = typed_at(written.tree, &written.places).map_err(towards_options)?;
+        let cluster: Self = typed_at(&written.tree, &written.places).map_err(towards_options)?;
         match cluster.wrong() {
             Some((key, reason)) => Err(ConfigError::value(&written.places, &key, reason)),
             None => Ok(cluster),

@@ -16,6 +16,7 @@ struct Style {
 }
 
 /// Python's `json.dumps`, with `ensure_ascii` off: nothing is escaped for HTML.
+#[allow(clippy::needless_pass_by_value)] // minijinja hands arguments over by value
 pub(super) fn to_json(value: &Value, given: Rest<Value>, named: Kwargs) -> Result<String, Error> {
     let setting = |place: usize, name: &str| -> Result<Option<Value>, Error> {
         let value = match given.get(place) {
@@ -56,6 +57,7 @@ pub(super) fn int(value: &Value, default: Option<i64>) -> i64 {
 }
 
 /// Jinja2's `truncate`, whose arguments need no names.
+#[allow(clippy::needless_pass_by_value)] // minijinja hands arguments over by value
 pub(super) fn truncate(state: &mut State, value: &Value, given: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let names = ["length", "killwords", "end", "leeway"];
     let mut all: Vec<(String, Value)> =

@@ -112,20 +112,16 @@ fn literal_end(text: &str, at: usize) -> usize {
 
 /// One tag, rewritten.
 fn tag(text: &str) -> String {
-    match statement(text) {
-        name @ ("generation" | "endgeneration") => {
-            // A block with a scope of its own, as transformers' is.
-            let with = if name == "generation" { "with" } else { "endwith" };
-            text.replacen(name, with, 1)
-        }
-        _ => {
-            let mut text = text.to_owned();
-            while let Some(rewritten) = without_first_percent(&text) {
-                text = rewritten;
-            }
-            text
-        }
+    if let name @ ("generation" | "endgeneration") = statement(text) {
+        // A block with a scope of its own, as transformers' is.
+        let with = if name == "generation" { "with" } else { "endwith" };
+        return text.replacen(name, with, 1);
     }
+    let mut text = text.to_owned();
+    while let Some(rewritten) = without_first_percent(&text) {
+        text = rewritten;
+    }
+    text
 }
 
 /// The tag with its first `%` between operands as a call; none when there is no such `%`.
