@@ -72,21 +72,21 @@ impl Estimate {
         let group = plan.train.recompute_blocks;
         let between = dims.width as usize * bytes;
         let kept = if group == 0 { graph * kept } else { graph.div_ceil(group) * between + group.min(graph) * kept };
-        let tokens = plan.train.micro_batch_tokens.min(plan.train.batch_size * longest).max(longest);
+        let tokens = plan.train.micro_batch_tokens.min(plan.train.batch_size.saturating_mul(longest)).max(longest);
         // Weights are packed once more, transposed, for gradients.
         let copies = if plan.adapt.is_some() { 2 } else { 1 };
-        let rows = plan.eval.batch_size * (longest + plan.eval.max_new_tokens);
+        let rows = plan.eval.batch_size.saturating_mul(longest + plan.eval.max_new_tokens);
         Self {
             weights: copies * parameters as usize * bytes,
-            training: if plan.adapt.is_some() { tokens * kept } else { 0 },
-            scoring: rows * dims.layers * 2 * kv as usize * bytes,
+            training: if plan.adapt.is_some() { tokens.saturating_mul(kept) } else { 0 },
+            scoring: rows.saturating_mul(dims.layers * 2 * kv as usize * bytes),
             frozen,
         }
     }
 
     /// All of it. Training and scoring do not happen at the same time; the frozen cache stays for the run that follows.
     pub fn total(&self) -> usize {
-        FIXED + self.weights + self.frozen + self.training.max(self.scoring)
+        self.training.max(self.scoring).saturating_add(FIXED + self.weights + self.frozen)
     }
 
     /// In words.

@@ -173,6 +173,9 @@ pub struct EvalPlan {
     pub decoding: Decoding,
 }
 
+/// The largest number of epochs, rows of a batch, tokens of a text or MiB that a plan may name.
+const MOST: u64 = 1 << 24;
+
 /// One run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -248,6 +251,22 @@ impl RunPlan {
         self.train.parity.has(point) && self.adapt.as_ref().is_some_and(|adapt| !adapt.own_weights())
     }
 
+    /// A number that is surely a slip, with its key. Estimates multiply these.
+    fn too_large(&self) -> Option<(&'static str, u64)> {
+        let (train, eval) = (&self.train, &self.eval);
+        let sizes = [
+            ("train.epochs", train.epochs),
+            ("train.batch_size", train.batch_size as u64),
+            ("train.recompute_blocks", train.recompute_blocks as u64),
+            ("train.frozen_memory_mib", train.frozen_memory_mib as u64),
+            ("train.frozen_disk_mib", train.frozen_disk_mib as u64),
+            ("eval.batch_size", eval.batch_size as u64),
+            ("eval.max_new_tokens", eval.max_new_tokens as u64),
+            ("data.max_length", self.data.max_length as u64),
+        ];
+        sizes.into_iter().find(|&(_, size)| size > MOST)
+    }
+
     /// What cannot be run, as the key and what to do about it.
     ///
     /// # Errors
@@ -288,6 +307,9 @@ impl RunPlan {
                     .to_owned(),
             ),
         ];
+        if let Some((key, given)) = self.too_large() {
+            return Err((key.to_owned(), format!("{given} is more than any run can have: {MOST} at most")));
+        }
         if let Some((key, _, remedy)) = checks.into_iter().find(|(_, fine, _)| !fine) {
             return Err((key.to_owned(), remedy));
         }

@@ -170,6 +170,14 @@ fn mistakes_are_named_with_file_line_key_and_remedy() {
 }
 
 #[test]
+fn numbers_that_no_run_can_have_are_refused() {
+    for key in ["train.epochs", "train.batch_size", "eval.batch_size", "eval.max_new_tokens", "data.max_length"] {
+        let said = error("", &[&format!("{key}=18446744073709551615")]);
+        assert!(said.contains(&format!("{key}: 18446744073709551615 is more than any run can have")), "{said}");
+    }
+}
+
+#[test]
 fn a_key_or_a_value_of_several_lines_is_named_in_one() {
     for text in ["\"a\\nb\": 1\n", "data: {train: [\"x\\ny\"]}\n", "dtype: \"f\\r32\"\n"] {
         let said = error(text, &[]);
