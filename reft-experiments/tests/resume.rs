@@ -88,7 +88,8 @@ fn second(dir: &Dir, arguments: &[&str]) -> (Child, BufReader<ChildStderr>) {
 #[test]
 fn the_same_run_is_done_by_one_process_at_a_time() {
     let dir = Dir::new();
-    dir.write("run.yaml", RUN);
+    // Long enough that the first is at work when the second comes.
+    dir.write("run.yaml", &RUN.replace("epochs: 4", "epochs: 20"));
     assert!(dir.run(&["train", "run.yaml", "--runs", "alone"]).status.success());
     let alone = outcome(&only_run(&dir.path().join("alone")).expect("a run"));
     // The first ends, or is killed: the second finds its record, or goes on from its checkpoint.
