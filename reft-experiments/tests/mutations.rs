@@ -18,6 +18,7 @@ use mutated::bytes::mutate;
 use mutated::kinds::{Kind, kinds};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use reft_experiments::store::environment::peak_memory_mib;
 
 /// Inputs of each kind that an ordinary test run tries.
 const USUAL: u64 = 300;
@@ -25,8 +26,8 @@ const USUAL: u64 = 300;
 /// Longest time that one input may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Memory that all inputs together may need at most, in KiB. Every model here is tiny.
-const MEMORY_KIB: u64 = 3 << 20;
+/// Memory that all inputs together may need at most, in MiB. Every model here is tiny.
+const MEMORY_MIB: u64 = 3 << 10;
 
 /// Characters of a message at most: a line, not a dump.
 const LONGEST_MESSAGE: usize = 2000;
@@ -68,13 +69,6 @@ fn watch(seed: u64) {
             }
         }
     });
-}
-
-/// Peak memory of this process in KiB, where the system says it.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
 }
 
 fn complaint(message: &str) -> Option<&'static str> {
@@ -148,10 +142,10 @@ fn mutated_files_are_read_or_refused_in_one_line() {
         println!("{kind}: {} read, {} refused, {} faults", tally.read, tally.refused, tally.faults.len());
         faults.append(&mut tally.faults);
     }
-    let (peak, seconds) = (peak_kib(), began.elapsed().as_secs_f64());
-    println!("{} inputs in {seconds:.1} s, peak memory {} MiB", each * kinds.len() as u64, peak >> 10);
+    let (peak, seconds) = (peak_memory_mib(), began.elapsed().as_secs_f64());
+    println!("{} inputs in {seconds:.1} s, peak memory {peak} MiB", each * kinds.len() as u64);
     assert!(faults.is_empty(), "{} faults, seed {seed}:\n{}", faults.len(), faults.join("\n"));
-    assert!(peak < MEMORY_KIB, "peak memory {peak} KiB, seed {seed}");
+    assert!(peak < MEMORY_MIB, "peak memory {peak} MiB, seed {seed}");
     for (kind, tally) in &tallies {
         assert!(tally.refused > 0 && tally.read + tally.refused == each, "{kind}: no input was refused");
     }

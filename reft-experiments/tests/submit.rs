@@ -1,32 +1,20 @@
 //! Submitting to a cluster that refuses, prints banners or limits its arrays: its programs are shell scripts here.
 
 mod support;
+#[allow(dead_code)] // of the tiny sweep only its folder is needed
+mod sweeps;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use support::{Dir, RUN};
-
-/// Six trials in two rungs, the winner on two seeds.
-const SWEEP: &str = "
-title: Tiny
-base: run.yaml
-space:
-  train.lr: {choices: [1e-3, 5e-3, 2e-2]}
-  adapt.reft.rank: {choices: [1, 2]}
-method: grid
-halving: {eta: 3, rungs: 2}
-final: {seeds: [1, 2]}
-";
+use support::Dir;
 
 const CLUSTER: &str = "partition: cpu\ntime: 01:00:00\nthrottle: 2\n";
 
 /// A folder with a sweep of six trials and a program `sbatch` that runs this script, with what it was given in `log`.
 fn site(sbatch: &str) -> Dir {
-    let dir = Dir::new();
-    for (name, text) in [("run.yaml", RUN), ("tiny.yaml", SWEEP), ("cluster.yaml", CLUSTER)] {
-        dir.write(name, text);
-    }
+    let dir = sweeps::dir();
+    dir.write("cluster.yaml", CLUSTER);
     std::fs::create_dir(dir.path().join("bin")).expect("writable");
     program(&dir, "sbatch", &format!("echo \"$* ${{SLURM_MEM_PER_CPU-}}\" >> log\n{sbatch}"));
     dir

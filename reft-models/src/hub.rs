@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::ApiError;
 
 use self::settings::Settings;
-pub use self::settings::cache_dir;
+pub use self::settings::{cache_dir, is_true};
 use self::snapshot::Snapshot;
-use crate::weights::WeightsError;
+use crate::weights::{WeightsError, is_gguf};
 
 /// The files and folders behind aliases, in the user's cache.
 const ALIASES: [(&str, &str); 2] =
@@ -129,7 +129,7 @@ impl<'a> Name<'a> {
             let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
             part.starts_with(|letter: char| letter.is_ascii_alphanumeric()) && part.chars().all(allowed)
         };
-        let file = Path::new(model).extension().is_some_and(|extension| extension == "gguf");
+        let file = is_gguf(Path::new(model));
         let known = !file && id.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name));
         // A branch may have a folder in its name.
         (known && revision.split('/').all(part)).then_some(Self { id, revision })

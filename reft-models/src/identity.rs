@@ -13,7 +13,7 @@ use tch::{Device, Kind};
 use crate::digests::{self, TensorDigest};
 use crate::encoder::{Encoder, EncoderError};
 use crate::registry::{self, LoadError};
-use crate::weights::{Weights, WeightsError, open_error};
+use crate::weights::{Weights, WeightsError, is_gguf, open_error};
 use crate::{gguf, tokenizer};
 
 /// Fingerprints of a model.
@@ -143,7 +143,7 @@ fn canonical_json(value: &Value) -> String {
 /// The fingerprint of a model's tokenizer: of the files that it may be read from, or of a GGUF file's header.
 fn of_tokenizer(model: &Path) -> Result<String, WeightsError> {
     let mut hash = blake3::Hasher::new();
-    if model.extension().is_some_and(|extension| extension == "gguf") {
+    if is_gguf(model) {
         hash.update(&gguf::header(model)?);
         return Ok(short(&hash));
     }

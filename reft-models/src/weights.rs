@@ -359,7 +359,8 @@ impl Weights {
     }
 }
 
-fn is_gguf(path: &Path) -> bool {
+/// Whether a path names a GGUF file.
+pub(crate) fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gguf")
 }
 

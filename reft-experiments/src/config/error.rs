@@ -71,7 +71,7 @@ pub enum ConfigError {
 }
 
 /// A text in one line: line breaks and other control characters as YAML writes them in quotes.
-fn in_a_line(text: &str) -> String {
+fn escaped(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
 }
@@ -79,14 +79,14 @@ fn in_a_line(text: &str) -> String {
 impl ConfigError {
     /// A value of this key that does not fit.
     pub fn value(places: &Places, key: &str, reason: impl Into<String>) -> Self {
-        Self::Value { place: places.of(key), key: in_a_line(key), reason: in_a_line(&reason.into()) }
+        Self::Value { place: places.of(key), key: escaped(key), reason: escaped(&reason.into()) }
     }
 
     /// What a typed read found, with the place of the key.
     pub fn of_read(error: &ValueError, places: &Places) -> Self {
         let key = error.key();
         let place = places.of(&key);
-        let (key, reason) = (in_a_line(&key), in_a_line(&error.reason));
+        let (key, reason) = (escaped(&key), escaped(&error.reason));
         match (error.unknown_key, key.is_empty()) {
             (true, _) => Self::Unknown { place, key, suggestion: reason },
             (false, true) => Self::Whole { place, reason },

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use reft_models::hub::is_true;
+
 use super::data_file::{self, DataFile};
 use super::json_rows::{self, RowsError};
 use super::need::Need;
@@ -147,7 +149,7 @@ impl Sources {
     /// `REFT_DATA`, then the cache, then the repository (unless `HF_HUB_OFFLINE` is set).
     pub fn from_env() -> Self {
         let given = std::env::var_os("REFT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
-        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| is_set(&value));
+        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| is_true(&value));
         Self::new(given, reft_models::hub::cache_dir().join("data"), !offline)
     }
 
@@ -214,11 +216,6 @@ impl Sources {
     }
 }
 
-/// Whether a switch of the Hugging Face libraries is on.
-fn is_set(value: &str) -> bool {
-    ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str())
-}
-
 /// A parser's words without its own position, which counts from the start of a line's text.
 pub(crate) fn words(cause: &serde_json::Error) -> String {
     let text = cause.to_string();
@@ -255,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_switch_is_on_as_for_the_hugging_face_libraries() {
-        assert!(["1", "ON", "Yes", "true"].into_iter().all(is_set));
-        assert!(!["", "0", "False", "off", "no"].into_iter().any(is_set));
+        assert!(["1", "ON", "Yes", "true"].into_iter().all(is_true));
+        assert!(!["", "0", "False", "off", "no"].into_iter().any(is_true));
     }
 }

@@ -52,8 +52,8 @@ pub fn available(root: &Path, env: Env<'_>) -> Option<Available> {
     [machine, cgroup, slurm].into_iter().flatten().min()
 }
 
-/// A line `KEY 12 kB`, in bytes.
-fn kib(root: &Path, file: &str, key: &str) -> Option<usize> {
+/// A line `KEY 12 kB` of a file of `/proc`, in bytes; none where the system does not say it.
+pub fn kib(root: &Path, file: &str, key: &str) -> Option<usize> {
     let text = std::fs::read_to_string(root.join(file)).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kib| kib << 10)

@@ -4,7 +4,8 @@ use reft_models::identity::Identity;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::machine::fast;
+use crate::machine::memory::kib;
+use crate::machine::{fast, root};
 
 /// Version of what the program computes: part of every run's identity. Raise it by one when a change of the code changes
 /// numbers of a run (an algorithm, an order of summation, a default, how a prompt is built), and then only: every run is done
@@ -84,7 +85,5 @@ pub const THREADS: &str = "threads";
 
 /// Most memory this process has held, in MiB; 0 where the system does not say.
 pub fn peak_memory_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib / 1024)
+    kib(root(), "proc/self/status", "VmHWM:").map_or(0, |bytes| (bytes >> 20) as u64)
 }

@@ -61,8 +61,8 @@ fn below_home(path: &str, home: &Path) -> PathBuf {
     }
 }
 
-/// What Hugging Face's library takes for yes; everything else is no.
-fn is_true(value: &str) -> bool {
+/// Whether a switch of the Hugging Face libraries, such as `HF_HUB_OFFLINE`, is on; everything else is off.
+pub fn is_true(value: &str) -> bool {
     ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str())
 }
 
