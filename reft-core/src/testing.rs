@@ -93,10 +93,11 @@ pub fn normal(shape: &[i64], seed: u64) -> Tensor {
     Tensor::from_slice(&values).reshape(shape).to_device(device())
 }
 
-/// The directory of golden fixtures: `REFT_GOLDEN`, else the copies in the repository.
+/// The directory of golden fixtures: `REFT_GOLDEN`, from the workspace's folder if it is relative, else the copies in the
+/// repository.
 pub fn golden_dir() -> PathBuf {
-    std::env::var_os("REFT_GOLDEN")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden")), PathBuf::from)
+    let chosen = std::env::var_os("REFT_GOLDEN").unwrap_or_else(|| "tests/golden".into());
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(chosen)
 }
 
 /// A JSON fixture below [`golden_dir`].
