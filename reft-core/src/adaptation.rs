@@ -1,19 +1,17 @@
 //! What training changes about a model: parameters, and the hooks that apply them.
+//!
+//! What the settings of one must provide is in [`crate::adapt_config`], the table of all of them is [`crate::adaptations`].
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
-use crate::adaptations::own_weights::{BitFit, Full, Trains};
-use crate::adaptations::reft::{Reft, ReftSpec, SpecError};
 use crate::hooks::Hooks;
 use crate::layout::Layout;
 use crate::params::ParamSet;
 use crate::positions::Group;
-use crate::rng::Seed;
-use crate::site::{Component, Dims, LayerId, Site};
+use crate::site::{Component, LayerId, Site};
 
 /// Whether dropout is on and gradients are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,91 +123,4 @@ pub struct OverlapError {
     pub position: i64,
     /// Length of the prompt it happens in.
     pub prompt: i64,
-}
-
-macro_rules! registry {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$about:meta])* $key:ident($spec:ty) = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-        pub enum $name { $($(#[$about])* #[serde(rename = $text)] $key($spec),)* }
-
-        impl $name {
-            /// Fresh parameters for a model of these dimensions.
-            ///
-            /// # Errors
-            /// When the specification does not fit the model.
-            pub fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-                self.build_on(dims, &[], seed, device)
-            }
-
-            /// Fresh parameters for a model that lends its own weights, f32.
-            ///
-            /// # Errors
-            /// When the specification does not fit the model.
-            pub fn build_on(
-                &self,
-                dims: &Dims,
-                lent: &[NamedTensor],
-                seed: Seed,
-                device: Device,
-            ) -> Result<Box<dyn Adaptation>, SpecError> {
-                match self { $(Self::$key(spec) => spec.build(dims, lent, seed, device),)* }
-            }
-
-            /// Number of trainable numbers for a model of these dimensions, without building anything.
-            ///
-            /// # Errors
-            /// When the specification does not fit the model.
-            pub fn trainable(&self, dims: &Dims) -> Result<i64, SpecError> {
-                match self { $(Self::$key(spec) => spec.trainable(dims),)* }
-            }
-        }
-    };
-}
-
-impl AdaptSpec {
-    /// Whether the model's own weights are what is trained, so that it must lend them.
-    pub fn own_weights(&self) -> bool {
-        match self {
-            Self::Reft(_) | Self::Refts(_) => false,
-            Self::Full(_) | Self::BitFit(_) => true,
-        }
-    }
-}
-
-/// Several sets of interventions trained together.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ReftList(pub Vec<ReftSpec>);
-
-type Built = Result<Box<dyn Adaptation>, SpecError>;
-
-impl ReftSpec {
-    fn build(&self, dims: &Dims, _: &[NamedTensor], seed: Seed, device: Device) -> Built {
-        Ok(Box::new(Reft::new(std::slice::from_ref(self), dims, seed, device)?))
-    }
-}
-
-impl ReftList {
-    fn build(&self, dims: &Dims, _: &[NamedTensor], seed: Seed, device: Device) -> Built {
-        Ok(Box::new(Reft::new(&self.0, dims, seed, device)?))
-    }
-
-    fn trainable(&self, dims: &Dims) -> Result<i64, SpecError> {
-        self.0.iter().map(|spec| spec.trainable(dims)).sum()
-    }
-}
-
-registry! {
-    /// Everything `adapt:` accepts. A new one is a file in `adaptations/` and a line here.
-    pub enum AdaptSpec {
-        /// One set of interventions: `{reft: {...}}`.
-        Reft(ReftSpec) = "reft",
-        /// Several sets with different layers, positions or methods: `{refts: [{...}, {...}]}`.
-        Refts(ReftList) = "refts",
-        /// Every weight of the model, `{full: {}}`: finetuning as a reference.
-        Full(Full) = "full",
-        /// The model's biases, `{bitfit: {}}`: `BitFit` as a reference.
-        BitFit(BitFit) = "bitfit",
-    }
 }

@@ -55,11 +55,11 @@ impl Decay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::NAMED;
+    use crate::method::named;
 
     #[test]
     fn biases_gains_and_orthonormal_bases_never_decay_and_under_pyreft_nothing_of_an_intervention() {
-        for entry in &NAMED {
+        for entry in named() {
             for declared in entry.phi.as_intervention().declare(6, 2) {
                 let what = format!("{} {}", entry.key, declared.name);
                 let orthonormal = declared.constraint == Constraint::Orthonormal;

@@ -1,13 +1,16 @@
 //! What an intervention is: a function `Φ` on hidden states with parameters of its own (Def. 3.1, eq. 7).
+//!
+//! The table of all of them is [`crate::interventions`].
 
+use std::any::Any;
 use std::fmt::Debug;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tch::Tensor;
 
 use crate::decay::Role;
-use crate::interventions::low_rank::LowRank;
-use crate::interventions::red::Red;
 
 /// How a parameter begins.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -58,7 +61,7 @@ pub struct Declared {
 pub type PhiParams<'a> = &'a [Tensor];
 
 /// `Φ`: new hidden states from old ones.
-pub trait Intervention: Debug {
+pub trait Intervention: Any + Debug + Send + Sync {
     /// The tensors one site needs, for states of width `d` and a subspace of this rank.
     fn declare(&self, d: i64, rank: i64) -> Vec<Declared>;
 
@@ -66,27 +69,34 @@ pub trait Intervention: Debug {
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor;
 }
 
-macro_rules! registry {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$about:meta])* $key:ident($spec:ty) = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-        pub enum $name { $($(#[$about])* #[serde(rename = $text)] $key($spec),)* }
+/// A kind of `Φ` with its settings, as an entry of [`crate::interventions`]: `intervention: {KEY: {settings}}`. What the
+/// type's own documentation says stands in lists and schemas.
+pub trait PhiSettings: Intervention + Clone + Serialize + DeserializeOwned + JsonSchema {
+    /// The key in configurations.
+    const KEY: &'static str;
+    /// Trainable parameters of one site, as a formula of the width `d` and the rank `r`.
+    const PARAMETERS: &'static str;
+    /// Whether `Φ(h) = h` with fresh parameters.
+    const STARTS_AS_IDENTITY: bool;
 
-        impl $name {
-            /// The mathematics behind this choice.
-            pub fn as_intervention(&self) -> &dyn Intervention {
-                match self { $(Self::$key(spec) => spec,)* }
-            }
-        }
-    };
+    /// Settings to show and to test with.
+    fn example() -> Self;
+
+    /// Combinations of settings that have a name of their own, which `intervention: NAME` means.
+    fn names() -> Vec<NamedPhi<Self>> {
+        Vec::new()
+    }
 }
 
-registry! {
-    /// Every kind of `Φ` there is. A new one is a file in `interventions/` and a line here.
-    pub enum Phi {
-        /// Edits in a learned low-rank subspace: LoReFT, DiReFT and table 17.
-        LowRank(LowRank) = "low_rank",
-        /// A learned scale and bias of every coordinate: RED (eq. 8-9).
-        Red(Red) = "red",
-    }
+/// Settings with a name.
+#[derive(Clone, Debug)]
+pub struct NamedPhi<S> {
+    /// The key in configurations, such as `loreft`.
+    pub key: &'static str,
+    /// As the paper's tables print it.
+    pub title: &'static str,
+    /// The reference library's class for the same mathematics; the title where it has none.
+    pub library: &'static str,
+    /// What it means.
+    pub settings: S,
 }

@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adapt_config;
 pub mod adaptation;
 pub mod adaptations;
 pub mod adapter_file;
@@ -39,11 +40,13 @@ pub mod decay;
 pub mod hooks;
 pub mod intervention;
 pub mod interventions;
+pub mod layers;
 pub mod layout;
 pub mod method;
 pub mod orthonormal;
 pub mod params;
 pub mod positions;
+pub mod registry;
 pub mod rng;
 pub mod site;
 pub mod suggest;
@@ -51,4 +54,5 @@ pub mod suggest;
 pub mod testing;
 pub mod value_reader;
 
-pub use adaptation::{AdaptSpec, Adaptation, Mode, Step};
+pub use adaptation::{Adaptation, Mode, Step};
+pub use adaptations::AdaptSpec;

@@ -1,59 +1,36 @@
 //! The names of methods: the paper's, and the reference library's as aliases.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::intervention::Phi;
-use crate::interventions::low_rank::{CONSREFT, DIREFT, LOBIREFT, LOREFT, LowRank, NOREFT, ORTHO_DIREFT};
-use crate::interventions::red::Red;
+use crate::interventions::{self, Phi, PhiName};
+use crate::suggest::did_you_mean;
 use crate::value_reader;
 
 /// `intervention:` in a configuration: a name of the paper, or a `Φ` spelled out.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Method {
-    /// One of [`NAMED`].
-    Named(&'static Name),
+    /// One of [`named`].
+    Named(&'static PhiName),
     /// A combination without a name, such as `{low_rank: {basis: free, source: constant, difference: true}}`.
     Spelled(Phi),
 }
 
-/// A method with a name.
-#[derive(PartialEq, Debug)]
-pub struct Name {
-    /// The key in YAML.
-    pub key: &'static str,
-    /// As the paper's tables print it.
-    pub title: &'static str,
-    /// The reference library's class for the same mathematics; the title where it has none. Its `DireftIntervention` is
-    /// *not* the paper's DiReFT.
-    pub library: &'static str,
-    /// What it computes.
-    pub phi: Phi,
+/// Every named method, in the order of the table of interventions.
+pub fn named() -> impl Iterator<Item = &'static PhiName> {
+    interventions::registry().entries().iter().flat_map(|entry| &entry.names)
 }
-
-const fn name(key: &'static str, title: &'static str, library: &'static str, phi: LowRank) -> Name {
-    Name { key, title, library, phi: Phi::LowRank(phi) }
-}
-
-/// Every named method.
-pub static NAMED: [Name; 7] = [
-    name("loreft", "LoReFT", "LoreftIntervention", LOREFT),
-    name("direft", "DiReFT", "NodireftIntervention", DIREFT),
-    name("ortho_direft", "OrthoDiReFT", "DireftIntervention", ORTHO_DIREFT),
-    name("noreft", "NoReFT", "NoreftIntervention", NOREFT),
-    name("consreft", "ConsReFT", "ConsreftIntervention", CONSREFT),
-    name("lobireft", "LobiReFT", "LobireftIntervention", LOBIREFT),
-    Name { key: "red", title: "RED", library: "RED", phi: Phi::Red(Red {}) },
-];
 
 /// A name that no method has.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "intervention `{given}` is unknown: choose one of {known}, or spell out low_rank: {{basis, source, difference}}"
+    "intervention `{given}` is unknown{near}: choose one of {known}, or spell out low_rank: {{basis, source, difference}}"
 )]
 pub struct MethodError {
     given: String,
+    near: String,
     known: String,
 }
 
@@ -63,10 +40,11 @@ impl Method {
     /// # Errors
     /// When no method has that name.
     pub fn named(text: &str) -> Result<Self, MethodError> {
-        let matches = |name: &&Name| name.key == text || name.title == text || name.library == text;
-        NAMED.iter().find(matches).map(Self::Named).ok_or_else(|| MethodError {
+        let matches = |name: &&PhiName| name.key == text || name.title == text || name.library == text;
+        named().find(matches).map(Self::Named).ok_or_else(|| MethodError {
             given: text.to_owned(),
-            known: NAMED.iter().map(|name| name.key).collect::<Vec<_>>().join(", "),
+            near: did_you_mean(text, named().map(|name| name.key)),
+            known: named().map(|name| name.key).collect::<Vec<_>>().join(", "),
         })
     }
 
@@ -106,13 +84,25 @@ impl<'de> Deserialize<'de> for Method {
     }
 }
 
+impl JsonSchema for Method {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Method".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = named().map(|name| name.key).collect();
+        let spelled = generator.subschema_for::<Phi>();
+        json_schema!({"description": "Φ, by name or spelled out.", "anyOf": [{"enum": names}, spelled]})
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn paper_names_and_library_names_mean_the_same() {
-        for entry in &NAMED {
+        for entry in named() {
             assert_eq!(Method::named(entry.key), Method::named(entry.library));
             let yaml = serde_json::to_string(&Method::Named(entry)).expect("a string");
             assert_eq!(serde_json::from_str::<Method>(&yaml).expect("the same string"), Method::Named(entry));

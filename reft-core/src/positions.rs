@@ -13,6 +13,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::{Layout, Span};
@@ -100,8 +101,34 @@ impl TryFrom<String> for Positions {
     }
 }
 
+/// What can be written, each with what it means.
+pub const SPELLINGS: [(&str, &str); 7] = [
+    ("f7+l7", "the first 7 and the last 7 tokens of the prompt"),
+    ("f7", "the first 7 tokens of the prompt"),
+    ("l1", "the last token of the prompt"),
+    ("prompt", "every token of the prompt"),
+    ("all", "every token, generated ones included"),
+    ("gen", "every generated token"),
+    ("gen[:4]", "the first 4 generated tokens"),
+];
+
+impl JsonSchema for Positions {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Positions".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let spellings = SPELLINGS.map(|(text, meaning)| format!("{text}: {meaning}")).join("; ");
+        json_schema!({
+            "type": "string",
+            "description": format!("The tokens to edit. {spellings}."),
+            "pattern": r"^(f[1-9][0-9]*|l[1-9][0-9]*|f[1-9][0-9]*\+l[1-9][0-9]*|prompt|all|gen|gen\[:[1-9][0-9]*\])$"
+        })
+    }
+}
+
 /// How many parameter sets the positions of one layer share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tying {
     /// One `Φ` per layer for all positions (`I_tied`).
@@ -114,7 +141,7 @@ pub enum Tying {
 }
 
 /// What happens when a prompt is shorter than the prefix and the suffix together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Truncation {
     /// Section 4.1: `p <- min(p, floor(n/2))`, `s <- min(s, ceil(n/2))`.

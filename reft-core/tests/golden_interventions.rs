@@ -1,7 +1,7 @@
 //! Every `Φ` against the reference library's classes.
 
-use reft_core::intervention::Phi;
-use reft_core::interventions::low_rank::Activation;
+use reft_core::intervention::Intervention;
+use reft_core::interventions::low_rank::{Activation, LowRank};
 use reft_core::method::Method;
 use reft_core::testing::{Tol, assert_close, golden_json, golden_tensors};
 use tch::Tensor;
@@ -12,12 +12,11 @@ fn golden_interventions_compute_phi() {
     for case in index.as_array().expect("a list") {
         let text = |key: &str| case[key].as_str().expect("a text");
         let method = Method::named(text("method")).expect("a method of the paper");
-        let Phi::LowRank(mut phi) = *method.phi() else { panic!("{case}: not a low-rank edit") };
+        let mut phi = *method.phi().get::<LowRank>().expect("a low-rank edit");
         phi.activation = serde_json::from_value::<Activation>(case["activation"].clone()).expect("an activation");
         let golden = golden_tensors(&format!("interventions/{}", text("file")));
-        let phi = Phi::LowRank(phi);
         let rank = case["rank"].as_i64().expect("a rank");
-        let declared = phi.as_intervention().declare(golden["h"].size()[1], rank);
+        let declared = phi.declare(golden["h"].size()[1], rank);
         let tensor = |name: &str| match name {
             "basis" => golden.get("R").unwrap_or_else(|| &golden["W2"]),
             "weight" => &golden["W"],
@@ -25,7 +24,7 @@ fn golden_interventions_compute_phi() {
         };
         let parameters: Vec<Tensor> =
             declared.iter().map(|declared| tensor(declared.name).reshape(&declared.shape)).collect();
-        let got = phi.as_intervention().phi(&parameters, &golden["h"]);
+        let got = phi.phi(&parameters, &golden["h"]);
         assert_close(text("file"), &got, &golden["phi"], Tol::Absolute(1e-5));
     }
 }

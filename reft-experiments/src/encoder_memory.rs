@@ -76,12 +76,13 @@ pub fn check(plan: &RunPlan, loaded: &LoadedEncoder, glue: &Glue, rows: [&[Label
 /// Blocks that gradients pass through, and numbers trained beside the head.
 fn trained(plan: &RunPlan, config: &EncoderConfig) -> Result<(usize, i64)> {
     let layers = config.dims.layers;
-    let biases = |(name, shape): (String, Vec<i64>)| if name.ends_with(".bias") { shape.iter().product() } else { 0 };
     Ok(match &plan.adapt {
         None => (0, 0),
-        Some(AdaptSpec::Full(_)) => (layers, config.parameters()),
-        Some(AdaptSpec::BitFit(_)) => (layers, config.tensors().into_iter().map(biases).sum()),
-        Some(spec @ (AdaptSpec::Reft(_) | AdaptSpec::Refts(_))) => {
+        Some(spec) if spec.own_weights() => {
+            let trained = config.tensors().into_iter().filter(|(name, _)| spec.trains_own(name));
+            (layers, trained.map(|(_, shape)| shape.iter().product::<i64>()).sum())
+        }
+        Some(spec) => {
             let adaptation = spec.build(&config.dims, Seed(plan.seed), plan.device.0)?;
             (layers - adaptation.frontier().blocks.min(layers), adaptation.params().count())
         }

@@ -1,6 +1,220 @@
-//! One file per adaptation.
+//! The table of adaptations: one file for each, and one line below.
 
 pub mod nothing;
 pub mod own_weights;
 pub mod reft;
 pub mod routed;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{EnumAccess, Error, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use tch::Device;
+
+use crate::adapt_config::{AdaptConfig, AdaptMethod, Lent, SpecError};
+use crate::adaptation::Adaptation;
+use crate::interventions::one_key_of;
+use crate::registry::{Entry, KeyTaken, Registry};
+use crate::rng::Seed;
+use crate::site::Dims;
+use crate::value_reader::{self, ValueError};
+use own_weights::{BitFit, Full};
+use reft::{ReftList, ReftSpec};
+
+/// Everything that `adapt:` accepts. A new one is a file in this folder and a line here.
+macro_rules! built_in {
+    ($run:ident) => {
+        $run!(ReftSpec, ReftList, Full, BitFit)
+    };
+}
+
+/// One kind of adaptation.
+#[derive(Debug)]
+pub struct AdaptEntry {
+    /// The key in configurations.
+    pub key: &'static str,
+    /// As tables print the kind.
+    pub title: &'static str,
+    /// Trainable parameters as a formula.
+    pub parameters: &'static str,
+    /// Whether the adapted model is the base model, bit for bit, with fresh parameters.
+    pub starts_as_base: bool,
+    /// Settings that fit every model, to show and to test with.
+    pub example: AdaptSpec,
+    /// The settings' schema, with their documentation.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    read: fn(&Value) -> Result<AdaptSpec, ValueError>,
+}
+
+impl Entry for AdaptEntry {
+    fn key(&self) -> &'static str {
+        self.key
+    }
+}
+
+impl AdaptEntry {
+    fn of<M: AdaptMethod>() -> Self {
+        Self {
+            key: M::KEY,
+            title: M::TITLE,
+            parameters: M::PARAMETERS,
+            starts_as_base: M::STARTS_AS_BASE,
+            example: AdaptSpec::new(M::example()),
+            schema: SchemaGenerator::subschema_for::<M>,
+            read: |value| value_reader::read::<M>(value).map(AdaptSpec::new),
+        }
+    }
+}
+
+static REGISTRY: LazyLock<Registry<AdaptEntry>> = LazyLock::new(|| {
+    macro_rules! entries {
+        ($($method:ty),*) => { vec![$(AdaptEntry::of::<$method>()),*] };
+    }
+    Registry::new(built_in!(entries))
+});
+
+/// The table.
+pub fn registry() -> &'static Registry<AdaptEntry> {
+    &REGISTRY
+}
+
+/// Adds an adaptation of the program's own to the table.
+///
+/// # Errors
+/// When another has its key.
+pub fn register<M: AdaptMethod>() -> Result<(), KeyTaken> {
+    REGISTRY.add(AdaptEntry::of::<M>())
+}
+
+/// An adaptation with its settings: `{reft: {...}}`.
+#[derive(Clone, Debug)]
+pub struct AdaptSpec {
+    key: &'static str,
+    settings: Value,
+    config: Arc<dyn AdaptConfig>,
+}
+
+impl AdaptSpec {
+    /// These settings.
+    pub fn new<M: AdaptMethod>(settings: M) -> Self {
+        let written = serde_json::to_value(&settings).expect("settings are plain data");
+        Self { key: M::KEY, settings: written, config: Arc::new(settings) }
+    }
+
+    /// The key of its kind.
+    pub fn key(&self) -> &'static str {
+        self.key
+    }
+
+    /// The settings, where they are of this type.
+    pub fn get<M: AdaptMethod>(&self) -> Option<&M> {
+        let config: &dyn Any = self.config.as_ref();
+        config.downcast_ref()
+    }
+
+    /// As tables print it.
+    pub fn title(&self) -> String {
+        self.config.title()
+    }
+
+    /// Fresh parameters for a model of these dimensions.
+    ///
+    /// # Errors
+    /// When the settings do not fit the model, or need more of it than its dimensions.
+    pub fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+        self.build_on(&Lent::sizes(dims), seed, device)
+    }
+
+    /// Fresh parameters for a model that lends its weights.
+    ///
+    /// # Errors
+    /// When the settings do not fit the model.
+    pub fn build_on(&self, on: &Lent<'_>, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+        self.config.build(on, seed, device)
+    }
+
+    /// Number of trainable parameters for a model of these dimensions, without building anything.
+    ///
+    /// # Errors
+    /// As for [`AdaptSpec::build`].
+    pub fn trainable(&self, dims: &Dims) -> Result<i64, SpecError> {
+        self.trainable_on(&Lent::sizes(dims))
+    }
+
+    /// The same for a model that lends its weights.
+    ///
+    /// # Errors
+    /// As for [`AdaptSpec::build_on`].
+    pub fn trainable_on(&self, on: &Lent<'_>) -> Result<i64, SpecError> {
+        self.config.trainable(on)
+    }
+
+    /// Whether the model's own weights are what is trained, so that it must lend them.
+    pub fn own_weights(&self) -> bool {
+        self.config.own_weights().is_some()
+    }
+
+    /// Whether the model's own tensor of this name is trained.
+    pub fn trains_own(&self, name: &str) -> bool {
+        self.config.own_weights().is_some_and(|trains| trains(name))
+    }
+}
+
+impl PartialEq for AdaptSpec {
+    fn eq(&self, other: &Self) -> bool {
+        (self.key, &self.settings) == (other.key, &other.settings)
+    }
+}
+
+impl Serialize for AdaptSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_variant("AdaptSpec", 0, self.key, &self.settings)
+    }
+}
+
+impl<'de> Deserialize<'de> for AdaptSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_enum("AdaptSpec", REGISTRY.keys(), AdaptVisitor)
+    }
+}
+
+struct AdaptVisitor;
+
+impl<'de> Visitor<'de> for AdaptVisitor {
+    type Value = AdaptSpec;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an adaptation with its settings")
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, choice: A) -> Result<AdaptSpec, A::Error> {
+        let (key, content) = choice.variant::<String>()?;
+        // Read as the type itself, so that an error names the whole key.
+        macro_rules! typed {
+            ($($method:ty),*) => {
+                $(if key == <$method>::KEY {
+                    return content.newtype_variant::<$method>().map(AdaptSpec::new);
+                })*
+            };
+        }
+        built_in!(typed);
+        let entry = REGISTRY.find(&key).ok_or_else(|| A::Error::unknown_variant(&key, REGISTRY.keys()))?;
+        (entry.read)(&content.newtype_variant::<Value>()?).map_err(A::Error::custom)
+    }
+}
+
+impl JsonSchema for AdaptSpec {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AdaptSpec".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let entries = REGISTRY.entries().iter();
+        let choices: Vec<(&str, Schema)> = entries.map(|entry| (entry.key, (entry.schema)(generator))).collect();
+        one_key_of(&choices)
+    }
+}

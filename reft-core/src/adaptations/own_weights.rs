@@ -6,63 +6,70 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, no_grad};
 
+use crate::adapt_config::{AdaptConfig, AdaptMethod, Lent, SpecError};
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
-use crate::adaptations::reft::SpecError;
 use crate::decay::Role;
 use crate::hooks::{Frozen, Hooks};
 use crate::intervention::{Constraint, Declared, Init};
 use crate::layout::Layout;
 use crate::params::{ParamSet, Stack};
 use crate::rng::Seed;
-use crate::site::Dims;
 
-/// `{full: {}}`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Every weight of the model: finetuning as a reference.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Full {}
 
-/// `{bitfit: {}}`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The model's biases: `BitFit` as a reference.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BitFit {}
 
-/// Which of a model's weights are trained.
-pub(crate) trait Trains {
-    /// The key in configurations.
-    const KEY: &'static str;
+macro_rules! own_weights {
+    ($settings:ty, $key:literal, $title:literal, $parameters:literal, $trains:expr) => {
+        impl AdaptConfig for $settings {
+            /// A copy of the weights that are lent, to be trained.
+            fn build(&self, on: &Lent<'_>, _: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+                Ok(Box::new(OwnWeights::new($key, on.tensors, $trains, device)?))
+            }
 
-    /// Whether the tensor of this name is trained.
-    fn trains(&self, name: &str) -> bool;
+            /// Only the model itself knows.
+            fn trainable(&self, on: &Lent<'_>) -> Result<i64, SpecError> {
+                let trained = on.tensors.iter().filter(|lent| $trains(&lent.name));
+                match trained.map(|lent| lent.tensor.numel() as i64).sum() {
+                    0 => Err(SpecError::OwnWeights($key)),
+                    count => Ok(count),
+                }
+            }
 
-    /// A copy of the weights that are lent, to be trained.
-    fn build(&self, _: &Dims, lent: &[NamedTensor], _: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(Box::new(OwnWeights::new(Self::KEY, lent, |name| self.trains(name), device)?))
-    }
+            fn own_weights(&self) -> Option<fn(&str) -> bool> {
+                Some($trains)
+            }
 
-    /// Only the model itself knows.
-    fn trainable(&self, _: &Dims) -> Result<i64, SpecError> {
-        Err(SpecError::OwnWeights(Self::KEY))
-    }
+            fn title(&self) -> String {
+                <Self as AdaptMethod>::TITLE.to_owned()
+            }
+        }
+
+        impl AdaptMethod for $settings {
+            const KEY: &'static str = $key;
+            const TITLE: &'static str = $title;
+            const PARAMETERS: &'static str = $parameters;
+            const STARTS_AS_BASE: bool = true;
+
+            fn example() -> Self {
+                Self {}
+            }
+        }
+    };
 }
 
-impl Trains for Full {
-    const KEY: &'static str = "full";
-
-    fn trains(&self, _: &str) -> bool {
-        true
-    }
-}
-
-impl Trains for BitFit {
-    const KEY: &'static str = "bitfit";
-
-    fn trains(&self, name: &str) -> bool {
-        is_bias(name)
-    }
-}
+own_weights!(Full, "full", "Full finetuning", "all parameters of the model", |_| true);
+own_weights!(BitFit, "bitfit", "BitFit", "all biases of the model", is_bias);
 
 /// Whether a tensor is a bias, by the names of checkpoints new and old.
 fn is_bias(name: &str) -> bool {

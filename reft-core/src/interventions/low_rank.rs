@@ -13,14 +13,15 @@
 //!
 //! Shapes: `B`, `W` `[r, d]`, `b` `[r]`. A LoReFT of rank `r` has `2 r d + r` numbers per site.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init, Intervention, PhiParams};
+use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, PhiParams, PhiSettings};
 
 /// The rows that span the edited subspace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// `R` with `R Rᵀ = I`.
@@ -30,7 +31,7 @@ pub enum Basis {
 }
 
 /// What the projection is moved towards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// `W h + b`.
@@ -42,7 +43,7 @@ pub enum Source {
 }
 
 /// Applied to the projected source.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// None, as in the paper.
@@ -70,8 +71,8 @@ impl Activation {
     }
 }
 
-/// One cell of the table above.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Edits in a learned low-rank subspace: LoReFT, DiReFT and table 17.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LowRank {
     /// Orthogonal or free.
@@ -154,5 +155,28 @@ impl Intervention for LowRank {
             Source::Constant if !self.difference => h + target.unsqueeze(0).matmul(basis),
             Source::Affine | Source::Linear | Source::Constant => h + target.matmul(basis),
         }
+    }
+}
+
+impl PhiSettings for LowRank {
+    const KEY: &'static str = "low_rank";
+    const PARAMETERS: &'static str = "r d for the basis, r d for the source's projection, r for its bias";
+    const STARTS_AS_IDENTITY: bool = false;
+
+    fn example() -> Self {
+        LOREFT
+    }
+
+    fn names() -> Vec<NamedPhi<Self>> {
+        [
+            ("loreft", "LoReFT", "LoreftIntervention", LOREFT),
+            ("direft", "DiReFT", "NodireftIntervention", DIREFT),
+            ("ortho_direft", "OrthoDiReFT", "DireftIntervention", ORTHO_DIREFT),
+            ("noreft", "NoReFT", "NoreftIntervention", NOREFT),
+            ("consreft", "ConsReFT", "ConsreftIntervention", CONSREFT),
+            ("lobireft", "LobiReFT", "LobireftIntervention", LOBIREFT),
+        ]
+        .map(|(key, title, library, settings)| NamedPhi { key, title, library, settings })
+        .into()
     }
 }

@@ -5,14 +5,15 @@
 //! Shapes: `s`, `b` `[d]`; `2 d` numbers per site, whatever the rank says. It begins as the identity. In the paper it acts
 //! at all positions of every layer, generated tokens included: `positions: all`, `component: mlp_output`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init, Intervention, PhiParams};
+use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, PhiParams, PhiSettings};
 
-/// `s ⊙ h + b`; nothing to choose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// A learned scale and bias of every coordinate: RED (eq. 8-9). Nothing to choose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Red {}
 
@@ -30,6 +31,20 @@ impl Intervention for Red {
 
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor {
         h * &p[0] + &p[1]
+    }
+}
+
+impl PhiSettings for Red {
+    const KEY: &'static str = "red";
+    const PARAMETERS: &'static str = "2 d";
+    const STARTS_AS_IDENTITY: bool = true;
+
+    fn example() -> Self {
+        Self {}
+    }
+
+    fn names() -> Vec<NamedPhi<Self>> {
+        vec![NamedPhi { key: "red", title: "RED", library: "RED", settings: Self {} }]
     }
 }
 

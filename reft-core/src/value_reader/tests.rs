@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
-use crate::adaptation::AdaptSpec;
+use crate::adaptations::AdaptSpec;
 use crate::adaptations::reft::DropoutOn;
-use crate::intervention::Phi;
+use crate::interventions::Phi;
 
 #[derive(Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Error, Result, bail};
-use reft_core::adaptations::reft::SpecError;
+use reft_core::adapt_config::SpecError;
 
 use crate::config::read::run_plan;
 use crate::run::{Claiming, Resume, Runner};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use reft_core::AdaptSpec;
-use reft_core::intervention::Phi;
+use reft_core::interventions::Phi;
 use reft_core::value_reader::variants_of;
 use serde_json::{Map, Value};
 

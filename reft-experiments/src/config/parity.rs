@@ -12,7 +12,8 @@
 //! concern interventions alone: full finetuning and `BitFit` were run by Hugging Face's own trainer, which has none of them.
 
 use reft_core::AdaptSpec;
-use reft_core::adaptations::reft::{DropoutOn, ReftSpec};
+use reft_core::adapt_config::AdaptMethod;
+use reft_core::adaptations::reft::{DropoutOn, ReftList, ReftSpec};
 use reft_core::positions::Truncation;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -152,10 +153,11 @@ pub(super) fn fill(plan: &mut Value) {
 
 /// What of `adapt` contradicts `train.parity`, as the key and what to do about it.
 pub(super) fn check(parity: Parity, adapt: Option<&AdaptSpec>) -> Result<(), (String, String)> {
-    let (key, specs): (&str, &[ReftSpec]) = match adapt {
-        Some(AdaptSpec::Reft(spec)) => ("reft", std::slice::from_ref(spec)),
-        Some(AdaptSpec::Refts(list)) => ("refts", &list.0),
-        Some(AdaptSpec::Full(_) | AdaptSpec::BitFit(_)) | None => return Ok(()),
+    let (one, list) = (adapt.and_then(AdaptSpec::get::<ReftSpec>), adapt.and_then(AdaptSpec::get::<ReftList>));
+    let (key, specs): (&str, &[ReftSpec]) = match (one, list) {
+        (Some(spec), _) => (ReftSpec::KEY, std::slice::from_ref(spec)),
+        (None, Some(list)) => (ReftList::KEY, &list.0),
+        (None, None) => return Ok(()),
     };
     let contradicts = |inner: &str, here: &str, there: &str| {
         let remedy = format!("`{here}` contradicts train.parity: write `{there}`, or leave one of the two out");
@@ -187,10 +189,8 @@ mod tests {
     }
 
     fn reft(plan: &RunPlan) -> (Truncation, DropoutOn) {
-        match &plan.adapt {
-            Some(AdaptSpec::Reft(spec)) => (spec.truncation, spec.dropout.on),
-            other => panic!("{other:?}"),
-        }
+        let spec = plan.adapt.as_ref().and_then(AdaptSpec::get::<ReftSpec>).expect("one set");
+        (spec.truncation, spec.dropout.on)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
-use reft_core::method::Method;
+use reft_core::{AdaptSpec, adaptations};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,19 +62,12 @@ fn method(plan: &Value) -> String {
     let adapt = &plan["adapt"];
     let head =
         || plan["data"]["eval"][0].as_str().and_then(|task| task.parse::<TaskId>().ok()?.task().glue()).is_some();
-    let intervention = |spec: &Value| match spec["intervention"].as_str().map(Method::named) {
-        Some(Ok(method)) => method.title().to_owned(),
-        Some(Err(_)) | None => "custom".to_owned(),
-    };
-    match adapt.as_object().and_then(|map| map.iter().next()) {
+    match adapt.as_object().and_then(|map| map.keys().next()) {
         None if head() => "Head only".to_owned(),
         None => "base model".to_owned(),
-        Some((key, spec)) => match (key.as_str(), spec.as_array()) {
-            ("reft", _) => intervention(spec),
-            ("refts", Some(several)) => several.iter().map(intervention).collect::<Vec<_>>().join(" + "),
-            ("full", _) => "Full finetuning".to_owned(),
-            ("bitfit", _) => "BitFit".to_owned(),
-            (other, _) => other.to_owned(),
+        Some(key) => match serde_json::from_value::<AdaptSpec>(adapt.clone()) {
+            Ok(spec) => spec.title(),
+            Err(_) => adaptations::registry().find(key).map_or(key.as_str(), |entry| entry.title).to_owned(),
         },
     }
 }

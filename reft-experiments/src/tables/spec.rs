@@ -258,7 +258,7 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use reft_core::AdaptSpec;
-    use reft_core::adaptations::reft::DropoutOn;
+    use reft_core::adaptations::reft::{DropoutOn, ReftSpec};
     use reft_core::positions::Truncation;
 
     use super::*;
@@ -382,7 +382,7 @@ profiles:
         assert_eq!(runs(&plain).len(), runs(&pyreft).len());
         for (plain, pyreft) in runs(&plain).iter().zip(runs(&pyreft)) {
             assert_eq!((plain.train.parity, pyreft.train.parity), (Parity::default(), Parity::PYREFT));
-            let Some(AdaptSpec::Reft(reft)) = &pyreft.adapt else { panic!("interventions") };
+            let reft = pyreft.adapt.as_ref().and_then(AdaptSpec::get::<ReftSpec>).expect("interventions");
             assert_eq!((reft.truncation, reft.dropout.on), (Truncation::Library, DropoutOn::State));
             assert_eq!((plain.seed, plain.train.lr, plain.train.weight_decay), {
                 (pyreft.seed, pyreft.train.lr, pyreft.train.weight_decay)
