@@ -1,7 +1,7 @@
 //! What the settings of an adaptation must provide. The table of all of them is [`crate::adaptations`].
 
 use std::any::Any;
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,58 +10,68 @@ use tch::Device;
 
 use crate::adaptation::{Adaptation, NamedTensor};
 use crate::layers::LayersError;
+use crate::lender::{Lender, NormWeight};
 use crate::positions::TyingError;
 use crate::rng::Seed;
-use crate::site::{Component, Dims, LinearWeight, Site};
+use crate::site::{Component, Dims, LayerId, LinearWeight, Site};
 
-/// What a model offers to an adaptation that is built for it.
-#[derive(Clone, Copy)]
-pub struct Lent<'a> {
-    /// The sizes that decide shapes.
-    pub dims: &'a Dims,
-    /// The model's own tensors, f32, by their names in its checkpoint, for methods that train these; empty where they are
-    /// not lent.
-    pub tensors: &'a [NamedTensor],
-    /// The weight behind a linear component, for methods that compute with it (DoRA, merging); none where it is not lent.
-    pub weight: Option<&'a dyn Fn(Site) -> Option<LinearWeight>>,
-}
+/// Tensors of a model that were read for training them.
+#[derive(Debug)]
+pub struct LentTensors<'a>(pub &'a [NamedTensor]);
 
-impl<'a> Lent<'a> {
-    /// Sizes alone.
-    pub fn sizes(dims: &'a Dims) -> Self {
-        Self { dims, tensors: &[], weight: None }
+impl Lender for LentTensors<'_> {
+    fn linear(&self, _: Site) -> Option<LinearWeight> {
+        None
     }
 
-    /// Sizes and the model's own tensors.
-    pub fn tensors(dims: &'a Dims, tensors: &'a [NamedTensor]) -> Self {
-        Self { tensors, ..Self::sizes(dims) }
+    fn norm(&self, _: LayerId) -> Option<NormWeight> {
+        None
     }
-}
 
-impl Debug for Lent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dims, tensors, weight } = self;
-        write!(f, "Lent {{ dims: {dims:?}, tensors: {}, weight: {} }}", tensors.len(), weight.is_some())
+    fn tensors(&self) -> Result<Vec<NamedTensor>, String> {
+        let same = |lent: &NamedTensor| NamedTensor { name: lent.name.clone(), tensor: lent.tensor.shallow_clone() };
+        Ok(self.0.iter().map(same).collect())
     }
 }
 
 /// The settings of an adaptation: what stands below its key in `adapt: {KEY: {settings}}`.
 pub trait AdaptConfig: Any + Debug + Send + Sync {
-    /// Fresh parameters for a model.
+    /// Fresh parameters for a model of these dimensions, which lends of itself what the method computes with or trains.
     ///
     /// # Errors
     /// When the settings do not fit the model, or it does not lend what they need.
-    fn build(&self, on: &Lent<'_>, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError>;
+    fn build(
+        &self,
+        dims: &Dims,
+        lender: &dyn Lender,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Box<dyn Adaptation>, SpecError>;
 
-    /// Number of trainable parameters on a model, without building anything.
+    /// Number of trainable parameters on a model, without building anything. Most methods need the dimensions alone.
     ///
     /// # Errors
     /// As for [`AdaptConfig::build`].
-    fn trainable(&self, on: &Lent<'_>) -> Result<i64, SpecError>;
+    fn trainable(&self, dims: &Dims, lender: &dyn Lender) -> Result<i64, SpecError>;
 
-    /// Where the model's own tensors are what is trained: whether the tensor of a name is.
-    fn own_weights(&self) -> Option<fn(name: &str) -> bool> {
-        None
+    /// Whether the model's own weights are trained, so that it must lend them.
+    fn own_weights(&self) -> bool {
+        false
+    }
+
+    /// Whether the model's own tensor of this name is trained.
+    fn trains_own(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// Whether passes compute with the model's weights as they were loaded, so that these cannot be trained meanwhile.
+    fn computes_with_weights(&self) -> bool {
+        false
+    }
+
+    /// The adaptations that this one is made of, if it is made of others.
+    fn members(&self) -> Vec<&dyn AdaptConfig> {
+        Vec::new()
     }
 
     /// As tables print it, from the settings.
@@ -109,10 +119,13 @@ pub enum SpecError {
     /// Not a probability.
     #[error("dropout p {0} is not a probability: choose 0 up to (not including) 1")]
     Dropout(f64),
+    /// What the model lends cannot be read.
+    #[error("the model's own weights cannot be read: {0}")]
+    Unreadable(String),
     /// The model's own weights are wanted where there are none.
     #[error(
-        "{0} trains the model's own weights, which only encoders lend: take an encoder and a task that it classifies, or \
-         choose reft"
+        "{0} trains the model's own weights, and here there are none to train (only the model itself knows them; a model \
+         without biases has nothing for bitfit): choose another method"
     )]
     OwnWeights(&'static str),
     /// `refts: []`.

@@ -10,11 +10,12 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, no_grad};
 
-use crate::adapt_config::{Lent, SpecError};
+use crate::adapt_config::SpecError;
 use crate::adaptation::{Adaptation, NamedTensor};
 use crate::adaptations::AdaptSpec;
 use crate::base_model::{BaseModel, Match, WrongBase};
 use crate::intervention::Constraint;
+use crate::lender::{Lender, NoLender};
 use crate::orthonormal::orthonormalise;
 use crate::rng::Seed;
 use crate::value_reader::{self, ValueError};
@@ -189,22 +190,22 @@ impl SavedAdapter {
     /// # Errors
     /// When the base model is another one, or tensors and configuration do not fit.
     pub fn onto(&self, base: &BaseModel, device: Device) -> Result<Box<dyn Adaptation>, AdapterError> {
-        self.onto_lent(base, &Lent::sizes(&base.dims), device)
+        self.onto_lent(base, &NoLender, device)
     }
 
-    /// The same on a model that lends its weights, for adaptations that need these.
+    /// The same on a model that lends of itself, for adaptations that compute with its weights or train them.
     ///
     /// # Errors
     /// As for [`SavedAdapter::onto`].
     pub fn onto_lent(
         &self,
         base: &BaseModel,
-        lent: &Lent<'_>,
+        lender: &dyn Lender,
         device: Device,
     ) -> Result<Box<dyn Adaptation>, AdapterError> {
         self.check_base(base)?;
         let spec_error = |source| AdapterError::Spec { path: self.path.join(CONFIG), source };
-        let adaptation = self.config.adapt.build_on(lent, Seed(0), device).map_err(spec_error)?;
+        let adaptation = self.config.adapt.build_on(&base.dims, lender, Seed(0), device).map_err(spec_error)?;
         self.fill(adaptation.as_ref())?;
         Ok(adaptation)
     }

@@ -42,6 +42,7 @@ pub mod intervention;
 pub mod interventions;
 pub mod layers;
 pub mod layout;
+pub mod lender;
 pub mod method;
 pub mod orthonormal;
 pub mod params;

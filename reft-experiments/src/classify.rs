@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use reft_core::adapt_config::Lent;
+use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode, NamedTensor};
 use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file;
@@ -236,8 +236,8 @@ impl Started<'_> {
         let Some(spec) = &plan.adapt else { return Ok(Box::new(Nothing::new(plan.device.0))) };
         let lent: Vec<NamedTensor> =
             if spec.own_weights() { encoder::lend(&self.loaded.weights, plan.device.0)? } else { Vec::new() };
-        let on = Lent::tensors(self.loaded.encoder.dims(), &lent);
-        Ok(spec.build_on(&on, Seed(plan.seed), plan.device.0)?)
+        let dims = self.loaded.encoder.dims();
+        Ok(spec.build_on(dims, &LentTensors(&lent), Seed(plan.seed), plan.device.0)?)
     }
 
     fn keep(&self, adaptation: &dyn Adaptation, head: &Head) -> Result<()> {

@@ -79,7 +79,7 @@ fn trained(plan: &RunPlan, config: &EncoderConfig) -> Result<(usize, i64)> {
     Ok(match &plan.adapt {
         None => (0, 0),
         Some(spec) if spec.own_weights() => {
-            let trained = config.tensors().into_iter().filter(|(name, _)| spec.trains_own(name));
+            let trained = config.tensors().into_iter().filter(|(name, _)| spec.config().trains_own(name));
             (layers, trained.map(|(_, shape)| shape.iter().product::<i64>()).sum())
         }
         Some(spec) => {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use reft_core::adapt_config::Lent;
+use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file::SavedAdapter;
@@ -75,7 +75,7 @@ impl Classifier {
             None => Box::new(Nothing::new(device.0)),
             Some(adapter) if adapter.config.adapt.own_weights() => {
                 let lent = encoder::lend(&loaded.weights, device.0)?;
-                adapter.onto_lent(&base, &Lent::tensors(&base.dims, &lent), device.0)?
+                adapter.onto_lent(&base, &LentTensors(&lent), device.0)?
             }
             Some(adapter) => adapter.onto(&base, device.0)?,
         };

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use reft_core::AdaptSpec;
-use reft_core::adapt_config::Lent;
+use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::decay::Decay;
 use reft_core::rng::Seed;
@@ -47,7 +47,7 @@ fn rows(count: i64, scores: bool) -> Vec<Labelled> {
 fn adaptation(adapt: &Value, encoder: &Encoder) -> Box<dyn Adaptation> {
     let spec: AdaptSpec = serde_json::from_value(adapt.clone()).expect("a specification");
     let lent = lend(&weights(), Device::Cpu).expect("an encoder");
-    spec.build_on(&Lent::tensors(encoder.dims(), &lent), Seed(1), Device::Cpu).expect("it fits")
+    spec.build_on(encoder.dims(), &LentTensors(&lent), Seed(1), Device::Cpu).expect("it fits")
 }
 
 /// Stops a run at an update, as a kill would.

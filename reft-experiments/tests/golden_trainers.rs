@@ -5,7 +5,7 @@ mod golden;
 
 use golden::{Tensors, labelled, load_head};
 use reft_core::AdaptSpec;
-use reft_core::adapt_config::Lent;
+use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, NamedTensor};
 use reft_core::decay::Decay;
 use reft_core::params::ParamSet;
@@ -81,7 +81,7 @@ impl Case {
         let outputs = self.base["classifier.out_proj.bias"].size()[0];
         let head = Head::new(dims.width, outputs, Seed(0), Device::Cpu);
         let lent = lend(&self.weights, Device::Cpu).expect("an encoder");
-        let adaptation = self.spec().build_on(&Lent::tensors(dims, &lent), Seed(0), Device::Cpu).expect("it fits");
+        let adaptation = self.spec().build_on(dims, &LentTensors(&lent), Seed(0), Device::Cpu).expect("it fits");
         match (self.intervenes(), prefix) {
             (true, _) => load_golden(adaptation.as_ref(), &self.tensors, prefix),
             (false, "initial.") => {

@@ -15,9 +15,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use tch::Device;
 
-use crate::adapt_config::{AdaptConfig, AdaptMethod, Lent, SpecError};
+use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::interventions::one_key_of;
+use crate::lender::{Lender, NoLender};
 use crate::registry::{Entry, KeyTaken, Registry};
 use crate::rng::Seed;
 use crate::site::Dims;
@@ -126,15 +127,21 @@ impl AdaptSpec {
     /// # Errors
     /// When the settings do not fit the model, or need more of it than its dimensions.
     pub fn build(&self, dims: &Dims, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-        self.build_on(&Lent::sizes(dims), seed, device)
+        self.build_on(dims, &NoLender, seed, device)
     }
 
-    /// Fresh parameters for a model that lends its weights.
+    /// Fresh parameters for a model that lends of itself what the method computes with or trains.
     ///
     /// # Errors
     /// When the settings do not fit the model.
-    pub fn build_on(&self, on: &Lent<'_>, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-        self.config.build(on, seed, device)
+    pub fn build_on(
+        &self,
+        dims: &Dims,
+        lender: &dyn Lender,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Box<dyn Adaptation>, SpecError> {
+        self.config.build(dims, lender, seed, device)
     }
 
     /// Number of trainable parameters for a model of these dimensions, without building anything.
@@ -142,25 +149,31 @@ impl AdaptSpec {
     /// # Errors
     /// As for [`AdaptSpec::build`].
     pub fn trainable(&self, dims: &Dims) -> Result<i64, SpecError> {
-        self.trainable_on(&Lent::sizes(dims))
+        self.config.trainable(dims, &NoLender)
     }
 
-    /// The same for a model that lends its weights.
-    ///
-    /// # Errors
-    /// As for [`AdaptSpec::build_on`].
-    pub fn trainable_on(&self, on: &Lent<'_>) -> Result<i64, SpecError> {
-        self.config.trainable(on)
+    /// The settings, whatever they are.
+    pub fn config(&self) -> &dyn AdaptConfig {
+        self.config.as_ref()
     }
 
-    /// Whether the model's own weights are what is trained, so that it must lend them.
+    /// Whether the model's own weights are trained, so that it must lend them.
     pub fn own_weights(&self) -> bool {
-        self.config.own_weights().is_some()
+        self.config.own_weights()
     }
 
-    /// Whether the model's own tensor of this name is trained.
-    pub fn trains_own(&self, name: &str) -> bool {
-        self.config.own_weights().is_some_and(|trains| trains(name))
+    /// All sets of interventions in it, whatever else there is.
+    pub fn interventions(&self) -> Vec<&ReftSpec> {
+        interventions(self.config.as_ref())
+    }
+}
+
+fn interventions(config: &dyn AdaptConfig) -> Vec<&ReftSpec> {
+    let settings: &dyn Any = config;
+    match (settings.downcast_ref::<ReftSpec>(), settings.downcast_ref::<ReftList>()) {
+        (Some(spec), _) => vec![spec],
+        (None, Some(list)) => list.0.iter().collect(),
+        (None, None) => config.members().into_iter().flat_map(interventions).collect(),
     }
 }
 

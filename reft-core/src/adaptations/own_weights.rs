@@ -10,14 +10,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, no_grad};
 
-use crate::adapt_config::{AdaptConfig, AdaptMethod, Lent, SpecError};
+use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
 use crate::decay::Role;
 use crate::hooks::{Frozen, Hooks};
 use crate::intervention::{Constraint, Declared, Init};
 use crate::layout::Layout;
+use crate::lender::Lender;
 use crate::params::{ParamSet, Stack};
 use crate::rng::Seed;
+use crate::site::Dims;
 
 /// Every weight of the model: finetuning as a reference.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -33,21 +35,33 @@ macro_rules! own_weights {
     ($settings:ty, $key:literal, $title:literal, $parameters:literal, $trains:expr) => {
         impl AdaptConfig for $settings {
             /// A copy of the weights that are lent, to be trained.
-            fn build(&self, on: &Lent<'_>, _: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-                Ok(Box::new(OwnWeights::new($key, on.tensors, $trains, device)?))
+            fn build(
+                &self,
+                _: &Dims,
+                lender: &dyn Lender,
+                _: Seed,
+                device: Device,
+            ) -> Result<Box<dyn Adaptation>, SpecError> {
+                let lent = lender.tensors().map_err(SpecError::Unreadable)?;
+                Ok(Box::new(OwnWeights::new($key, &lent, $trains, device)?))
             }
 
             /// Only the model itself knows.
-            fn trainable(&self, on: &Lent<'_>) -> Result<i64, SpecError> {
-                let trained = on.tensors.iter().filter(|lent| $trains(&lent.name));
+            fn trainable(&self, _: &Dims, lender: &dyn Lender) -> Result<i64, SpecError> {
+                let lent = lender.tensors().map_err(SpecError::Unreadable)?;
+                let trained = lent.iter().filter(|lent| $trains(&lent.name));
                 match trained.map(|lent| lent.tensor.numel() as i64).sum() {
                     0 => Err(SpecError::OwnWeights($key)),
                     count => Ok(count),
                 }
             }
 
-            fn own_weights(&self) -> Option<fn(&str) -> bool> {
-                Some($trains)
+            fn own_weights(&self) -> bool {
+                true
+            }
+
+            fn trains_own(&self, name: &str) -> bool {
+                $trains(name)
             }
 
             fn title(&self) -> String {

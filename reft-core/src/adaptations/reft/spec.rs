@@ -6,13 +6,14 @@ use tch::Device;
 
 use super::Reft;
 use super::part::Part;
-use crate::adapt_config::{AdaptConfig, AdaptMethod, Lent, SpecError};
+use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::layers::Layers;
+use crate::lender::Lender;
 use crate::method::Method;
 use crate::positions::{Positions, Truncation, Tying};
 use crate::rng::Seed;
-use crate::site::Component;
+use crate::site::{Component, Dims};
 
 /// What dropout falls on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -70,12 +71,12 @@ pub struct ReftSpec {
 pub struct ReftList(pub Vec<ReftSpec>);
 
 impl AdaptConfig for ReftSpec {
-    fn build(&self, on: &Lent<'_>, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(Box::new(Reft::new(std::slice::from_ref(self), on.dims, seed, device)?))
+    fn build(&self, dims: &Dims, _: &dyn Lender, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+        Ok(Box::new(Reft::new(std::slice::from_ref(self), dims, seed, device)?))
     }
 
-    fn trainable(&self, on: &Lent<'_>) -> Result<i64, SpecError> {
-        Ok(Part::new(self, on.dims)?.stacks().iter().map(|s| s.sites * s.declared.shape.iter().product::<i64>()).sum())
+    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
+        Ok(Part::new(self, dims)?.stacks().iter().map(|s| s.sites * s.declared.shape.iter().product::<i64>()).sum())
     }
 
     fn title(&self) -> String {
@@ -104,12 +105,12 @@ impl AdaptMethod for ReftSpec {
 }
 
 impl AdaptConfig for ReftList {
-    fn build(&self, on: &Lent<'_>, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(Box::new(Reft::new(&self.0, on.dims, seed, device)?))
+    fn build(&self, dims: &Dims, _: &dyn Lender, seed: Seed, device: Device) -> Result<Box<dyn Adaptation>, SpecError> {
+        Ok(Box::new(Reft::new(&self.0, dims, seed, device)?))
     }
 
-    fn trainable(&self, on: &Lent<'_>) -> Result<i64, SpecError> {
-        self.0.iter().map(|spec| spec.trainable(on)).sum()
+    fn trainable(&self, dims: &Dims, lender: &dyn Lender) -> Result<i64, SpecError> {
+        self.0.iter().map(|spec| spec.trainable(dims, lender)).sum()
     }
 
     fn title(&self) -> String {
