@@ -1,4 +1,5 @@
-//! Compiles the CPU kernels: once for each instruction set, and once the part that needs libtorch's headers.
+//! Compiles the CPU kernels (once for each instruction set, and once the part that needs libtorch's headers) and the process
+//! group of data-parallel training.
 
 use std::env;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ const ALONE: [&str; 4] = ["-nostdinc++", "-fno-exceptions", "-fno-rtti", "-fvisi
 
 fn main() {
     println!("cargo:rerun-if-changed=kernels");
+    println!("cargo:rerun-if-changed=distributed");
     let x86 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
     for (set, flags) in if x86 { X86 } else { OTHER } {
         let mut build = compiler();
@@ -32,7 +34,9 @@ fn main() {
     let mut build = compiler();
     build.opt_level(1).include(&include).include(include.join("torch/csrc/api/include"));
     // libtorch's headers warn about themselves.
-    build.warnings(false).files(["kernels/autograd.cpp", "kernels/instruction_set.cpp"]).compile("reft_autograd");
+    build.warnings(false);
+    build.clone().files(["kernels/autograd.cpp", "kernels/instruction_set.cpp"]).compile("reft_autograd");
+    build.include("distributed").file("distributed/process_group.cpp").compile("reft_distributed");
     // The OpenMP library that libtorch brings, so that both share one set of threads.
     println!("cargo:rustc-link-lib=gomp");
 }

@@ -10,6 +10,7 @@ mod config_keys;
 pub mod cuda;
 pub mod decode;
 mod digests;
+pub mod distributed;
 pub mod encoder;
 pub mod gguf;
 pub mod hub;

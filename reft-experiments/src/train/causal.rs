@@ -115,8 +115,12 @@ impl Objective for Causal<'_> {
         Ok(())
     }
 
+    fn scored(&self, batch: &[&Example]) -> usize {
+        batch.iter().map(|example| labels(example)).sum()
+    }
+
     fn gradients(&self, step: &dyn Step, batch: &[&Example]) -> Result<(f64, usize), OverlapError> {
-        let outputs: usize = batch.iter().map(|example| labels(example)).sum();
+        let outputs = self.scored(batch);
         let lengths: Vec<usize> = batch.iter().map(|example| self.frozen.trained(example)).collect();
         let (mut loss, mut tokens) = (0.0, 0);
         for part in batches::micro(&lengths, self.micro_tokens) {

@@ -170,6 +170,10 @@ impl Objective for Classification<'_> {
         Ok(())
     }
 
+    fn scored(&self, batch: &[&Labelled]) -> usize {
+        batch.len()
+    }
+
     fn gradients(&self, step: &dyn Step, batch: &[&Labelled]) -> Result<(f64, usize), OverlapError> {
         let lengths: Vec<usize> = batch.iter().map(|row| row.ids.len()).collect();
         let mode = if self.model_dropout { Mode::Train } else { Mode::Eval };

@@ -5,12 +5,14 @@ use std::path::Path;
 use reft_core::adaptation::{Adaptation, Mode, OverlapError};
 use reft_core::decay::Decay;
 use reft_core::params::ParamSet;
+use reft_models::distributed::{GroupError, ProcessGroup};
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
 use super::adamw::AdamW;
 use super::checkpoint::{self, CheckpointError, Saved};
-use super::objective::Objective;
+use super::objective::{Objective, Tokens};
+use super::ranks;
 
 /// What an update did.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub enum UpdateError {
     /// Two interventions edit one token.
     #[error(transparent)]
     Overlap(#[from] OverlapError),
+    /// A process that trains with this one has ended.
+    #[error(transparent)]
+    Group(#[from] GroupError),
 }
 
 /// What becomes of the clipped gradient of the objective's own parameters (a head's) after an update.
@@ -76,6 +81,8 @@ pub struct Learner<'a, O> {
     pub adaptation: &'a mut dyn Adaptation,
     /// One for the adaptation's parameters, and one for the objective's if it has some.
     pub optimisers: Vec<AdamW>,
+    /// The processes that share every batch with this one.
+    pub group: Option<&'a ProcessGroup>,
     clip: f64,
     /// The clipped gradient of the last update of the objective's own parameters, `[count]`, where it is kept.
     pub kept: Option<Tensor>,
@@ -93,7 +100,7 @@ impl<'a, O: Objective> Learner<'a, O> {
             HeadGradients::Zeroed => None,
             HeadGradients::Kept => objective.params().map(|set| set.flat().zeros_like().detach()),
         };
-        Self { objective, adaptation, optimisers, clip: rules.clip, kept, last_good: Vec::new() }
+        Self { objective, adaptation, optimisers, group: None, clip: rules.clip, kept, last_good: Vec::new() }
     }
 
     /// Updates done so far.
@@ -132,9 +139,11 @@ impl<'a, O: Objective> Learner<'a, O> {
     /// # Errors
     /// When interventions overlap, or the loss is not finite: the parameters are then those of the last finite loss.
     pub fn update(&mut self, batch: &[&O::Example], lr: f64) -> Result<Update, UpdateError> {
-        let (loss, tokens) = self.gradients(batch)?;
-        let leaves: Vec<Tensor> = self.sets().iter().map(|set| set.flat().shallow_clone()).collect();
-        let grads = self.all_gradients(&leaves);
+        let (loss, tokens, mut grads) = self.batch_gradients(batch)?;
+        if let (Some(kept), [_, head]) = (&self.kept, grads.as_mut_slice()) {
+            *head = kept + &*head;
+        }
+        let leaves = self.leaves();
         let norm = grads.iter().map(|grad| grad.norm().double_value(&[])).fold(0.0, f64::hypot);
         if !loss.is_finite() || !norm.is_finite() {
             let last_good = std::mem::take(&mut self.last_good);
@@ -158,14 +167,26 @@ impl<'a, O: Objective> Learner<'a, O> {
         Ok(Update { loss, norm, tokens })
     }
 
-    /// The gradient of every set: what the passes left in its leaf, and what is kept of the update before.
-    fn all_gradients(&self, leaves: &[Tensor]) -> Vec<Tensor> {
+    fn leaves(&self) -> Vec<Tensor> {
+        self.sets().iter().map(|set| set.flat().shallow_clone()).collect()
+    }
+
+    /// Mean loss over a batch, its tokens, and the gradient of every set: of the share that is this rank's, summed with those of
+    /// the others, where there are several.
+    fn batch_gradients(&self, batch: &[&O::Example]) -> Result<(f64, usize, Vec<Tensor>), UpdateError> {
         let of_leaf = |leaf: &Tensor| if leaf.grad().defined() { leaf.grad() } else { leaf.zeros_like() };
-        let mut grads: Vec<Tensor> = leaves.iter().map(of_leaf).collect();
-        if let (Some(kept), [_, head]) = (&self.kept, grads.as_mut_slice()) {
-            *head = kept + &*head;
-        }
-        grads
+        let grads = || self.leaves().iter().map(of_leaf).collect::<Vec<_>>();
+        let Some(group) = self.group else {
+            let (loss, tokens) = self.gradients(batch)?;
+            return Ok((loss, tokens, grads()));
+        };
+        let lengths: Vec<usize> = batch.iter().map(|example| example.tokens()).collect();
+        let own: Vec<&O::Example> =
+            ranks::share(&lengths, group.rank(), group.size()).into_iter().map(|row| batch[row]).collect();
+        let loss = if own.is_empty() { 0.0 } else { self.gradients(&own)?.0 };
+        let part = self.objective.scored(&own) as f64 / self.objective.scored(batch) as f64;
+        let (loss, grads) = ranks::reduce(group, loss, &grads(), part)?;
+        Ok((loss, lengths.iter().sum(), grads))
     }
 
     /// Remembers the parameters that gave a finite loss, in the same memory at every update.

@@ -14,6 +14,7 @@ pub mod learner;
 pub mod objective;
 pub mod observe;
 pub mod progress;
+pub mod ranks;
 mod recompute;
 pub mod schedule;
 pub mod shelf;

@@ -38,6 +38,9 @@ pub trait Objective {
         epochs: u64,
     ) -> Result<(), TrainError>;
 
+    /// What a batch is scored on, and its mean loss is a mean over: output tokens, or rows.
+    fn scored(&self, batch: &[&Self::Example]) -> usize;
+
     /// Mean loss over a batch, its gradient left in the step's parameters and its own; and the tokens seen.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use reft_core::adaptation::{Adaptation, OverlapError};
 use reft_core::rng::Seed;
+use reft_models::distributed::GroupError;
 
 use super::batches;
 use super::checkpoint::{CheckpointError, Saved};
@@ -58,6 +59,9 @@ pub enum TrainError {
     /// Two interventions edit one token.
     #[error(transparent)]
     Overlap(#[from] OverlapError),
+    /// A process that trains with this one has ended.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// The checkpoint cannot be written or used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -154,7 +158,9 @@ impl TrainError {
     pub fn keeps_parameters(&self) -> bool {
         match self {
             Self::NonFinite { .. } => true,
-            Self::NoLabels { .. } | Self::Overlap(_) | Self::Checkpoint(_) | Self::Observe { .. } => false,
+            Self::NoLabels { .. } | Self::Overlap(_) | Self::Group(_) | Self::Checkpoint(_) | Self::Observe { .. } => {
+                false
+            }
         }
     }
 
@@ -162,6 +168,7 @@ impl TrainError {
     fn at<E: Tokens>(error: UpdateError, step: u64, epoch: u64, batch: &[&E]) -> Self {
         match error {
             UpdateError::Overlap(error) => Self::Overlap(error),
+            UpdateError::Group(error) => Self::Group(error),
             UpdateError::NonFinite { loss, norm } => {
                 let rows = batch.iter().map(|example| example.name()).collect::<Vec<_>>().join(", ");
                 Self::NonFinite { step, epoch, loss, norm, rows }
