@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
+use reft_core::method::Method;
 use reft_core::{AdaptSpec, adaptations};
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,14 +63,26 @@ fn method(plan: &Value) -> String {
     let adapt = &plan["adapt"];
     let head =
         || plan["data"]["eval"][0].as_str().and_then(|task| task.parse::<TaskId>().ok()?.task().glue()).is_some();
-    match adapt.as_object().and_then(|map| map.keys().next()) {
+    match adapt.as_object().and_then(|map| map.iter().next()) {
         None if head() => "Head only".to_owned(),
         None => "base model".to_owned(),
-        Some(key) => match serde_json::from_value::<AdaptSpec>(adapt.clone()) {
+        Some((key, settings)) => match serde_json::from_value::<AdaptSpec>(adapt.clone()) {
             Ok(spec) => spec.title(),
-            Err(_) => adaptations::registry().find(key).map_or(key.as_str(), |entry| entry.title).to_owned(),
+            Err(_) => title_of_older(key, settings),
         },
     }
+}
+
+/// Of an adaptation whose settings this version does not read: what its interventions are called, or the kind's title.
+fn title_of_older(key: &str, settings: &Value) -> String {
+    let sets = settings.as_array().map_or(std::slice::from_ref(settings), Vec::as_slice).iter();
+    let named = |intervention: &Value| match intervention.as_str().map(Method::named) {
+        Some(Ok(method)) => method.title().to_owned(),
+        Some(Err(_)) | None => "custom".to_owned(),
+    };
+    let titles: Vec<String> = sets.filter_map(|set| set.get("intervention")).map(named).collect();
+    let kind = || adaptations::registry().find(key).map_or(key, |entry| entry.title).to_owned();
+    if titles.is_empty() { kind() } else { titles.join(" + ") }
 }
 
 impl Run {

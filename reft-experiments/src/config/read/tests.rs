@@ -157,7 +157,7 @@ fn mistakes_are_named_with_file_line_key_and_remedy() {
         (ADAPT.replace("l1", "f0"), "a.yaml:1: adapt.reft.positions: positions `f0` is not understood"),
         (
             ADAPT.replace("loreft", "lorefr"),
-            "a.yaml:1: adapt.reft.intervention: intervention `lorefr` is unknown: choose one of loreft",
+            "a.yaml:1: adapt.reft.intervention: intervention `lorefr` is unknown (did you mean `loreft`?): choose one of loreft",
         ),
         ("- 1\n".into(), "a.yaml: no settings in this file: write `key: value` lines"),
         ("extends: a.yaml\n".into(), "a.yaml: `extends` comes back to this file"),
