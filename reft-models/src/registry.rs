@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use reft_core::adaptation::NamedTensor;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::{Device, Kind};
 
 use crate::encoder::Family;
@@ -16,18 +16,32 @@ use crate::weights::Weights;
 type Load = fn(&Weights, &Source<'_>) -> Result<Box<dyn Decoder>, LlamaError>;
 
 /// A family of language models that is read here.
-struct Port {
+#[derive(Debug)]
+pub struct Port {
     /// As `architectures` names it.
-    architecture: &'static str,
+    pub architecture: &'static str,
     /// As `model_type` names it.
-    model_type: &'static str,
+    pub model_type: &'static str,
+    /// Models of it, for lists.
+    pub title: &'static str,
+    /// What is read, and what is left out and why, in a line.
+    pub about: &'static str,
+    /// A configuration of a few thousand parameters, as `config.json` writes it.
+    pub example: fn() -> Value,
     load: Load,
 }
 
 /// Every port. A new one is a file and a line here.
-const PORTS: &[Port] = &[Port {
+pub const PORTS: &[Port] = &[Port {
     architecture: "LlamaForCausalLM",
     model_type: "llama",
+    title: "LLaMA, Llama 2 and 3, SmolLM2",
+    about: "rotary positions of all kinds that Llama 3 knows; not the mixtures of experts (llama4)",
+    example: || {
+        json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 64,
+            "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "rope_theta": 1e4, "tie_word_embeddings": false})
+    },
     load: |weights, source| Ok(Box::new(Llama::load(weights, source)?)),
 }];
 

@@ -1,6 +1,7 @@
 //! An encoder's `config.json`, and everything that follows from it without the weights.
 
 use reft_core::site::{Dims, Mlp};
+use serde_json::{Value, json};
 
 use crate::config_keys;
 use crate::raw_config::{ConfigError, Problem, RawConfig};
@@ -17,7 +18,8 @@ pub enum Family {
 }
 
 impl Family {
-    const ALL: [Self; 2] = [Self::Bert, Self::Roberta];
+    /// Every family.
+    pub const ALL: [Self; 2] = [Self::Bert, Self::Roberta];
 
     /// As `model_type` names it, which is also the prefix of its tensors in a checkpoint with a head.
     pub fn name(self) -> &'static str {
@@ -25,6 +27,26 @@ impl Family {
             Self::Bert => "bert",
             Self::Roberta => "roberta",
         }
+    }
+
+    /// Models of it, for lists.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Bert => "BERT, MiniLM",
+            Self::Roberta => "RoBERTa",
+        }
+    }
+
+    /// A configuration of a few thousand parameters, as `config.json` writes it.
+    pub fn example(self) -> Value {
+        let positions = match self {
+            Self::Bert => 64,
+            Self::Roberta => 66,
+        };
+        json!({"architectures": [format!("{}Model", self.class())], "model_type": self.name(), "hidden_act": "gelu",
+            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64,
+            "max_position_embeddings": positions, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
+            "pad_token_id": self.default_padding()})
     }
 
     /// How names of its architectures begin.

@@ -125,13 +125,11 @@ impl AdaptMethod for ReftList {
     const STARTS_AS_BASE: bool = false;
 
     fn example() -> Self {
-        let set = |name: &str, positions, tying| ReftSpec {
+        let set = |name: &str, layer: i64| ReftSpec {
             intervention: Method::named(name).expect("a named method"),
-            positions,
-            tying,
+            layers: Layers::listed(vec![layer.into()]).expect("one layer"),
             ..ReftSpec::example()
         };
-        let (first, last) = (Positions::Ends { prefix: 2, suffix: 0 }, Positions::Ends { prefix: 0, suffix: 1 });
-        Self(vec![set("loreft", first, Tying::Tied), set("direft", last, Tying::Tied)])
+        Self(vec![set("loreft", 0), set("direft", -1)])
     }
 }

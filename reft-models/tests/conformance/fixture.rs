@@ -1,0 +1,174 @@
+//! A tiny model of a family with random weights, as a checkpoint on disk and loaded.
+
+use std::collections::BTreeMap;
+
+use reft_core::adaptation::{Mode, Step};
+use reft_core::hooks::{Frozen, Hooks};
+use reft_core::layout::{Extent, Layout, Padding};
+use reft_core::lender::Lender;
+use reft_core::site::Dims;
+use reft_core::testing::{device, indices, normal};
+use reft_models::attention::Cache;
+use reft_models::encoder::{Encoder, EncoderConfig, Family, Reading};
+use reft_models::families::{FamilyKind, ModelFamily};
+use reft_models::lending::{LendingDecoder, LendingEncoder};
+use reft_models::model::{Decoder, Pass};
+use reft_models::raw_config::RawConfig;
+use reft_models::registry;
+use reft_models::weights::Weights;
+use serde_json::Value;
+use tch::{Kind, Tensor};
+use tempfile::TempDir;
+
+/// Token ids of a sequence and the length of its prompt.
+pub type Sequence = (Vec<i64>, i64);
+
+/// A model of either kind.
+pub enum Model {
+    /// Continues texts.
+    Decoder(Box<dyn Decoder>),
+    /// Reads texts.
+    Encoder(Encoder),
+}
+
+impl Model {
+    fn load(kind: FamilyKind, weights: &Weights, dtype: Kind) -> Self {
+        match kind {
+            FamilyKind::Decoder => Self::Decoder(registry::load(weights, dtype, device()).expect("a tiny decoder")),
+            FamilyKind::Encoder => Self::Encoder(Encoder::load(weights, dtype, device()).expect("a tiny encoder")),
+        }
+    }
+
+    pub fn dims(&self) -> &Dims {
+        match self {
+            Self::Decoder(model) => model.dims(),
+            Self::Encoder(model) => model.dims(),
+        }
+    }
+
+    /// Logits of a decoder, or the last states of an encoder, at every token of every sequence, one after the other.
+    pub fn output(&self, batch: &[Sequence], padding: Padding, step: Option<&dyn Step>) -> Tensor {
+        let layout = layout(batch, padding);
+        let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
+        let hooks = hooks.as_deref().unwrap_or(&Frozen);
+        match (self, step.and_then(Step::weights)) {
+            (model, None) => model.hooked(batch, &layout, hooks),
+            (Self::Decoder(model), Some(own)) => {
+                Self::Decoder(model.on(own).expect("its own weights")).hooked(batch, &layout, hooks)
+            }
+            (Self::Encoder(model), Some(own)) => {
+                Self::Encoder(model.on(own).expect("its own weights")).hooked(batch, &layout, hooks)
+            }
+        }
+    }
+
+    /// The same with these hooks.
+    pub fn hooked(&self, batch: &[Sequence], layout: &Layout, hooks: &dyn Hooks) -> Tensor {
+        let tokens: Vec<&[i64]> = batch.iter().map(|(ids, _)| ids.as_slice()).collect();
+        let ids = layout.place(&tokens, device());
+        let of_batch = batch.iter().enumerate();
+        let rows = of_batch.flat_map(|(index, (ids, _))| (0..ids.len() as i64).map(move |at| (index, at)));
+        let rows: Vec<i64> = rows.map(|(index, at)| layout.row(index, at).expect("in the pass")).collect();
+        match self {
+            Self::Decoder(model) => {
+                let mut pass = Pass { layout, hooks, cache: Cache::None, wanted: None };
+                model.logits(&model.hidden(&ids, &mut pass).index_select(0, &indices(&rows)))
+            }
+            Self::Encoder(model) => {
+                let reading = Reading { layout, hooks, mode: Mode::Eval };
+                model.hidden(&ids, None, &reading).index_select(0, &indices(&rows))
+            }
+        }
+    }
+}
+
+/// How a batch lies in a pass.
+pub fn layout(batch: &[Sequence], padding: Padding) -> Layout {
+    let extent = |(ids, prompt): &Sequence| Extent { len: ids.len() as i64, prompt: *prompt };
+    Layout::new(&batch.iter().map(extent).collect::<Vec<_>>(), padding)
+}
+
+/// A tiny model in two types.
+pub struct Fixture {
+    pub model: Model,
+    pub rounded: Model,
+    weights: Weights,
+    // Deleted when the fixture goes.
+    _folder: TempDir,
+}
+
+impl Fixture {
+    pub fn new(family: &ModelFamily) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let tensors = match family.kind {
+            FamilyKind::Decoder => decoder_tensors(&family.example),
+            FamilyKind::Encoder => encoder_tensors(&family.example),
+        };
+        let random: Vec<(String, Tensor)> = tensors
+            .into_iter()
+            .enumerate()
+            .map(|(index, (name, shape))| {
+                let values = random(&name, &shape, 100 + index as u64);
+                (name, values)
+            })
+            .collect();
+        Tensor::write_safetensors(&random, folder.path().join("model.safetensors")).expect("writable");
+        std::fs::write(folder.path().join("config.json"), family.example.to_string()).expect("writable");
+        let weights = Weights::open(folder.path()).expect("just written");
+        let load = |dtype| Model::load(family.kind, &weights, dtype);
+        Self { model: load(Kind::Float), rounded: load(Kind::BFloat16), weights, _folder: folder }
+    }
+
+    /// Runs `f` on what the model lends.
+    pub fn lending<T>(&self, f: impl FnOnce(&dyn Lender) -> T) -> T {
+        let weights = &self.weights;
+        match &self.model {
+            Model::Decoder(model) => f(&LendingDecoder { model: model.as_ref(), weights }),
+            Model::Encoder(model) => f(&LendingEncoder { model, weights }),
+        }
+    }
+}
+
+/// Values of a size at which every part of the model matters: gains near 1, small biases, matrices that keep the norm.
+fn random(name: &str, shape: &[i64], seed: u64) -> Tensor {
+    let values = normal(shape, seed);
+    match shape {
+        [_] if name.ends_with("bias") => values * 0.1,
+        [_] => values * 0.1 + 1.0,
+        _ => values / (*shape.last().expect("a matrix") as f64).sqrt(),
+    }
+}
+
+fn encoder_tensors(config: &Value) -> Vec<(String, Vec<i64>)> {
+    let path = "config.json".as_ref();
+    let raw = RawConfig::new(path, config).expect("a section");
+    let family = Family::ALL.into_iter().find(|family| config["model_type"] == family.name()).expect("an encoder");
+    EncoderConfig::read(&raw, family).expect("an example").tensors()
+}
+
+fn decoder_tensors(config: &Value) -> Vec<(String, Vec<i64>)> {
+    let size = |key: &str| config[key].as_i64().expect("a size");
+    let (width, inner, vocab) = (size("hidden_size"), size("intermediate_size"), size("vocab_size"));
+    let (heads, kv) = (size("num_attention_heads"), size("num_key_value_heads"));
+    let kv_width = width / heads * kv;
+    let mut tensors = BTreeMap::from([
+        ("model.embed_tokens.weight".to_owned(), vec![vocab, width]),
+        ("model.norm.weight".to_owned(), vec![width]),
+        ("lm_head.weight".to_owned(), vec![vocab, width]),
+    ]);
+    for layer in 0..size("num_hidden_layers") {
+        let mut put =
+            |name: &str, shape: Vec<i64>| tensors.insert(format!("model.layers.{layer}.{name}.weight"), shape);
+        for norm in ["input_layernorm", "post_attention_layernorm"] {
+            put(norm, vec![width]);
+        }
+        put("self_attn.q_proj", vec![width, width]);
+        put("self_attn.o_proj", vec![width, width]);
+        put("self_attn.k_proj", vec![kv_width, width]);
+        put("self_attn.v_proj", vec![kv_width, width]);
+        put("mlp.gate_proj", vec![inner, width]);
+        put("mlp.up_proj", vec![inner, width]);
+        put("mlp.down_proj", vec![width, inner]);
+    }
+    tensors.into_iter().collect()
+}
