@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{bench, compare, eval, generate, inspect, judge, report, results, sweep, table, train, win_rate};
+use crate::commands::{
+    bench, compare, eval, generate, inspect, judge, list, report, results, schema, sweep, table, train, win_rate,
+};
 use crate::config::paths::home;
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
@@ -42,6 +44,10 @@ enum Command {
     Judge(judge::Args),
     /// Show the win rate of judged outputs
     WinRate(win_rate::Args),
+    /// Show the methods, tasks, models, positions and keys that a configuration can name
+    List(list::Args),
+    /// Print the JSON Schema of run files, for editors
+    Schema(schema::Args),
     /// Compare speed and memory with pyreft
     Bench(bench::Args),
     /// Time one job and print a JSON line
@@ -84,6 +90,8 @@ impl Cli {
             | Command::Report(_)
             | Command::Compare(_)
             | Command::Judge(_)
+            | Command::List(_)
+            | Command::Schema(_)
             | Command::WinRate(_) => false,
         }
     }
@@ -104,6 +112,8 @@ impl Cli {
             Command::Compare(args) => args.run(),
             Command::Table(args) => args.run(),
             Command::Judge(args) => args.run(),
+            Command::List(args) => args.run(),
+            Command::Schema(args) => args.run(),
             Command::WinRate(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::BenchJob(args) => args.run(),

@@ -14,7 +14,7 @@ use self::snapshot::Snapshot;
 use crate::weights::{WeightsError, is_gguf};
 
 /// The files and folders behind aliases, in the user's cache.
-const ALIASES: [(&str, &str); 2] =
+pub const ALIASES: [(&str, &str); 2] =
     [("smollm2", "models/SmolLM2-135M-Instruct.Q4_1.gguf"), ("minilm", "models/all-MiniLM-L6-v2")];
 
 /// A model that is not to be had.

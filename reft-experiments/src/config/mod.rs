@@ -8,6 +8,7 @@ pub mod paths;
 pub mod places;
 pub mod plan;
 pub mod read;
+pub mod schema;
 pub mod yaml;
 
 pub use error::ConfigError;

@@ -15,6 +15,7 @@ use reft_core::AdaptSpec;
 use reft_core::adapt_config::AdaptMethod;
 use reft_core::adaptations::reft::{DropoutOn, ReftList, ReftSpec};
 use reft_core::positions::Truncation;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -126,6 +127,17 @@ impl TryFrom<Given> for Parity {
             parity.0[*point as usize] = true;
         }
         Ok(parity)
+    }
+}
+
+impl JsonSchema for Parity {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Parity".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let points = Point::ALL.map(|(_, name)| name);
+        json_schema!({"anyOf": [{"enum": [NONE, PYREFT]}, {"type": "array", "items": {"enum": points}}]})
     }
 }
 

@@ -2,6 +2,7 @@
 
 use reft_core::AdaptSpec;
 use reft_models::decode::Decoding;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
@@ -12,7 +13,7 @@ use crate::tasks::glue::Glue;
 use crate::tasks::{DataKind, TaskId};
 
 /// Type of the frozen weights. Interventions and their optimiser are f32 always.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// 32 bits.
@@ -44,8 +45,9 @@ impl Dtype {
 }
 
 /// Where a run computes: `cpu`, `cuda` or `cuda:1`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
+#[schemars(with = "String")]
 pub struct DeviceSpec(pub Device);
 
 impl From<DeviceSpec> for String {
@@ -73,7 +75,7 @@ impl TryFrom<String> for DeviceSpec {
 }
 
 /// Which rows are scored.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EvalSplit {
     /// Rows held out of the training set, for choosing settings. They are then not trained on.
@@ -101,7 +103,7 @@ impl EvalSplit {
 }
 
 /// `data:` what is learned and scored.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataPlan {
     /// `embedded` rows of this project, or the `real` data sets.
@@ -123,7 +125,7 @@ pub struct DataPlan {
 }
 
 /// `train:` how parameters move.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainPlan {
     /// Passes over the training rows.
@@ -159,7 +161,7 @@ pub struct TrainPlan {
 }
 
 /// `eval:` how answers are generated.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvalPlan {
     /// Sequences decoded together at most, every beam counted.
@@ -177,7 +179,7 @@ pub struct EvalPlan {
 const MOST: u64 = 1 << 24;
 
 /// One run.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunPlan {
     /// `smollm2`, a Hugging Face id, a folder, or a `.gguf` file.

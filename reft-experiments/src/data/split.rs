@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rand::seq::SliceRandom;
 use reft_core::rng::Seed;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -35,7 +36,7 @@ impl Split {
 }
 
 /// Says how a setting was chosen before it is tried on test rows. It is kept in the run's record.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
     /// The dev runs or the publication the setting comes from.

@@ -1,13 +1,14 @@
 //! How a row's question becomes a prompt.
 
 use reft_models::tokenizer::{Message, Role, Specials, Tokenizer, TokenizerError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::row::Row;
 use crate::tasks::Task;
 
 /// The text around a question.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Template {
     /// The task's own, as in the paper: the instruction alone, or the Alpaca template.

@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use self::glue::Glue;
@@ -20,7 +21,7 @@ use crate::data::split::Split;
 use crate::score::verdict::Sought;
 
 /// Which rows stand behind a task's name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataKind {
     /// Made by this project's own code, in the real set's answer format. Its scores are not those of the real set.
@@ -177,6 +178,17 @@ impl TryFrom<String> for TaskId {
 impl From<TaskId> for String {
     fn from(id: TaskId) -> Self {
         id.key().to_owned()
+    }
+}
+
+impl JsonSchema for TaskId {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Task".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let keys: Vec<&str> = TASKS.iter().map(|task| task.key()).collect();
+        json_schema!({ "description": "A task by its name.", "enum": keys })
     }
 }
 

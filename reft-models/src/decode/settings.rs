@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use reft_core::value_reader::switch;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -15,7 +16,7 @@ const FACTORS: RangeInclusive<f64> = 1e-30..=1e30;
 
 /// Choosing tokens. The names and their meaning are those of Hugging Face's `generate`; every combination is valid:
 /// one beam or several, with or without sampling.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Decoding {
     /// Continuations of one prompt that are followed side by side; 1 follows the best token only.
@@ -99,7 +100,7 @@ impl Decoding {
 }
 
 /// Which tokens chance may choose from, and how evenly.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
     /// Scores are divided by it: below 1 prefers likely tokens.
@@ -145,6 +146,16 @@ impl<'de> Deserialize<'de> for EarlyStopping {
             _ => None,
         };
         switch.ok_or_else(|| D::Error::custom(format!("{written} is not understood: write true, false or never")))
+    }
+}
+
+impl JsonSchema for EarlyStopping {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EarlyStopping".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": [true, false, "never"] })
     }
 }
 

@@ -1,0 +1,195 @@
+//! `reft list`: what a configuration can name, from the tables that read it.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use reft_core::site::Component;
+use reft_core::{adaptations, interventions, method, positions};
+use reft_models::families::{FamilyKind, families};
+use reft_models::hub;
+use schemars::{Schema, SchemaGenerator};
+
+use crate::columns::aligned;
+use crate::config::schema;
+use crate::tasks::TASKS;
+
+/// Show the methods, tasks, models, positions and keys that a configuration can name.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to list [default: everything but the keys]
+    kind: Option<Kind>,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Kind {
+    /// What `adapt:` accepts
+    Methods,
+    /// What `intervention:` accepts
+    Interventions,
+    /// What `data.train` and `data.eval` accept
+    Tasks,
+    /// The families of models that are read, and short names for some
+    Models,
+    /// Run files that come with the program
+    Presets,
+    /// What `positions:` accepts
+    Positions,
+    /// What `component:` accepts
+    Components,
+    /// Every key of a run file, with its default
+    Keys,
+}
+
+impl Args {
+    /// Prints the lists.
+    ///
+    /// # Errors
+    /// None.
+    pub fn run(self) -> Result<()> {
+        let kinds = match self.kind {
+            Some(kind) => vec![kind],
+            None => Kind::value_variants().iter().copied().filter(|kind| *kind != Kind::Keys).collect(),
+        };
+        for (index, kind) in kinds.iter().enumerate() {
+            if kinds.len() > 1 {
+                let value = kind.to_possible_value().expect("no kind is skipped");
+                let about = value.get_help().map_or(String::new(), ToString::to_string);
+                println!("{}{} ({about}):", if index == 0 { "" } else { "\n" }, value.get_name());
+            }
+            print!("{}", aligned(&kind.rows()));
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    fn rows(self) -> Vec<Vec<String>> {
+        match self {
+            Self::Methods => methods(),
+            Self::Interventions => kinds_of_phi(),
+            Self::Tasks => tasks(),
+            Self::Models => models(),
+            Self::Presets => PRESETS.iter().map(|(path, text)| row(&[path, &purpose(text)])).collect(),
+            Self::Positions => positions::SPELLINGS.iter().map(|(text, meaning)| row(&[text, meaning])).collect(),
+            Self::Components => components(),
+            Self::Keys => keys(),
+        }
+    }
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|&cell| cell.to_owned()).collect()
+}
+
+/// What the documentation of a type says first.
+fn first_sentence(schema: fn(&mut SchemaGenerator) -> Schema) -> String {
+    let mut generator = SchemaGenerator::default();
+    let reference = schema(&mut generator);
+    let name = reference.get("$ref").and_then(|path| path.as_str()).and_then(|path| path.rsplit('/').next());
+    let about = match name {
+        Some(name) => generator.definitions().get(name).and_then(|schema| schema["description"].as_str()),
+        None => reference.get("description").and_then(|about| about.as_str()),
+    };
+    sentence(about.unwrap_or_default())
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let ends = text.match_indices(". ").find(|(at, _)| text[at + 2..].starts_with(char::is_uppercase));
+    let first = ends.map_or(text.as_str(), |(at, _)| &text[..at]);
+    // Links of the documentation are the names that they show.
+    first.trim_end_matches('.').replace("[`", "`").replace("`]", "`")
+}
+
+fn methods() -> Vec<Vec<String>> {
+    let of = |entry: &&adaptations::AdaptEntry| {
+        row(&[entry.key, entry.title, &first_sentence(entry.schema), &format!("parameters: {}", entry.parameters)])
+    };
+    adaptations::registry().entries().iter().map(of).collect()
+}
+
+fn kinds_of_phi() -> Vec<Vec<String>> {
+    let named = method::named().map(|name| {
+        let settings = serde_json::to_string(&name.phi).expect("plain data");
+        row(&[name.key, name.title, &settings])
+    });
+    let spelled = interventions::registry().entries().iter().map(|entry| {
+        let about = format!("{}; parameters of a site: {}", first_sentence(entry.schema), entry.parameters);
+        row(&[&format!("{{{}: ...}}", entry.key), "", &about])
+    });
+    named.chain(spelled).collect()
+}
+
+fn tasks() -> Vec<Vec<String>> {
+    let answered = |task: &dyn crate::tasks::Task| match (task.glue(), task.judged()) {
+        (Some(_), _) => "classified by an encoder",
+        (None, true) => "answered in words, judged",
+        (None, false) => "answered in words, compared",
+    };
+    TASKS.iter().map(|task| row(&[task.key(), task.column(), answered(*task)])).collect()
+}
+
+fn models() -> Vec<Vec<String>> {
+    let families = families().into_iter().map(|family| {
+        let kind = match family.kind {
+            FamilyKind::Decoder => "decoder",
+            FamilyKind::Encoder => "encoder",
+        };
+        row(&[family.key, kind, family.title, family.about])
+    });
+    let aliases = hub::ALIASES.iter().map(|(alias, place)| row(&[alias, "name", place, "in the user's cache"]));
+    families.chain(aliases).collect()
+}
+
+fn components() -> Vec<Vec<String>> {
+    let of = |component: Component| {
+        let kind = if component.is_linear() { "linear" } else { "" };
+        row(&[component.name(), kind])
+    };
+    Component::ALL.into_iter().map(of).collect()
+}
+
+fn keys() -> Vec<Vec<String>> {
+    let of = |doc: schema::KeyDoc| row(&[&doc.key, doc.default.as_deref().unwrap_or("-"), &sentence(&doc.about)]);
+    schema::keys().into_iter().map(of).collect()
+}
+
+/// Run files of the repository.
+const PRESETS: [(&str, &str); 2] = [
+    ("configs/runs/embedded-loreft.yaml", include_str!("../../../configs/runs/embedded-loreft.yaml")),
+    ("configs/runs/parity.yaml", include_str!("../../../configs/runs/parity.yaml")),
+];
+
+/// What a configuration is for: its first sentence.
+fn purpose(text: &str) -> String {
+    let comment = text.lines().map_while(|line| line.strip_prefix('#')).map(str::trim);
+    sentence(&comment.collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_file_is_a_preset() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/runs");
+        for entry in std::fs::read_dir(folder).expect("the repository's run files") {
+            let name = format!("configs/runs/{}", entry.expect("readable").file_name().to_string_lossy());
+            assert!(PRESETS.iter().any(|(path, _)| *path == name), "{name} is not in the list");
+        }
+    }
+
+    #[test]
+    fn every_list_says_something_about_every_entry() {
+        for kind in Kind::value_variants() {
+            let rows = kind.rows();
+            assert!(!rows.is_empty(), "{kind:?}");
+            for row in rows {
+                assert!(row.len() > 1 && !row[0].is_empty(), "{kind:?}: {row:?}");
+            }
+        }
+        for row in methods() {
+            assert!(!row[2].is_empty(), "{} has no documentation", row[0]);
+        }
+    }
+}
