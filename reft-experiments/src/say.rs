@@ -13,14 +13,17 @@ macro_rules! eprintln {
     ($($text:tt)*) => { $crate::say::aside(format_args!("{}\n", format_args!($($text)*))) };
 }
 
+#[cfg(feature = "program")]
 macro_rules! eprint {
     ($($text:tt)*) => { $crate::say::aside(format_args!($($text)*)) };
 }
 
+#[cfg(feature = "program")]
 macro_rules! println {
     ($($text:tt)*) => { $crate::say::aloud(format_args!("{}\n", format_args!($($text)*))) };
 }
 
+#[cfg(feature = "program")]
 macro_rules! print {
     ($($text:tt)*) => { $crate::say::aloud(format_args!($($text)*)) };
 }
@@ -31,6 +34,7 @@ pub fn aside(text: Arguments<'_>) {
 }
 
 /// To standard output. When that takes no more, the program ends: quietly if its reader is gone.
+#[cfg(feature = "program")]
 pub(crate) fn aloud(text: Arguments<'_>) {
     match std::io::stdout().write_fmt(text) {
         Ok(()) => {}

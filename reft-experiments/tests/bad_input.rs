@@ -1,5 +1,7 @@
 //! Bad input of every kind is answered with one line that names the place and the remedy, and a non-zero exit code.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use support::{Dir, RUN};

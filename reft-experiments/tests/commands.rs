@@ -1,5 +1,7 @@
 //! The commands on a tiny model: what a user sees.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use serde_json::json;

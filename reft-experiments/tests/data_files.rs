@@ -1,6 +1,8 @@
 //! Data files as people bring them, and what a score says about the rows it left out or cut: the real program on a tiny
 //! model.
 
+#![cfg(feature = "program")]
+
 #[path = "support/encoder.rs"]
 mod encoder;
 mod encoders;

@@ -1,6 +1,8 @@
 //! Saved encoders, scored by `reft eval`: the score of every method is the one that training recorded, and what does not
 //! belong together is refused.
 
+#![cfg(feature = "program")]
+
 #[path = "support/encoder.rs"]
 mod encoder;
 mod encoders;

@@ -1,5 +1,7 @@
 //! Runs of an encoder by the real program: every method's record, and one-line answers to mistakes.
 
+#![cfg(feature = "program")]
+
 #[path = "support/encoder.rs"]
 mod encoder;
 mod encoders;

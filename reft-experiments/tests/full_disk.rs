@@ -1,6 +1,8 @@
 //! A full disk is said in one line, nothing else is lost, and when there is room again a repetition goes on. The runs lie on
 //! a file system of a few KiB in memory, which only root can mount; elsewhere that is said, and files have a largest size.
 
+#![cfg(feature = "program")]
+
 mod support;
 mod sweeps;
 

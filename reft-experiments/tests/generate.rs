@@ -1,5 +1,7 @@
 //! `reft generate` on a tiny model: one prompt, a file of prompts, a conversation.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use std::io::Write;

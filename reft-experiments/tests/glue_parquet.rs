@@ -1,6 +1,8 @@
 //! GLUE's tasks from parquet files as the hub publishes them: the same rows as from the archive's tables, and one-line
 //! answers to files that are not as they should be.
 
+#![cfg(feature = "parquet")]
+
 #[path = "support/parquet.rs"]
 mod parquet_file;
 

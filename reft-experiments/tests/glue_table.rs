@@ -1,5 +1,7 @@
 //! The published settings of GLUE are those of the table's runs, one by one.
 
+#![cfg(feature = "program")]
+
 use std::path::Path;
 
 use reft_experiments::tables::spec::TableSpec;

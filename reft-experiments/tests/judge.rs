@@ -1,5 +1,7 @@
 //! Judging against a server on this machine that answers, refuses, stalls or talks nonsense, and is killed meanwhile.
 
+#![cfg(feature = "program")]
+
 mod stub;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The program on machines that it is made to believe in: types of weights, threads.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

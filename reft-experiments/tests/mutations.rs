@@ -4,6 +4,8 @@
 //! Valid files are mutated by a stream that begins at a random seed, which is printed. `REFT_MUTATIONS` says how many inputs
 //! are tried (300 of each kind otherwise), `REFT_MUTATION_SEED` repeats a run.
 
+#![cfg(feature = "program")]
+
 mod mutated;
 #[allow(dead_code)] // one folder with a model is all that is needed of it
 mod support;

@@ -1,5 +1,7 @@
 //! Lists of runs, and what is kept and said about the rows they were scored on.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use serde_json::{Value, json};

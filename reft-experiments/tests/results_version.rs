@@ -1,6 +1,8 @@
 //! Figures of tiny runs, kept with the results version that they were made with. When the program computes other numbers, runs
 //! that are stored must not stand for new ones: the version has to be raised.
 
+#![cfg(feature = "program")]
+
 mod encoders;
 mod support;
 

@@ -1,5 +1,7 @@
 //! A run that is killed and resumed ends as if it had not been.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use std::io::{BufRead, BufReader, Read};

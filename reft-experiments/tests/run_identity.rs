@@ -1,5 +1,7 @@
 //! What a run's name means: a record is found again as long as its result is the same, and not otherwise.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

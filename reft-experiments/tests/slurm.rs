@@ -1,5 +1,7 @@
 //! Sweeps on a real Slurm of one node, which `make test-slurm` starts. Without one there is nothing to test, and that is said.
 
+#![cfg(feature = "program")]
+
 mod cluster;
 mod support;
 mod sweeps;

@@ -1,5 +1,7 @@
 //! Tables from the store alone: no model, nothing run, what is missing named.
 
+#![cfg(feature = "program")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Submitting to a cluster that refuses, prints banners or limits its arrays: its programs are shell scripts here.
 
+#![cfg(feature = "program")]
+
 mod support;
 #[allow(dead_code)] // of the tiny sweep only its folder is needed
 mod sweeps;

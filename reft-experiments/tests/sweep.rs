@@ -1,5 +1,7 @@
 //! Sweeps on a tiny model: nothing is done twice, nothing is lost, whoever is killed.
 
+#![cfg(feature = "program")]
+
 mod kills;
 mod support;
 mod sweeps;

@@ -1,5 +1,7 @@
 //! The sweeps of the repository: valid, and with the paper's spaces.
 
+#![cfg(feature = "program")]
+
 use std::path::Path;
 
 use reft_experiments::config::merge::merge;

@@ -1,5 +1,7 @@
 //! Sweeps of a tiny encoder: rungs change nothing, whoever works or is killed; the held rows are read by the winner only.
 
+#![cfg(feature = "program")]
+
 mod encoders;
 mod kills;
 mod support;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::columns::aligned;
-use crate::store::index::{Entry, entries, rebuild};
+use crate::store::entries::{Entry, entries};
 
 /// Arguments of `reft results`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +28,6 @@ pub struct Args {
     /// Write all of it as CSV to this file; - for the screen
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Read every record again and make the index beside them anew
-    #[arg(long)]
-    rebuild: bool,
     /// Folder of all runs
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -91,7 +88,7 @@ impl Args {
     /// # Errors
     /// When the folder cannot be read, a key is unknown to every run, or the file cannot be written.
     pub fn run(self) -> Result<()> {
-        let (all, damaged) = if self.rebuild { rebuild(&self.runs) } else { entries(&self.runs) }?;
+        let (all, damaged) = entries(&self.runs)?;
         for reason in &damaged {
             eprintln!("left out: {reason}");
         }

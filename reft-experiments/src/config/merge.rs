@@ -9,15 +9,17 @@ use reft_core::value_reader::variants_of;
 use serde_json::{Map, Value};
 
 use super::plan::{EvalSplit, RunPlan};
+#[cfg(feature = "program")]
 use crate::sweep::search::Method;
 
 /// Keys whose value is one of several alternatives, each with settings of its own, and the alternatives. They come from the
 /// types: a new one needs no line here.
-static ALTERNATIVES: LazyLock<[(&str, &[&str]); 4]> = LazyLock::new(|| {
-    [
+static ALTERNATIVES: LazyLock<Vec<(&str, &[&str])>> = LazyLock::new(|| {
+    vec![
         ("adapt", variants_of::<AdaptSpec>()),
         ("intervention", variants_of::<Phi>()),
         ("eval_split", variants_of::<EvalSplit>()),
+        #[cfg(feature = "program")]
         ("method", variants_of::<Method>()),
     ]
 });

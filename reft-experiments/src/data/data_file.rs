@@ -47,13 +47,24 @@ pub fn of(file: &str, path: &Path) -> Result<DataFile, DataError> {
 ///
 /// # Errors
 /// When that fails, in words. Bytes that are not the pinned ones are not kept.
+#[cfg(feature = "http")]
 pub fn download(pinned: &Pinned, path: &Path) -> Result<(), String> {
     let mut response = ureq::get(pinned.address()).call().map_err(|error| error.to_string())?;
     let bytes = response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|error| error.to_string())?;
     keep(pinned, path, &bytes)
 }
 
+/// Refuses: this build has no HTTP client.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "http"))]
+pub fn download(pinned: &Pinned, _: &Path) -> Result<(), String> {
+    Err(format!("this build cannot download {} (it lacks the feature http)", pinned.address()))
+}
+
 /// Keeps the bytes of a published file, if they are the pinned ones.
+#[cfg(any(feature = "http", test))]
 fn keep(pinned: &Pinned, path: &Path, bytes: &[u8]) -> Result<(), String> {
     let address = pinned.address();
     pinned.checksum.check(bytes).map_err(|reason| format!("{address} gave another file: {reason}"))?;

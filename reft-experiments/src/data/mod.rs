@@ -9,6 +9,8 @@ pub mod labelled;
 pub mod left_out;
 pub mod need;
 pub mod overlap;
+#[cfg(feature = "parquet")]
+mod parquet_columns;
 pub mod parquet_table;
 pub mod pinned;
 pub mod published;

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::draw::number::setting;
 use crate::store::RunPaths;
+use crate::store::entries::{Entry, entries};
 use crate::store::environment::Environment;
-use crate::store::index::{Entry, entries};
 use crate::tasks::TaskId;
 
 /// A complete run.

@@ -1,9 +1,8 @@
 //! Runs on disk: one folder a run, named by what it depends on. The records are the truth; tables are made from them.
 
-mod cache;
 pub mod claim;
+pub mod entries;
 pub mod environment;
-pub mod index;
 pub mod lock;
 pub mod nearest;
 pub mod record;

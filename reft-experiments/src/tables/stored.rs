@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::config::dtype::DtypeChoice;
 use crate::config::parity::Parity;
 use crate::config::plan::RunPlan;
-use crate::store::index::entries;
+use crate::store::entries::entries;
 use crate::store::record::{Record, RecordError};
 use crate::store::{RunId, RunPaths};
 use crate::tables::spec::RowPlan;

@@ -1,6 +1,7 @@
 //! A folder with a tiny model, and the real program run in it.
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "program")]
 use std::process::{Command, Output};
 
 use reft_core::testing::golden_dir;
@@ -37,7 +38,10 @@ impl Dir {
         std::fs::write(&path, text).expect("writable");
         path
     }
+}
 
+#[cfg(feature = "program")]
+impl Dir {
     /// The program, to be run in this folder without network, without the user's data, and in one thread: digits depend on
     /// how many there are.
     pub fn reft(&self, arguments: &[&str]) -> Command {

@@ -1,0 +1,74 @@
+//! The examples on tiny models with random weights: each does what it says.
+
+#[allow(dead_code)] // shared with the tests of the program
+mod support;
+
+#[path = "../examples/classify.rs"]
+#[allow(dead_code, missing_docs)]
+mod classify;
+#[path = "../examples/collect.rs"]
+#[allow(dead_code, missing_docs)]
+mod collect;
+#[path = "../examples/finetune.rs"]
+#[allow(dead_code, missing_docs)]
+mod finetune;
+#[path = "../examples/interchange.rs"]
+#[allow(dead_code, missing_docs)]
+mod interchange;
+#[path = "../examples/own_phi.rs"]
+#[allow(dead_code, missing_docs)]
+mod own_phi;
+
+use reft_core::testing::{Tol, assert_close, golden_dir};
+use support::Dir;
+
+/// The folder of a tiny language model.
+fn decoder(dir: &Dir) -> String {
+    dir.path().join("model").display().to_string()
+}
+
+#[test]
+fn finetuning_lowers_the_loss() {
+    let dir = Dir::new();
+    let (first, last) = finetune::run(&decoder(&dir), 30).expect("it trains");
+    assert!(last < 0.9 * first, "loss {first} to {last}");
+}
+
+#[test]
+fn classification_learns_its_rows() {
+    let dir = Dir::new();
+    let encoder = dir.path().join("encoder");
+    std::fs::create_dir(&encoder).expect("writable");
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden_dir().join("models/bert").join(file), encoder.join(file)).expect("copied");
+    }
+    std::fs::copy(dir.path().join("model/tokenizer.json"), encoder.join("tokenizer.json")).expect("copied");
+    let accuracy = classify::run(&encoder.display().to_string(), 120).expect("it trains");
+    assert!(accuracy > 0.8, "{accuracy}");
+}
+
+#[test]
+fn an_own_intervention_is_trained_saved_and_loaded() {
+    let dir = Dir::new();
+    let (trained, loaded) = own_phi::run(&decoder(&dir), dir.path()).expect("it trains");
+    assert_eq!(trained, loaded);
+    let config = std::fs::read_to_string(dir.path().join("squash/adapter_config.json")).expect("written");
+    assert!(config.contains("\"squash\""), "{config}");
+}
+
+#[test]
+fn a_hook_sees_every_block() {
+    let dir = Dir::new();
+    let norms = collect::run(&decoder(&dir), "a few words").expect("it reads");
+    assert!(norms.len() == 4 && norms.iter().all(|norm| *norm > 0.0), "{norms:?}");
+}
+
+#[test]
+fn a_whole_interchange_goes_on_like_the_source() {
+    let dir = Dir::new();
+    let [expected, got] = interchange::run(&decoder(&dir), 64).expect("it reads");
+    assert_close("the whole space", &got, &expected, Tol::F32.times(10.0));
+    let [expected, got] = interchange::run(&decoder(&dir), 1).expect("it reads");
+    let apart = (got - expected).abs().max().double_value(&[]);
+    assert!(apart > 1e-2, "one direction is not the whole space: {apart}");
+}
