@@ -17,6 +17,9 @@ const ROWS: [(&str, i64); 8] = [
 ];
 
 /// The accuracy on the rows, after training on them.
+///
+/// # Errors
+/// When the model cannot be loaded.
 pub fn run(model: &str, updates: usize) -> Result<f64> {
     let loaded = LoadedEncoder::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let encoder = &loaded.encoder;

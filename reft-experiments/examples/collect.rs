@@ -11,9 +11,12 @@ use reft_experiments::prelude::*;
 struct Norms(RefCell<Vec<f64>>);
 
 impl Hooks for Norms {
-    fn visit(&self, _at: Site, _x: &Tensor, y: Tensor) -> Tensor {
-        let norms = y.to_kind(Kind::Float).norm_scalaropt_dim(2.0, [-1i64], false);
-        self.0.borrow_mut().push(norms.mean(Kind::Float).double_value(&[]));
+    fn visit(&self, at: Site, _x: &Tensor, y: Tensor) -> Tensor {
+        // Models may also visit sites that no hook wants.
+        if self.wants(at) {
+            let norms = y.to_kind(Kind::Float).norm_scalaropt_dim(2.0, [-1i64], false);
+            self.0.borrow_mut().push(norms.mean(Kind::Float).double_value(&[]));
+        }
         y
     }
 
@@ -23,6 +26,9 @@ impl Hooks for Norms {
 }
 
 /// One mean norm for every block.
+///
+/// # Errors
+/// When the model cannot be loaded.
 pub fn run(model: &str, text: &str) -> Result<Vec<f64>> {
     let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let ids = loaded.tokenizer.encode(text, Specials::AsModel)?;

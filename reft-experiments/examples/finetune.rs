@@ -18,6 +18,9 @@ const PAIRS: [(&str, &str); 10] = [
 ];
 
 /// The mean loss before the first update and before the last.
+///
+/// # Errors
+/// When the model cannot be loaded.
 pub fn run(model: &str, updates: usize) -> Result<(f64, f64)> {
     let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let spec = adapt(r#"{"reft": {"intervention": "loreft", "rank": 4, "positions": "l1"}}"#)?;

@@ -17,6 +17,9 @@ fn next(loaded: &Loaded, prompt: &str, hooks: &dyn Hooks) -> Result<Tensor> {
 
 /// Logits after the source prompt, and after the base prompt with the source's state behind the last block, interchanged in
 /// the first `rank` directions of the space.
+///
+/// # Errors
+/// When the model cannot be loaded.
 pub fn run(model: &str, rank: i64) -> Result<[Tensor; 2]> {
     let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let (base, source) = ("The opposite of hot is", "The capital of France is");

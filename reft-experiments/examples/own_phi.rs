@@ -41,6 +41,9 @@ impl PhiSettings for Squash {
 }
 
 /// What the trained model says, and what the loaded adapter says.
+///
+/// # Errors
+/// When the model cannot be loaded.
 pub fn run(model: &str, folder: &Path) -> Result<(String, String)> {
     // A second registration of the key is refused.
     interventions::register::<Squash>()?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use reft_experiments::cli::Cli;
 use reft_experiments::machine::openmp;
 use reft_experiments::say;
+use reft_models::hub::HubError;
 
 fn main() -> ExitCode {
     reft_models::memory::keep_freed();
@@ -23,7 +24,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            say::aside(format_args!("error: {}\n", say::in_a_line(&error)));
+            let not_set_up = matches!(error.root_cause().downcast_ref(), Some(HubError::NotSetUp { .. }));
+            let remedy = if not_set_up { "; `make model` downloads it" } else { "" };
+            say::aside(format_args!("error: {}{remedy}\n", say::in_a_line(&error)));
             ExitCode::FAILURE
         }
         Err(_) => ExitCode::from(2),

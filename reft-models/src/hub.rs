@@ -21,7 +21,7 @@ pub const ALIASES: [(&str, &str); 2] =
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// A model with an alias was not set up.
-    #[error("{path}: the model {alias} is not there: run `make model`, or place it at that path by hand")]
+    #[error("{path}: the model {alias} is not there: place its file or folder at that path, or give another model")]
     NotSetUp {
         /// The alias.
         alias: &'static str,
@@ -217,8 +217,12 @@ mod tests {
     fn what_is_no_model_is_refused_before_any_network() {
         let folder = TempDir::new().expect("a folder");
         let places = offline(&folder);
-        check_refused(&places, "smollm2", &["run `make model`", "reft/models/SmolLM2-135M-Instruct.Q4_1.gguf"]);
-        check_refused(&places, "minilm", &["run `make model`", "reft/models/all-MiniLM-L6-v2"]);
+        check_refused(
+            &places,
+            "smollm2",
+            &["place its file or folder at that path", "reft/models/SmolLM2-135M-Instruct.Q4_1.gguf"],
+        );
+        check_refused(&places, "minilm", &["place its file or folder at that path", "reft/models/all-MiniLM-L6-v2"]);
         for model in ["foo", "", "/no/such/folder", "./none", "a/b/c", "models/none.gguf", "org/na me", "org/"] {
             check_refused(&places, model, &[&format!("`{model}`"), "smollm2", "folder", ".gguf", "org/name"]);
         }

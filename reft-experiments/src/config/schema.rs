@@ -100,16 +100,17 @@ mod tests {
 
     use super::*;
 
+    fn leaves(tree: &Value, prefix: &str, found: &mut Vec<(String, Value)>) {
+        for (name, value) in tree.as_object().expect("a section") {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if value.is_object() { leaves(value, &key, found) } else { found.push((key, value.clone())) }
+        }
+    }
+
     #[test]
     fn every_setting_of_a_plan_is_in_the_schema_with_its_default() {
         let keys = keys();
         let of = |key: &str| keys.iter().find(|doc| doc.key == key).unwrap_or_else(|| panic!("{key} is missing"));
-        fn leaves(tree: &Value, prefix: &str, found: &mut Vec<(String, Value)>) {
-            for (name, value) in tree.as_object().expect("a section") {
-                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                if value.is_object() { leaves(value, &key, found) } else { found.push((key, value.clone())) }
-            }
-        }
         let mut expected = Vec::new();
         leaves(&defaults(), "", &mut expected);
         for (key, default) in expected {

@@ -28,14 +28,16 @@ pub enum Model {
     /// Continues texts.
     Decoder(Box<dyn Decoder>),
     /// Reads texts.
-    Encoder(Encoder),
+    Encoder(Box<Encoder>),
 }
 
 impl Model {
     fn load(kind: FamilyKind, weights: &Weights, dtype: Kind) -> Self {
         match kind {
             FamilyKind::Decoder => Self::Decoder(registry::load(weights, dtype, device()).expect("a tiny decoder")),
-            FamilyKind::Encoder => Self::Encoder(Encoder::load(weights, dtype, device()).expect("a tiny encoder")),
+            FamilyKind::Encoder => {
+                Self::Encoder(Box::new(Encoder::load(weights, dtype, device()).expect("a tiny encoder")))
+            }
         }
     }
 
@@ -57,7 +59,7 @@ impl Model {
                 Self::Decoder(model.on(own).expect("its own weights")).hooked(batch, &layout, hooks)
             }
             (Self::Encoder(model), Some(own)) => {
-                Self::Encoder(model.on(own).expect("its own weights")).hooked(batch, &layout, hooks)
+                Self::Encoder(Box::new(model.on(own).expect("its own weights"))).hooked(batch, &layout, hooks)
             }
         }
     }
