@@ -11,7 +11,7 @@ use tch::Cuda;
 pub enum CudaError {
     /// libtorch has no CUDA part here.
     #[error(
-        "device cuda: libtorch_cuda cannot be loaded ({0}): run `make setup` on a machine with an NVIDIA GPU, or use device cpu"
+        "device cuda: libtorch_cuda cannot be loaded ({0}): install libtorch with CUDA on a machine with an NVIDIA GPU, or use device cpu"
     )]
     Library(String),
     /// Fewer devices than asked for.

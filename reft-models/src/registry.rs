@@ -73,8 +73,8 @@ pub enum LoadError {
     },
     /// It is read, but does not speak.
     #[error(
-        "{path}: an encoder, which classifies and does not continue texts: give it one GLUE task to train and score, such \
-         as data.train=[cola] data.eval=[cola], or take a language model"
+        "{path}: an encoder, which classifies and does not continue texts: train and score it on one \
+         classification task, such as cola, or take a language model"
     )]
     Encoder {
         /// The model.

@@ -77,6 +77,8 @@ fn main() -> ExitCode {
         let reason = panic.payload_as_str().unwrap_or("no reason given");
         println!("    {}: {}", panic.location().expect("known"), reason.lines().next().unwrap_or_default());
     }));
+    // Tensors of a few hundred values: more threads would wait for one another.
+    tch::set_num_threads(1);
     let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let chosen = |line: &str| words.iter().all(|word| line.contains(word.as_str()));
     let (began, mut tally, subjects) = (Instant::now(), Tally::default(), subjects());
