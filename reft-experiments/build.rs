@@ -8,7 +8,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 /// Sources, relative to the workspace, that take part in what a run computes. Tables and commands do not.
-const DECIDING: [&str; 13] = [
+const DECIDING: [&str; 10] = [
     "reft-core/src",
     "reft-models/kernels",
     "reft-models/src",
@@ -16,10 +16,7 @@ const DECIDING: [&str; 13] = [
     "reft-experiments/src/data",
     "reft-experiments/src/tasks",
     "reft-experiments/src/score",
-    "reft-experiments/src/classify",
-    "reft-experiments/src/classify.rs",
-    "reft-experiments/src/evaluate.rs",
-    "reft-experiments/src/run.rs",
+    "reft-experiments/src/run",
     "reft-experiments/src/config",
     "Cargo.lock",
 ];

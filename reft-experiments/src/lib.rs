@@ -36,7 +36,6 @@ pub mod alpaca_eval;
 mod atomic;
 #[cfg(feature = "program")]
 pub mod bench;
-mod classify;
 #[cfg(feature = "program")]
 pub mod cli;
 #[cfg(feature = "program")]
@@ -44,21 +43,14 @@ mod columns;
 #[cfg(feature = "program")]
 pub mod commands;
 pub mod config;
-pub mod context;
 pub mod data;
-mod encoder_memory;
-pub mod evaluate;
 pub mod machine;
-pub mod memory;
 pub mod pairs;
-pub mod prediction;
 pub mod prelude;
 #[cfg(feature = "program")]
 pub mod report;
 pub mod run;
-pub mod saved_classifier;
 pub mod score;
-pub mod session;
 pub mod store;
 #[cfg(feature = "program")]
 pub mod sweep;

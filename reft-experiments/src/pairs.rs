@@ -6,7 +6,7 @@ use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::tokenizer::Specials;
 
 use crate::data::encode::{Example, Text, encode};
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 
 /// Training examples from pairs of a prompt and the answer to learn, in order. Tokens beyond the model's context are cut off
 /// ([`Example::lost`]).

@@ -19,7 +19,7 @@ pub use crate::config::plan::{DeviceSpec, Dtype};
 pub use crate::data::encode::Example;
 pub use crate::data::labelled::{Labelled, Target};
 pub use crate::pairs::{answer, examples};
-pub use crate::session::{Loaded, LoadedEncoder};
+pub use crate::run::session::{Loaded, LoadedEncoder};
 pub use crate::train::causal::Causal;
 pub use crate::train::classification::Classification;
 pub use crate::train::frozen::Frozen;

@@ -91,7 +91,10 @@ fn what_does_not_belong_together_is_answered_with_one_line() {
         &["--head", "elsewhere.safetensors"],
         &["elsewhere.safetensors: No such file", "head.safetensors in its folder"],
     );
-    check_of(&["--set", "data.max_length=200"], &["data.max_length: 200", "68 at most"]);
+    check_of(
+        &["--set", "data.max_length=200"],
+        &["mrpc row", "than the 68 that the model reads", "data.max_length to 68"],
+    );
     let bytes = std::fs::read(&head).expect("there");
     std::fs::write(&head, &bytes[..bytes.len() - 9]).expect("writable");
     check_of(&[], &["head.safetensors", "truncated", "copy it again"]);

@@ -81,7 +81,7 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
         let mut adaptation = adaptation(adapt, encoder);
         let best = Best::new(folder.join("epochs.jsonl"), folder.join("best.safetensors"));
         let head = Head::new(encoder.dims().width, if scores { 1 } else { 2 }, Seed(1), Device::Cpu);
-        let watch = Some(Watch { rows: &watched, metric, best });
+        let watch = Some(Watch { rows: watched.clone(), metric, best });
         let mut objective =
             Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch };
         let mut trainer = Trainer {

@@ -13,6 +13,7 @@ use reft_core::rng::Seed;
 use reft_experiments::data::row::Row;
 use reft_experiments::data::source::Sources;
 use reft_experiments::tasks::glue::{COLA, Glue, MNLI, MRPC, QNLI, QQP, RTE, SST2, STSB, WNLI};
+use reft_experiments::tasks::labelled::LabelledTask;
 use reft_experiments::tasks::{DataKind, Task};
 
 /// A task in both forms: folder, first line and one line of its table, with texts and label as A, B and L; the columns of its

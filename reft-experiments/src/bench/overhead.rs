@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 
 /// One point of `overhead.csv`.
 #[derive(Clone, PartialEq, Debug, Serialize)]

@@ -16,7 +16,7 @@ use crate::data::row::Row;
 use crate::data::source::Sources;
 use crate::data::split::Split;
 use crate::machine::fast;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 use crate::tasks::commonsense::ARC_E;
 use crate::tasks::{DataKind, Task};
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::columns::aligned;
-use crate::prediction::{self, Prediction};
+use crate::run::prediction::{self, Prediction};
 use crate::score::metric::{Answers, Metric};
 use crate::store::record::{Record, Score};
 use crate::tables::paired::{Paired, bootstrap_of, holm};
-use crate::tasks::glue::Glue;
-use crate::tasks::{Task, TaskId};
+use crate::tasks::TaskId;
+use crate::tasks::labelled::LabelledTask;
 
 /// Arguments of `reft compare`.
 #[derive(Debug, clap::Args)]
@@ -82,11 +82,11 @@ impl Compared {
         let verdict = |pair: (&Prediction, &Prediction)| Some((pair.0.correct?, pair.1.correct?));
         let paired: Option<Vec<_>> = first.iter().zip(&second).map(verdict).collect();
         let (n, paired) = (first.len(), paired.map(Paired));
-        let metric = id.task().glue().map_or(Metric::Accuracy, |glue| glue.metric);
-        let (difference, interval) = match (&paired, id.task().glue()) {
+        let metric = id.task().metric();
+        let (difference, interval) = match (&paired, id.task().labelled()) {
             (Some(paired), _) if metric == Metric::Accuracy => (paired.difference(), paired.bootstrap()),
-            (_, Some(glue)) => {
-                let (first, second) = (answers(glue, &first, a)?, answers(glue, &second, b)?);
+            (_, Some(labelled)) => {
+                let (first, second) = (answers(labelled, &first, a)?, answers(labelled, &second, b)?);
                 let [one, other] = scores.map(Score::percent);
                 (one - other, bootstrap_of(metric, &first, &second))
             }
@@ -118,13 +118,13 @@ impl Compared {
     }
 }
 
-/// What an encoder's rows are and what they were taken for.
-fn answers(glue: &Glue, predictions: &[Prediction], run: &Path) -> Result<Answers> {
+/// What labelled rows are and what they were taken for.
+fn answers(task: &dyn LabelledTask, predictions: &[Prediction], run: &Path) -> Result<Answers> {
     let pair = |prediction: &Prediction| {
         let known = |name: &str| {
-            glue.labels
+            task.labels()
                 .named(name)
-                .with_context(|| format!("{}: `{name}` is no label of {}: repeat the run", run.display(), glue.key()))
+                .with_context(|| format!("{}: `{name}` is no label of {}: repeat the run", run.display(), task.key()))
         };
         Ok((known(&prediction.expected)?, known(&prediction.said)?))
     };

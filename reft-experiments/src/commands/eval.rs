@@ -3,21 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use reft_core::adaptation::Mode;
+use anyhow::{Context, Result};
 
-use crate::alpaca_eval::outputs;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::source::Sources;
-use crate::evaluate::{self, Answered, Evaluator};
 use crate::machine::fast;
-use crate::prediction;
-use crate::run::to_score;
-use crate::saved_classifier::{Classifier, Files};
+use crate::run::saved::SavedFiles;
+use crate::run::{self, Kept};
 use crate::store::record::Score;
 use crate::store::test_reads;
-use crate::tasks::Task;
-use crate::tasks::glue::Glue;
 
 /// Arguments of `reft eval`.
 #[derive(Debug, clap::Args)]
@@ -47,69 +41,32 @@ impl Args {
     /// When the configuration, the model or the adapter is wrong, or data is missing.
     pub fn run(mut self) -> Result<()> {
         let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
-        if let Some(glue) = plan.glue() {
-            return self.classifier(&plan, glue);
-        }
-        if self.head.is_some() {
-            bail!(
-                "--head: {} is no task that is classified: leave it out, or name a GLUE task",
-                plan.data.eval[0].key()
-            );
-        }
-        if self.model.adapter.is_none() {
-            self.model.base.model.get_or_insert(plan.model.clone());
-        }
-        let (loaded, adaptation) = self.model.open()?;
+        let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone() };
+        let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;
         fast::say(plan.dtype, plan.device);
-        let step = adaptation.as_ref().map(|adaptation| adaptation.begin(Mode::Eval));
-        let evaluator = Evaluator {
-            loaded: &loaded,
-            adaptation: step.as_deref(),
-            plan: &plan.eval,
-            max_length: plan.data.max_length,
-            template: plan.data.template,
-            seed: plan.seed,
-        };
-        let sources = Sources::from_env();
         self.note_test_reads(&plan)?;
         let mut scores = BTreeMap::new();
-        for id in plan.data.eval {
-            let mut rows = id.task().rows(plan.data.source, &plan.data.eval_split.scored(), &sources)?;
-            to_score(id, &rows)?;
-            rows.truncate(if plan.data.eval_rows == 0 { rows.len() } else { plan.data.eval_rows });
-            let Answered { predictions, too_long } = evaluator.answer(id.task(), &rows)?;
-            if let Some(cut) = &too_long {
+        saved.score(&plan, &Sources::from_env(), &mut |scored| {
+            let key = scored.task.key();
+            if let Some(cut) = &scored.too_long {
                 eprintln!("{cut}");
             }
             if let Some(out) = &self.out {
-                prediction::save(&predictions, &out.join(format!("predictions-{}.jsonl", id.key())))?;
-                if id.task().judged() {
-                    let outputs = evaluate::outputs(&predictions, id.key(), "reft");
-                    outputs::write(&out.join(format!("outputs-{}.json", id.key())), &outputs)?;
+                let file = |name: String| out.join(name);
+                let (predictions, outputs) =
+                    (file(format!("predictions-{key}.jsonl")), file(format!("outputs-{key}.json")));
+                scored.save(&Kept { predictions, outputs }, "reft")?;
+            }
+            match scored.score {
+                Some(score) => {
+                    super::print_score(key, score);
+                    scores.insert(key, score);
                 }
+                None => println!("{key}: {} answers, to be judged with `reft judge`", scored.predictions.len()),
             }
-            if id.task().judged() {
-                println!("{}: {} answers, to be judged with `reft judge`", id.key(), predictions.len());
-            } else {
-                let score = evaluate::score(&predictions);
-                super::print_score(id.key(), score);
-                scores.insert(id.key(), score);
-            }
-        }
+            Ok(())
+        })?;
         keep_scores(self.out.as_deref(), &scores)
-    }
-
-    /// Scores a trained encoder on its task.
-    fn classifier(self, plan: &RunPlan, glue: &'static Glue) -> Result<()> {
-        let files = Files::new(self.model.adapter.clone(), self.head.clone())?;
-        let options = (plan.dtype, plan.device);
-        let classifier = Classifier::open(&files, self.model.base.model.as_deref(), options, glue)?;
-        fast::say(plan.dtype, plan.device);
-        self.note_test_reads(plan)?;
-        let out = self.out.as_ref().map(|out| out.join(format!("predictions-{}.jsonl", glue.key())));
-        let score = classifier.score(plan, &Sources::from_env(), out.as_deref())?;
-        super::print_score(glue.key(), score);
-        keep_scores(self.out.as_deref(), &BTreeMap::from([(glue.key(), score)]))
     }
 
     /// Notes that test rows are about to be read, if they are.

@@ -13,11 +13,11 @@ use serde_json::json;
 
 use super::inspect::edited;
 use super::{BaseArgs, Opened};
-use crate::context;
 use crate::data::json_rows;
 use crate::data::need::Need;
 use crate::data::row::Row;
 use crate::data::text::{self, MARK};
+use crate::run::context::{Asked, Remedy};
 
 /// Arguments of `reft generate`.
 #[derive(Debug, clap::Args)]
@@ -198,7 +198,7 @@ impl Speaker {
         let stream = RefCell::new(Stream { out, printed: 0 });
         let decided = |_: usize, generated: &[i64]| {
             let said = continued.text(generated).unwrap_or_default();
-            // With several beams nobody knows yet which one wins.
+            // With several beams the winner is not known yet.
             if self.decoding.beams == 1 {
                 stream.borrow_mut().show(stop::settled(stops, &said), false);
             }
@@ -240,18 +240,12 @@ impl Speaker {
         Ok(())
     }
 
-    /// Refuses prompts that are longer than the model reads, and says how many answers could be.
+    /// What prompts of these lengths ask of the model.
     fn check_context(&self, what: &str, prompts: &[&[i64]]) -> Result<()> {
-        let context = self.opened.loaded.decoder.context();
-        for (index, ids) in prompts.iter().enumerate() {
-            let which = if prompts.len() > 1 { format!("{what}: prompt {}", index + 1) } else { what.to_owned() };
-            context::check_prompt(&which, ids.len(), context)?;
-        }
+        let (context, max_new) = (self.opened.loaded.decoder.context(), self.max_new);
         let lengths: Vec<usize> = prompts.iter().map(|ids| ids.len()).collect();
-        if let Some(beyond) = context::answers_beyond(&lengths, self.max_new, context) {
-            eprintln!("{what}: {beyond}");
-        }
-        Ok(())
+        let name = |index| if lengths.len() > 1 { format!("{what}: prompt {}", index + 1) } else { what.to_owned() };
+        Ok(Asked { context, max_new, remedy: Remedy::Shorten }.check(what, &lengths, name)?)
     }
 
     fn generator<'a>(&'a self, adaptation: Option<&'a dyn Step>, batch: usize, prompted: Prompted) -> Generator<'a> {

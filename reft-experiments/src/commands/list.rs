@@ -121,7 +121,7 @@ fn kinds_of_phi() -> Vec<Vec<String>> {
 }
 
 fn tasks() -> Vec<Vec<String>> {
-    let answered = |task: &dyn crate::tasks::Task| match (task.glue(), task.judged()) {
+    let answered = |task: &dyn crate::tasks::Task| match (task.labelled(), task.judged()) {
         (Some(_), _) => "classified by an encoder",
         (None, true) => "answered in words, judged",
         (None, false) => "answered in words, compared",

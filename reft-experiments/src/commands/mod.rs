@@ -18,15 +18,15 @@ pub mod win_rate;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use reft_core::adaptation::Adaptation;
-use reft_core::adapter_file::SavedAdapter;
 use tch::Device;
 
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, RunPlan};
 use crate::config::read::{resolve_at, run_tree};
-use crate::session::{Loaded, base_as_saved, warn_of_precision};
+use crate::run::answering::saved::Opened;
+use crate::run::session::Loaded;
 use crate::store::record::{Record, Score};
 
 /// Which model.
@@ -66,13 +66,6 @@ fn device(text: &str) -> Result<DeviceSpec, String> {
     DeviceSpec::try_from(text.to_owned())
 }
 
-/// A model with adapters that were trained on it.
-struct Opened {
-    loaded: Loaded,
-    /// By the names of their folders.
-    adapters: Vec<(String, Box<dyn Adaptation>)>,
-}
-
 impl BaseArgs {
     /// The plan of a configuration, with this type and device over its own, which are then its.
     fn plan(&mut self, config: Option<&Path>, overrides: &[String]) -> Result<RunPlan> {
@@ -90,20 +83,8 @@ impl BaseArgs {
 
     /// The model with these adapters; without a model, the one the first was trained on.
     fn open(&self, adapters: &[PathBuf]) -> Result<Opened> {
-        let saved = adapters.iter().map(|path| SavedAdapter::read(path)).collect::<Result<Vec<_>, _>>()?;
-        let trained_on = saved.first().map(|saved| saved.config.base_model.id.clone());
-        let Some(model) = self.model.clone().or(trained_on) else {
-            bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
-        };
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
-        let loaded = Loaded::open(&model, self.dtype.unwrap_or_default().on(device), device)?;
-        let named = |(path, saved): (&PathBuf, SavedAdapter)| {
-            let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
-            warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
-            Ok((path.display().to_string(), saved.onto(&base, device.0)?))
-        };
-        let adapters = adapters.iter().zip(saved).map(named).collect::<Result<Vec<_>>>()?;
-        Ok(Opened { loaded, adapters })
+        Opened::new(adapters, self.model.as_deref(), self.dtype.unwrap_or_default().on(device), device)
     }
 }
 

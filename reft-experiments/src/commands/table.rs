@@ -9,10 +9,9 @@ use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::config::paths::home;
 use crate::data::too_long::{Fate, Use};
-use crate::prediction;
+use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
 use crate::score::metric::Metric;
-use crate::session::Session;
 use crate::store::RunPaths;
 use crate::store::record::Record;
 use crate::tables::paper;
@@ -224,7 +223,7 @@ fn too_long(records: &[&Record]) -> Option<String> {
 /// What the figures of a profile are.
 fn measured(profile: &Profile) -> String {
     let other = |task: &TaskId| {
-        let metric = task.task().glue().map_or(Metric::Accuracy, |glue| glue.metric);
+        let metric = task.task().metric();
         (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
     };
     format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
@@ -325,7 +324,7 @@ fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<St
             let system = format!("{} {}", row.model.name, row.method);
             let path = first.paths.predictions(task.key());
             if is_there(&path) {
-                systems.push(Answers { system, predictions: prediction::load(&path, *task)? });
+                systems.push(Answers { system, predictions: crate::run::prediction::load(&path, *task)? });
             }
         }
         parts.push(side_by_side(task.key(), &systems, profile.samples));
@@ -370,7 +369,7 @@ fn dry_run(profile: &Profile, rows: &[RowPlan]) -> Result<()> {
     for row in rows {
         for run in &row.runs {
             let trained = match (&run.adapt, row.model.dims) {
-                (None, _) if run.glue().is_some() => "the head alone".to_owned(),
+                (None, _) if run.trains() => "the head alone".to_owned(),
                 (None, _) => "nothing trained".to_owned(),
                 (Some(adapt), _) if adapt.own_weights() => "the model's own weights".to_owned(),
                 (Some(_), None) => "trained parameters: sizes of the model are not in the table's file".to_owned(),

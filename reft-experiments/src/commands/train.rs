@@ -6,8 +6,8 @@ use anyhow::{Error, Result, bail};
 use reft_core::adapt_config::SpecError;
 
 use crate::config::read::run_plan;
+use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
-use crate::session::Session;
 
 /// Arguments of `reft train`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ impl Args {
     /// When the configuration is wrong, something is missing, or training does not stay finite.
     pub fn run(self) -> Result<()> {
         let plan = run_plan(Some(&self.config), &self.overrides)?;
-        if plan.adapt.is_none() && plan.glue().is_none() {
+        if !plan.trains() {
             bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.config.display());
         }
         let title = self.config.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -9,7 +9,7 @@ use tch::{Device, Kind};
 use super::parity::{self, Parity, Point};
 use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
-use crate::tasks::glue::Glue;
+use crate::tasks::labelled::LabelledTask;
 use crate::tasks::{DataKind, TaskId};
 
 /// Type of the frozen weights. Interventions and their optimiser are f32 always.
@@ -175,6 +175,25 @@ pub struct EvalPlan {
     pub decoding: Decoding,
 }
 
+/// What a run's model does with its rows: decided by the plan alone.
+#[derive(Clone, Copy)]
+pub enum RunKind {
+    /// A causal model answers in words.
+    Causal,
+    /// An encoder under a head gives every row of this task its label.
+    Encoder(&'static dyn LabelledTask),
+}
+
+impl RunKind {
+    /// Whether a classification head is trained.
+    pub fn has_head(self) -> bool {
+        match self {
+            Self::Causal => false,
+            Self::Encoder(_) => true,
+        }
+    }
+}
+
 /// The largest number of epochs, rows of a batch, tokens of a text or MiB that a plan may name.
 const MOST: u64 = 1 << 24;
 
@@ -243,9 +262,19 @@ impl Default for RunPlan {
 }
 
 impl RunPlan {
-    /// The GLUE task that an encoder is trained and scored on, if this is such a run.
-    pub fn glue(&self) -> Option<&'static Glue> {
-        self.data.eval.first().and_then(|id| id.task().glue())
+    /// What the run's model does with its rows.
+    pub fn kind(&self) -> RunKind {
+        self.data.eval.first().and_then(|id| id.task().labelled()).map_or(RunKind::Causal, RunKind::Encoder)
+    }
+
+    /// Whether anything is trained: an adaptation, or a head.
+    pub fn trains(&self) -> bool {
+        self.adapt.is_some() || self.kind().has_head()
+    }
+
+    /// Whether the rows that are scored depend on the seed, which splits the validation rows of a labelled task.
+    pub fn splits_by_seed(&self) -> bool {
+        self.data.eval.iter().any(|id| id.task().labelled().is_some())
     }
 
     /// Whether the run follows pyreft in this point: runs that train interventions may.
@@ -303,7 +332,7 @@ impl RunPlan {
             ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
             (
                 "data.train",
-                !tasks().any(|id| id.task().glue().is_some())
+                !tasks().any(|id| id.task().labelled().is_some())
                     || (self.data.train.len(), tasks().count()) == (1, 2) && same,
                 "an encoder is trained and scored on one GLUE task: name the same one in data.train and data.eval"
                     .to_owned(),

@@ -26,3 +26,8 @@ impl Row {
         parts.into_iter().filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join("\n\n")
     }
 }
+
+/// How many of `count` rows a limit leaves; 0 is no limit.
+pub fn limited(count: usize, limit: usize) -> usize {
+    if limit == 0 { count } else { count.min(limit) }
+}

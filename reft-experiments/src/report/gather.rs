@@ -62,7 +62,7 @@ fn run(runs: &Path, entry: Entry) -> Run {
 fn method(plan: &Value) -> String {
     let adapt = &plan["adapt"];
     let head =
-        || plan["data"]["eval"][0].as_str().and_then(|task| task.parse::<TaskId>().ok()?.task().glue()).is_some();
+        || plan["data"]["eval"][0].as_str().and_then(|task| task.parse::<TaskId>().ok()?.task().labelled()).is_some();
     match adapt.as_object().and_then(|map| map.iter().next()) {
         None if head() => "Head only".to_owned(),
         None => "base model".to_owned(),

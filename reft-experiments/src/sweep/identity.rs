@@ -33,8 +33,7 @@ impl Identities {
     /// # Errors
     /// When data or the model are not to be had.
     pub fn of(&mut self, plan: &RunPlan) -> Result<RunId> {
-        // GLUE's validation rows are split by the run's seed.
-        let seed = plan.glue().map(|_| plan.seed);
+        let seed = plan.splits_by_seed().then_some(plan.seed);
         let key = serde_json::to_string(&(&plan.data, plan.adapt.is_some(), seed)).expect("plain data");
         if !self.data.contains_key(&key) {
             self.data.insert(key.clone(), data_fingerprint(plan, &self.sources)?);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::plan::RunPlan;
 use crate::score::metric;
+use crate::tasks::labelled::LabelledTask;
 
 /// What a trial is judged by, on the dev rows of `data.eval`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -21,10 +22,10 @@ pub enum Metric {
 impl Metric {
     /// The name in messages, for runs on the tasks of this one.
     pub fn name(self, run: &RunPlan) -> String {
-        match (self, run.glue()) {
+        match (self, labelled(run)) {
             (Self::Accuracy, _) => "accuracy".to_owned(),
             (Self::WinRate, _) => "win rate".to_owned(),
-            (Self::Glue, Some(glue)) => glue.metric.to_string(),
+            (Self::Glue, Some(task)) => task.metric().to_string(),
             (Self::Glue, None) => "a metric of GLUE".to_owned(),
         }
     }
@@ -35,9 +36,9 @@ impl Metric {
     /// If not: what they are measured by.
     pub fn fits(self, run: &RunPlan) -> Result<(), String> {
         let judged = |judged: bool| run.data.eval.iter().all(|id| id.task().judged() == judged);
-        let fits = match (self, run.glue()) {
-            (Self::Glue, glue) => glue.is_some(),
-            (Self::Accuracy, Some(glue)) => glue.metric == metric::Metric::Accuracy,
+        let fits = match (self, labelled(run)) {
+            (Self::Glue, task) => task.is_some(),
+            (Self::Accuracy, Some(task)) => task.metric() == metric::Metric::Accuracy,
             (Self::WinRate, Some(_)) => false,
             (Self::Accuracy, None) => judged(false),
             (Self::WinRate, None) => judged(true),
@@ -53,6 +54,11 @@ impl Metric {
         };
         if fits { Ok(()) } else { Err(reason()) }
     }
+}
+
+/// The labelled task that a run scores, if it is one.
+fn labelled(run: &RunPlan) -> Option<&'static dyn LabelledTask> {
+    run.data.eval.first().and_then(|id| id.task().labelled())
 }
 
 #[cfg(test)]

@@ -204,7 +204,7 @@ impl SweepSpec {
     /// the run's seed, as in the paper, so rows that trials watched are held back, and reported, by other seeds.
     pub fn caveat(&self, trial: &RunPlan) -> &'static str {
         let others = self.last.as_ref().is_some_and(|last| last.seeds.iter().any(|&seed| seed != self.seed));
-        if trial.glue().is_some() && others {
+        if trial.splits_by_seed() && others {
             "; other seeds report some of the rows that it was chosen by"
         } else {
             ""
@@ -217,7 +217,7 @@ impl SweepSpec {
         let first = |parameter: &Parameter| (parameter.key.clone(), parameter.values.corners()[0].clone());
         let origin: Point = self.space.0.iter().map(first).collect();
         let first = plan(&origin)?;
-        if first.adapt.is_none() && first.glue().is_none() {
+        if !first.trains() {
             return Err(ConfigError::value(places, "run.adapt", "nothing to train: name interventions"));
         }
         for parameter in &self.space.0 {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::folder::{Job, Next, Sweep};
+use crate::run::session::Session;
 use crate::run::{Claiming, Outcome, Resume, Runner};
 use crate::say::{in_a_line, no_room};
-use crate::session::Session;
 use crate::store::claim::Claim;
 use crate::store::state::{Ending, RunState};
 
@@ -97,7 +97,7 @@ fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
     let Some(claim) = Claim::take(&paths.claim(job.claim)).with_context(claiming)? else { return Ok(false) };
     let mut state = RunState::read(&paths)?;
     if state != job.view.state {
-        // Somebody did it between the look and the claim.
+        // Another worker did it between the look and the claim.
         claim.withdraw().with_context(claiming)?;
         return Ok(false);
     }
@@ -144,7 +144,7 @@ fn attempt(sweep: &Sweep, job: &Job, session: &mut Session, state: &mut RunState
     (ending, None)
 }
 
-/// Gives up the claims of dead processes, so that whoever comes next need not wait for their silence.
+/// Gives up the claims of dead processes, so that the next worker need not wait until they are known to be dead.
 ///
 /// # Errors
 /// When files cannot be read or written.

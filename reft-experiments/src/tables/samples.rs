@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::prediction::Prediction;
+use crate::run::prediction::Prediction;
 
 /// What several systems answered to the rows of one task, all in the same order.
 pub struct Answers {

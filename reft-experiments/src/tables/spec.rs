@@ -202,7 +202,7 @@ impl Profile {
                     let reason = "the paper's figures are for real data: set data.source: real, or leave this out";
                     return wrong("models.printed_as", reason.to_owned());
                 }
-                if runs.iter().all(|run| run.adapt.is_none() && run.glue().is_none()) {
+                if runs.iter().all(|run| !run.trains()) {
                     runs.truncate(1);
                     dtypes.truncate(1);
                 }
@@ -212,10 +212,10 @@ impl Profile {
         Ok(rows)
     }
 
-    /// The runs of one seed with a method by its number: one for each GLUE task, one for all other tasks.
+    /// The runs of one seed with a method by its number: one for each labelled task, one for all other tasks.
     fn plans(&self, model: &ModelSpec, method: usize, seed: u64) -> Vec<Result<(RunPlan, DtypeChoice), ConfigError>> {
         let (apart, together): (Vec<TaskId>, Vec<TaskId>) =
-            self.tasks.iter().partition(|task| task.task().glue().is_some());
+            self.tasks.iter().partition(|task| task.task().labelled().is_some());
         let groups = apart.iter().map(std::slice::from_ref).chain((!together.is_empty()).then_some(&together[..]));
         groups.map(|tasks| self.plan(model, method, seed, tasks)).collect()
     }

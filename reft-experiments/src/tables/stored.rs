@@ -13,12 +13,11 @@ use serde_json::{Value, json};
 
 use crate::config::dtype::DtypeChoice;
 use crate::config::parity::Parity;
-use crate::config::plan::RunPlan;
+use crate::config::plan::{RunKind, RunPlan};
 use crate::store::entries::entries;
 use crate::store::record::{Record, RecordError};
 use crate::store::{RunId, RunPaths};
 use crate::tables::spec::RowPlan;
-use crate::tasks::Task;
 
 /// A run that a table asks for.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +178,10 @@ fn types(titles: &[String], found: &[Option<Stored>]) -> Vec<String> {
 
 /// A run's name for people.
 fn title(row: &RowPlan, run: &RunPlan) -> String {
-    let task = run.glue().map_or(String::new(), |glue| format!(" {}", glue.key()));
+    let task = match run.kind() {
+        RunKind::Causal => String::new(),
+        RunKind::Encoder(task) => format!(" {}", task.key()),
+    };
     format!("{} {}{task} seed {}", row.model.name, row.method, run.seed)
 }
 

@@ -3,74 +3,16 @@
 mod files;
 
 use super::embedded::{self, Generate};
+use super::labelled::{LabelledTask, Labels};
 use super::{DataKind, Task};
 use crate::data::halves::{self, Halves, Watched};
-use crate::data::labelled::Target;
+use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::{Selection, Split};
 use crate::data::table::{Column, Layout, Uneven};
 use crate::score::metric::Metric;
 use reft_core::rng::Seed;
-
-/// What the rows of a task are.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Labels {
-    /// These classes, by the names in the published files, in the order of Hugging Face's copies.
-    Classes(&'static [&'static str]),
-    /// A score from 0 to this.
-    Score(f64),
-}
-
-impl Labels {
-    /// What a label says; none where it is not one of the task's.
-    pub fn target(self, label: &str) -> Option<Target> {
-        match self {
-            Self::Classes(names) => names.iter().position(|name| *name == label).map(|at| Target::Class(at as i64)),
-            Self::Score(most) => {
-                let score = label.parse::<f64>().ok().filter(|score| (0.0..=most).contains(score));
-                score.map(Target::Score)
-            }
-        }
-    }
-
-    /// Whether rows are classified, not scored.
-    pub fn are_classes(self) -> bool {
-        matches!(self, Self::Classes(_))
-    }
-
-    /// An answer by the name that [`Labels::name`] gave it; a score may lie outside those of the task.
-    pub fn named(self, name: &str) -> Option<Target> {
-        match self {
-            Self::Classes(_) => self.target(name),
-            Self::Score(_) => name.parse().ok().filter(|score: &f64| score.is_finite()).map(Target::Score),
-        }
-    }
-
-    /// An answer in the words of the published files.
-    pub fn name(self, target: Target) -> String {
-        match (self, target) {
-            (Self::Classes(names), Target::Class(class)) => names[class as usize].to_owned(),
-            (Self::Classes(_) | Self::Score(_), target) => format!("{:.3}", target.number()),
-        }
-    }
-
-    /// Outputs of a head: one a class, or one for a score.
-    pub fn outputs(self) -> i64 {
-        match self {
-            Self::Classes(names) => names.len() as i64,
-            Self::Score(_) => 1,
-        }
-    }
-
-    /// In words.
-    fn describe(self) -> String {
-        match self {
-            Self::Classes(names) => format!("the classes {}", names.join(", ")),
-            Self::Score(most) => format!("scores from 0 to {most}"),
-        }
-    }
-}
 
 /// One task.
 pub struct Glue {
@@ -200,41 +142,6 @@ pub static RTE: Glue =
 pub static WNLI: Glue = Glue { key: "wnli", folder: "WNLI", ..COMMON };
 
 impl Glue {
-    /// The rows to learn from.
-    ///
-    /// # Errors
-    /// When the data is not to be had, or damaged.
-    pub fn training(&self, kind: DataKind, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        match kind {
-            DataKind::Embedded => self.made(&[Split::Train]),
-            DataKind::Real => self.file("train", sources),
-        }
-    }
-
-    /// The validation rows, split by a run's seed.
-    ///
-    /// # Errors
-    /// When the data is not to be had or damaged, or one part would be empty.
-    pub fn validation(&self, kind: DataKind, sources: &Sources, seed: Seed) -> Result<Halves, DataError> {
-        let rows = match kind {
-            DataKind::Embedded => {
-                let made = Selection { chosen_by: "made here, split anew by every run's seed".to_owned() };
-                self.made(&[Split::Dev, Split::Test(made)])?
-            }
-            DataKind::Real => self.file(self.validation, sources)?,
-        };
-        if rows.len() < 2 {
-            let remedy = "both parts of the validation rows need at least one: give the whole file";
-            return Err(DataError::NoRows { task: self.key, split: "validation", remedy });
-        }
-        Ok(halves::split(rows, self.watched, seed))
-    }
-
-    /// What a row is. Rows were checked when they were read.
-    pub fn target(&self, row: &Row) -> Target {
-        self.labels.target(&row.answer).expect("a label that was checked")
-    }
-
     fn made(&self, splits: &[Split]) -> Result<Vec<Row>, DataError> {
         let remedy = "it has no embedded rows; set data.source: real";
         let none = || DataError::NoRows { task: self.key, split: "embedded", remedy };
@@ -252,7 +159,7 @@ impl Task for Glue {
         match split {
             Split::Train | Split::TrainWithoutDev => self.training(kind, sources),
             Split::Dev | Split::Test(_) => {
-                let remedy = "a run splits its validation rows by its seed: use `reft train` with an encoder";
+                let remedy = "a run splits its validation rows by its seed: use `reft train`";
                 Err(DataError::NoRows { task: self.key, split: split.name(), remedy })
             }
         }
@@ -270,10 +177,47 @@ impl Task for Glue {
         said.trim().to_owned()
     }
 
-    fn glue(&self) -> Option<&'static Glue> {
-        TASKS.iter().copied().find(|task| task.key == self.key)
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    fn labelled(&self) -> Option<&dyn LabelledTask> {
+        Some(self)
     }
 }
 
-/// Every task of GLUE.
-static TASKS: [&Glue; 9] = [&COLA, &SST2, &MRPC, &QQP, &STSB, &MNLI, &QNLI, &RTE, &WNLI];
+impl LabelledTask for Glue {
+    fn labels(&self) -> Labels {
+        self.labels
+    }
+
+    fn second(&self) -> Option<Metric> {
+        self.second
+    }
+
+    fn training(&self, kind: DataKind, sources: &Sources) -> Result<Vec<Row>, DataError> {
+        match kind {
+            DataKind::Embedded => self.made(&[Split::Train]),
+            DataKind::Real => self.file("train", sources),
+        }
+    }
+
+    fn validation(&self, kind: DataKind, sources: &Sources, seed: Seed) -> Result<Halves, DataError> {
+        let rows = match kind {
+            DataKind::Embedded => {
+                let made = Selection { chosen_by: "made here, split anew by every run's seed".to_owned() };
+                self.made(&[Split::Dev, Split::Test(made)])?
+            }
+            DataKind::Real => self.file(self.validation, sources)?,
+        };
+        if rows.len() < 2 {
+            let remedy = "both parts of the validation rows need at least one: give the whole file";
+            return Err(DataError::NoRows { task: self.key, split: "validation", remedy });
+        }
+        Ok(halves::split(rows, self.watched, seed))
+    }
+
+    fn left_out(&self, kind: DataKind, sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
+        self.broken_lines(kind, sources)
+    }
+}

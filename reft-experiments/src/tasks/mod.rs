@@ -5,6 +5,7 @@ pub mod commonsense;
 pub mod embedded;
 pub mod glue;
 pub mod instruct;
+pub mod labelled;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,11 +14,12 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use self::glue::Glue;
+use self::labelled::LabelledTask;
 
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::Split;
+use crate::score::metric::Metric;
 use crate::score::verdict::Sought;
 
 /// Which rows stand behind a task's name.
@@ -69,12 +71,17 @@ pub trait Task: Sync {
         None
     }
 
-    /// How an encoder answers it; none for a task that a language model answers in words.
-    fn glue(&self) -> Option<&'static Glue> {
+    /// What it is measured by.
+    fn metric(&self) -> Metric {
+        Metric::Accuracy
+    }
+
+    /// The task with its labels; none where rows have free answers.
+    fn labelled(&self) -> Option<&dyn LabelledTask> {
         None
     }
 
-    /// Whether answers are judged by somebody else instead of compared with the right one.
+    /// Whether answers are judged by an annotator (`reft judge`) instead of compared with the right one.
     fn judged(&self) -> bool {
         false
     }

@@ -24,10 +24,10 @@ impl Tokens for Labelled {
     }
 }
 
-/// The rows that are scored after every epoch.
-pub struct Watch<'a> {
+/// The model-selection rows, scored after every epoch.
+pub struct Watch {
     /// The rows.
-    pub rows: &'a [Labelled],
+    pub rows: Vec<Labelled>,
     /// How they are scored.
     pub metric: Metric,
     /// What they scored.
@@ -48,7 +48,7 @@ pub struct Classification<'a> {
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
     /// What is looked at after every epoch; none to look at nothing.
-    pub watch: Option<Watch<'a>>,
+    pub watch: Option<Watch>,
 }
 
 impl Classification<'_> {
@@ -80,7 +80,7 @@ impl Classification<'_> {
     pub fn watched(&self, adaptation: &dyn Adaptation) -> Result<Option<f64>, OverlapError> {
         let Some(watch) = &self.watch else { return Ok(None) };
         let step = adaptation.begin(Mode::Eval);
-        match self.answers(step.as_ref(), watch.rows) {
+        match self.answers(step.as_ref(), &watch.rows) {
             Ok(answers) => Ok(watch.metric.of(&answers)),
             Err(AnswersError::Overlap(error)) => Err(error),
             // Such an epoch is not the best; the next loss ends training.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Glue, Labels};
+use super::Glue;
 use crate::data::left_out::LeftOut;
 use crate::data::parquet_table::{self, ParquetError, Stored};
 use crate::data::published::{Found, Place};
@@ -10,6 +10,7 @@ use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::table::{self, Record, Uneven};
 use crate::tasks::DataKind;
+use crate::tasks::labelled::Labels;
 
 impl Labels {
     /// A label in the hub's files, where a class is its number, in the words of the published files.
@@ -34,7 +35,7 @@ impl Glue {
     ///
     /// # Errors
     /// When the data is not to be had, or damaged.
-    pub fn left_out(&self, kind: DataKind, sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
+    pub(super) fn broken_lines(&self, kind: DataKind, sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
         if kind == DataKind::Embedded || self.layout.uneven == Uneven::Refused {
             return Ok(Vec::new());
         }
@@ -117,11 +118,12 @@ fn row(texts: Vec<String>, answer: String) -> Row {
 mod tests {
     use reft_core::rng::Seed;
 
-    use super::super::{COLA, MRPC, QNLI, QQP, RTE, SST2, STSB, TASKS, WNLI};
+    use super::super::{COLA, MNLI, MRPC, QNLI, QQP, RTE, SST2, STSB, WNLI};
     use super::*;
     use crate::data::split::{Selection, Split};
     use crate::data::table::Column;
     use crate::tasks::Task;
+    use crate::tasks::labelled::LabelledTask;
 
     /// A folder with these lines as a task's files.
     fn sources(task: &Glue, lines: &str) -> (tempfile::TempDir, Sources) {
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_task_reads_its_published_layout() {
-        for task in TASKS {
+        for task in [&COLA, &SST2, &MRPC, &QQP, &STSB, &MNLI, &QNLI, &RTE, &WNLI] {
             let labels: &[&str] = match task.labels {
                 Labels::Classes(names) => names,
                 Labels::Score(_) => &["0.000", "3.8", "5"],

@@ -15,7 +15,7 @@ pub struct BeyondContext {
 ///
 /// # Errors
 /// When it is.
-pub fn check_prompt(what: &str, tokens: usize, context: usize) -> Result<(), BeyondContext> {
+fn check_prompt(what: &str, tokens: usize, context: usize) -> Result<(), BeyondContext> {
     let remedy = || "shorten it, or take a model with a longer context".to_owned();
     check(what, tokens, context, remedy)
 }
@@ -36,8 +36,47 @@ fn check(what: &str, tokens: usize, context: usize, remedy: impl Fn() -> String)
     Err(BeyondContext { what: what.to_owned(), tokens, context, remedy: remedy() })
 }
 
+/// What to do about a prompt that is too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remedy {
+    /// It was given by hand: shorten it.
+    Shorten,
+    /// It is a row, cut to `data.max_length` already: lower that.
+    MaxLength,
+}
+
+/// A model's context and what is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Tokens that the model reads.
+    pub context: usize,
+    /// New tokens of an answer at most.
+    pub max_new: usize,
+    /// What to do about a prompt that is too long.
+    pub remedy: Remedy,
+}
+
+impl Asked {
+    /// Refuses prompts that are longer than the context, each by its name, and says how many answers of `what` could be.
+    ///
+    /// # Errors
+    /// When a prompt is.
+    pub fn check(&self, what: &str, lengths: &[usize], name: impl Fn(usize) -> String) -> Result<(), BeyondContext> {
+        for (index, &tokens) in lengths.iter().enumerate().filter(|(_, tokens)| **tokens > self.context) {
+            match self.remedy {
+                Remedy::Shorten => check_prompt(&name(index), tokens, self.context)?,
+                Remedy::MaxLength => check_row(&name(index), tokens, self.context)?,
+            }
+        }
+        if let Some(beyond) = answers_beyond(lengths, self.max_new, self.context) {
+            eprintln!("{what}: {beyond}");
+        }
+        Ok(())
+    }
+}
+
 /// A line about the prompts of these lengths whose answers could grow beyond the context; none if no answer can.
-pub fn answers_beyond(prompts: &[usize], max_new: usize, context: usize) -> Option<String> {
+fn answers_beyond(prompts: &[usize], max_new: usize, context: usize) -> Option<String> {
     let beyond = prompts.iter().filter(|&&tokens| tokens.saturating_add(max_new) > context).count();
     (beyond > 0).then(|| {
         format!(

@@ -1,72 +1,58 @@
-//! The rows of a language model's run: read, limited, identified, and made into training examples.
+//! The rows of a causal model's run: read, limited, identified, and made into training examples.
 
 use anyhow::{Result, bail};
 
-use super::to_score;
+use super::Answering;
 use crate::config::plan::RunPlan;
-use crate::context;
 use crate::data::data_file::DataFile;
 use crate::data::encode::{Example, Text, encode};
+use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
-use crate::data::row::Row;
+use crate::data::row::{Row, limited};
 use crate::data::source::Sources;
 use crate::data::split::fingerprint;
 use crate::data::too_long::{Fate, TooLong, Use};
-use crate::session::Loaded;
+use crate::run::context;
+use crate::run::experiment::{Experiment, RunRows};
+use crate::run::session::{Loaded, Session};
 use crate::tasks::TaskId;
 use crate::train::causal::labels;
 use crate::train::trainer::TrainError;
 
 /// The rows of a run.
-pub(super) struct Data {
+pub struct AnsweringRows {
+    pub(super) plan: RunPlan,
     train: Vec<(TaskId, Row)>,
     /// Rows to score, by task.
     pub(super) eval: Vec<(TaskId, Vec<Row>)>,
-    /// The files that were read.
-    pub(super) files: Vec<DataFile>,
+    files: Vec<DataFile>,
 }
 
-impl Data {
+impl AnsweringRows {
     /// Reads and limits the rows of a plan.
-    pub(super) fn read(plan: &RunPlan, sources: &Sources) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When data is missing or damaged, or a task has no rows.
+    pub fn read(plan: &RunPlan, sources: &Sources) -> Result<Self> {
         let data = &plan.data;
-        let some = |mut rows: Vec<Row>, limit: usize| {
-            rows.truncate(if limit == 0 { rows.len() } else { limit });
-            rows
-        };
         let sources = &sources.afresh();
         let mut train = Vec::new();
         for &id in data.train.iter().filter(|_| plan.adapt.is_some()) {
-            let rows = id.task().rows(data.source, &data.eval_split.training(), sources)?;
+            let mut rows = id.task().rows(data.source, &data.eval_split.training(), sources)?;
             if rows.is_empty() {
                 bail!("task {}: no rows to train on are left once the dev rows are held out: give more rows", id.key());
             }
-            train.extend(some(rows, data.train_rows).into_iter().map(|row| (id, row)));
+            rows.truncate(limited(rows.len(), data.train_rows));
+            train.extend(rows.into_iter().map(|row| (id, row)));
         }
-        let scored = |&id: &TaskId| {
-            let rows = id.task().rows(data.source, &data.eval_split.scored(), sources)?;
-            to_score(id, &rows)?;
-            Ok((id, some(rows, data.eval_rows)))
-        };
-        let eval = data.eval.iter().map(scored).collect::<Result<_>>()?;
-        Ok(Self { train, eval, files: sources.files() })
-    }
-
-    /// Identity of all of them.
-    pub(super) fn fingerprint(&self) -> String {
-        fingerprint(self.train.iter().map(|(_, row)| row).chain(self.eval.iter().flat_map(|(_, rows)| rows)))
-    }
-
-    /// Which rows to be scored are also trained on, in words.
-    pub(super) fn overlaps(&self, split: &str) -> Vec<String> {
-        let trained = || self.train.iter().map(|(_, row)| row);
-        let of = |(id, rows): &(TaskId, Vec<Row>)| Overlap::new(rows, trained()).describe(id.key(), split);
-        self.eval.iter().filter_map(of).collect()
+        let eval = data.eval.iter().map(|&id| Ok((id, scored(plan, id, sources)?))).collect::<Result<_>>()?;
+        Ok(Self { plan: plan.clone(), train, eval, files: sources.files() })
     }
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those
     /// whose answer loses its end.
-    pub(super) fn examples(&self, plan: &RunPlan, loaded: &Loaded) -> Result<(Vec<Example>, Vec<TooLong>)> {
+    pub(super) fn examples(&self, loaded: &Loaded) -> Result<(Vec<Example>, Vec<TooLong>)> {
+        let plan = &self.plan;
         let (tokenizer, template) = (&loaded.tokenizer, plan.data.template);
         let text = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Text> {
             let prompt = template.prompt(id.task(), row, tokenizer)?;
@@ -96,4 +82,47 @@ impl Data {
         }
         Ok((examples, too_long))
     }
+}
+
+impl RunRows for AnsweringRows {
+    fn fingerprint(&self) -> String {
+        fingerprint(self.train.iter().map(|(_, row)| row).chain(self.eval.iter().flat_map(|(_, rows)| rows)))
+    }
+
+    fn overlaps(&self) -> Vec<String> {
+        let split = self.plan.data.eval_split.scored();
+        let trained = || self.train.iter().map(|(_, row)| row);
+        let of = |(id, rows): &(TaskId, Vec<Row>)| Overlap::new(rows, trained()).describe(id.key(), split.name());
+        self.eval.iter().filter_map(of).collect()
+    }
+
+    fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    fn left_out(&self) -> &[LeftOut] {
+        &[]
+    }
+
+    fn load(self: Box<Self>, session: &mut Session) -> Result<Box<dyn Experiment>> {
+        let loaded = session.load(&self.plan)?;
+        Ok(Box::new(Answering { rows: *self, loaded }))
+    }
+}
+
+/// The rows of a task that a plan scores.
+///
+/// # Errors
+/// When data is missing or damaged, or there are none.
+pub fn scored(plan: &RunPlan, id: TaskId, sources: &Sources) -> Result<Vec<Row>> {
+    let mut rows = id.task().rows(plan.data.source, &plan.data.eval_split.scored(), sources)?;
+    if rows.is_empty() {
+        bail!(
+            "task {}: no rows to score: a tenth of the training file are its dev rows; give more rows, or choose another \
+             data.eval_split",
+            id.key()
+        );
+    }
+    rows.truncate(limited(rows.len(), plan.data.eval_rows));
+    Ok(rows)
 }

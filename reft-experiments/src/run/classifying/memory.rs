@@ -1,7 +1,5 @@
-//! How much memory a run of an encoder will take, said before it starts, and refused where it cannot fit.
-//!
-//! Nothing of an encoder is kept between updates, and its gradients may reach every weight; so the terms are others than a
-//! language model's (`memory.rs`).
+//! How much memory a run of an encoder takes. Nothing of an encoder is kept between updates, and its gradients may reach every
+//! weight; so the terms are others than a causal model's.
 
 use anyhow::Result;
 use reft_core::AdaptSpec;
@@ -10,26 +8,22 @@ use reft_models::encoder::EncoderConfig;
 
 use crate::config::plan::RunPlan;
 use crate::data::labelled::Labelled;
-use crate::machine::memory::Available;
-use crate::memory::{self, TooLarge};
-use crate::session::LoadedEncoder;
-use crate::tasks::glue::Glue;
-
-/// libtorch's own libraries, threads and buffers.
-const FIXED: usize = 400 << 20;
+use crate::run::memory::{FIXED, MemoryEstimate};
+use crate::run::session::LoadedEncoder;
+use crate::tasks::labelled::LabelledTask;
 
 /// Bytes of a trained number and of everything that is computed: f32.
 const F32: usize = 4;
 
 /// Bytes a run needs, by what for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Estimate {
+pub struct EncoderMemory {
     /// The weights as loaded, and the mapped file they come from.
-    weights: usize,
+    pub weights: usize,
     /// Trained numbers, their gradient, both of Adam's moments and the values of the last finite loss; and the model's weights
     /// once more as a pass sees them, where they are trained.
     trained: usize,
-    /// What one pass forth and back keeps.
+    /// What a forward and backward pass keeps.
     pass: usize,
     /// A checkpoint while it is put together.
     checkpoint: usize,
@@ -55,22 +49,24 @@ struct Demand<'a> {
     lengths: [Vec<usize>; 2],
 }
 
-/// Says what memory a run will take, and refuses one that cannot fit. The weights are there already.
+/// The memory that a run takes.
 ///
 /// # Errors
-/// When it cannot fit, or what is trained does not fit the model.
-pub fn check(plan: &RunPlan, loaded: &LoadedEncoder, glue: &Glue, rows: [&[Labelled]; 2]) -> Result<()> {
+/// When what is trained does not fit the model.
+pub fn estimate(
+    plan: &RunPlan,
+    loaded: &LoadedEncoder,
+    task: &dyn LabelledTask,
+    rows: [&[Labelled]; 2],
+) -> Result<EncoderMemory> {
     let config = loaded.encoder.config();
     let (graph, trained) = trained(plan, config)?;
-    let (width, outputs) = (config.dims.width, glue.labels.outputs());
+    let (width, outputs) = (config.dims.width, task.labels().outputs());
     let head = width * width + width + outputs * width + outputs;
     let lengths = rows.map(|rows| rows.iter().map(|row| row.ids.len()).collect());
     let own_weights = plan.adapt.as_ref().is_some_and(AdaptSpec::own_weights);
     let trained = (trained + head) as usize;
-    let estimate = Demand { plan, config, graph, trained, own_weights, lengths }.estimate();
-    estimate.check(memory::available(plan.device.0).map(|available| available.plus(estimate.weights)))?;
-    eprintln!("memory: about {} MiB ({})", estimate.total() >> 20, estimate.describe());
-    Ok(())
+    Ok(Demand { plan, config, graph, trained, own_weights, lengths }.estimate())
 }
 
 /// Blocks that gradients pass through, and numbers trained beside the head.
@@ -90,7 +86,7 @@ fn trained(plan: &RunPlan, config: &EncoderConfig) -> Result<(usize, i64)> {
 }
 
 impl Demand<'_> {
-    fn estimate(&self) -> Estimate {
+    fn estimate(&self) -> EncoderMemory {
         let Self { plan, config, graph, trained, own_weights, lengths: [learned, watched] } = self;
         let all = config.parameters() as usize * F32;
         let loaded = config.parameters() as usize * plan.dtype.kind().elt_size_in_bytes();
@@ -108,7 +104,7 @@ impl Demand<'_> {
         // A pass sees its own copy of weights that are trained; the room it takes, which lent weights took before, is not
         // joined again. Gradients come in pieces first and are then put together.
         let (views, pieces) = if *own_weights { (all, 2 * trained) } else { (0, 0) };
-        Estimate {
+        EncoderMemory {
             weights: 2 * loaded,
             trained: 5 * trained + decay + views + views.saturating_sub(trained),
             // One block more: its gradients.
@@ -120,7 +116,7 @@ impl Demand<'_> {
         }
     }
 
-    /// Bytes that one block keeps of a token for its way back.
+    /// Bytes that one block keeps of a token for its backward pass.
     fn block(&self, longest: usize) -> usize {
         let dims = self.config.dims;
         let (width, inner) = (dims.width as usize, dims.mlp_width as usize);
@@ -137,13 +133,12 @@ impl Demand<'_> {
     }
 }
 
-impl Estimate {
-    /// All of it. A pass, a checkpoint and scoring do not happen at the same time.
+impl MemoryEstimate for EncoderMemory {
+    /// A pass, a checkpoint and scoring do not happen at the same time.
     fn total(&self) -> usize {
         FIXED + self.weights + self.trained + self.pass.max(self.checkpoint).max(self.scoring)
     }
 
-    /// In words.
     fn describe(&self) -> String {
         let mib = |bytes: usize| bytes >> 20;
         format!(
@@ -157,9 +152,8 @@ impl Estimate {
         )
     }
 
-    /// Refuses a run that cannot fit into `available` bytes.
-    fn check(&self, available: Option<Available>) -> Result<(), TooLarge> {
-        memory::fits(self.total(), available, self.describe(), REMEDY)
+    fn remedy(&self) -> &'static str {
+        REMEDY
     }
 }
 
@@ -173,14 +167,14 @@ mod tests {
 
     use super::*;
     use crate::config::plan::Dtype;
-    use crate::machine::memory::Limit;
+    use crate::machine::memory::{Available, Limit};
 
     fn room(bytes: usize) -> Available {
         Available { bytes, limit: Limit::Machine }
     }
 
     /// RoBERTa-large on rows of 256 tokens.
-    fn estimate(adapt: &serde_json::Value) -> Estimate {
+    fn estimate_of(adapt: &serde_json::Value) -> EncoderMemory {
         let config = json!({"model_type": "roberta", "hidden_size": 1024, "intermediate_size": 4096,
             "num_hidden_layers": 24, "num_attention_heads": 16, "vocab_size": 50265, "max_position_embeddings": 514,
             "type_vocab_size": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1});
@@ -198,8 +192,8 @@ mod tests {
     #[test]
     fn what_gradients_reach_decides_and_a_run_that_cannot_fit_is_refused_with_what_to_change() {
         let reft = |layers| json!({"reft": {"intervention": "loreft", "rank": 1, "positions": "f3", "layers": layers}});
-        let [none, half, every] = [json!(null), reft(json!([11])), reft(json!("all"))].map(|adapt| estimate(&adapt));
-        let [biases, full] = [json!({"bitfit": {}}), json!({"full": {}})].map(|adapt| estimate(&adapt));
+        let [none, half, every] = [json!(null), reft(json!([11])), reft(json!("all"))].map(|adapt| estimate_of(&adapt));
+        let [biases, full] = [json!({"bitfit": {}}), json!({"full": {}})].map(|adapt| estimate_of(&adapt));
         // Gradients reach the blocks above the first edit: 0, 12 and 23 of 24.
         assert!(none.pass * 10 < half.pass && half.pass * 3 < every.pass * 2, "{none:?} {half:?} {every:?}");
         assert!(every.total() < biases.total() && biases.total() < full.total(), "{biases:?} {full:?}");

@@ -1,20 +1,18 @@
-//! Scoring a task: generate every answer, compare, keep what was said.
+//! Scoring a task by what a causal model generates: every answer, compared with the right one.
 
 use rayon::prelude::*;
 use reft_core::adaptation::Step;
 use reft_models::decode::{DecodeError, Generator, Stopping, stop};
 use reft_models::tokenizer::TokenizerError;
 
-use crate::alpaca_eval::outputs::ModelOutput;
-use crate::config::plan::EvalPlan;
-use crate::context::{self, BeyondContext};
+use crate::config::plan::{EvalPlan, RunPlan};
 use crate::data::row::Row;
 use crate::data::template::Template;
 use crate::data::too_long::{Fate, TooLong, Use, ending};
-use crate::prediction::Prediction;
+use crate::run::context::{Asked, BeyondContext, Remedy};
+use crate::run::prediction::Prediction;
+use crate::run::session::Loaded;
 use crate::score::verdict::Verdicts;
-use crate::session::Loaded;
-use crate::store::record::Score;
 use crate::tasks::Task;
 
 /// Why a task cannot be scored.
@@ -62,7 +60,13 @@ pub struct Evaluator<'a> {
     pub seed: u64,
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
+    /// Answers as a plan sets it.
+    pub fn new(loaded: &'a Loaded, adaptation: Option<&'a dyn Step>, plan: &'a RunPlan) -> Self {
+        let (max_length, template) = (plan.data.max_length, plan.data.template);
+        Self { loaded, adaptation, plan: &plan.eval, max_length, template, seed: plan.seed }
+    }
+
     /// Answers every row of a task. Prompts that are too long lose their ends, as in the reference library.
     ///
     /// # Errors
@@ -73,7 +77,10 @@ impl Evaluator<'_> {
         let encode = |row| template.encode(task, row, tokenizer);
         let mut prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
         let (cut, too_long) = self.shorten(task, &mut prompts)?;
-        self.check_context(task, &prompts)?;
+        let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
+        let (context, max_new) = (self.loaded.decoder.context(), self.plan.max_new_tokens);
+        let asked = Asked { context, max_new, remedy: Remedy::MaxLength };
+        asked.check(task.key(), &lengths, |row| format!("{} row {row}", task.key()))?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
@@ -139,19 +146,6 @@ impl Evaluator<'_> {
         let too_long = TooLong { task, purpose, fate, rows, of: prompts.len(), max_length, end };
         Ok((cut, too_long.some()))
     }
-
-    /// Refuses prompts that are longer than the model reads, and says how many answers could be.
-    fn check_context(&self, task: &dyn Task, prompts: &[Vec<i64>]) -> Result<(), BeyondContext> {
-        let context = self.loaded.decoder.context();
-        for (row, ids) in prompts.iter().enumerate() {
-            context::check_row(&format!("{} row {row}", task.key()), ids.len(), context)?;
-        }
-        let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
-        if let Some(beyond) = context::answers_beyond(&lengths, self.plan.max_new_tokens, context) {
-            eprintln!("{}: {beyond}", task.key());
-        }
-        Ok(())
-    }
 }
 
 /// The bytes of these tokens, where they are known.
@@ -165,24 +159,4 @@ fn judge(task: &dyn Task, row: &Row, said: String, cut: bool) -> Prediction {
     let correct = Some(task.correct(row, &answer));
     let (instruction, input, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
     Prediction { instruction, input, said, answer, expected, correct, cut }
-}
-
-/// Right answers among the predictions.
-pub fn score(predictions: &[Prediction]) -> Score {
-    Score::Counts {
-        correct: predictions.iter().filter(|prediction| prediction.correct == Some(true)).count(),
-        n: predictions.len(),
-        cut: predictions.iter().filter(|prediction| prediction.cut).count(),
-    }
-}
-
-/// The predictions as a file of model outputs, to be judged.
-pub fn outputs(predictions: &[Prediction], dataset: &str, generator: &str) -> Vec<ModelOutput> {
-    let output = |prediction: &Prediction| ModelOutput {
-        dataset: Some(dataset.to_owned()),
-        instruction: prediction.instruction.clone(),
-        output: prediction.answer.clone(),
-        generator: generator.to_owned(),
-    };
-    predictions.iter().map(output).collect()
 }

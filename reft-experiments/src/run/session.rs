@@ -17,11 +17,11 @@ use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use tch::Device;
 
+use super::memory;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::Sources;
 use crate::machine::fast;
 use crate::machine::memory::Available;
-use crate::memory;
 use crate::train::shelf::Shelf;
 
 /// A model with its tokenizer.
@@ -34,7 +34,7 @@ pub struct Loaded {
     pub base: BaseModel,
     /// What it is, whatever it is called.
     pub identity: Identity,
-    /// What runs keep of it that training cannot change.
+    /// The activation caches of its runs.
     pub shelf: Shelf,
 }
 
@@ -161,10 +161,30 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, Strin
 /// What decides which model is loaded.
 type Key = (String, Dtype, DeviceSpec);
 
+/// The model that was loaded last.
+struct Last<M>(Option<(Key, Rc<M>)>);
+
+impl<M> Last<M> {
+    /// The model of a plan: the last one if it is the same, else from `open`, after the last one is released.
+    fn of(&mut self, plan: &RunPlan, open: fn(&str, Dtype, DeviceSpec) -> Result<M>) -> Result<Rc<M>> {
+        let key = (plan.model.clone(), plan.dtype, plan.device);
+        if let Some((last, loaded)) = &self.0
+            && *last == key
+        {
+            return Ok(Rc::clone(loaded));
+        }
+        self.0 = None;
+        let loaded = Rc::new(open(&plan.model, plan.dtype, plan.device)?);
+        fast::say(plan.dtype, plan.device);
+        self.0 = Some((key, Rc::clone(&loaded)));
+        Ok(loaded)
+    }
+}
+
 /// What the runs of one process share.
 pub struct Session {
-    loaded: Option<(Key, Rc<Loaded>)>,
-    encoder: Option<(Key, Rc<LoadedEncoder>)>,
+    causal: Last<Loaded>,
+    encoder: Last<LoadedEncoder>,
     /// Where data comes from.
     pub sources: Sources,
 }
@@ -172,25 +192,15 @@ pub struct Session {
 impl Session {
     /// Nothing loaded yet; data from where the environment says.
     pub fn from_env() -> Self {
-        Self { loaded: None, encoder: None, sources: Sources::from_env() }
+        Self { causal: Last(None), encoder: Last(None), sources: Sources::from_env() }
     }
 
-    /// The model of a plan; the one already loaded if it is the same.
+    /// The causal model of a plan; the one already loaded if it is the same.
     ///
     /// # Errors
     /// When it cannot be loaded.
     pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<Loaded>> {
-        let key = (plan.model.clone(), plan.dtype, plan.device);
-        if let Some((loaded_key, loaded)) = &self.loaded
-            && *loaded_key == key
-        {
-            return Ok(Rc::clone(loaded));
-        }
-        self.loaded = None;
-        let loaded = Rc::new(Loaded::open(&plan.model, plan.dtype, plan.device)?);
-        fast::say(plan.dtype, plan.device);
-        self.loaded = Some((key, Rc::clone(&loaded)));
-        Ok(loaded)
+        self.causal.of(plan, Loaded::open)
     }
 
     /// The encoder of a plan; the one already loaded if it is the same.
@@ -198,16 +208,6 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load_encoder(&mut self, plan: &RunPlan) -> Result<Rc<LoadedEncoder>> {
-        let key = (plan.model.clone(), plan.dtype, plan.device);
-        if let Some((loaded_key, loaded)) = &self.encoder
-            && *loaded_key == key
-        {
-            return Ok(Rc::clone(loaded));
-        }
-        self.encoder = None;
-        let loaded = Rc::new(LoadedEncoder::open(&plan.model, plan.dtype, plan.device)?);
-        fast::say(plan.dtype, plan.device);
-        self.encoder = Some((key, Rc::clone(&loaded)));
-        Ok(loaded)
+        self.encoder.of(plan, LoadedEncoder::open)
     }
 }

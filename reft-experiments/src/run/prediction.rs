@@ -1,11 +1,13 @@
-//! What was answered to each row, as `predictions-TASK.jsonl` keeps it: one form for language models and encoders.
+//! What was answered to each row, as `predictions-TASK.jsonl` keeps it: one form for causal models and encoders.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alpaca_eval::outputs::ModelOutput;
 use crate::data::json_fault::in_words;
 use crate::data::text::{self, TextError};
+use crate::store::record::Score;
 use crate::tasks::TaskId;
 
 /// One row's answer.
@@ -16,7 +18,7 @@ pub struct Prediction {
     /// The row's further text; of a pair of texts the second.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub input: String,
-    /// What a language model said, special tokens left out; cut where it could no longer become right, if
+    /// What a causal model said, special tokens left out; cut where it could no longer become right, if
     /// `eval.early_verdict`. Of an encoder the class by its name, or the score with three digits.
     pub said: String,
     /// The answer found in it; of an encoder the same as `said`.
@@ -26,7 +28,7 @@ pub struct Prediction {
     /// Whether they agree; none where both are scores, whose correlation counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correct: Option<bool>,
-    /// Whether the prompt of a language model was longer than `data.max_length` and lost its end.
+    /// Whether the prompt of a causal model was longer than `data.max_length` and lost its end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
 }
@@ -81,10 +83,10 @@ impl Line {
         let Self { instruction, input, said, answer, expected, correct, cut } = self;
         let (instruction, said) = (instruction.ok_or("instruction")?, said.ok_or("said")?);
         let expected = expected.ok_or("expected")?;
-        let (answer, correct) = match task.task().glue() {
+        let (answer, correct) = match task.task().labelled() {
             None => (answer.ok_or("answer")?, Some(correct.ok_or("correct")?)),
-            Some(glue) => {
-                let agrees = glue.labels.are_classes().then(|| said == expected);
+            Some(labelled) => {
+                let agrees = labelled.labels().are_classes().then(|| said == expected);
                 (answer.unwrap_or_else(|| said.clone()), correct.or(agrees))
             }
         };
@@ -117,6 +119,26 @@ pub fn save(predictions: &[Prediction], path: &Path) -> Result<(), PredictionErr
     let lines: String = predictions.iter().map(line).collect();
     crate::atomic::write(path, lines.as_bytes())
         .map_err(|source| PredictionError::Write { path: path.to_owned(), source })
+}
+
+/// The predictions as a file of model outputs, to be judged.
+pub fn outputs_of(predictions: &[Prediction], dataset: &str, generator: &str) -> Vec<ModelOutput> {
+    let output = |prediction: &Prediction| ModelOutput {
+        dataset: Some(dataset.to_owned()),
+        instruction: prediction.instruction.clone(),
+        output: prediction.answer.clone(),
+        generator: generator.to_owned(),
+    };
+    predictions.iter().map(output).collect()
+}
+
+/// Right answers among the predictions.
+pub fn count(predictions: &[Prediction]) -> Score {
+    Score::Counts {
+        correct: predictions.iter().filter(|prediction| prediction.correct == Some(true)).count(),
+        n: predictions.len(),
+        cut: predictions.iter().filter(|prediction| prediction.cut).count(),
+    }
 }
 
 #[cfg(test)]

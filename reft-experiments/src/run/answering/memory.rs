@@ -1,66 +1,28 @@
-//! How much memory a run will take, said before it starts, and refused where it cannot fit.
+//! How much memory a run of a causal model takes.
 
 use reft_core::site::Dims;
-use tch::Device;
 
 use crate::config::plan::RunPlan;
-use crate::machine::memory::{Available, Limit};
-use crate::machine::{self, env, root};
-
-/// libtorch's own libraries, threads and buffers, measured with a tiny model.
-const FIXED: usize = 400 << 20;
+use crate::run::memory::{FIXED, MemoryEstimate};
 
 /// Bytes a run needs, by what for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Estimate {
+pub struct CausalMemory {
     /// The frozen weights, in the arrangements that products need.
     pub weights: usize,
-    /// What a training pass keeps for its way back.
+    /// What a training pass keeps for its backward pass.
     pub training: usize,
     /// Keys and values while scoring.
     pub scoring: usize,
-    /// What is kept because training cannot change it.
+    /// The activation cache: what training cannot change.
     pub frozen: usize,
 }
 
-/// A run that does not fit.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "this run needs about {needed} MiB of memory and {available} MiB are available, by {limit} ({estimate}): {remedy}, or take a \
-     smaller model"
-)]
-pub struct TooLarge {
-    needed: usize,
-    available: usize,
-    limit: Limit,
-    estimate: String,
-    remedy: &'static str,
-}
-
-/// Refuses what needs more bytes than are available, where that is known. `estimate` says what they are for, `remedy` what to
-/// change.
-///
-/// # Errors
-/// When it cannot fit.
-pub fn fits(
-    needed: usize,
-    available: Option<Available>,
-    estimate: String,
-    remedy: &'static str,
-) -> Result<(), TooLarge> {
-    match available {
-        Some(Available { bytes, limit }) if needed > bytes => {
-            Err(TooLarge { needed: needed >> 20, available: bytes >> 20, limit, estimate, remedy })
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// What lets a language model's run fit.
+/// What lets a run fit.
 const REMEDY: &str = "use dtype bf16, set train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or \
                       train.frozen_memory_mib";
 
-impl Estimate {
+impl CausalMemory {
     /// Of a plan on a model of these sizes. `longest` is the longest row in tokens, `graph` the blocks that gradients
     /// pass through, `frozen` the bytes kept between updates.
     pub fn new(plan: &RunPlan, dims: &Dims, parameters: i64, longest: usize, graph: usize, frozen: usize) -> Self {
@@ -83,14 +45,15 @@ impl Estimate {
             frozen,
         }
     }
+}
 
-    /// All of it. Training and scoring do not happen at the same time; the frozen cache stays for the run that follows.
-    pub fn total(&self) -> usize {
+impl MemoryEstimate for CausalMemory {
+    /// Training and scoring do not happen at the same time; the activation cache stays for the run that follows.
+    fn total(&self) -> usize {
         self.training.max(self.scoring).saturating_add(FIXED + self.weights + self.frozen)
     }
 
-    /// In words.
-    pub fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let mib = |bytes: usize| bytes >> 20;
         format!(
             "weights {}, training {}, scoring {}, frozen cache {} MiB",
@@ -101,25 +64,16 @@ impl Estimate {
         )
     }
 
-    /// Refuses a run that cannot fit into `available` bytes.
-    ///
-    /// # Errors
-    /// When it cannot.
-    pub fn check(&self, available: Option<Available>) -> Result<(), TooLarge> {
-        fits(self.total(), available, self.describe(), REMEDY)
+    fn remedy(&self) -> &'static str {
+        REMEDY
     }
-}
-
-/// Memory that this process can still take, where the machine, a control group or Slurm says so; nothing is known of other
-/// devices.
-pub fn available(device: Device) -> Option<Available> {
-    if device == Device::Cpu { machine::memory::available(root(), &env) } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::plan::Dtype;
+    use crate::machine::memory::{Available, Limit};
 
     fn llama7b() -> Dims {
         Dims {
@@ -137,7 +91,7 @@ mod tests {
     #[test]
     fn a_run_that_cannot_fit_is_refused_with_the_keys_to_change() {
         let plan = RunPlan { dtype: Dtype::Bf16, ..RunPlan::default() };
-        let estimate = Estimate::new(&plan, &llama7b(), 6_738_415_616, 512, 32, 0);
+        let estimate = CausalMemory::new(&plan, &llama7b(), 6_738_415_616, 512, 32, 0);
         assert!(estimate.total() > 12 << 30, "{}", estimate.describe());
         let room = |bytes: usize, limit| Some(Available { bytes, limit });
         let error = estimate.check(room(8 << 30, Limit::Cgroup)).expect_err("too large").to_string();
@@ -149,7 +103,7 @@ mod tests {
     #[test]
     fn what_is_frozen_is_there_while_training_and_while_scoring() {
         for (training, scoring) in [(5 << 30, 1 << 30), (1 << 30, 5 << 30)] {
-            let estimate = Estimate { weights: 0, training, scoring, frozen: 2 << 30 };
+            let estimate = CausalMemory { weights: 0, training, scoring, frozen: 2 << 30 };
             assert_eq!(estimate.total(), FIXED + (7 << 30));
         }
     }

@@ -1,0 +1,160 @@
+//! A causal model that answers in words: trained on completions (eq. 4), scored by what it generates.
+
+pub mod evaluation;
+mod memory;
+mod rows;
+pub mod saved;
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::rng::Seed;
+use reft_core::{AdaptSpec, adapter_file};
+use reft_models::identity::Identity;
+
+use self::evaluation::{Answered, Evaluator};
+use self::memory::CausalMemory;
+pub use self::rows::AnsweringRows;
+use super::experiment::{Experiment, RunRows, Scored, Trainee};
+use super::fit::{Fit, Reached};
+use super::memory::settle;
+use super::named::Named;
+use super::prediction::count;
+use super::session::Loaded;
+use crate::config::plan::RunPlan;
+use crate::data::encode::Example;
+use crate::data::row::Row;
+use crate::data::too_long::TooLong;
+use crate::store::record::{Parameters, Score};
+use crate::tasks::TaskId;
+use crate::train::best::Epoch;
+use crate::train::causal::Causal;
+use crate::train::frozen::Frozen;
+use crate::train::kept::Budget;
+
+/// Rows and the causal model that answers them.
+pub struct Answering {
+    rows: AnsweringRows,
+    loaded: Rc<Loaded>,
+}
+
+impl Experiment for Answering {
+    fn rows(&self) -> &dyn RunRows {
+        &self.rows
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.loaded.identity
+    }
+
+    fn begin<'a>(&'a self, run: &'a Named<'a>) -> Result<Box<dyn Trainee + 'a>> {
+        let (plan, dims) = (run.plan, self.loaded.decoder.dims());
+        let adapted = match &plan.adapt {
+            Some(spec) => {
+                let adaptation = spec.build(dims, Seed(plan.seed), plan.device.0)?;
+                let (examples, too_long) = self.rows.examples(&self.loaded)?;
+                Some(Adapted { spec, adaptation, examples, too_long })
+            }
+            None => None,
+        };
+        Ok(Box::new(Answerer { run, rows: &self.rows, loaded: &self.loaded, adapted }))
+    }
+}
+
+/// What is trained, and on what.
+struct Adapted<'a> {
+    spec: &'a AdaptSpec,
+    adaptation: Box<dyn Adaptation>,
+    examples: Vec<Example>,
+    too_long: Vec<TooLong>,
+}
+
+/// The model with its adaptation; without one it is scored as it is.
+struct Answerer<'a> {
+    run: &'a Named<'a>,
+    rows: &'a AnsweringRows,
+    loaded: &'a Loaded,
+    adapted: Option<Adapted<'a>>,
+}
+
+impl Trainee for Answerer<'_> {
+    fn train(&mut self, fit: &Fit<'_>) -> Result<Reached> {
+        let (plan, loaded) = (self.run.plan, self.loaded);
+        let Some(Adapted { adaptation, examples, .. }) = &mut self.adapted else { return Ok(Reached::default()) };
+        let (model, longest, train) = (loaded.decoder.as_ref(), longest(examples), plan.train);
+        let frozen = match budget(plan) {
+            Some(budget) => Frozen::new(model, adaptation.as_ref(), longest, budget),
+            None => Frozen::off(model),
+        };
+        // What is seen once is not kept: it would not be asked for again.
+        let shelf = (train.epochs > 1).then_some(&loaded.shelf);
+        let kept = shelf.map_or(0, |shelf| frozen.reserve(examples, train.micro_batch_tokens, shelf));
+        if shelf.is_none() {
+            // What this run has no use for may be the memory that it needs.
+            loaded.shelf.clear();
+        }
+        let (dims, parameters) = (model.dims(), model.parameters());
+        let graph = dims.layers - adaptation.frontier().blocks;
+        let memory = CausalMemory::new(plan, dims, parameters, longest, graph, kept);
+        settle(&memory, plan.device.0, parameters as usize * plan.dtype.kind().elt_size_in_bytes())?;
+        let causal = Causal::new(model, frozen, train.micro_batch_tokens);
+        let mut objective = Causal { shelf, recompute: train.recompute_blocks, ..causal };
+        fit.run("", &mut objective, adaptation.as_mut(), examples)
+    }
+
+    fn select(&mut self) -> Result<Option<Epoch>> {
+        Ok(None)
+    }
+
+    fn keep(&self) -> Result<()> {
+        if let Some(Adapted { spec, adaptation, .. }) = &self.adapted {
+            adapter_file::save(&self.run.paths.adapter(), &self.loaded.base, spec, adaptation.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn tidy(&self) {}
+
+    fn rung(&self, _: &Reached) -> Result<Option<Vec<(String, Score)>>> {
+        Ok(None)
+    }
+
+    fn score(&self, each: &mut dyn FnMut(Scored) -> Result<()>) -> Result<()> {
+        let adaptation = self.adapted.as_ref().map(|adapted| adapted.adaptation.as_ref());
+        let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
+        let evaluator = Evaluator::new(self.loaded, step.as_deref(), self.run.plan);
+        self.rows.eval.iter().try_for_each(|(id, rows)| each(answer(&evaluator, *id, rows)?))
+    }
+
+    fn too_long(&self) -> &[TooLong] {
+        self.adapted.as_ref().map_or(&[], |adapted| &adapted.too_long)
+    }
+
+    fn parameters(&self) -> Parameters {
+        let trainable = self.adapted.as_ref().map_or(0, |adapted| adapted.adaptation.params().count());
+        Parameters { trainable, base: self.loaded.decoder.parameters(), head: 0 }
+    }
+}
+
+/// Answers and scores the rows of a task.
+///
+/// # Errors
+/// When a text cannot be encoded, interventions overlap, or logits are not finite.
+pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<Scored> {
+    let Answered { predictions, too_long } = evaluator.answer(task.task(), rows)?;
+    let score = (!task.task().judged()).then(|| count(&predictions));
+    Ok(Scored { task, predictions, too_long, score })
+}
+
+/// Tokens of the longest row.
+fn longest(examples: &[Example]) -> usize {
+    examples.iter().map(|example| example.ids.len()).max().unwrap_or(0)
+}
+
+/// What the activation cache may take.
+fn budget(plan: &RunPlan) -> Option<Budget> {
+    let train = plan.train;
+    let budget = Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 };
+    train.frozen_cache.then_some(budget)
+}

@@ -1,0 +1,74 @@
+//! A causal model read back from disk with adapters that were trained on it.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::adapter_file::SavedAdapter;
+
+use super::answer;
+use super::evaluation::Evaluator;
+use super::rows::scored;
+use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
+use crate::data::source::Sources;
+use crate::run::experiment::Scored;
+use crate::run::saved::{SavedFiles, SavedModel};
+use crate::run::session::{Loaded, base_as_saved, warn_of_precision};
+
+/// A model with adapters.
+pub struct Opened {
+    /// The model.
+    pub loaded: Loaded,
+    /// By the names of their folders.
+    pub adapters: Vec<(String, Box<dyn Adaptation>)>,
+}
+
+impl Opened {
+    /// The model with these adapters; without a model, the one the first was trained on.
+    ///
+    /// # Errors
+    /// When there is no model, or a file is missing, damaged or of another model.
+    pub fn new(adapters: &[PathBuf], model: Option<&str>, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
+        let saved = adapters.iter().map(|path| SavedAdapter::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let trained_on = saved.first().map(|saved| saved.config.base_model.id.as_str());
+        let Some(model) = model.or(trained_on) else {
+            bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
+        };
+        let loaded = Loaded::open(model, dtype, device)?;
+        let named = |(path, saved): (&PathBuf, &SavedAdapter)| {
+            let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
+            warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
+            Ok((path.display().to_string(), saved.onto(&base, device.0)?))
+        };
+        let adapters = adapters.iter().zip(&saved).map(named).collect::<Result<Vec<_>>>()?;
+        Ok(Self { loaded, adapters })
+    }
+
+    /// The model of a plan's tasks: the given one, the one that the adapter was trained on, or the plan's.
+    ///
+    /// # Errors
+    /// As for [`Opened::new`], or when a head is named, which no task here has.
+    pub fn of_plan(files: &SavedFiles, model: Option<&str>, plan: &RunPlan) -> Result<Self> {
+        if files.head.is_some() {
+            bail!(
+                "--head: {} is no task that is classified: leave it out, or name a GLUE task",
+                plan.data.eval[0].key()
+            );
+        }
+        let model = model.or_else(|| files.adapter.is_none().then_some(plan.model.as_str()));
+        Self::new(files.adapter.as_slice(), model, plan.dtype, plan.device)
+    }
+}
+
+impl SavedModel for Opened {
+    fn score(
+        self: Box<Self>,
+        plan: &RunPlan,
+        sources: &Sources,
+        each: &mut dyn FnMut(Scored) -> Result<()>,
+    ) -> Result<()> {
+        let step = self.adapters.first().map(|(_, adaptation)| adaptation.begin(Mode::Eval));
+        let evaluator = Evaluator::new(&self.loaded, step.as_deref(), plan);
+        plan.data.eval.iter().try_for_each(|&id| each(answer(&evaluator, id, &scored(plan, id, sources)?)?))
+    }
+}

@@ -1,0 +1,50 @@
+//! Which kind of run a plan describes: the one place where the two implementations are named.
+
+use anyhow::Result;
+
+use super::answering::AnsweringRows;
+use super::answering::saved::Opened;
+use super::classifying::ClassifyingRows;
+use super::classifying::saved::Classifier;
+use super::experiment::RunRows;
+use super::saved::{SavedFiles, SavedModel};
+use crate::config::plan::{RunKind, RunPlan};
+use crate::data::source::Sources;
+
+/// The rows of a plan, of the kind of run that it describes.
+///
+/// # Errors
+/// When data is missing or damaged.
+pub fn rows(plan: &RunPlan, sources: &Sources) -> Result<Box<dyn RunRows>> {
+    Ok(match plan.kind() {
+        RunKind::Causal => Box::new(AnsweringRows::read(plan, sources)?),
+        RunKind::Encoder(task) => Box::new(ClassifyingRows::read(plan, task, sources)?),
+    })
+}
+
+/// What was trained, read back for the tasks of a plan onto a model: the given one, or the one that it was trained on.
+///
+/// # Errors
+/// When a file is missing or damaged, or belongs to another model.
+pub fn open(plan: &RunPlan, files: &SavedFiles, model: Option<&str>) -> Result<Box<dyn SavedModel>> {
+    Ok(match plan.kind() {
+        RunKind::Causal => Box::new(Opened::of_plan(files, model, plan)?),
+        RunKind::Encoder(task) => Box::new(Classifier::open(files, model, plan, task)?),
+    })
+}
+
+/// Identity of the rows that a plan trains on and scores.
+///
+/// # Errors
+/// When data is missing.
+pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
+    Ok(rows(plan, sources)?.fingerprint())
+}
+
+/// Which rows that a plan scores it also trains on, in words; nothing when none are.
+///
+/// # Errors
+/// When data is missing.
+pub fn overlaps(plan: &RunPlan, sources: &Sources) -> Result<Vec<String>> {
+    Ok(rows(plan, sources)?.overlaps())
+}

@@ -1,0 +1,177 @@
+//! An encoder under a head that gives every row its label: interventions (or weights) and head are trained, the best epoch is
+//! kept, the other part of the validation rows is read once.
+//!
+//! A whole run is as good as the best of its epochs on the watched rows. So is a part of it: its score is the best of the
+//! epochs that are over and, where it ends within an epoch, of the parameters as they are there. That depends on the updates
+//! done and on nothing else, such as where earlier rungs were or how often the run was interrupted. The held rows stay closed.
+
+mod answers;
+mod memory;
+mod rows;
+pub mod saved;
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use reft_core::adapt_config::LentTensors;
+use reft_core::adaptation::{Adaptation, NamedTensor};
+use reft_core::adaptations::nothing::Nothing;
+use reft_core::adapter_file;
+use reft_core::rng::Seed;
+use reft_models::encoder;
+use reft_models::identity::Identity;
+use tch::Kind;
+
+use self::answers::Questions;
+pub use self::rows::ClassifyingRows;
+use self::rows::scored;
+use super::experiment::{Experiment, RunRows, Scored, Trainee};
+use super::fit::{Fit, Reached};
+use super::memory::settle;
+use super::named::Named;
+use super::session::LoadedEncoder;
+use crate::config::parity::Point;
+use crate::config::plan::RunPlan;
+use crate::data::labelled::Labelled;
+use crate::data::too_long::{TooLong, Use};
+use crate::store::record::{Parameters, Score};
+use crate::tasks::labelled::LabelledTask;
+use crate::train::best::{Best, Epoch};
+use crate::train::classification::{Classification, Watch};
+use crate::train::head::Head;
+use crate::train::head_file::{self, HeadNote};
+
+/// Rows and the encoder that gives them labels.
+pub struct Classifying {
+    rows: ClassifyingRows,
+    loaded: Rc<LoadedEncoder>,
+}
+
+impl Experiment for Classifying {
+    fn rows(&self) -> &dyn RunRows {
+        &self.rows
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.loaded.identity
+    }
+
+    fn begin<'a>(&'a self, run: &'a Named<'a>) -> Result<Box<dyn Trainee + 'a>> {
+        let Self { rows, loaded } = self;
+        let (plan, task) = (run.plan, rows.task);
+        let encode = |rows, purpose| answers::encode(rows, purpose, task, loaded, plan);
+        let (training, too_long) = encode(&rows.train, Use::Training)?;
+        let (watched, _) = encode(rows.watched(), Use::Scoring)?;
+        if let Some(cut) = &too_long {
+            eprintln!("{cut}");
+        }
+        // Before weights that are trained are copied.
+        let estimate = memory::estimate(plan, loaded, task, [&training.rows, &watched.rows])?;
+        settle(&estimate, plan.device.0, estimate.weights)?;
+        let width = loaded.encoder.dims().width;
+        let best = Best::new(run.paths.epochs(), run.paths.best());
+        let objective = Classification {
+            encoder: &loaded.encoder,
+            head: Head::new(width, task.labels().outputs(), Seed(plan.seed), plan.device.0),
+            model_dropout: plan.train.model_dropout,
+            label_kind: if plan.follows_pyreft(Point::Labels) { Kind::BFloat16 } else { Kind::Float },
+            micro_tokens: plan.train.micro_batch_tokens,
+            watch: Some(Watch { rows: watched.rows, metric: task.metric(), best }),
+        };
+        let (examples, too_long) = (training.rows, too_long.into_iter().collect());
+        Ok(Box::new(ClassifierInTraining {
+            run,
+            rows,
+            loaded,
+            adaptation: adaptation(plan, loaded)?,
+            objective,
+            examples,
+            too_long,
+        }))
+    }
+}
+
+/// What is trained beside the head.
+fn adaptation(plan: &RunPlan, loaded: &LoadedEncoder) -> Result<Box<dyn Adaptation>> {
+    let Some(spec) = &plan.adapt else { return Ok(Box::new(Nothing::new(plan.device.0))) };
+    let lent: Vec<NamedTensor> =
+        if spec.own_weights() { encoder::lend(&loaded.weights, plan.device.0)? } else { Vec::new() };
+    Ok(spec.build_on(loaded.encoder.dims(), &LentTensors(&lent), Seed(plan.seed), plan.device.0)?)
+}
+
+/// The encoder with its adaptation and its head.
+struct ClassifierInTraining<'a> {
+    run: &'a Named<'a>,
+    rows: &'a ClassifyingRows,
+    loaded: &'a LoadedEncoder,
+    adaptation: Box<dyn Adaptation>,
+    objective: Classification<'a>,
+    examples: Vec<Labelled>,
+    too_long: Vec<TooLong>,
+}
+
+impl ClassifierInTraining<'_> {
+    fn task(&self) -> &'static dyn LabelledTask {
+        self.rows.task
+    }
+}
+
+impl Trainee for ClassifierInTraining<'_> {
+    fn train(&mut self, fit: &Fit<'_>) -> Result<Reached> {
+        let title = self.task().key();
+        fit.run(title, &mut self.objective, self.adaptation.as_mut(), &self.examples)
+    }
+
+    fn select(&mut self) -> Result<Option<Epoch>> {
+        let Some(watch) = &self.objective.watch else { return Ok(None) };
+        Ok(watch.best.restore(vec![self.adaptation.params_mut(), self.objective.head.params_mut()])?)
+    }
+
+    fn keep(&self) -> Result<()> {
+        let Named { plan, paths, .. } = self.run;
+        if let Some(spec) = &plan.adapt {
+            adapter_file::save(&paths.adapter(), &self.loaded.base, spec, self.adaptation.as_ref())?;
+        }
+        let note = HeadNote { task: self.task().key().to_owned(), base_model: self.loaded.base.clone() };
+        Ok(head_file::save(&paths.head(), &self.objective.head, &note)?)
+    }
+
+    fn tidy(&self) {
+        if let Some(watch) = &self.objective.watch {
+            watch.best.forget();
+        }
+    }
+
+    /// The score after `reached.update` updates; 0 where the metric was undefined all the time, as in a record.
+    fn rung(&self, reached: &Reached) -> Result<Option<Vec<(String, Score)>>> {
+        let Some(watch) = &self.objective.watch else { return Ok(None) };
+        let over = watch.best.epoch().and_then(|epoch| epoch.value);
+        let per_epoch = reached.total / self.run.plan.train.epochs;
+        let within = !reached.update.is_multiple_of(per_epoch);
+        let here = if within { self.objective.watched(self.adaptation.as_ref())? } else { None };
+        let value = over.into_iter().chain(here).reduce(f64::max).unwrap_or(0.0);
+        let score = Score::Measured { metric: watch.metric, value, n: watch.rows.len(), cut: 0, second: None };
+        Ok(Some(vec![(self.task().key().to_owned(), score)]))
+    }
+
+    /// The score that is reported: of the rows that no run has read yet, once; for a setting that is still to be chosen, of
+    /// the watched ones.
+    fn score(&self, each: &mut dyn FnMut(Scored) -> Result<()>) -> Result<()> {
+        let plan = self.run.plan;
+        let rows = scored(plan, &self.rows.validation);
+        let of = Questions { rows, task: self.task(), loaded: self.loaded, plan };
+        each(of.answer(&self.objective, self.adaptation.as_ref())?)
+    }
+
+    fn too_long(&self) -> &[TooLong] {
+        &self.too_long
+    }
+
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            trainable: self.adaptation.params().count(),
+            base: self.loaded.encoder.config().parameters(),
+            head: self.objective.head.params().count(),
+        }
+    }
+}

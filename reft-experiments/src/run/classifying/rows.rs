@@ -1,0 +1,94 @@
+//! The rows of an encoder's run: those to learn from, and the validation rows, split by the run's seed.
+
+use reft_core::rng::Seed;
+
+use super::Classifying;
+use crate::config::plan::{EvalSplit, RunPlan};
+use crate::data::data_file::DataFile;
+use crate::data::halves::Halves;
+use crate::data::left_out::LeftOut;
+use crate::data::overlap::Overlap;
+use crate::data::row::{Row, limited};
+use crate::data::source::{DataError, Sources};
+use crate::data::split::fingerprint;
+use crate::run::experiment::{Experiment, RunRows};
+use crate::run::session::Session;
+use crate::tasks::labelled::LabelledTask;
+
+/// The rows of a run.
+pub struct ClassifyingRows {
+    pub(super) plan: RunPlan,
+    pub(super) task: &'static dyn LabelledTask,
+    pub(super) train: Vec<Row>,
+    pub(super) validation: Halves,
+    left_out: Vec<LeftOut>,
+    files: Vec<DataFile>,
+}
+
+impl ClassifyingRows {
+    /// Reads and limits the rows of a plan.
+    ///
+    /// # Errors
+    /// When data is missing or damaged, or one part of the validation rows would be empty.
+    pub fn read(plan: &RunPlan, task: &'static dyn LabelledTask, sources: &Sources) -> Result<Self, DataError> {
+        let kind = plan.data.source;
+        let sources = &sources.afresh();
+        let mut train = task.training(kind, sources)?;
+        train.truncate(limited(train.len(), plan.data.train_rows));
+        let left_out = task.left_out(kind, sources)?;
+        let validation = task.validation(kind, sources, Seed(plan.seed))?;
+        Ok(Self { plan: plan.clone(), task, train, validation, left_out, files: sources.files() })
+    }
+
+    /// The rows for model selection: scored after every epoch.
+    pub(super) fn watched(&self) -> &[Row] {
+        first(&self.validation.watched, &self.plan)
+    }
+}
+
+impl RunRows for ClassifyingRows {
+    fn fingerprint(&self) -> String {
+        let parts =
+            [fingerprint(&self.train), fingerprint(&self.validation.watched), self.validation.held.fingerprint()];
+        fingerprint(&parts.map(|answer| Row { answer, ..Row::default() }))
+    }
+
+    /// Held rows are compared for a run that reports them only.
+    fn overlaps(&self) -> Vec<String> {
+        let of = |rows: &[Row], part: &str| {
+            Overlap::new(first(rows, &self.plan), &self.train).describe(self.task.key(), part)
+        };
+        let held = match &self.plan.data.eval_split {
+            EvalSplit::Dev => None,
+            EvalSplit::Test(selection) => of(self.validation.held.open(selection), "held"),
+        };
+        of(&self.validation.watched, "watched").into_iter().chain(held).collect()
+    }
+
+    fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    fn load(self: Box<Self>, session: &mut Session) -> anyhow::Result<Box<dyn Experiment>> {
+        let loaded = session.load_encoder(&self.plan)?;
+        Ok(Box::new(Classifying { rows: *self, loaded }))
+    }
+}
+
+/// The first rows, as many as a plan scores.
+fn first<'r>(rows: &'r [Row], plan: &RunPlan) -> &'r [Row] {
+    &rows[..limited(rows.len(), plan.data.eval_rows)]
+}
+
+/// The validation rows that a plan scores: those for model selection, or the held ones for a setting that is chosen.
+pub fn scored<'r>(plan: &RunPlan, validation: &'r Halves) -> &'r [Row] {
+    let rows = match &plan.data.eval_split {
+        EvalSplit::Dev => &validation.watched,
+        EvalSplit::Test(selection) => validation.held.open(selection),
+    };
+    first(rows, plan)
+}

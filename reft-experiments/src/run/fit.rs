@@ -1,0 +1,95 @@
+//! The trainer with its observers, as a plan sets it: the same for every kind of run.
+
+use anyhow::{Context, Result};
+use reft_core::adaptation::Adaptation;
+use reft_core::decay::Decay;
+use reft_core::rng::Seed;
+
+use super::named::Named;
+use crate::config::parity::Point;
+use crate::config::plan::RunPlan;
+use crate::train::learner::{HeadGradients, UpdateRules};
+use crate::train::objective::Objective;
+use crate::train::observe::Metrics;
+use crate::train::progress::Progress;
+use crate::train::tensorboard::TensorBoard;
+use crate::train::trainer::{Plan, Trainer};
+
+/// How far a run is trained.
+pub struct Fit<'a> {
+    /// The run.
+    pub(super) named: &'a Named<'a>,
+    /// The part of the updates to be done, from 0 to 1.
+    pub(super) part: f64,
+}
+
+/// Where training ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reached {
+    /// Updates done.
+    pub update: u64,
+    /// Updates of the whole run.
+    pub total: u64,
+    /// Tokens seen by this call.
+    pub tokens: u64,
+}
+
+impl Reached {
+    /// Whether all of the run is trained.
+    pub fn complete(&self) -> bool {
+        self.update >= self.total
+    }
+}
+
+impl Fit<'_> {
+    /// Trains, from the checkpoint if the run goes on. `title` is added to the lines of progress.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::fit`].
+    pub fn run<O: Objective>(
+        &self,
+        title: &str,
+        objective: &mut O,
+        adaptation: &mut dyn Adaptation,
+        examples: &[O::Example],
+    ) -> Result<Reached> {
+        let Named { plan, paths, resume, label, .. } = self.named;
+        let mut trainer = Trainer {
+            objective,
+            adaptation,
+            plan: train_plan(plan),
+            seed: Seed(plan.seed),
+            examples,
+            checkpoint: paths.checkpoint(),
+        };
+        let mut events = TensorBoard::new(paths.events(), paths.metrics());
+        let mut metrics = Metrics::new(paths.metrics());
+        let mut progress = Progress::new(format!("{label} {title}").trim_end().to_owned());
+        let (update, total) = (trainer.until(self.part), trainer.total());
+        let outcome = trainer.fit(update, *resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let tokens = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
+        Ok(Reached { update, total, tokens })
+    }
+}
+
+/// How a run trains.
+fn train_plan(plan: &RunPlan) -> Plan {
+    let train = plan.train;
+    Plan {
+        epochs: train.epochs,
+        lr: train.lr,
+        batch: train.batch_size,
+        warmup_ratio: train.warmup_ratio,
+        rules: UpdateRules {
+            weight_decay: train.weight_decay,
+            decay: if plan.follows_pyreft(Point::Decay) { Decay::Pyreft } else { Decay::Matrices },
+            clip: train.clip,
+            head_gradients: if plan.follows_pyreft(Point::HeadGradients) {
+                HeadGradients::Kept
+            } else {
+                HeadGradients::Zeroed
+            },
+        },
+        checkpoint_every: train.checkpoint_every,
+    }
+}

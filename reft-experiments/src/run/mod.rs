@@ -1,0 +1,31 @@
+//! One run from its plan to its record: read the rows, load the model, train, keep what was trained, score.
+//!
+//! | file | what |
+//! |---|---|
+//! | `runner.rs`, `named.rs` | a run's name, its claim, its folder; the record of the store where there is one |
+//! | `experiment.rs`, `choice.rs` | what is run: the traits, and the choice between their two implementations |
+//! | `perform.rs` | the order of things and every policy: what is kept when, and what becomes of a checkpoint |
+//! | `fit.rs` | the trainer with its observers, as a plan sets it |
+//! | `answering/` | a causal model that answers in words |
+//! | `classifying/` | an encoder under a head that gives every row its label |
+//! | `session.rs`, `saved.rs` | models that are loaded, and what was trained on them read back |
+//! | `memory.rs`, `context.rs`, `prediction.rs` | memory that a run needs, a model's context length, a row's answer |
+
+pub mod answering;
+mod choice;
+mod classifying;
+pub mod context;
+pub mod experiment;
+mod fit;
+pub mod memory;
+pub mod named;
+mod perform;
+pub mod prediction;
+mod runner;
+pub mod saved;
+pub mod session;
+
+pub use self::choice::{data_fingerprint, open, overlaps};
+pub use self::named::Outcome;
+pub use self::perform::Kept;
+pub use self::runner::{Claiming, Resume, Runner};

@@ -1,0 +1,32 @@
+//! A run that has begun: its name and its files; and what came of it.
+
+use crate::config::plan::RunPlan;
+use crate::store::environment::Environment;
+use crate::store::record::{Record, Rung};
+use crate::store::{RunId, RunPaths};
+
+/// Name, files and environment of a run, once its folder exists.
+pub struct Named<'a> {
+    /// Its plan.
+    pub plan: &'a RunPlan,
+    /// What else it depends on.
+    pub environment: Environment,
+    /// Its name.
+    pub id: RunId,
+    /// Its files.
+    pub paths: RunPaths,
+    /// What it is called for people: the generator of its answers.
+    pub title: String,
+    /// What stands before lines of progress.
+    pub label: String,
+    /// Whether it goes on from its checkpoint.
+    pub resume: bool,
+}
+
+/// What came of executing a plan, or a part of it.
+pub enum Outcome {
+    /// All of it was done.
+    Complete(Box<Record>),
+    /// It was trained in part, and scored.
+    Rung(Rung),
+}

@@ -1,0 +1,149 @@
+//! What a run does, in order, and what of it is kept. Every kind of run follows these policies:
+//!
+//! - The rows that are also trained on, and broken lines that were left out, are said before anything is done.
+//! - A row longer than the model's context is refused before the first update (`context.rs`).
+//! - What was trained is kept once training ends: at its end with the parameters that model selection chose, at a rung as it is
+//!   there, and after a loss that is not finite as of the last finite one.
+//! - Predictions are kept for every row that is scored, in one format.
+//! - A complete run has no checkpoint: what was trained is what remains.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Error, Result};
+
+use super::experiment::{Experiment, Scored, Trainee};
+use super::fit::{Fit, Reached};
+use super::named::{Named, Outcome};
+use super::prediction::{self, outputs_of};
+use crate::alpaca_eval::outputs;
+use crate::data::too_long::TooLong;
+use crate::store::environment::peak_memory_mib;
+use crate::store::record::{Cost, Record, Score};
+use crate::train::best::Epoch;
+use crate::train::trainer::TrainError;
+
+/// Does a run, or this part of its updates, from 0 to 1.
+pub(super) fn perform(experiment: &dyn Experiment, run: &Named<'_>, part: f64) -> Result<Outcome> {
+    let rows = experiment.rows();
+    rows.overlaps().iter().for_each(|said| eprintln!("{said}"));
+    rows.left_out().iter().for_each(|lines| eprintln!("{lines}"));
+    let mut trainee = experiment.begin(run)?;
+    let trainee = trainee.as_mut();
+    let (mut cost, mut best) = (Cost::default(), None);
+    if run.plan.trains() {
+        let began = Instant::now();
+        let reached = train(trainee, &Fit { named: run, part })?;
+        if !reached.complete() {
+            trainee.keep()?;
+            let scores = rung(trainee, run, &reached)?;
+            return Ok(Outcome::Rung(reached.rung(part, scores)));
+        }
+        best = trainee.select()?;
+        trainee.keep()?;
+        (cost.train_seconds, cost.train_tokens) = (began.elapsed().as_secs_f64(), reached.tokens);
+    }
+    let began = Instant::now();
+    let (scores, cut) = score(trainee, run)?;
+    (cost.eval_seconds, cost.peak_memory_mib) = (began.elapsed().as_secs_f64(), peak_memory_mib());
+    let too_long = trainee.too_long().iter().cloned().chain(cut).collect();
+    let record = record(experiment, trainee, run, Results { scores, best, too_long, cost });
+    record.save(&run.paths.record())?;
+    // What cannot be deleted takes room and does no other harm.
+    let _ = std::fs::remove_file(run.paths.checkpoint());
+    trainee.tidy();
+    Ok(Outcome::Complete(Box::new(record)))
+}
+
+/// Trains; after a loss that is not finite, the parameters of the last finite one are kept.
+fn train(trainee: &mut dyn Trainee, fit: &Fit<'_>) -> Result<Reached> {
+    let keeps = |error: &Error| error.downcast_ref::<TrainError>().is_some_and(TrainError::keeps_parameters);
+    let outcome = trainee.train(fit);
+    if outcome.as_ref().is_err_and(keeps) {
+        trainee.keep()?;
+    }
+    outcome
+}
+
+/// Scores of a run that stopped in part.
+fn rung(trainee: &dyn Trainee, run: &Named<'_>, reached: &Reached) -> Result<Vec<(String, Score)>> {
+    let Some(scores) = trainee.rung(reached)? else {
+        return Ok(score(trainee, run)?.0.into_iter().collect());
+    };
+    for (task, score) in &scores {
+        let (label, percent, n, update) = (&run.label, score.percent(), score.n(), reached.update);
+        eprintln!("{label}: {task} {percent:.1} % of {n} watched after update {update}");
+    }
+    Ok(scores)
+}
+
+/// Scores every task, and keeps what was answered.
+fn score(trainee: &dyn Trainee, run: &Named<'_>) -> Result<(BTreeMap<String, Score>, Vec<TooLong>)> {
+    let (mut scores, mut too_long) = (BTreeMap::new(), Vec::new());
+    trainee.score(&mut |scored| {
+        let (key, label) = (scored.task.key(), &run.label);
+        if let Some(cut) = &scored.too_long {
+            eprintln!("{label}: {cut}");
+        }
+        let outputs = run.paths.outputs(key);
+        scored.save(&Kept { predictions: run.paths.predictions(key), outputs: outputs.clone() }, &run.title)?;
+        match scored.score {
+            Some(score) => {
+                eprintln!("{label}: {key} {:.1} % of {}", score.percent(), score.n());
+                scores.insert(key.to_owned(), score);
+            }
+            None => eprintln!("{label}: {} answers to {key} in {}", scored.predictions.len(), outputs.display()),
+        }
+        too_long.extend(scored.too_long);
+        Ok(())
+    })?;
+    Ok((scores, too_long))
+}
+
+/// Where a task's answers are kept.
+pub struct Kept {
+    /// Every row's.
+    pub predictions: PathBuf,
+    /// Those that a judge reads, where the task is judged.
+    pub outputs: PathBuf,
+}
+
+impl Scored {
+    /// Keeps the answers; `generator` names who gave them to a judge.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn save(&self, to: &Kept, generator: &str) -> Result<()> {
+        prediction::save(&self.predictions, &to.predictions)?;
+        if self.task.task().judged() {
+            outputs::write(&to.outputs, &outputs_of(&self.predictions, self.task.key(), generator))?;
+        }
+        Ok(())
+    }
+}
+
+/// What came out of a run.
+struct Results {
+    scores: BTreeMap<String, Score>,
+    best: Option<Epoch>,
+    too_long: Vec<TooLong>,
+    cost: Cost,
+}
+
+fn record(experiment: &dyn Experiment, trainee: &dyn Trainee, run: &Named<'_>, results: Results) -> Record {
+    let Results { scores, best, too_long, cost } = results;
+    let rows = experiment.rows();
+    Record {
+        id: run.id.clone(),
+        plan: run.plan.clone(),
+        environment: run.environment.clone(),
+        scores,
+        best,
+        left_out: rows.left_out().to_vec(),
+        too_long,
+        data_files: rows.files().to_vec(),
+        parameters: trainee.parameters(),
+        cost,
+    }
+}

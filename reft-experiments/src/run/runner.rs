@@ -1,0 +1,162 @@
+//! A run's name, its claim and its folder: the record comes from the store if the run was done before with the same result,
+//! else from performing it now.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::choice;
+use super::named::{Named, Outcome};
+use super::perform::perform;
+use super::session::Session;
+use crate::config::plan::{EvalSplit, RunPlan};
+use crate::machine::fast::Auto;
+use crate::say::in_a_line;
+use crate::store::environment::Environment;
+use crate::store::lock::Lock;
+use crate::store::record::Record;
+use crate::store::state::Ending;
+use crate::store::{RunId, RunPaths, nearest, test_reads};
+
+/// What becomes of a run that was interrupted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// It is done anew.
+    Never,
+    /// It goes on from its checkpoint if it has one.
+    IfBegun,
+    /// The same, and if it has none the nearest run is named: a user asked for it.
+    Asked,
+}
+
+/// Who holds a run's claim while it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claiming {
+    /// The runner takes it, and waits for the process that has it.
+    ByRunner,
+    /// The caller has it.
+    ByCaller,
+}
+
+/// Where and how a plan is executed.
+pub struct Runner<'a> {
+    /// The folder of all runs.
+    pub root: &'a Path,
+    /// Whether an interrupted run goes on from its checkpoint.
+    pub resume: Resume,
+    /// Who holds the claim.
+    pub claiming: Claiming,
+    /// What the run is, as its answers' generator and its progress are named.
+    pub title: String,
+    /// Which of how many runs this is, where there are several.
+    pub turn: Option<(usize, usize)>,
+}
+
+impl Runner<'_> {
+    /// The title with the turn, for lines of progress.
+    fn label(&self) -> String {
+        self.turn.map_or(String::new(), |(turn, of)| format!("[{turn}/{of}] ")) + &self.title
+    }
+
+    /// The record of a plan: from the store if this run was done before with the same result, else from doing it now.
+    ///
+    /// # Errors
+    /// When anything the run needs is missing, or training does not stay finite; `failure.txt` in the run's folder says why.
+    pub fn execute(&self, plan: &RunPlan, session: &mut Session) -> Result<(Record, RunPaths)> {
+        match self.advance(plan, session, 1.0)? {
+            (Outcome::Complete(record), paths) => Ok((*record, paths)),
+            (Outcome::Rung(rung), paths) => bail!("{}: stopped at update {}", paths.folder().display(), rung.update),
+        }
+    }
+
+    /// The same, but trained and scored only after this part of the updates, from 0 to 1.
+    ///
+    /// # Errors
+    /// As for [`Runner::execute`].
+    pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(Outcome, RunPaths)> {
+        let experiment = choice::rows(plan, &session.sources)?.load(session)?;
+        let environment = Environment::here(experiment.rows().fingerprint(), experiment.identity());
+        self.once(plan, environment, |named| perform(experiment.as_ref(), named, part))
+    }
+
+    /// What came of a run in this environment: from the store, or from performing it now. Another process that does the same
+    /// run is waited for.
+    ///
+    /// # Errors
+    /// What performing it reports, noted in the run's folder.
+    fn once(
+        &self,
+        plan: &RunPlan,
+        environment: Environment,
+        perform: impl FnOnce(&Named<'_>) -> Result<Outcome>,
+    ) -> Result<(Outcome, RunPaths)> {
+        let dtype = Auto::here(plan.device).account(plan.dtype);
+        let environment = Environment { dtype, ..environment };
+        let id = RunId::new(plan, &environment);
+        let paths = RunPaths::new(self.root, &id);
+        loop {
+            if let Some(record) = Record::find(&paths.record())? {
+                return Ok((Outcome::Complete(Box::new(record)), paths));
+            }
+            let lock = match self.claiming {
+                Claiming::ByCaller => None,
+                Claiming::ByRunner => match Lock::take(&paths)? {
+                    // Another process completed it.
+                    None => continue,
+                    taken => taken,
+                },
+            };
+            let resume = self.resume != Resume::Never || lock.as_ref().is_some_and(|lock| lock.waited);
+            let (title, label) = (self.title.clone(), self.label());
+            let named = Named { plan, environment, id, paths, title, label, resume };
+            let outcome = self.noted(&named, perform);
+            if let Some(lock) = lock {
+                lock.release(ending(&outcome));
+            }
+            return outcome.map(|outcome| (outcome, named.paths));
+        }
+    }
+
+    /// Performs a run whose claim is held. Its configuration is kept before, that it reads test rows, and why it failed.
+    fn noted(&self, named: &Named<'_>, perform: impl FnOnce(&Named<'_>) -> Result<Outcome>) -> Result<Outcome> {
+        let Named { plan, environment, id, paths, .. } = named;
+        if self.resume == Resume::Asked && !paths.checkpoint().exists() {
+            eprintln!("{}", nearest::explain(self.root, id, plan, environment));
+        }
+        // What was interrupted goes on: it reads its test rows by the same choice, once in all.
+        let noted = paths.config().exists() && test_reads::noted(self.root, id)?;
+        save_config(plan, environment, paths)?;
+        if let EvalSplit::Test(selection) = &plan.data.eval_split
+            && !noted
+        {
+            let tasks: Vec<&str> = plan.data.eval.iter().map(|id| id.key()).collect();
+            test_reads::note(self.root, id, &tasks, selection)?;
+        }
+        let outcome = perform(named);
+        if let Err(error) = &outcome {
+            let text = in_a_line(error) + "\n";
+            // The failure itself matters more than that it could not be noted.
+            if let Err(unnoted) = crate::atomic::write(&paths.failure(), text.as_bytes()) {
+                eprintln!("{}: cannot be written: {unnoted}", paths.failure().display());
+            }
+        }
+        outcome
+    }
+}
+
+/// How an attempt ended. A run that failed may be tried again: starting it once more asks for that.
+fn ending(outcome: &Result<Outcome>) -> Ending {
+    match outcome {
+        Ok(Outcome::Complete(_)) => Ending::Complete,
+        Ok(Outcome::Rung(_)) => Ending::Rung,
+        Err(error) => Ending::PutBack(in_a_line(error)),
+    }
+}
+
+/// The resolved configuration beside the run: `reft train` accepts it again, the environment stands in comments.
+fn save_config(plan: &RunPlan, environment: &Environment, paths: &RunPaths) -> Result<()> {
+    let environment = serde_saphyr::to_string(environment)?;
+    let comments: String = environment.lines().map(|line| format!("# {line}\n")).collect();
+    let text = format!("{comments}{}", serde_saphyr::to_string(plan)?);
+    crate::atomic::write(&paths.config(), text.as_bytes()).with_context(|| paths.config().display().to_string())
+}
