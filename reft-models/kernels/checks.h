@@ -7,6 +7,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -131,26 +132,41 @@ void check_past(const Tensor& past_k, const Tensor& past_v, int64_t kv_heads, in
     at::assert_no_overlap(past_k, past_v);
 }
 
+// Of `Attention`, what no tensor says.
+struct Heads {
+    int64_t queries, keys;  // H, K
+    bool causal;
+    int64_t window;
+    float scale;
+};
+
+// E, from rows of `columns` that hold H query and twice K key/value heads.
+int64_t check_heads(const Heads& heads, int64_t columns) {
+    // All in an order that cannot overflow, whatever the numbers are.
+    bool counted = heads.queries > 0 && heads.keys > 0 && heads.queries <= columns && heads.keys <= columns;
+    int64_t parts = counted ? heads.queries + 2 * heads.keys : 0;
+    TORCH_CHECK(parts > 0 && columns % parts == 0, "qkv has rows of ", columns, ", which are not ", heads.queries,
+                " query and twice ", heads.keys, " key/value heads of one width");
+    TORCH_CHECK(heads.queries % heads.keys == 0, heads.queries, " query heads do not divide among ", heads.keys,
+                " key/value heads");
+    TORCH_CHECK(heads.window > 0, "a window of ", heads.window, " keys leaves nothing to see");
+    TORCH_CHECK(std::isfinite(heads.scale) && heads.scale > 0, "scores cannot be scaled by ", heads.scale);
+    return columns / parts;
+}
+
 void check_attention(const Tensor& qkv, const Tensor* past_k, const Tensor* past_v, const Tensor& sequences,
-                     const Tensor& cos, const Tensor& sin, int64_t heads, int64_t kv_heads, bool append) {
+                     const Tensor& cos, const Tensor& sin, const Heads& heads, bool append) {
     check_states("qkv", qkv);
     check_constant("cos", cos, 2, at::kFloat);
     check_constant("sin", sin, 2, at::kFloat);
     check_dense("sequences", sequences, 2, at::kLong);
-    // All in an order that cannot overflow, whatever the numbers are.
-    int64_t rows = qkv.size(0), half = cos.size(1);
-    TORCH_CHECK(cos.sizes() == sin.sizes() && cos.size(0) == rows && half > 0 && half <= qkv.size(1) / 2,
-                "cos and sin must be [", rows, ", E/2], not ", cos.sizes(), " and ", sin.sizes());
-    int64_t width = 2 * half, parts = qkv.size(1) / width;
-    TORCH_CHECK(qkv.size(1) % width == 0 && heads > 0 && heads < parts && (parts - heads) % 2 == 0 &&
-                    kv_heads == (parts - heads) / 2,
-                "qkv has rows of ", qkv.size(1), ", which are not ", heads, " query and twice ", kv_heads,
-                " key/value heads of ", width);
-    TORCH_CHECK(heads % kv_heads == 0, heads, " query heads do not divide among ", kv_heads, " key/value heads");
+    int64_t rows = qkv.size(0), width = check_heads(heads, qkv.size(1));
+    TORCH_CHECK(cos.sizes() == sin.sizes() && cos.size(0) == rows && cos.size(1) <= width / 2, "cos and sin must be [", rows,
+                ", R/2] with at most ", width, " rotated coordinates, not ", cos.sizes(), " and ", sin.sizes());
     TORCH_CHECK(!past_k == !past_v, "past keys and past values come together");
     TORCH_CHECK(past_k || !append, "there is no cache that could grow");
     TORCH_CHECK(!append || !at::GradMode::is_enabled(), "a cache cannot grow while gradients are on: wrap the pass in no_grad");
-    if (past_k) check_past(*past_k, *past_v, kv_heads, width, qkv.scalar_type(), append);
+    if (past_k) check_past(*past_k, *past_v, heads.keys, width, qkv.scalar_type(), append);
     check_sequences(sequences, rows, past_k ? past_k->size(0) : 0, append);
 }
 

@@ -120,8 +120,8 @@ struct Task {
 
     int64_t key_offset() const { return (a.heads + kv) * a.width; }
     int64_t value_offset() const { return (a.heads + a.kv_heads + kv) * a.width; }
-    const float* cos(int64_t row) const { return a.cos + row * a.width / 2; }
-    const float* sin(int64_t row) const { return a.sin + row * a.width / 2; }
+    const float* cos(int64_t row) const { return a.cos + row * (a.rotary / 2); }
+    const float* sin(int64_t row) const { return a.sin + row * (a.rotary / 2); }
 
     void load_keys(const T* qkv, const T* past_k, const T* past_v, Scratch& scratch) {
         k = scratch.take(keys * width, true);
@@ -137,7 +137,7 @@ struct Task {
         for (int64_t j = 0; j < s.len; j++) {
             const T* row = qkv + (s.row + j) * stride;
             float *key = k + (s.past + j) * width, *value = v + (s.past + j) * width;
-            rotate(a.width, cos(s.row + j), sin(s.row + j), 1.0f, row + key_offset(), key);
+            rotate(a.width, a.rotary, cos(s.row + j), sin(s.row + j), 1.0f, row + key_offset(), key);
             for (int64_t e = 0; e < a.width; e++) value[e] = load(row + value_offset() + e);
         }
         for (int64_t j = 0; j < keys; j++)
@@ -159,7 +159,7 @@ struct Task {
         fill_zero(q, q + ROWS * width);
         for (int64_t r = 0; r < ROWS && i + r < s.len; r++) {
             int64_t row = s.row + i + r;
-            rotate(a.width, cos(row), sin(row), 1.0f, qkv + row * stride + head * a.width, q + r * width);
+            rotate(a.width, a.rotary, cos(row), sin(row), 1.0f, qkv + row * stride + head * a.width, q + r * width);
             for (int64_t e = 0; e < a.width; e++) q[r * width + e] *= scale;
         }
     }
@@ -167,13 +167,23 @@ struct Task {
     // Keys that tokens up to i + 3 may see, rounded up.
     int64_t seen(int64_t i) const { return a.causal ? smaller(columns, round_up(s.past + i + ROWS)) : columns; }
 
-    // p[4, seen] = softmax(q kT), 0 where a key may not be seen.
+    // The first key that token i may see.
+    int64_t first(int64_t i) const { return a.causal ? larger(s.past + i + 1 - a.window, int64_t(0)) : 0; }
+
+    // The first key that tokens from i on may see, rounded down.
+    int64_t begin(int64_t i) const { return first(i) / LANES * LANES; }
+
+    // p[4, begin .. seen] = softmax(q kT), 0 where a key may not be seen.
     void probabilities(const float* q, int64_t i, float* p) const {
-        product(seen(i), a.width, q, width, kt, columns, p, columns);
+        int64_t from = begin(i);
+        product(seen(i) - from, a.width, q, width, kt + from, columns, p + from, columns);
         for (int64_t r = 0; r < ROWS; r++) {
             float* row = p + r * columns;
             int64_t end = a.causal ? smaller(s.past + i + r + 1, keys) : keys;
-            softmax(end, row);
+            // A row beyond the last token sees something, so that its numbers stay finite.
+            int64_t start = smaller(first(i + r), end - 1);
+            fill_zero(row + from, row + start);
+            softmax(end - start, row + start);
             fill_zero(row + end, row + seen(i));
         }
     }
@@ -197,27 +207,28 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
     float *own_k = scratch.take(t.width, true), *own_v = scratch.take(t.width, true), *x = scratch.take(t.width, true);
     float *q = scratch.take(t.group * t.width, true), *o = scratch.take(t.group * t.width, true);
     float* p = scratch.take(t.group * t.columns, false);
-    rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), own_k);
+    rotate(e, a.rotary, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), own_k);
     widen(e, qkv + row * t.stride + t.value_offset(), own_v);
     if (append)
         for (int64_t i = 0; i < e; i++) {
             store(past_k + from + t.s.past * next + i, own_k[i]);
             store(past_v + from + t.s.past * next + i, own_v[i]);
         }
-    float scale = 1.0f / __builtin_sqrtf(float(e));
+    float scale = a.scale;
+    int64_t begin = t.first(0);
     for (int64_t g = 0; g < t.group; g++) {
-        rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
+        rotate(e, a.rotary, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
         p[g * t.columns + t.s.past] = scale * dot(t.width, q + g * t.width, own_k);
     }
-    for (int64_t j = 0; j < t.s.past; j++) {
+    for (int64_t j = begin; j < t.s.past; j++) {
         widen(e, past_k + from + j * next, x);
         for (int64_t g = 0; g < t.group; g++) p[g * t.columns + j] = scale * dot(t.width, q + g * t.width, x);
     }
     for (int64_t g = 0; g < t.group; g++) {
-        softmax(t.keys, p + g * t.columns);
+        softmax(t.keys - begin, p + g * t.columns + begin);
         add_scaled(t.width, p[g * t.columns + t.s.past], own_v, o + g * t.width);
     }
-    for (int64_t j = 0; j < t.s.past; j++) {
+    for (int64_t j = begin; j < t.s.past; j++) {
         widen(e, past_v + from + j * next, x);
         for (int64_t g = 0; g < t.group; g++) add_scaled(t.width, p[g * t.columns + j], x, o + g * t.width);
     }
@@ -239,7 +250,7 @@ int64_t scratch_floats(const Attention& a, bool backward) {
 
 template <class T>
 void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y, const Workspace& workspace) {
-    float scale = 1.0f / __builtin_sqrtf(float(a.width));
+    float scale = a.scale;
 #pragma omp parallel for schedule(dynamic) num_threads(int(workspace.threads))
     for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
         Scratch scratch(workspace);
@@ -257,7 +268,8 @@ void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool appe
             for (int64_t i = 0; i < t.s.len; i += ROWS) {
                 t.load_queries(qkv, head, i, scale, q);
                 t.probabilities(q, i, p);
-                product(t.width, smaller(t.keys, t.seen(i)), p, t.columns, t.v, t.width, o, t.width);
+                int64_t from = t.begin(i), seen = smaller(t.keys, t.seen(i)) - from;
+                product(t.width, seen, p + from, t.columns, t.v + from * t.width, t.width, o, t.width);
                 for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
                     T* out = y + (t.s.row + i + r) * a.heads * a.width + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) store(out + e, o[r * t.width + e]);
@@ -270,7 +282,7 @@ void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool appe
 template <class T>
 void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv,
                     const Workspace& workspace) {
-    float scale = 1.0f / __builtin_sqrtf(float(a.width));
+    float scale = a.scale;
 #pragma omp parallel for schedule(dynamic) num_threads(int(workspace.threads))
     for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
         Scratch scratch(workspace);
@@ -285,7 +297,7 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
         float *p = scratch.take(ROWS * t.columns, false), *dp = scratch.take(ROWS * t.columns, false);
         for (int64_t head = t.kv * t.group; head < (t.kv + 1) * t.group; head++)
             for (int64_t i = 0; i < t.s.len; i += ROWS) {
-                int64_t seen = smaller(t.keys, t.seen(i));
+                int64_t from = t.begin(i), end = smaller(t.keys, t.seen(i)), seen = end - from;
                 t.load_queries(qkv, head, i, scale, q);
                 t.probabilities(q, i, p);
                 fill_zero(dout, dout + ROWS * t.width);
@@ -293,26 +305,26 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
                     const T* grad = dy + (t.s.row + i + r) * a.heads * a.width + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) dout[r * t.width + e] = load(grad + e);
                 }
-                product(t.seen(i), a.width, dout, t.width, vt, t.columns, dp, t.columns);
-                add_outer(seen, t.width, p, t.columns, dout, t.width, dv);
+                product(t.seen(i) - from, a.width, dout, t.width, vt + from, t.columns, dp + from, t.columns);
+                add_outer(seen, t.width, p + from, t.columns, dout, t.width, dv + from * t.width);
                 for (int64_t r = 0; r < ROWS; r++) {
                     float *row = p + r * t.columns, *grad = dp + r * t.columns, mean = 0;
 #pragma omp simd reduction(+ : mean)
-                    for (int64_t j = 0; j < seen; j++) mean += row[j] * grad[j];
-                    for (int64_t j = 0; j < seen; j++) grad[j] = row[j] * (grad[j] - mean);
+                    for (int64_t j = from; j < end; j++) mean += row[j] * grad[j];
+                    for (int64_t j = from; j < end; j++) grad[j] = row[j] * (grad[j] - mean);
                 }
-                add_outer(seen, t.width, dp, t.columns, q, t.width, dk);  // q carries the scale
-                product(t.width, seen, dp, t.columns, t.k, t.width, dq, t.width);
+                add_outer(seen, t.width, dp + from, t.columns, q, t.width, dk + from * t.width);  // q carries the scale
+                product(t.width, seen, dp + from, t.columns, t.k + from * t.width, t.width, dq, t.width);
                 for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
                     int64_t row = t.s.row + i + r;
-                    rotate(a.width, t.cos(row), t.sin(row), -1.0f, dq + r * t.width, q);
+                    rotate(a.width, a.rotary, t.cos(row), t.sin(row), -1.0f, dq + r * t.width, q);
                     T* out = dqkv + row * t.stride + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) store(out + e, q[e] * scale);
                 }
             }
         for (int64_t j = 0; j < t.s.len; j++) {
             int64_t row = t.s.row + j;
-            rotate(a.width, t.cos(row), t.sin(row), -1.0f, dk + (t.s.past + j) * t.width, q);
+            rotate(a.width, a.rotary, t.cos(row), t.sin(row), -1.0f, dk + (t.s.past + j) * t.width, q);
             T* out = dqkv + row * t.stride;
             for (int64_t e = 0; e < a.width; e++) {
                 store(out + t.key_offset() + e, q[e]);

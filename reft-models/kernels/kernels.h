@@ -20,12 +20,15 @@ struct Sequence {
 };
 
 struct Attention {
-    int64_t heads, kv_heads, width;  // H, K, E (even)
+    int64_t heads, kv_heads, width;  // H, K, E
+    int64_t rotary;                  // R, even: the first R of a head's E coordinates are rotated
     int64_t sequences;
     const Sequence* sequence;
-    const float* cos;  // [N, E/2], by row
+    const float* cos;  // [N, R/2], by row
     const float* sin;
-    bool causal;  // or every token sees its whole sequence
+    bool causal;     // or every token sees its whole sequence
+    int64_t window;  // causal: a token sees at most so many keys, its own the last of them
+    float scale;     // of the products of queries and keys
 };
 
 // Memory that the threads of a kernel work in, one part each.

@@ -100,14 +100,13 @@ impl Encoder {
         Ok(encoder)
     }
 
-    /// The same without a classification head, whether one is there or not.
+    /// The same without a classification head, whether one is there or not, from a source of the checkpoint's tensors.
     ///
     /// # Errors
     /// As for [`Encoder::load`].
-    pub fn load_body(weights: &Weights, kind: Kind, device: Device) -> Result<Self, EncoderError> {
+    pub fn load_body(weights: &Weights, root: &Source<'_>) -> Result<Self, EncoderError> {
         let config = read_config(weights)?;
-        let root = Source::new(weights, kind, device);
-        Ok(Self::assemble(config, &below_prefix(&root, config.family))?)
+        Ok(Self::assemble(config, &below_prefix(root, config.family))?)
     }
 
     /// The encoder on other weights: those of [`lend`], perhaps moved since. Without a head of its own.
@@ -169,7 +168,7 @@ impl Encoder {
             Mode::Eval => Dropout::OFF,
         };
         let dims = &self.config.dims;
-        let together = Together::new(reading.layout, dims, kind, device, dropout.attention);
+        let together = Together::new(reading.layout, kind, device, dropout.attention);
         let begin = dropped(self.embed(ids, types, reading.layout, reading.hooks), dropout.hidden);
         self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, &together, reading.hooks, dropout))
     }

@@ -14,17 +14,32 @@ use self::snapshot::Snapshot;
 use crate::weights::{WeightsError, is_gguf};
 
 /// The files and folders behind aliases, in the user's cache.
-const ALIASES: [(&str, &str); 2] =
-    [("smollm2", "models/SmolLM2-135M-Instruct.Q4_1.gguf"), ("minilm", "models/all-MiniLM-L6-v2")];
+const ALIASES: [Alias; 3] = [
+    Alias { name: "smollm2", place: "models/SmolLM2-135M-Instruct.Q4_1.gguf", target: "make model" },
+    Alias { name: "minilm", place: "models/all-MiniLM-L6-v2", target: "make model" },
+    // On request only: its terms are its maker's.
+    Alias { name: "gemma3-270m", place: "models/gemma-3-270m-q4_k_m.gguf", target: "make model MODEL=gemma3-270m" },
+];
+
+/// A short name of a model that `make` fetches.
+struct Alias {
+    name: &'static str,
+    /// Below the user's cache.
+    place: &'static str,
+    /// What fetches it.
+    target: &'static str,
+}
 
 /// A model that is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// A model with an alias was not set up.
-    #[error("{path}: the model {alias} is not there: run `make model`, or place it at that path by hand")]
+    #[error("{path}: the model {alias} is not there: run `{target}`, or place it at that path by hand")]
     NotSetUp {
         /// The alias.
         alias: &'static str,
+        /// What fetches it.
+        target: &'static str,
         /// Where it belongs.
         path: PathBuf,
     },
@@ -92,12 +107,12 @@ pub fn find(model: &str) -> Result<Located, HubError> {
 
 impl Settings {
     fn find(&self, model: &str) -> Result<Located, HubError> {
-        if let Some((alias, place)) = ALIASES.iter().find(|(alias, _)| *alias == model) {
+        if let Some(Alias { name, place, target }) = ALIASES.iter().find(|alias| alias.name == model) {
             let path = self.own.join(place);
             return if path.exists() {
                 Ok(Located { path, pinned: None })
             } else {
-                Err(HubError::NotSetUp { alias, path })
+                Err(HubError::NotSetUp { alias: name, target, path })
             };
         }
         let path = self.expand(model);
@@ -228,7 +243,7 @@ mod tests {
     fn the_alias_and_paths_are_found() {
         let folder = TempDir::new().expect("a folder");
         let places = offline(&folder);
-        let file = places.own.join(ALIASES[0].1);
+        let file = places.own.join(ALIASES[0].place);
         fs::create_dir_all(places.own.join("models")).expect("a folder");
         fs::write(&file, "").expect("written");
         assert_eq!(places.find("smollm2").expect("there"), Located { path: file, pinned: None });

@@ -46,6 +46,8 @@ unsafe extern "C" {
         heads: i64,
         kv_heads: i64,
         causal: bool,
+        window: i64,
+        scale: f32,
         append: bool,
     ) -> *mut C_tensor;
 }
@@ -153,7 +155,7 @@ pub(crate) struct Shape<'a> {
     /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`, i64. No two share a
     /// row.
     pub sequences: &'a Tensor,
-    /// Cosines `[N, E/2]`, f32, by row.
+    /// Cosines `[N, R/2]`, f32, by row; of a head's coordinates the first `R` are rotated.
     pub cos: &'a Tensor,
     /// Sines, likewise.
     pub sin: &'a Tensor,
@@ -161,8 +163,22 @@ pub(crate) struct Shape<'a> {
     pub heads: i64,
     /// Key/value heads.
     pub kv_heads: i64,
-    /// Whether a token sees what comes before it only, or its whole sequence.
-    pub causal: bool,
+    /// What a token sees.
+    pub sight: Sight,
+    /// `s`: scores are `q k / √s`.
+    pub scaled_by: f64,
+}
+
+/// What a token sees of its sequence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sight {
+    /// All of it.
+    Whole,
+    /// Itself and what comes before it.
+    Causal {
+        /// Of these the last so many; none for all.
+        window: Option<i64>,
+    },
 }
 
 /// Keys and values of earlier tokens, `[rows, K, E]` each, keys rotated.
@@ -185,7 +201,16 @@ pub(crate) fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Resu
         Past::Fixed(k, v) => (k.as_ptr(), v.as_ptr(), false),
         Past::Grow(k, v) => (k.as_mut_ptr().cast_const(), v.as_mut_ptr().cast_const(), true),
     };
-    let Shape { sequences, cos, sin, heads, kv_heads, causal } = *shape;
+    let Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by } = *shape;
     let (sequences, cos, sin) = (sequences.as_ptr(), cos.as_ptr(), sin.as_ptr());
-    owned(unsafe { reft_attention(set, qkv.as_ptr(), k, v, sequences, cos, sin, heads, kv_heads, causal, append) })
+    let (causal, window) = match sight {
+        Sight::Whole => (false, i64::MAX),
+        Sight::Causal { window } => (true, window.unwrap_or(i64::MAX)),
+    };
+    // In f32, as the kernel computes.
+    let scale = 1.0 / (scaled_by as f32).sqrt();
+    let qkv = qkv.as_ptr();
+    owned(unsafe {
+        reft_attention(set, qkv, k, v, sequences, cos, sin, heads, kv_heads, causal, window, scale, append)
+    })
 }
