@@ -72,15 +72,16 @@ struct RmsNorm : Function<RmsNorm> {
     }
 };
 
-struct GatedSilu : Function<GatedSilu> {
-    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input) {
+struct Gated : Function<Gated> {
+    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input, int64_t activation) {
         Tensor x = input.contiguous(), y = at::empty({x.size(0), x.size(1) / 2}, x.options());
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(set, type).gated_silu(y.size(0), y.size(1), data<T>(x), data<T>(y));
+            kernels(set, type).gated[activation].forward(y.size(0), y.size(1), data<T>(x), data<T>(y));
         });
         ctx->save_for_backward({x});
         save(ctx, "set", int64_t(set));
+        save(ctx, "activation", activation);
         return y;
     }
 
@@ -89,9 +90,11 @@ struct GatedSilu : Function<GatedSilu> {
         Tensor x = ctx->get_saved_variables()[0], dy = grads[0].contiguous(), dx = at::empty_like(x);
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(saved_set(ctx), type).gated_silu_back(dy.size(0), dy.size(1), data<T>(x), data<T>(dy), data<T>(dx));
+            kernels(saved_set(ctx), type)
+                .gated[saved(ctx, "activation")]
+                .back(dy.size(0), dy.size(1), data<T>(x), data<T>(dy), data<T>(dx));
         });
-        return {Tensor(), dx};
+        return {Tensor(), dx, Tensor()};
     }
 };
 
@@ -266,10 +269,10 @@ Tensor* reft_rms_norm(int32_t set, const Tensor* x, const Tensor* weight, double
     });
 }
 
-Tensor* reft_gated_silu(int32_t set, const Tensor* x) {
-    return reft::guarded("gated_silu", [&] {
-        reft::check_gated_silu(*x);
-        return reft::GatedSilu::apply(reft::available(set), *x);
+Tensor* reft_gated(int32_t set, const Tensor* x, int64_t activation) {
+    return reft::guarded("gated unit", [&] {
+        reft::check_gated(*x, activation);
+        return reft::Gated::apply(reft::available(set), *x, activation);
     });
 }
 

@@ -66,8 +66,9 @@ void check_rms_norm(const Tensor& x, const Tensor& weight, double eps) {
     TORCH_CHECK(eps >= 0.0, "eps must not be negative, it is ", eps);
 }
 
-void check_gated_silu(const Tensor& x) {
+void check_gated(const Tensor& x, int64_t activation) {
     check_states("x", x);
+    TORCH_CHECK(activation == SILU || activation == GELU_TANH, "there is no activation ", activation);
     TORCH_CHECK(x.size(1) % 2 == 0, "x must hold gate and up side by side, but its width ", x.size(1), " is odd");
 }
 

@@ -46,9 +46,23 @@ void rms_norm_back(int64_t n, int64_t d, const T* x, const T* w, const float* in
 }
 
 // ---- gated unit ----
+//
+// Both activations are g σ(s(g)): SiLU with s(g) = g, GELU's approximation by a hyperbolic tangent with
+// s(g) = 2 sqrt(2/π) (g + 0.044715 g^3), since (1 + tanh u) / 2 = σ(2 u).
 
-template <class T>
-void gated_silu(int64_t n, int64_t d, const T* x, T* y) {
+struct Silu {
+    static float inner(float g) { return g; }
+    static float slope(float) { return 1.0f; }
+};
+
+struct GeluTanh {
+    static constexpr float twice = 1.5957691216f, cubic = 0.044715f;
+    static float inner(float g) { return twice * (g + cubic * g * g * g); }
+    static float slope(float g) { return twice * (1.0f + 3.0f * cubic * g * g); }
+};
+
+template <class A, class T>
+void gated(int64_t n, int64_t d, const T* x, T* y) {
 #pragma omp parallel for if (n * d > 32768)
     for (int64_t row = 0; row < n; row++) {
         const T* __restrict gate = x + row * 2 * d;
@@ -57,13 +71,13 @@ void gated_silu(int64_t n, int64_t d, const T* x, T* y) {
 #pragma omp simd
         for (int64_t i = 0; i < d; i++) {
             float g = load(gate + i);
-            store(out + i, g / (1.0f + exponential(-g)) * load(up + i));
+            store(out + i, g / (1.0f + exponential(-A::inner(g))) * load(up + i));
         }
     }
 }
 
-template <class T>
-void gated_silu_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
+template <class A, class T>
+void gated_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
 #pragma omp parallel for if (n * d > 32768)
     for (int64_t row = 0; row < n; row++) {
         const T* __restrict gate = x + row * 2 * d;
@@ -73,8 +87,8 @@ void gated_silu_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
         T* __restrict dup = dgate + d;
 #pragma omp simd
         for (int64_t i = 0; i < d; i++) {
-            float g = load(gate + i), s = 1.0f / (1.0f + exponential(-g)), h = load(grad + i);
-            store(dgate + i, h * load(up + i) * s * (1.0f + g * (1.0f - s)));
+            float g = load(gate + i), s = 1.0f / (1.0f + exponential(-A::inner(g))), h = load(grad + i);
+            store(dgate + i, h * load(up + i) * s * (1.0f + A::slope(g) * g * (1.0f - s)));
             store(dup + i, h * g * s);
         }
     }
@@ -335,8 +349,12 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
 }
 
 template <class T>
-constexpr Kernels<T> table = {rms_norm<T>,       rms_norm_back<T>, gated_silu<T>,    gated_silu_back<T>,
-                              scratch_floats<T>, attention<T>,     attention_back<T>};
+constexpr Kernels<T> table = {rms_norm<T>,
+                              rms_norm_back<T>,
+                              {{gated<Silu, T>, gated_back<Silu, T>}, {gated<GeluTanh, T>, gated_back<GeluTanh, T>}},
+                              scratch_floats<T>,
+                              attention<T>,
+                              attention_back<T>};
 
 }  // namespace
 

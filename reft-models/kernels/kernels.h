@@ -31,6 +31,9 @@ struct Attention {
     float scale;     // of the products of queries and keys
 };
 
+// Activations of gated units.
+constexpr int64_t SILU = 0, GELU_TANH = 1;
+
 // Memory that the threads of a kernel work in, one part each.
 struct Workspace {
     int64_t threads;  // at most so many take part
@@ -46,10 +49,12 @@ struct Kernels {
     // Gradient of x from that of y.
     void (*rms_norm_back)(int64_t n, int64_t d, const T* x, const T* w, const float* inverse_rms, const T* dy, T* dx);
 
-    // y = silu(gate) * up, with gate and up side by side in x [n, 2 d]. y [n, d].
-    void (*gated_silu)(int64_t n, int64_t d, const T* x, T* y);
-    // Gradient of x from that of y.
-    void (*gated_silu_back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
+    // y = act(gate) * up, with gate and up side by side in x [n, 2 d]. y [n, d]. For each activation.
+    struct {
+        void (*forward)(int64_t n, int64_t d, const T* x, T* y);
+        // Gradient of x from that of y.
+        void (*back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
+    } gated[2];
 
     // What a thread of `attention` or of `attention_back` needs of the workspace.
     int64_t (*scratch_floats)(const Attention& a, bool backward);

@@ -168,7 +168,7 @@ impl Encoder {
             Mode::Eval => Dropout::OFF,
         };
         let dims = &self.config.dims;
-        let together = Together::new(reading.layout, kind, device, dropout.attention);
+        let together = Together::new(reading.layout, dims, kind, device, dropout.attention);
         let begin = dropped(self.embed(ids, types, reading.layout, reading.hooks), dropout.hidden);
         self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, &together, reading.hooks, dropout))
     }

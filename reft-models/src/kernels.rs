@@ -34,7 +34,7 @@ unsafe extern "C" {
         bias: *const C_tensor,
     ) -> *mut C_tensor;
     fn reft_rms_norm(set: i32, x: *const C_tensor, weight: *const C_tensor, eps: f64) -> *mut C_tensor;
-    fn reft_gated_silu(set: i32, x: *const C_tensor) -> *mut C_tensor;
+    fn reft_gated(set: i32, x: *const C_tensor, activation: i64) -> *mut C_tensor;
     fn reft_attention(
         set: i32,
         qkv: *const C_tensor,
@@ -143,10 +143,19 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, 
     owned(unsafe { reft_rms_norm(set, x.as_ptr(), weight.as_ptr(), eps) })
 }
 
-/// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
-pub(crate) fn gated_silu(x: &Tensor) -> Result<Tensor, KernelError> {
+/// Activations of gated units, numbered as the kernels do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gate {
+    /// `x σ(x)`.
+    Silu = 0,
+    /// GELU's approximation by a hyperbolic tangent.
+    GeluTanh = 1,
+}
+
+/// `act(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
+pub(crate) fn gated(x: &Tensor, gate: Gate) -> Result<Tensor, KernelError> {
     let set = InstructionSet::current()? as i32;
-    owned(unsafe { reft_gated_silu(set, x.as_ptr()) })
+    owned(unsafe { reft_gated(set, x.as_ptr(), gate as i64) })
 }
 
 /// What attention needs beside the states.

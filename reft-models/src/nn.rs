@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{self, Packed};
+use crate::kernels::{self, Gate, Packed};
 use crate::weights::{Weights, WeightsError};
 
 /// Names and shapes of tensors that a port asked for, in its order.
@@ -306,8 +306,17 @@ impl LayerNorm {
 /// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
 pub fn gated_silu(x: &Tensor) -> Tensor {
     if kernels::cover_like(x) {
-        return kernels::expect(kernels::gated_silu(x));
+        return kernels::expect(kernels::gated(x, Gate::Silu));
     }
     let halves = x.chunk(2, -1);
     halves[0].silu() * &halves[1]
+}
+
+/// `gelu(gate) * up` of such rows, with the approximation of GELU by a hyperbolic tangent.
+pub fn gated_gelu_tanh(x: &Tensor) -> Tensor {
+    if kernels::cover_like(x) {
+        return kernels::expect(kernels::gated(x, Gate::GeluTanh));
+    }
+    let halves = x.chunk(2, -1);
+    halves[0].gelu("tanh") * &halves[1]
 }

@@ -12,7 +12,7 @@ use tch::Tensor;
 
 use super::config::{Activation, DecoderConfig};
 use super::norm::{Norm, normalised};
-use crate::nn::{Linear, Source, gated_silu};
+use crate::nn::{Linear, Source, gated_gelu_tanh, gated_silu};
 use crate::weights::WeightsError;
 
 /// A block's MLP.
@@ -110,7 +110,8 @@ impl Activation {
     fn gated(self, x: &Tensor) -> Tensor {
         match self {
             Self::Silu => gated_silu(x),
-            Self::Gelu | Self::GeluTanh | Self::Relu => {
+            Self::GeluTanh => gated_gelu_tanh(x),
+            Self::Gelu | Self::Relu => {
                 let halves = x.chunk(2, -1);
                 self.of(&halves[0]) * &halves[1]
             }

@@ -13,7 +13,7 @@ pub struct Together(How);
 #[derive(Debug)]
 enum How {
     /// The rows as they are: no padding, nothing kept for the way back. Nothing is rotated, since positions are in the
-    /// embeddings: cosines and sines have no columns.
+    /// embeddings: cosines are 1 and sines 0.
     Kernel { sequences: Tensor, cos: Tensor, sin: Tensor },
     /// A padded block and libtorch's product, which drops probabilities too.
     Block(Block),
@@ -22,14 +22,15 @@ enum How {
 impl Together {
     /// For a pass of this layout with states of this type; `dropout` is the probability that one token's sight of another
     /// is dropped.
-    pub fn new(layout: &Layout, kind: Kind, device: Device, dropout: f64) -> Self {
+    pub fn new(layout: &Layout, dims: &Dims, kind: Kind, device: Device, dropout: f64) -> Self {
         if !kernels::cover(kind, device) || dropout > 0.0 {
             return Self::block(layout, kind, device, dropout);
         }
         let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, 0, 0]);
         let sequences = Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]);
-        let none = || Tensor::zeros([layout.rows(), 0], (Kind::Float, device));
-        Self(How::Kernel { sequences, cos: none(), sin: none() })
+        let halves = [layout.rows(), dims.head_width / 2];
+        let like = (Kind::Float, device);
+        Self(How::Kernel { sequences, cos: Tensor::ones(halves, like), sin: Tensor::zeros(halves, like) })
     }
 
     /// The same through libtorch's operations whatever the type and place: what the kernel is tested against.
@@ -41,8 +42,8 @@ impl Together {
     pub fn attend(&self, dims: &Dims, qkv: &[Tensor]) -> Tensor {
         match &self.0 {
             How::Kernel { sequences, cos, sin } => {
-                let (sight, scaled_by) = (Sight::Whole, dims.head_width as f64);
-                let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.heads, sight, scaled_by };
+                let (heads, scaled_by) = (dims.heads, dims.head_width as f64);
+                let shape = Shape { sequences, cos, sin, heads, kv_heads: heads, sight: Sight::Whole, scaled_by };
                 kernels::expect(kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None))
             }
             How::Block(block) => block.attend(dims, qkv),

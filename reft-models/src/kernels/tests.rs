@@ -6,7 +6,7 @@ use reft_core::site::{Dims, LayerId, Mlp};
 use reft_core::testing::{Tol, assert_close};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Packed, expect, gated_silu, rms_norm};
+use super::{Gate, Packed, expect, gated, rms_norm};
 use crate::attention::{Cache, Plan, Rule, Way};
 use crate::encoder::Together;
 use crate::instruction_set::{InstructionSet, VARIABLE};
@@ -59,17 +59,24 @@ fn gated_unit() {
     for (kind, tol) in KINDS {
         for (rows, width) in [(1, 4), (9, 1536), (200, 31)] {
             let x = (normal(&[rows, 2 * width], 3) * 3.0).to_kind(kind);
-            let composite = |x: &Tensor| {
+            let composite = |x: &Tensor, gate: Gate| {
                 let halves = x.chunk(2, -1);
-                halves[0].silu() * &halves[1]
+                match gate {
+                    Gate::Silu => halves[0].silu() * &halves[1],
+                    Gate::GeluTanh => halves[0].gelu("tanh") * &halves[1],
+                }
             };
-            compare("gated_silu", |x| expect(gated_silu(x)), composite, &x, tol);
+            for gate in [Gate::Silu, Gate::GeluTanh] {
+                compare("gated", |x| expect(gated(x, gate)), |x| composite(x, gate), &x, tol);
+            }
         }
     }
     // Far out, where e^x leaves the range of f32.
     let x = Tensor::from_slice(&[-200f32, 200., -0.0, 1., 1., 1.]).view([1, 6]);
     let halves = x.chunk(2, -1);
-    assert_close("extremes", &expect(gated_silu(&x)), &(halves[0].silu() * &halves[1]), Tol::F32);
+    assert_close("extremes", &expect(gated(&x, Gate::Silu)), &(halves[0].silu() * &halves[1]), Tol::F32);
+    let gelu = halves[0].gelu("tanh") * &halves[1];
+    assert_close("extremes", &expect(gated(&x, Gate::GeluTanh)), &gelu, Tol::F32);
 }
 
 /// NaN of one row reaches that row, and is neither lost nor spread.
@@ -80,7 +87,7 @@ fn not_a_number_stays_in_its_row() {
         for column in [0, 3, 7] {
             let x = normal(&[3, 34], 1).to_kind(kind);
             let _ = x.get(1).get(column).fill_(f64::NAN);
-            assert_eq!(nans(&expect(gated_silu(&x))), [0, 1, 0]);
+            assert_eq!(nans(&expect(gated(&x, Gate::Silu))), [0, 1, 0]);
             assert_eq!(nans(&expect(rms_norm(&x, &normal(&[34], 2).to_kind(kind), 1e-5))), [0, 34, 0]);
             // One head of 8: the column is one of the query.
             let (layout, dims) = (layout(&[(0, 3)]), dims(1, 1, 8));
@@ -160,7 +167,7 @@ fn every_instruction_set() {
 /// What a child process of [`an_instruction_set_that_is_not_there`] runs.
 #[test]
 fn one_kernel() {
-    let _ = expect(gated_silu(&normal(&[1, 2], 1)));
+    let _ = expect(gated(&normal(&[1, 2], 1), Gate::Silu));
 }
 
 #[test]
@@ -244,7 +251,7 @@ proptest! {
         let dims = dims(heads, heads, 2 * half);
         for (kind, tol) in KINDS {
             let x = normal(&[layout.rows(), 3 * dims.width], 5).to_kind(kind);
-            let kernel = Together::new(&layout, kind, Device::Cpu, 0.0);
+            let kernel = Together::new(&layout, &dims, kind, Device::Cpu, 0.0);
             let block = Together::block(&layout, Kind::Float, Device::Cpu, 0.0);
             let attend = |how: &Together, x: &Tensor| how.attend(&dims, &x.chunk(3, -1));
             compare("attention", |x| attend(&kernel, x), |x| attend(&block, x), &x, tol);
