@@ -110,6 +110,7 @@ Attention shape_of(const Heads& heads, const Tensor& qkv, const Tensor& sequence
             data<float>(sin),
             heads.causal,
             heads.window,
+            heads.ring,
             heads.scale};
 }
 
@@ -169,7 +170,7 @@ struct Attend : Function<Attend> {
         auto tensors = ctx->get_saved_variables();
         Tensor qkv = tensors[0], dy = grads[0].contiguous(), dqkv = at::zeros_like(qkv);
         Heads heads = {saved(ctx, "heads"), saved(ctx, "kv_heads"), saved(ctx, "causal") != 0, saved(ctx, "window"),
-                       float(ctx->saved_data["scale"].toDouble())};
+                       INT64_MAX, float(ctx->saved_data["scale"].toDouble())};
         Attention a = shape_of(heads, qkv, tensors[3], tensors[4], tensors[5]);
         by_type(qkv, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
@@ -279,9 +280,9 @@ Tensor* reft_gated(int32_t set, const Tensor* x, int64_t activation) {
 // `past_k` and `past_v` are null where there is no past.
 Tensor* reft_attention(int32_t set, const Tensor* qkv, const Tensor* past_k, const Tensor* past_v, const Tensor* sequences,
                        const Tensor* cos, const Tensor* sin, int64_t heads, int64_t kv_heads, bool causal, int64_t window,
-                       float scale, bool append) {
+                       int64_t ring, float scale, bool append) {
     return reft::guarded("attention", [&] {
-        reft::Heads of = {heads, kv_heads, causal, window, scale};
+        reft::Heads of = {heads, kv_heads, causal, window, ring, scale};
         reft::check_attention(*qkv, past_k, past_v, *sequences, *cos, *sin, of, append);
         Tensor none = past_k ? Tensor() : at::empty({0, kv_heads, 1}, qkv->options());
         return reft::Attend::apply(reft::available(set), *qkv, past_k ? *past_k : none, past_v ? *past_v : none, *sequences,

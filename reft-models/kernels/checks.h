@@ -100,7 +100,7 @@ bool lies_within(int64_t from, int64_t count, int64_t rows) {
 }
 
 // Sequences are worked on in parallel: rows that are written belong to one of them.
-void check_sequences(const Tensor& sequences, int64_t rows, int64_t past_rows, bool append) {
+void check_sequences(const Tensor& sequences, int64_t rows, int64_t past_rows, int64_t ring, bool append) {
     TORCH_CHECK(sequences.size(1) == 4 && sequences.is_contiguous(), "sequences must be contiguous [B, 4], not ",
                 sequences.sizes());
     const auto* all = reinterpret_cast<const Sequence*>(data<int64_t>(sequences));
@@ -111,10 +111,11 @@ void check_sequences(const Tensor& sequences, int64_t rows, int64_t past_rows, b
                     " on do not lie in the ", rows, " rows of the pass");
         own.emplace_back(s.row, s.row + s.len);
         if (s.past == 0 && !append) continue;
-        TORCH_CHECK(lies_within(s.past_row, s.past, past_rows) && (!append || s.len <= past_rows - s.past_row - s.past),
+        TORCH_CHECK(lies_within(s.past_row, std::min(s.past, ring), past_rows) &&
+                        (!append || s.past >= ring || std::min(s.len, ring - s.past) <= past_rows - s.past_row - s.past),
                     "sequence ", i, ": ", s.past, " tokens of the past from row ", s.past_row, " on",
                     append ? " and its new ones" : "", " do not fit into the ", past_rows, " rows of the cache");
-        if (append && s.len > 0) cached.emplace_back(s.past_row, s.past_row + s.past + s.len);
+        if (append && s.len > 0) cached.emplace_back(s.past_row, s.past_row + std::min(s.past + s.len, ring));
     }
     TORCH_CHECK(are_disjoint(own), "two sequences share rows of the pass");
     TORCH_CHECK(are_disjoint(cached), "two sequences share rows of a cache that grows");
@@ -138,6 +139,7 @@ struct Heads {
     int64_t queries, keys;  // H, K
     bool causal;
     int64_t window;
+    int64_t ring;  // rows of a sequence's past in a cache that grows
     float scale;
 };
 
@@ -151,6 +153,8 @@ int64_t check_heads(const Heads& heads, int64_t columns) {
     TORCH_CHECK(heads.queries % heads.keys == 0, heads.queries, " query heads do not divide among ", heads.keys,
                 " key/value heads");
     TORCH_CHECK(heads.window > 0, "a window of ", heads.window, " keys leaves nothing to see");
+    TORCH_CHECK(heads.ring == INT64_MAX || heads.ring >= heads.window, "a ring of ", heads.ring,
+                " rows does not hold a window of ", heads.window);
     TORCH_CHECK(std::isfinite(heads.scale) && heads.scale > 0, "scores cannot be scaled by ", heads.scale);
     return columns / parts;
 }
@@ -165,10 +169,11 @@ void check_attention(const Tensor& qkv, const Tensor* past_k, const Tensor* past
     TORCH_CHECK(cos.sizes() == sin.sizes() && cos.size(0) == rows && cos.size(1) <= width / 2, "cos and sin must be [", rows,
                 ", R/2] with at most ", width, " rotated coordinates, not ", cos.sizes(), " and ", sin.sizes());
     TORCH_CHECK(!past_k == !past_v, "past keys and past values come together");
+    TORCH_CHECK(append || heads.ring == INT64_MAX, "a past that does not grow is no ring");
     TORCH_CHECK(past_k || !append, "there is no cache that could grow");
     TORCH_CHECK(!append || !at::GradMode::is_enabled(), "a cache cannot grow while gradients are on: wrap the pass in no_grad");
     if (past_k) check_past(*past_k, *past_v, heads.keys, width, qkv.scalar_type(), append);
-    check_sequences(sequences, rows, past_k ? past_k->size(0) : 0, append);
+    check_sequences(sequences, rows, past_k ? past_k->size(0) : 0, heads.ring, append);
 }
 
 }  // namespace

@@ -132,6 +132,9 @@ struct Task {
         group = a.heads / a.kv_heads;
     }
 
+    // The row of the past behind this one.
+    int64_t next(int64_t slot) const { return slot + 1 == a.ring ? 0 : slot + 1; }
+
     int64_t key_offset() const { return (a.heads + kv) * a.width; }
     int64_t value_offset() const { return (a.heads + a.kv_heads + kv) * a.width; }
     const float* cos(int64_t row) const { return a.cos + row * (a.rotary / 2); }
@@ -141,8 +144,10 @@ struct Task {
         k = scratch.take(keys * width, true);
         v = scratch.take(keys * width, true);
         kt = scratch.take(a.width * columns, true);
-        for (int64_t j = 0; j < s.past; j++) {
-            int64_t from = ((s.past_row + j) * a.kv_heads + kv) * a.width;
+        // Keys that no token sees stay 0.
+        int64_t begin = smaller(first(0), s.past), slot = begin % a.ring;
+        for (int64_t j = begin; j < s.past; j++, slot = next(slot)) {
+            int64_t from = ((s.past_row + slot) * a.kv_heads + kv) * a.width;
             for (int64_t e = 0; e < a.width; e++) {
                 k[j * width + e] = load(past_k + from + e);
                 v[j * width + e] = load(past_v + from + e);
@@ -159,8 +164,9 @@ struct Task {
     }
 
     void append(T* past_k, T* past_v) const {
-        for (int64_t j = s.past; j < keys; j++) {
-            int64_t to = ((s.past_row + j) * a.kv_heads + kv) * a.width;
+        int64_t begin = larger(s.past, keys - a.ring), slot = begin % a.ring;
+        for (int64_t j = begin; j < keys; j++, slot = next(slot)) {
+            int64_t to = ((s.past_row + slot) * a.kv_heads + kv) * a.width;
             for (int64_t e = 0; e < a.width; e++) {
                 store(past_k + to + e, k[j * width + e]);
                 store(past_v + to + e, v[j * width + e]);
@@ -225,8 +231,8 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
     widen(e, qkv + row * t.stride + t.value_offset(), own_v);
     if (append)
         for (int64_t i = 0; i < e; i++) {
-            store(past_k + from + t.s.past * next + i, own_k[i]);
-            store(past_v + from + t.s.past * next + i, own_v[i]);
+            store(past_k + from + t.s.past % a.ring * next + i, own_k[i]);
+            store(past_v + from + t.s.past % a.ring * next + i, own_v[i]);
         }
     float scale = a.scale;
     int64_t begin = t.first(0);
@@ -234,16 +240,16 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
         rotate(e, a.rotary, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
         p[g * t.columns + t.s.past] = scale * dot(t.width, q + g * t.width, own_k);
     }
-    for (int64_t j = begin; j < t.s.past; j++) {
-        widen(e, past_k + from + j * next, x);
+    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past; j++, slot = t.next(slot)) {
+        widen(e, past_k + from + slot * next, x);
         for (int64_t g = 0; g < t.group; g++) p[g * t.columns + j] = scale * dot(t.width, q + g * t.width, x);
     }
     for (int64_t g = 0; g < t.group; g++) {
         softmax(t.keys - begin, p + g * t.columns + begin);
         add_scaled(t.width, p[g * t.columns + t.s.past], own_v, o + g * t.width);
     }
-    for (int64_t j = begin; j < t.s.past; j++) {
-        widen(e, past_v + from + j * next, x);
+    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past; j++, slot = t.next(slot)) {
+        widen(e, past_v + from + slot * next, x);
         for (int64_t g = 0; g < t.group; g++) add_scaled(t.width, p[g * t.columns + j], x, o + g * t.width);
     }
     for (int64_t g = 0; g < t.group; g++)

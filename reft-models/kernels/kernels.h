@@ -28,6 +28,7 @@ struct Attention {
     const float* sin;
     bool causal;     // or every token sees its whole sequence
     int64_t window;  // causal: a token sees at most so many keys, its own the last of them
+    int64_t ring;    // the past's token j lies in row past_row + j % ring
     float scale;     // of the products of queries and keys
 };
 

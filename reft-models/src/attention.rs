@@ -17,7 +17,7 @@ use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
 
 use crate::kernels::{self, Past, Shape, Sight};
-use crate::kv_cache::{KvCache, Slots};
+use crate::kv_cache::{KvCache, Ring, Slots};
 use crate::rope::Angles;
 
 /// Where the keys and values of earlier tokens are.
@@ -61,13 +61,18 @@ pub struct Way {
 /// What every layer's attention needs to know of a pass; computed once. Layers are of as many kinds as there are ways.
 #[derive(Debug)]
 pub struct Plan {
-    /// With the mask of each where it needs one, `[B, 1, T, P]`.
-    ways: Vec<(Way, Option<Tensor>)>,
-    /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`; for the kernel.
-    sequences: Option<Tensor>,
-    /// For explicit products.
-    block: Option<Block>,
+    ways: Vec<(Way, How)>,
     prefixes: Prefixes,
+}
+
+#[derive(Debug)]
+enum How {
+    Kernel {
+        /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`.
+        sequences: Tensor,
+        ring: Option<Ring>,
+    },
+    Composite(Block),
 }
 
 /// What every sequence attends to before its own tokens, by layer; as many rows in each, or none at all.
@@ -104,17 +109,19 @@ impl Plan {
         fused: impl Fn(&Way) -> bool,
     ) -> Self {
         let rows = prefixes.values().next().map_or(0, |prefix| prefix.keys.size()[0]);
-        let block = (!ways.iter().all(&fused)).then(|| Block::new(layout, cache, rows, device));
-        let mask = |way: &Way| {
-            let block = block.as_ref().filter(|_| !fused(way))?;
-            Some(mask(layout, block.longest, [rows, block.end], way.rule.window, (kind, device)))
+        let how = |way: Way| {
+            let ring = match cache {
+                Cache::Grow(cache) => cache.ring(way.rule.window),
+                Cache::None | Cache::Fixed(_) => None,
+            };
+            let how = if fused(&way) {
+                How::Kernel { sequences: sequences(layout, ring), ring }
+            } else {
+                How::Composite(Block::new(layout, cache, (rows, way.rule.window, ring), (kind, device)))
+            };
+            (way, how)
         };
-        let sequences = ways.iter().any(&fused).then(|| {
-            let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, span.past_row, span.past]);
-            Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4])
-        });
-        let masks: Vec<Option<Tensor>> = ways.iter().map(mask).collect();
-        Self { ways: ways.into_iter().zip(masks).collect(), sequences, block, prefixes }
+        Self { ways: ways.into_iter().map(how).collect(), prefixes }
     }
 
     /// Attention of one layer, which is of kind `way`. `qkv` `[N, (H + 2K) E]`, not yet rotated; `[N, H E]`.
@@ -125,22 +132,26 @@ impl Plan {
     pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, (layer, way): (LayerId, usize)) -> Tensor {
         let grows = matches!(cache, Cache::Grow(_));
         assert!(!grows || !kernels::gradients_are_on(), "a cache cannot grow while gradients are on: use no_grad");
-        let (way, mask) = &self.ways[way];
-        match (mask, &self.sequences, &self.block) {
-            (Some(mask), _, Some(block)) => {
-                block.attend(dims, qkv, (way, mask, self.prefixes.get(&layer)), cache, layer)
-            }
-            (None, Some(sequences), _) => fused(dims, qkv, (way, sequences), cache, layer),
-            (Some(_) | None, Some(_) | None, Some(_) | None) => unreachable!("a plan has what its ways need"),
+        let (way, how) = &self.ways[way];
+        match how {
+            How::Composite(block) => block.attend(dims, qkv, (way, self.prefixes.get(&layer)), cache, layer),
+            How::Kernel { sequences, ring } => fused(dims, qkv, (way, sequences, *ring), cache, layer),
         }
     }
+}
+
+/// What the kernel needs to know of each sequence, `[B, 4]`.
+fn sequences(layout: &Layout, ring: Option<Ring>) -> Tensor {
+    let begin = |row: i64| ring.map_or(row, |ring| ring.row(row));
+    let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, begin(span.past_row), span.past]);
+    Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4])
 }
 
 /// Attention by the kernel.
 fn fused(
     dims: &Dims,
     qkv: &Tensor,
-    (way, sequences): (&Way, &Tensor),
+    (way, sequences, ring): (&Way, &Tensor, Option<Ring>),
     cache: &mut Cache<'_>,
     layer: LayerId,
 ) -> Tensor {
@@ -158,7 +169,8 @@ fn fused(
     let (cos, sin) = way.angles.tables();
     let Rule { window, scaled_by, .. } = way.rule;
     let sight = Sight::Causal { window };
-    let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.kv_heads, sight, scaled_by };
+    let (heads, kv_heads, ring) = (dims.heads, dims.kv_heads, ring.map(|ring| ring.rows));
+    let shape = Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring };
     kernels::expect(kernels::attention(qkv, &shape, past))
 }
 
@@ -173,22 +185,33 @@ struct Block {
     end: i64,
     /// Row of each query cell `[B*T]`.
     query_rows: Tensor,
-    /// Row of each key cell `[B*P]`: in the prefix followed by the pass, the growing cache, or the fixed past and the pass.
+    /// Row of each key cell `[B*P]`: in the prefix followed by the pass, the growing cache, or a past that is fixed or a ring
+    /// and the pass.
     key_rows: Tensor,
     /// Query cell of each row `[N]`.
     cells: Tensor,
+    /// 0 where a query sees a key and -inf elsewhere, `[B, 1, T, P]`.
+    mask: Tensor,
     slots: Option<Slots>,
+    /// Whether the growing cache forgets: new keys then come from the pass.
+    forgets: bool,
 }
 
 impl Block {
-    fn new(layout: &Layout, cache: &Cache<'_>, prefix: i64, device: Device) -> Self {
+    fn new(
+        layout: &Layout,
+        cache: &Cache<'_>,
+        (prefix, window, ring): (i64, Option<i64>, Option<Ring>),
+        (kind, device): (Kind, Device),
+    ) -> Self {
         let spans = layout.spans();
         let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
         let end = prefix + spans.iter().map(|span| span.past + span.len).max().unwrap_or(0);
         let first_new = prefix
             + match cache {
                 Cache::Fixed(past) => past.rows(),
-                Cache::None | Cache::Grow(_) => 0,
+                Cache::Grow(past) => ring.map_or(0, |ring| past.held(Some(ring))),
+                Cache::None => 0,
             };
         // Cells and rows without a token point at 0: what they hold is never seen.
         let mut query_rows = vec![0i64; spans.len() * longest as usize];
@@ -205,8 +228,10 @@ impl Block {
             }
             for position in 0..span.past + span.len {
                 let new = position - span.past;
-                let in_pass = new >= 0 && !matches!(cache, Cache::Grow(_));
-                let row = if in_pass { first_new + span.row + new } else { prefix + span.past_row + position };
+                let in_pass = new >= 0 && (ring.is_some() || !matches!(cache, Cache::Grow(_)));
+                let past = span.past_row + position;
+                let past = prefix + ring.map_or(past, |ring| ring.row(past));
+                let row = if in_pass { first_new + span.row + new } else { past };
                 key_rows[(index as i64 * end + prefix + position) as usize] = row;
             }
         }
@@ -218,7 +243,9 @@ impl Block {
             query_rows: tensor(&query_rows),
             key_rows: tensor(&key_rows),
             cells: tensor(&cells),
-            slots: matches!(cache, Cache::Grow(_)).then(|| Slots::new(layout, device)),
+            mask: mask(layout, longest, [prefix, end], window, (kind, device)),
+            slots: matches!(cache, Cache::Grow(_)).then(|| Slots::new(layout, ring, device)),
+            forgets: ring.is_some(),
         }
     }
 
@@ -226,7 +253,7 @@ impl Block {
         &self,
         dims: &Dims,
         qkv: &Tensor,
-        (way, mask, prefix): (&Way, &Tensor, Option<&KeyValuePrefix>),
+        (way, prefix): (&Way, Option<&KeyValuePrefix>),
         cache: &mut Cache<'_>,
         layer: LayerId,
     ) -> Tensor {
@@ -243,9 +270,12 @@ impl Block {
                 (Tensor::cat(&[past_k, &k], 0), Tensor::cat(&[past_v, &v], 0))
             }
             Cache::Grow(cache) => {
-                cache.extend(layer, self.slots.as_ref().expect("made for a growing cache"), &k, &v);
+                let slots = self.slots.as_ref().expect("made for a growing cache");
+                let (past_k, past_v) = cache.layer(layer);
+                let before = self.forgets.then(|| (Tensor::cat(&[past_k, &k], 0), Tensor::cat(&[past_v, &v], 0)));
+                cache.extend(layer, slots, &k, &v);
                 let (k, v) = cache.layer(layer);
-                (k.shallow_clone(), v.shallow_clone())
+                before.unwrap_or_else(|| (k.shallow_clone(), v.shallow_clone()))
             }
         };
         let (keys, values) = match prefix {
@@ -265,7 +295,7 @@ impl Block {
         let q = q.view([b, t, kv, group, e]).permute([0, 2, 3, 1, 4]).reshape([b * kv, group * t, e]);
         let scores = q.bmm(&keys.transpose(1, 2)).view([b, kv * group, t, self.end]);
         let scores = way.rule.cap.map_or_else(|| scores.shallow_clone(), |cap| (&scores / cap).tanh() * cap);
-        let seen = (scores + mask).softmax(-1, q.kind()).view([b * kv, group * t, self.end]);
+        let seen = (scores + &self.mask).softmax(-1, q.kind()).view([b * kv, group * t, self.end]);
         let out = seen.bmm(&values).view([b, kv, group, t, e]).permute([0, 3, 1, 2, 4]);
         out.reshape([b * t, dims.heads * e]).index_select(0, &self.cells)
     }

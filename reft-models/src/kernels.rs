@@ -47,6 +47,7 @@ unsafe extern "C" {
         kv_heads: i64,
         causal: bool,
         window: i64,
+        ring: i64,
         scale: f32,
         append: bool,
     ) -> *mut C_tensor;
@@ -176,6 +177,8 @@ pub(crate) struct Shape<'a> {
     pub sight: Sight,
     /// `s`: scores are `q k / √s`.
     pub scaled_by: f64,
+    /// Rows of a sequence's past in a cache that grows, the oldest overwritten first; none for as many as it has tokens.
+    pub ring: Option<i64>,
 }
 
 /// What a token sees of its sequence.
@@ -210,16 +213,17 @@ pub(crate) fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Resu
         Past::Fixed(k, v) => (k.as_ptr(), v.as_ptr(), false),
         Past::Grow(k, v) => (k.as_mut_ptr().cast_const(), v.as_mut_ptr().cast_const(), true),
     };
-    let Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by } = *shape;
+    let Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring } = *shape;
     let (sequences, cos, sin) = (sequences.as_ptr(), cos.as_ptr(), sin.as_ptr());
     let (causal, window) = match sight {
         Sight::Whole => (false, i64::MAX),
         Sight::Causal { window } => (true, window.unwrap_or(i64::MAX)),
     };
+    let ring = ring.unwrap_or(i64::MAX);
     // In f32, as the kernel computes.
     let scale = 1.0 / (scaled_by as f32).sqrt();
     let qkv = qkv.as_ptr();
     owned(unsafe {
-        reft_attention(set, qkv, k, v, sequences, cos, sin, heads, kv_heads, causal, window, scale, append)
+        reft_attention(set, qkv, k, v, sequences, cos, sin, heads, kv_heads, causal, window, ring, scale, append)
     })
 }

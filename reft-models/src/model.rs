@@ -44,6 +44,11 @@ pub trait Decoder {
         &[]
     }
 
+    /// Keys that a token of this layer sees at most; none for all before it.
+    fn window(&self, _: LayerId) -> Option<i64> {
+        None
+    }
+
     /// The length up to which a token's keys do not depend on how long its sequence is; none where they never do. A longer
     /// sequence must be in one pass, or come token by token.
     fn length_limit(&self) -> Option<LengthLimit> {

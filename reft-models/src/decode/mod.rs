@@ -136,7 +136,9 @@ impl Generator<'_> {
                 guesses: Guesses::new(most, prompts.len()),
                 done: vec![Answer { ids: Vec::new(), score: None }; prompts.len()],
             };
-            let mut cache = KvCache::new(self.model.dims(), LayerId(0), state.queue.rows(), self.model.options());
+            let dims = self.model.dims();
+            let windows: Vec<_> = (0..dims.layers).map(|layer| self.model.window(LayerId(layer))).collect();
+            let mut cache = KvCache::bounded(dims, &windows, state.queue.cache(most as i64), self.model.options());
             if let Some(beginning) = state.queue.beginning() {
                 let _ = self.pass(&[beginning], &mut cache)?;
             }

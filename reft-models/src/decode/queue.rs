@@ -9,7 +9,7 @@ use reft_core::layout::Span;
 
 use super::search::{Candidate, Search};
 use super::{DecodeError, Generator};
-use crate::kv_cache::{KvCache, Move};
+use crate::kv_cache::{KvCache, Move, Places};
 use crate::rope::{Crossing, LengthLimit};
 
 /// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.
@@ -85,9 +85,9 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Rows that the cache needs.
-    pub(super) fn rows(&self) -> i64 {
-        self.places + self.shared
+    /// Rows that the cache needs, and its places, for guesses of so many tokens.
+    pub(super) fn cache(&self, guessed: i64) -> (i64, Places) {
+        (self.places + self.shared, Places { room: self.room, guessed })
     }
 
     /// The prompts' common beginning, as a sequence of its own.

@@ -160,6 +160,10 @@ impl Decoder for Transformer {
         self.config.context
     }
 
+    fn window(&self, layer: LayerId) -> Option<i64> {
+        self.config.window(layer)
+    }
+
     fn length_limit(&self) -> Option<LengthLimit> {
         self.config.length_limit()
     }

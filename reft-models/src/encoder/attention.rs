@@ -43,7 +43,8 @@ impl Together {
         match &self.0 {
             How::Kernel { sequences, cos, sin } => {
                 let (heads, scaled_by) = (dims.heads, dims.head_width as f64);
-                let shape = Shape { sequences, cos, sin, heads, kv_heads: heads, sight: Sight::Whole, scaled_by };
+                let shape =
+                    Shape { sequences, cos, sin, heads, kv_heads: heads, sight: Sight::Whole, scaled_by, ring: None };
                 kernels::expect(kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None))
             }
             How::Block(block) => block.attend(dims, qkv),

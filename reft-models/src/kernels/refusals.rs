@@ -17,6 +17,7 @@ struct Call {
     kv_heads: i64,
     window: Option<i64>,
     scaled_by: f64,
+    ring: Option<i64>,
 }
 
 const QKV: [i64; 2] = [4, (4 + 2 * 2) * 8];
@@ -39,6 +40,7 @@ impl Call {
             kv_heads: 2,
             window: None,
             scaled_by: 8.0,
+            ring: None,
         }
     }
 
@@ -50,7 +52,7 @@ impl Call {
             Some((k, v)) => Past::Fixed(k, v),
         };
         let (heads, kv_heads, sight) = (self.heads, self.kv_heads, Sight::Causal { window: self.window });
-        let shape = Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by: self.scaled_by };
+        let shape = Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by: self.scaled_by, ring: self.ring };
         attention(qkv, &shape, past)
     }
 }
@@ -82,6 +84,7 @@ const FIXED: &[Case] = &[
     ("sin wider than cos", |c| c.sin = normal(&[4, 8], 5), "cos and sin must be [4, R/2]"),
     ("cos flat", |c| c.cos = normal(&[16], 4), "cos must have 2 dimensions, not 1"),
     ("cos of wider heads", |c| (c.cos, c.sin) = (normal(&[4, 5], 4), normal(&[4, 5], 4)), "at most 8 rotated"),
+    ("a constant ring", |c| (c.window, c.ring) = (Some(2), Some(3)), "a past that does not grow is no ring"),
     ("nothing to see", |c| c.window = Some(0), "a window of 0 keys"),
     ("negative window", |c| c.window = Some(-3), "a window of -3 keys"),
     ("scores without bound", |c| c.scaled_by = 0.0, "scores cannot be scaled by inf"),
@@ -159,6 +162,13 @@ const FIXED: &[Case] = &[
 
 /// With a cache that grows, under `no_grad`.
 const GROWING: &[Case] = &[
+    (
+        "a ring beyond the cache",
+        |c| (c.window, c.ring) = (Some(2), Some(6)),
+        "sequence 1: 4 tokens of the past from row 5",
+    ),
+    ("a ring below the window", |c| (c.window, c.ring) = (Some(4), Some(3)), "does not hold a window of 4"),
+    ("a ring without window", |c| c.ring = Some(3), "does not hold a window of"),
     ("cache f32, qkv bf16", |c| c.qkv = c.qkv.to_kind(Kind::BFloat16), "past keys must be BFloat16, not Float"),
     ("cache one row too small", |c| c.past = Some((normal(&[9, 2, 8], 2), normal(&[9, 2, 8], 3))), "and its new ones"),
     (
