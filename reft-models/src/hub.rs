@@ -45,7 +45,7 @@ pub enum HubError {
     },
     /// Neither alias nor path nor id.
     #[error(
-        "model `{0}` is not known: give `smollm2`, the encoder `minilm`, a folder, a .gguf file, or a Hugging Face id such as \
+        "model `{0}` is not known: give `smollm2`, `gemma3-270m`, the encoder `minilm`, a folder, a .gguf file, or a Hugging Face id such as \
          org/name or org/name@revision"
     )]
     Unknown(String),

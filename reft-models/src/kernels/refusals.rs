@@ -164,8 +164,13 @@ const FIXED: &[Case] = &[
 const GROWING: &[Case] = &[
     (
         "a ring beyond the cache",
-        |c| (c.window, c.ring) = (Some(2), Some(6)),
-        "sequence 1: 4 tokens of the past from row 5",
+        |c| (c.window, c.ring, c.sequences) = (Some(2), Some(6), sequences([[0, 3, 0, 2], [3, 1, 7, 9]])),
+        "sequence 1: 9 tokens of the past from row 7 on and its new ones do not fit",
+    ),
+    (
+        "a ring in another",
+        |c| (c.window, c.ring, c.sequences) = (Some(2), Some(5), sequences([[0, 3, 0, 9], [3, 1, 4, 9]])),
+        "share rows of a cache that grows",
     ),
     ("a ring below the window", |c| (c.window, c.ring) = (Some(4), Some(3)), "does not hold a window of 4"),
     ("a ring without window", |c| c.ring = Some(3), "does not hold a window of"),
