@@ -50,7 +50,7 @@ def theirs(model, ids):
 
 
 def ours(folder):
-    run = subprocess.run([PROGRAM, folder, str(PROMPT), str(NEW), "1"], capture_output=True, text=True)
+    run = subprocess.run([PROGRAM, folder, str(PROMPT), str(NEW), "2"], capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(f"{PROGRAM}: {run.stderr.strip()}")
     return tuple(float(number) for number in run.stdout.split())

@@ -64,15 +64,18 @@ impl Rope {
         match &self.scaling {
             Scaling::Dynamic { original, .. } => limit(*original, Crossing::Keep),
             Scaling::LongRope(long) => limit(long.original, Crossing::Recompute),
-            Scaling::Default | Scaling::Linear { .. } | Scaling::Yarn(_) | Scaling::Llama3 { .. } => None,
-            Scaling::Divided(_) => None,
+            Scaling::Default
+            | Scaling::Linear { .. }
+            | Scaling::Yarn(_)
+            | Scaling::Llama3 { .. }
+            | Scaling::Divided(_) => None,
         }
     }
 
     /// Angles of these positions `[N]` in sequences within [`Rope::limit`], computed in f32.
     pub fn angles(&self, positions: &Tensor, kind: Kind) -> Angles {
         let frequencies = Tensor::from_slice(&self.frequencies).to_device(positions.device());
-        self.turned(positions.to_kind(Kind::Float).unsqueeze(1) * frequencies, kind)
+        self.turned(&(positions.to_kind(Kind::Float).unsqueeze(1) * frequencies), kind)
     }
 
     /// Angles of the rows of a pass whose sequences begin at position `begin`. A sequence's length is that of its past and
@@ -94,11 +97,11 @@ impl Rope {
             }
         }
         let by_row = Tensor::from_slice(&by_row).view([layout.rows(), -1]).to_device(device);
-        self.turned(positions.to_kind(Kind::Float).unsqueeze(1) * by_row, kind)
+        self.turned(&(positions.to_kind(Kind::Float).unsqueeze(1) * by_row), kind)
     }
 
     /// From angles `[N, R/2]` in radians.
-    fn turned(&self, radians: Tensor, kind: Kind) -> Angles {
+    fn turned(&self, radians: &Tensor, kind: Kind) -> Angles {
         let factor = self.scaling.attention_factor();
         let scaled = |table: Tensor| if (factor - 1.0).abs() > f64::EPSILON { table * factor } else { table };
         let tables = (scaled(radians.cos()), scaled(radians.sin()));

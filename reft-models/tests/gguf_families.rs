@@ -92,10 +92,10 @@ fn converted(architecture: &str, name: &str, tensor: Tensor, [heads, kv_heads]: 
 
 /// The family's name in GGUF files; none for a configuration that they cannot express.
 fn architecture(config: &Value) -> Option<&'static str> {
-    // The converter writes neither a scaling by length nor a window of a file that calls itself llama.
+    // The converter writes no dynamic scaling, and no window of a file that calls itself llama.
     let scaling = &config["rope_parameters"]["rope_type"];
     Some(match config["model_type"].as_str()? {
-        "llama" if matches!(scaling.as_str(), Some("default" | "linear" | "yarn")) => "llama",
+        "llama" if matches!(scaling.as_str(), Some("default" | "linear" | "yarn" | "llama3")) => "llama",
         "mistral" if config["sliding_window"].is_null() => "llama",
         "qwen2" => "qwen2",
         "qwen3" => "qwen3",
@@ -169,6 +169,26 @@ fn metadata(config: &Value) -> Vec<(String, Metadata)> {
     all.into_iter().flatten().collect()
 }
 
+/// What the converter divides the frequencies of a Llama 3.1 by.
+fn llama3_divisors(config: &Value) -> Vec<f32> {
+    let rope = |key: &str| number(&config["rope_parameters"], &[key]).expect("a setting");
+    let head = number(config, &["head_dim"]).expect("a width");
+    let (factor, low, high) = (rope("factor"), rope("low_freq_factor"), rope("high_freq_factor"));
+    let original = rope("original_max_position_embeddings");
+    let divisor = |i: usize| {
+        let wavelength = 2.0 * std::f64::consts::PI * rope("rope_theta").powf(2.0 * i as f64 / head);
+        if wavelength < original / high {
+            return 1.0;
+        }
+        if wavelength > original / low {
+            return factor as f32;
+        }
+        let smooth = (original / wavelength - low) / (high - low);
+        (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
+    };
+    (0..head as usize / 2).map(divisor).collect()
+}
+
 fn stored(tensor: &Tensor, kind: GgmlDType) -> QTensor {
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
     let values = Vec::<f32>::try_from(&tensor.contiguous().flatten(0, -1)).expect("f32 values");
@@ -194,6 +214,10 @@ fn write(architecture: &str, source: &Weights, path: &Path, kind: GgmlDType) {
             let values: Vec<f32> = list.iter().filter_map(Value::as_f64).map(|value| value as f32).collect();
             tensors.push((name.to_owned(), stored(&Tensor::from_slice(&values), GgmlDType::F32)));
         }
+    }
+    if config["rope_parameters"]["rope_type"] == "llama3" {
+        let divisors = Tensor::from_slice(&llama3_divisors(config));
+        tensors.push(("rope_freqs.weight".to_owned(), stored(&divisors, GgmlDType::F32)));
     }
     let general = ("general.architecture".to_owned(), Metadata::String(architecture.to_owned()));
     let own = metadata(config).into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value));

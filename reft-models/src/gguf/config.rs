@@ -94,8 +94,6 @@ fn own(raw: &RawConfig<'_>, known: &Known<'_>, architecture: &str) -> Result<Map
             "mlp_bias": (known.has)("blk.0.ffn_gate.bias"),
         }),
         "qwen3" | "olmo2" => json!({ "attention_bias": attention_bias }),
-        // llama.cpp runs these without a window, and so does the library where one is not switched on.
-        "qwen2" => json!({}),
         "phi3" => json!({ "sliding_window": window()?.filter(|&window| window > 0) }),
         "gemma2" => json!({
             "sliding_window": window()?,
@@ -111,6 +109,7 @@ fn own(raw: &RawConfig<'_>, known: &Known<'_>, architecture: &str) -> Result<Map
             "rope_local_base_freq": raw.positive("rope.freq_base_swa")?,
             "query_pre_attn_scalar": gemma_scale(raw, 62)?,
         }),
+        // Qwen 2: llama.cpp runs it without a window, and so does the library where none is switched on.
         _ => json!({}),
     }))
 }

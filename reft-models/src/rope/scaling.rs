@@ -19,7 +19,7 @@ pub enum Scaling {
         /// Context length of pre-training.
         original: f64,
     },
-    /// YaRN: low frequencies divided by a factor, high ones kept, a ramp over their index between.
+    /// `YaRN`: low frequencies divided by a factor, high ones kept, a ramp over their index between.
     Yarn(Yarn),
     /// Llama 3.1: low frequencies divided by a factor, high ones kept, a ramp over their wavelength between.
     Llama3 {
@@ -38,7 +38,7 @@ pub enum Scaling {
     Divided(Vec<f64>),
 }
 
-/// Settings of YaRN.
+/// Settings of `YaRN`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Yarn {
     /// Divisor of low frequencies.
@@ -154,7 +154,7 @@ impl Yarn {
     }
 }
 
-/// `0.1 m ln s + 1`: what YaRN multiplies cosines and sines by, for contexts `s` times as long.
+/// `0.1 m ln s + 1`: what `YaRN` multiplies cosines and sines by, for contexts `s` times as long.
 pub(super) fn yarn_factor(scale: f64, by: f64) -> f64 {
     if scale <= 1.0 { 1.0 } else { 0.1 * by * scale.ln() + 1.0 }
 }

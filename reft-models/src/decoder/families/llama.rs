@@ -1,4 +1,4 @@
-//! Llama 1 to 3.3, and what is built like it: SmolLM2, TinyLlama, Vicuna, Yi.
+//! Llama 1 to 3.3, and what is built like it: `SmolLM2`, `TinyLlama`, Vicuna, Yi.
 
 use serde_json::json;
 

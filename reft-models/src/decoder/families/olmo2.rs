@@ -1,4 +1,4 @@
-//! OLMo 2: norms behind attention and MLP only, and of all queries and all keys together.
+//! `OLMo` 2: norms behind attention and MLP only, and of all queries and all keys together.
 
 use serde_json::json;
 
