@@ -14,7 +14,7 @@ use self::snapshot::Snapshot;
 use crate::weights::{WeightsError, is_gguf};
 
 /// The files and folders behind aliases, in the user's cache.
-const ALIASES: [Alias; 3] = [
+pub const ALIASES: [Alias; 3] = [
     Alias { name: "smollm2", place: "models/SmolLM2-135M-Instruct.Q4_1.gguf", target: "make model" },
     Alias { name: "minilm", place: "models/all-MiniLM-L6-v2", target: "make model" },
     // On request only: its terms are its maker's.
@@ -22,12 +22,14 @@ const ALIASES: [Alias; 3] = [
 ];
 
 /// A short name of a model that `make` fetches.
-struct Alias {
-    name: &'static str,
-    /// Below the user's cache.
-    place: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub struct Alias {
+    /// The name.
+    pub name: &'static str,
+    /// The file or folder, below the user's cache.
+    pub place: &'static str,
     /// What fetches it.
-    target: &'static str,
+    pub target: &'static str,
 }
 
 /// A model that is not to be had.

@@ -192,7 +192,7 @@ fn llama3_divisors(config: &Value) -> Vec<f32> {
 fn stored(tensor: &Tensor, kind: GgmlDType) -> QTensor {
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
     let values = Vec::<f32>::try_from(&tensor.contiguous().flatten(0, -1)).expect("f32 values");
-    let fits = shape.len() == 2 && shape[1] % kind.block_size() == 0;
+    let fits = shape.len() == 2 && shape[1].is_multiple_of(kind.block_size());
     let tensor = candle_core::Tensor::from_vec(values, shape, &candle_core::Device::Cpu).expect("a tensor");
     QTensor::quantize(&tensor, if fits { kind } else { GgmlDType::F32 }).expect("a type for it")
 }
