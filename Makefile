@@ -12,8 +12,8 @@ help: ## List the targets
 setup: ## Install libtorch into .venv and tell cargo where it is
 	@scripts/setup.sh
 
-model: setup ## Fetch the default models into the user's cache
-	@scripts/model.sh
+model: setup ## Fetch the default models into the user's cache (MODEL=gemma3-270m: that one, under Google's Gemma terms)
+	@scripts/model.sh $(MODEL)
 
 build: setup ## Compile everything
 	cargo build --workspace

@@ -35,6 +35,10 @@ impl fmt::Display for LayerId {
 /// | `block_output` | identity | the residual stream `[N, D]` as it leaves the block | `[N, D]`: where ReFT acts (Def. 3.1) |
 ///
 /// `x` is what the model really computed with: `x` of `attention_output` is `head_output` after its hooks.
+///
+/// Some models normalise what a linear map gives: Qwen 3, Gemma 3 and `OLMo` 2 queries and keys, Gemma 2 and 3 and `OLMo` 2 what
+/// attention and MLP add to the stream. There `y` is what comes out of that norm, and the model lends no weight
+/// ([`LinearWeight`]), since `y` is no linear map of `x`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Component {

@@ -13,9 +13,9 @@ use reft_core::layout::{Extent, Layout};
 use reft_core::orthonormal::orthonormalise;
 use reft_core::rng::Seed;
 use reft_core::site::{Component, Dims, LayerId, Mlp, Site};
-use reft_models::attention::{Cache, Plan};
+use reft_models::attention::{Cache, Plan, Rule, Way};
 use reft_models::nn::{RmsNorm, Source, gated_silu};
-use reft_models::rope::{Angles, Rope, Scaling};
+use reft_models::rope::{Rope, Scaling};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -62,10 +62,11 @@ fn attention(criterion: &mut Criterion) {
     let ((b, t), e) = (BATCH, DIMS.head_width);
     let layout = layout();
     let qkv = random(&[b * t, (DIMS.heads + 2 * DIMS.kv_heads) * e], KIND);
-    let mut with = |name: &str, plan: fn(&Layout, Angles, &Cache<'_>, Kind, Device) -> Plan| {
+    let mut with = |name: &str, plan: fn(&Layout, Vec<Way>, &Cache<'_>, Kind, Device) -> Plan| {
         let angles = Rope::new(e, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), KIND);
-        let plan = plan(&layout, angles, &Cache::None, KIND, Device::Cpu);
-        both(&mut group, name, &qkv, |x| plan.attend(&DIMS, x, &mut Cache::None, LayerId(0)));
+        let ways = vec![Way { angles, rule: Rule::plain(e) }];
+        let plan = plan(&layout, ways, &Cache::None, KIND, Device::Cpu);
+        both(&mut group, name, &qkv, |x| plan.attend(&DIMS, x, &mut Cache::None, (LayerId(0), 0)));
     };
     with("ours", Plan::new);
     with("explicit products", Plan::composite);

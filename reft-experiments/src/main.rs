@@ -24,8 +24,13 @@ fn main() -> ExitCode {
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            let not_set_up = matches!(error.root_cause().downcast_ref(), Some(HubError::NotSetUp { .. }));
-            let remedy = if not_set_up { "; `make model` downloads it" } else { "" };
+            let remedy = match error.root_cause().downcast_ref() {
+                Some(HubError::NotSetUp { alias, on_request: true, .. }) => {
+                    format!("; `make model MODEL={alias}` downloads it")
+                }
+                Some(HubError::NotSetUp { .. }) => "; `make model` downloads it".to_owned(),
+                _ => String::new(),
+            };
             say::aside(format_args!("error: {}{remedy}\n", say::in_a_line(&error)));
             ExitCode::FAILURE
         }

@@ -72,15 +72,16 @@ struct RmsNorm : Function<RmsNorm> {
     }
 };
 
-struct GatedSilu : Function<GatedSilu> {
-    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input) {
+struct Gated : Function<Gated> {
+    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input, int64_t activation) {
         Tensor x = input.contiguous(), y = at::empty({x.size(0), x.size(1) / 2}, x.options());
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(set, type).gated_silu(y.size(0), y.size(1), data<T>(x), data<T>(y));
+            kernels(set, type).gated[activation].forward(y.size(0), y.size(1), data<T>(x), data<T>(y));
         });
         ctx->save_for_backward({x});
         save(ctx, "set", int64_t(set));
+        save(ctx, "activation", activation);
         return y;
     }
 
@@ -89,23 +90,28 @@ struct GatedSilu : Function<GatedSilu> {
         Tensor x = ctx->get_saved_variables()[0], dy = grads[0].contiguous(), dx = at::empty_like(x);
         by_type(x, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            kernels(saved_set(ctx), type).gated_silu_back(dy.size(0), dy.size(1), data<T>(x), data<T>(dy), data<T>(dx));
+            kernels(saved_set(ctx), type)
+                .gated[saved(ctx, "activation")]
+                .back(dy.size(0), dy.size(1), data<T>(x), data<T>(dy), data<T>(dx));
         });
-        return {Tensor(), dx};
+        return {Tensor(), dx, Tensor()};
     }
 };
 
-// `sequences` [B, 4] i64, cos and sin [N, E/2] f32, past [rows, K, E].
-Attention shape_of(int64_t heads, int64_t kv_heads, bool causal, const Tensor& sequences, const Tensor& cos,
-                   const Tensor& sin) {
-    return {heads,
-            kv_heads,
-            cos.size(-1) * 2,
+// `qkv` [N, (H + 2K) E], `sequences` [B, 4] i64, cos and sin [N, R/2] f32, past [rows, K, E].
+Attention shape_of(const Heads& heads, const Tensor& qkv, const Tensor& sequences, const Tensor& cos, const Tensor& sin) {
+    return {heads.queries,
+            heads.keys,
+            qkv.size(1) / (heads.queries + 2 * heads.keys),
+            cos.size(1) * 2,
             sequences.size(0),
             reinterpret_cast<const Sequence*>(data<int64_t>(sequences)),
             data<float>(cos),
             data<float>(sin),
-            causal};
+            heads.causal,
+            heads.window,
+            heads.ring,
+            heads.scale};
 }
 
 // Memory for all threads that the calling one starts, grown and never shrunk. Allocated here, since no exception may
@@ -131,12 +137,12 @@ void count_as_changed(const Tensor& x) {
 struct Attend : Function<Attend> {
     static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& input, const Tensor& given_k,
                           const Tensor& given_v, const Tensor& sequences, const Tensor& given_cos, const Tensor& given_sin,
-                          int64_t heads, int64_t kv_heads, bool causal, bool append) {
+                          const Heads& heads, bool append) {
         Tensor qkv = input.contiguous(), past_k = given_k.contiguous(), past_v = given_v.contiguous();
         Tensor cos = given_cos.contiguous(), sin = given_sin.contiguous();
-        Attention a = shape_of(heads, kv_heads, causal, sequences, cos, sin);
+        Attention a = shape_of(heads, qkv, sequences, cos, sin);
         // Rows of padding belong to no sequence and stay 0.
-        Tensor y = at::zeros({qkv.size(0), heads * a.width}, qkv.options());
+        Tensor y = at::zeros({qkv.size(0), a.heads * a.width}, qkv.options());
         by_type(qkv, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
             const Kernels<T>& with = kernels(set, type);
@@ -151,9 +157,11 @@ struct Attend : Function<Attend> {
         }
         ctx->save_for_backward({qkv, past_k, past_v, sequences, cos, sin});
         save(ctx, "set", int64_t(set));
-        save(ctx, "heads", heads);
-        save(ctx, "kv_heads", kv_heads);
-        save(ctx, "causal", causal);
+        save(ctx, "heads", heads.queries);
+        save(ctx, "kv_heads", heads.keys);
+        save(ctx, "causal", heads.causal);
+        save(ctx, "window", heads.window);
+        ctx->saved_data["scale"] = double(heads.scale);
         return y;
     }
 
@@ -161,15 +169,16 @@ struct Attend : Function<Attend> {
         refuse_second_derivative();
         auto tensors = ctx->get_saved_variables();
         Tensor qkv = tensors[0], dy = grads[0].contiguous(), dqkv = at::zeros_like(qkv);
-        Attention a = shape_of(saved(ctx, "heads"), saved(ctx, "kv_heads"), saved(ctx, "causal") != 0, tensors[3],
-                               tensors[4], tensors[5]);
+        Heads heads = {saved(ctx, "heads"), saved(ctx, "kv_heads"), saved(ctx, "causal") != 0, saved(ctx, "window"),
+                       INT64_MAX, float(ctx->saved_data["scale"].toDouble())};
+        Attention a = shape_of(heads, qkv, tensors[3], tensors[4], tensors[5]);
         by_type(qkv, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
             const Kernels<T>& with = kernels(saved_set(ctx), type);
             with.attention_back(a, data<T>(qkv), data<T>(tensors[1]), data<T>(tensors[2]), data<T>(dy), data<T>(dqkv),
                                 workspace(with.scratch_floats(a, true)));
         });
-        variable_list gradients(11);  // one for each argument of `forward`
+        variable_list gradients(9);  // one for each argument of `forward`
         gradients[1] = dqkv;
         return gradients;
     }
@@ -261,21 +270,23 @@ Tensor* reft_rms_norm(int32_t set, const Tensor* x, const Tensor* weight, double
     });
 }
 
-Tensor* reft_gated_silu(int32_t set, const Tensor* x) {
-    return reft::guarded("gated_silu", [&] {
-        reft::check_gated_silu(*x);
-        return reft::GatedSilu::apply(reft::available(set), *x);
+Tensor* reft_gated(int32_t set, const Tensor* x, int64_t activation) {
+    return reft::guarded("gated unit", [&] {
+        reft::check_gated(*x, activation);
+        return reft::Gated::apply(reft::available(set), *x, activation);
     });
 }
 
 // `past_k` and `past_v` are null where there is no past.
 Tensor* reft_attention(int32_t set, const Tensor* qkv, const Tensor* past_k, const Tensor* past_v, const Tensor* sequences,
-                       const Tensor* cos, const Tensor* sin, int64_t heads, int64_t kv_heads, bool causal, bool append) {
+                       const Tensor* cos, const Tensor* sin, int64_t heads, int64_t kv_heads, bool causal, int64_t window,
+                       int64_t ring, float scale, bool append) {
     return reft::guarded("attention", [&] {
-        reft::check_attention(*qkv, past_k, past_v, *sequences, *cos, *sin, heads, kv_heads, append);
-        Tensor none = past_k ? Tensor() : at::empty({0, kv_heads, 2 * cos->size(1)}, qkv->options());
+        reft::Heads of = {heads, kv_heads, causal, window, ring, scale};
+        reft::check_attention(*qkv, past_k, past_v, *sequences, *cos, *sin, of, append);
+        Tensor none = past_k ? Tensor() : at::empty({0, kv_heads, 1}, qkv->options());
         return reft::Attend::apply(reft::available(set), *qkv, past_k ? *past_k : none, past_v ? *past_v : none, *sequences,
-                                   *cos, *sin, heads, kv_heads, causal, append);
+                                   *cos, *sin, of, append);
     });
 }
 }

@@ -7,6 +7,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -65,8 +66,9 @@ void check_rms_norm(const Tensor& x, const Tensor& weight, double eps) {
     TORCH_CHECK(eps >= 0.0, "eps must not be negative, it is ", eps);
 }
 
-void check_gated_silu(const Tensor& x) {
+void check_gated(const Tensor& x, int64_t activation) {
     check_states("x", x);
+    TORCH_CHECK(activation == SILU || activation == GELU_TANH, "there is no activation ", activation);
     TORCH_CHECK(x.size(1) % 2 == 0, "x must hold gate and up side by side, but its width ", x.size(1), " is odd");
 }
 
@@ -98,7 +100,7 @@ bool lies_within(int64_t from, int64_t count, int64_t rows) {
 }
 
 // Sequences are worked on in parallel: rows that are written belong to one of them.
-void check_sequences(const Tensor& sequences, int64_t rows, int64_t past_rows, bool append) {
+void check_sequences(const Tensor& sequences, int64_t rows, int64_t past_rows, int64_t ring, bool append) {
     TORCH_CHECK(sequences.size(1) == 4 && sequences.is_contiguous(), "sequences must be contiguous [B, 4], not ",
                 sequences.sizes());
     const auto* all = reinterpret_cast<const Sequence*>(data<int64_t>(sequences));
@@ -109,10 +111,11 @@ void check_sequences(const Tensor& sequences, int64_t rows, int64_t past_rows, b
                     " on do not lie in the ", rows, " rows of the pass");
         own.emplace_back(s.row, s.row + s.len);
         if (s.past == 0 && !append) continue;
-        TORCH_CHECK(lies_within(s.past_row, s.past, past_rows) && (!append || s.len <= past_rows - s.past_row - s.past),
+        TORCH_CHECK(lies_within(s.past_row, std::min(s.past, ring), past_rows) &&
+                        (!append || s.past >= ring || std::min(s.len, ring - s.past) <= past_rows - s.past_row - s.past),
                     "sequence ", i, ": ", s.past, " tokens of the past from row ", s.past_row, " on",
                     append ? " and its new ones" : "", " do not fit into the ", past_rows, " rows of the cache");
-        if (append && s.len > 0) cached.emplace_back(s.past_row, s.past_row + s.past + s.len);
+        if (append && s.len > 0) cached.emplace_back(s.past_row, s.past_row + std::min(s.past + s.len, ring));
     }
     TORCH_CHECK(are_disjoint(own), "two sequences share rows of the pass");
     TORCH_CHECK(are_disjoint(cached), "two sequences share rows of a cache that grows");
@@ -131,27 +134,46 @@ void check_past(const Tensor& past_k, const Tensor& past_v, int64_t kv_heads, in
     at::assert_no_overlap(past_k, past_v);
 }
 
+// Of `Attention`, what no tensor says.
+struct Heads {
+    int64_t queries, keys;  // H, K
+    bool causal;
+    int64_t window;
+    int64_t ring;  // rows of a sequence's past in a cache that grows
+    float scale;
+};
+
+// E, from rows of `columns` that hold H query and twice K key/value heads.
+int64_t check_heads(const Heads& heads, int64_t columns) {
+    // All in an order that cannot overflow, whatever the numbers are.
+    bool counted = heads.queries > 0 && heads.keys > 0 && heads.queries <= columns && heads.keys <= columns;
+    int64_t parts = counted ? heads.queries + 2 * heads.keys : 0;
+    TORCH_CHECK(parts > 0 && columns % parts == 0, "qkv has rows of ", columns, ", which are not ", heads.queries,
+                " query and twice ", heads.keys, " key/value heads of one width");
+    TORCH_CHECK(heads.queries % heads.keys == 0, heads.queries, " query heads do not divide among ", heads.keys,
+                " key/value heads");
+    TORCH_CHECK(heads.window > 0, "a window of ", heads.window, " keys leaves nothing to see");
+    TORCH_CHECK(heads.ring == INT64_MAX || heads.ring >= heads.window, "a ring of ", heads.ring,
+                " rows does not hold a window of ", heads.window);
+    TORCH_CHECK(std::isfinite(heads.scale) && heads.scale > 0, "scores cannot be scaled by ", heads.scale);
+    return columns / parts;
+}
+
 void check_attention(const Tensor& qkv, const Tensor* past_k, const Tensor* past_v, const Tensor& sequences,
-                     const Tensor& cos, const Tensor& sin, int64_t heads, int64_t kv_heads, bool append) {
+                     const Tensor& cos, const Tensor& sin, const Heads& heads, bool append) {
     check_states("qkv", qkv);
     check_constant("cos", cos, 2, at::kFloat);
     check_constant("sin", sin, 2, at::kFloat);
     check_dense("sequences", sequences, 2, at::kLong);
-    // All in an order that cannot overflow, whatever the numbers are.
-    int64_t rows = qkv.size(0), half = cos.size(1);
-    TORCH_CHECK(cos.sizes() == sin.sizes() && cos.size(0) == rows && half > 0 && half <= qkv.size(1) / 2,
-                "cos and sin must be [", rows, ", E/2], not ", cos.sizes(), " and ", sin.sizes());
-    int64_t width = 2 * half, parts = qkv.size(1) / width;
-    TORCH_CHECK(qkv.size(1) % width == 0 && heads > 0 && heads < parts && (parts - heads) % 2 == 0 &&
-                    kv_heads == (parts - heads) / 2,
-                "qkv has rows of ", qkv.size(1), ", which are not ", heads, " query and twice ", kv_heads,
-                " key/value heads of ", width);
-    TORCH_CHECK(heads % kv_heads == 0, heads, " query heads do not divide among ", kv_heads, " key/value heads");
+    int64_t rows = qkv.size(0), width = check_heads(heads, qkv.size(1));
+    TORCH_CHECK(cos.sizes() == sin.sizes() && cos.size(0) == rows && cos.size(1) <= width / 2, "cos and sin must be [", rows,
+                ", R/2] with at most ", width, " rotated coordinates, not ", cos.sizes(), " and ", sin.sizes());
     TORCH_CHECK(!past_k == !past_v, "past keys and past values come together");
+    TORCH_CHECK(append || heads.ring == INT64_MAX, "a past that does not grow is no ring");
     TORCH_CHECK(past_k || !append, "there is no cache that could grow");
     TORCH_CHECK(!append || !at::GradMode::is_enabled(), "a cache cannot grow while gradients are on: wrap the pass in no_grad");
-    if (past_k) check_past(*past_k, *past_v, kv_heads, width, qkv.scalar_type(), append);
-    check_sequences(sequences, rows, past_k ? past_k->size(0) : 0, append);
+    if (past_k) check_past(*past_k, *past_v, heads.keys, width, qkv.scalar_type(), append);
+    check_sequences(sequences, rows, past_k ? past_k->size(0) : 0, heads.ring, append);
 }
 
 }  // namespace

@@ -46,9 +46,23 @@ void rms_norm_back(int64_t n, int64_t d, const T* x, const T* w, const float* in
 }
 
 // ---- gated unit ----
+//
+// Both activations are g σ(s(g)): SiLU with s(g) = g, GELU's approximation by a hyperbolic tangent with
+// s(g) = 2 sqrt(2/π) (g + 0.044715 g^3), since (1 + tanh u) / 2 = σ(2 u).
 
-template <class T>
-void gated_silu(int64_t n, int64_t d, const T* x, T* y) {
+struct Silu {
+    static float inner(float g) { return g; }
+    static float slope(float) { return 1.0f; }
+};
+
+struct GeluTanh {
+    static constexpr float twice = 1.5957691216f, cubic = 0.044715f;
+    static float inner(float g) { return twice * (g + cubic * g * g * g); }
+    static float slope(float g) { return twice * (1.0f + 3.0f * cubic * g * g); }
+};
+
+template <class A, class T>
+void gated(int64_t n, int64_t d, const T* x, T* y) {
 #pragma omp parallel for if (n * d > 32768)
     for (int64_t row = 0; row < n; row++) {
         const T* __restrict gate = x + row * 2 * d;
@@ -57,13 +71,13 @@ void gated_silu(int64_t n, int64_t d, const T* x, T* y) {
 #pragma omp simd
         for (int64_t i = 0; i < d; i++) {
             float g = load(gate + i);
-            store(out + i, g / (1.0f + exponential(-g)) * load(up + i));
+            store(out + i, g / (1.0f + exponential(-A::inner(g))) * load(up + i));
         }
     }
 }
 
-template <class T>
-void gated_silu_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
+template <class A, class T>
+void gated_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
 #pragma omp parallel for if (n * d > 32768)
     for (int64_t row = 0; row < n; row++) {
         const T* __restrict gate = x + row * 2 * d;
@@ -73,8 +87,8 @@ void gated_silu_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
         T* __restrict dup = dgate + d;
 #pragma omp simd
         for (int64_t i = 0; i < d; i++) {
-            float g = load(gate + i), s = 1.0f / (1.0f + exponential(-g)), h = load(grad + i);
-            store(dgate + i, h * load(up + i) * s * (1.0f + g * (1.0f - s)));
+            float g = load(gate + i), s = 1.0f / (1.0f + exponential(-A::inner(g))), h = load(grad + i);
+            store(dgate + i, h * load(up + i) * s * (1.0f + A::slope(g) * g * (1.0f - s)));
             store(dup + i, h * g * s);
         }
     }
@@ -118,17 +132,22 @@ struct Task {
         group = a.heads / a.kv_heads;
     }
 
+    // The row of the past behind this one.
+    int64_t next(int64_t slot) const { return slot + 1 == a.ring ? 0 : slot + 1; }
+
     int64_t key_offset() const { return (a.heads + kv) * a.width; }
     int64_t value_offset() const { return (a.heads + a.kv_heads + kv) * a.width; }
-    const float* cos(int64_t row) const { return a.cos + row * a.width / 2; }
-    const float* sin(int64_t row) const { return a.sin + row * a.width / 2; }
+    const float* cos(int64_t row) const { return a.cos + row * (a.rotary / 2); }
+    const float* sin(int64_t row) const { return a.sin + row * (a.rotary / 2); }
 
     void load_keys(const T* qkv, const T* past_k, const T* past_v, Scratch& scratch) {
         k = scratch.take(keys * width, true);
         v = scratch.take(keys * width, true);
         kt = scratch.take(a.width * columns, true);
-        for (int64_t j = 0; j < s.past; j++) {
-            int64_t from = ((s.past_row + j) * a.kv_heads + kv) * a.width;
+        // Keys that no token sees stay 0.
+        int64_t begin = smaller(first(0), s.past), slot = begin % a.ring;
+        for (int64_t j = begin; j < s.past; j++, slot = next(slot)) {
+            int64_t from = ((s.past_row + slot) * a.kv_heads + kv) * a.width;
             for (int64_t e = 0; e < a.width; e++) {
                 k[j * width + e] = load(past_k + from + e);
                 v[j * width + e] = load(past_v + from + e);
@@ -137,7 +156,7 @@ struct Task {
         for (int64_t j = 0; j < s.len; j++) {
             const T* row = qkv + (s.row + j) * stride;
             float *key = k + (s.past + j) * width, *value = v + (s.past + j) * width;
-            rotate(a.width, cos(s.row + j), sin(s.row + j), 1.0f, row + key_offset(), key);
+            rotate(a.width, a.rotary, cos(s.row + j), sin(s.row + j), 1.0f, row + key_offset(), key);
             for (int64_t e = 0; e < a.width; e++) value[e] = load(row + value_offset() + e);
         }
         for (int64_t j = 0; j < keys; j++)
@@ -145,8 +164,9 @@ struct Task {
     }
 
     void append(T* past_k, T* past_v) const {
-        for (int64_t j = s.past; j < keys; j++) {
-            int64_t to = ((s.past_row + j) * a.kv_heads + kv) * a.width;
+        int64_t begin = larger(s.past, keys - a.ring), slot = begin % a.ring;
+        for (int64_t j = begin; j < keys; j++, slot = next(slot)) {
+            int64_t to = ((s.past_row + slot) * a.kv_heads + kv) * a.width;
             for (int64_t e = 0; e < a.width; e++) {
                 store(past_k + to + e, k[j * width + e]);
                 store(past_v + to + e, v[j * width + e]);
@@ -159,7 +179,7 @@ struct Task {
         fill_zero(q, q + ROWS * width);
         for (int64_t r = 0; r < ROWS && i + r < s.len; r++) {
             int64_t row = s.row + i + r;
-            rotate(a.width, cos(row), sin(row), 1.0f, qkv + row * stride + head * a.width, q + r * width);
+            rotate(a.width, a.rotary, cos(row), sin(row), 1.0f, qkv + row * stride + head * a.width, q + r * width);
             for (int64_t e = 0; e < a.width; e++) q[r * width + e] *= scale;
         }
     }
@@ -167,13 +187,23 @@ struct Task {
     // Keys that tokens up to i + 3 may see, rounded up.
     int64_t seen(int64_t i) const { return a.causal ? smaller(columns, round_up(s.past + i + ROWS)) : columns; }
 
-    // p[4, seen] = softmax(q kT), 0 where a key may not be seen.
+    // The first key that token i may see.
+    int64_t first(int64_t i) const { return a.causal ? larger(s.past + i + 1 - a.window, int64_t(0)) : 0; }
+
+    // The first key that tokens from i on may see, rounded down.
+    int64_t begin(int64_t i) const { return first(i) / LANES * LANES; }
+
+    // p[4, begin .. seen] = softmax(q kT), 0 where a key may not be seen.
     void probabilities(const float* q, int64_t i, float* p) const {
-        product(seen(i), a.width, q, width, kt, columns, p, columns);
+        int64_t from = begin(i);
+        product(seen(i) - from, a.width, q, width, kt + from, columns, p + from, columns);
         for (int64_t r = 0; r < ROWS; r++) {
             float* row = p + r * columns;
             int64_t end = a.causal ? smaller(s.past + i + r + 1, keys) : keys;
-            softmax(end, row);
+            // A row beyond the last token sees something, so that its numbers stay finite.
+            int64_t start = smaller(first(i + r), end - 1);
+            fill_zero(row + from, row + start);
+            softmax(end - start, row + start);
             fill_zero(row + end, row + seen(i));
         }
     }
@@ -197,28 +227,29 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
     float *own_k = scratch.take(t.width, true), *own_v = scratch.take(t.width, true), *x = scratch.take(t.width, true);
     float *q = scratch.take(t.group * t.width, true), *o = scratch.take(t.group * t.width, true);
     float* p = scratch.take(t.group * t.columns, false);
-    rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), own_k);
+    rotate(e, a.rotary, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), own_k);
     widen(e, qkv + row * t.stride + t.value_offset(), own_v);
     if (append)
         for (int64_t i = 0; i < e; i++) {
-            store(past_k + from + t.s.past * next + i, own_k[i]);
-            store(past_v + from + t.s.past * next + i, own_v[i]);
+            store(past_k + from + t.s.past % a.ring * next + i, own_k[i]);
+            store(past_v + from + t.s.past % a.ring * next + i, own_v[i]);
         }
-    float scale = 1.0f / __builtin_sqrtf(float(e));
+    float scale = a.scale;
+    int64_t begin = t.first(0);
     for (int64_t g = 0; g < t.group; g++) {
-        rotate(e, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
+        rotate(e, a.rotary, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
         p[g * t.columns + t.s.past] = scale * dot(t.width, q + g * t.width, own_k);
     }
-    for (int64_t j = 0; j < t.s.past; j++) {
-        widen(e, past_k + from + j * next, x);
+    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past; j++, slot = t.next(slot)) {
+        widen(e, past_k + from + slot * next, x);
         for (int64_t g = 0; g < t.group; g++) p[g * t.columns + j] = scale * dot(t.width, q + g * t.width, x);
     }
     for (int64_t g = 0; g < t.group; g++) {
-        softmax(t.keys, p + g * t.columns);
+        softmax(t.keys - begin, p + g * t.columns + begin);
         add_scaled(t.width, p[g * t.columns + t.s.past], own_v, o + g * t.width);
     }
-    for (int64_t j = 0; j < t.s.past; j++) {
-        widen(e, past_v + from + j * next, x);
+    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past; j++, slot = t.next(slot)) {
+        widen(e, past_v + from + slot * next, x);
         for (int64_t g = 0; g < t.group; g++) add_scaled(t.width, p[g * t.columns + j], x, o + g * t.width);
     }
     for (int64_t g = 0; g < t.group; g++)
@@ -239,7 +270,7 @@ int64_t scratch_floats(const Attention& a, bool backward) {
 
 template <class T>
 void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y, const Workspace& workspace) {
-    float scale = 1.0f / __builtin_sqrtf(float(a.width));
+    float scale = a.scale;
 #pragma omp parallel for schedule(dynamic) num_threads(int(workspace.threads))
     for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
         Scratch scratch(workspace);
@@ -257,7 +288,8 @@ void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool appe
             for (int64_t i = 0; i < t.s.len; i += ROWS) {
                 t.load_queries(qkv, head, i, scale, q);
                 t.probabilities(q, i, p);
-                product(t.width, smaller(t.keys, t.seen(i)), p, t.columns, t.v, t.width, o, t.width);
+                int64_t from = t.begin(i), seen = smaller(t.keys, t.seen(i)) - from;
+                product(t.width, seen, p + from, t.columns, t.v + from * t.width, t.width, o, t.width);
                 for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
                     T* out = y + (t.s.row + i + r) * a.heads * a.width + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) store(out + e, o[r * t.width + e]);
@@ -270,7 +302,7 @@ void attention(const Attention& a, const T* qkv, T* past_k, T* past_v, bool appe
 template <class T>
 void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* past_v, const T* dy, T* dqkv,
                     const Workspace& workspace) {
-    float scale = 1.0f / __builtin_sqrtf(float(a.width));
+    float scale = a.scale;
 #pragma omp parallel for schedule(dynamic) num_threads(int(workspace.threads))
     for (int64_t index = 0; index < a.sequences * a.kv_heads; index++) {
         Scratch scratch(workspace);
@@ -285,7 +317,7 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
         float *p = scratch.take(ROWS * t.columns, false), *dp = scratch.take(ROWS * t.columns, false);
         for (int64_t head = t.kv * t.group; head < (t.kv + 1) * t.group; head++)
             for (int64_t i = 0; i < t.s.len; i += ROWS) {
-                int64_t seen = smaller(t.keys, t.seen(i));
+                int64_t from = t.begin(i), end = smaller(t.keys, t.seen(i)), seen = end - from;
                 t.load_queries(qkv, head, i, scale, q);
                 t.probabilities(q, i, p);
                 fill_zero(dout, dout + ROWS * t.width);
@@ -293,26 +325,26 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
                     const T* grad = dy + (t.s.row + i + r) * a.heads * a.width + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) dout[r * t.width + e] = load(grad + e);
                 }
-                product(t.seen(i), a.width, dout, t.width, vt, t.columns, dp, t.columns);
-                add_outer(seen, t.width, p, t.columns, dout, t.width, dv);
+                product(t.seen(i) - from, a.width, dout, t.width, vt + from, t.columns, dp + from, t.columns);
+                add_outer(seen, t.width, p + from, t.columns, dout, t.width, dv + from * t.width);
                 for (int64_t r = 0; r < ROWS; r++) {
                     float *row = p + r * t.columns, *grad = dp + r * t.columns, mean = 0;
 #pragma omp simd reduction(+ : mean)
-                    for (int64_t j = 0; j < seen; j++) mean += row[j] * grad[j];
-                    for (int64_t j = 0; j < seen; j++) grad[j] = row[j] * (grad[j] - mean);
+                    for (int64_t j = from; j < end; j++) mean += row[j] * grad[j];
+                    for (int64_t j = from; j < end; j++) grad[j] = row[j] * (grad[j] - mean);
                 }
-                add_outer(seen, t.width, dp, t.columns, q, t.width, dk);  // q carries the scale
-                product(t.width, seen, dp, t.columns, t.k, t.width, dq, t.width);
+                add_outer(seen, t.width, dp + from, t.columns, q, t.width, dk + from * t.width);  // q carries the scale
+                product(t.width, seen, dp + from, t.columns, t.k + from * t.width, t.width, dq, t.width);
                 for (int64_t r = 0; r < ROWS && i + r < t.s.len; r++) {
                     int64_t row = t.s.row + i + r;
-                    rotate(a.width, t.cos(row), t.sin(row), -1.0f, dq + r * t.width, q);
+                    rotate(a.width, a.rotary, t.cos(row), t.sin(row), -1.0f, dq + r * t.width, q);
                     T* out = dqkv + row * t.stride + head * a.width;
                     for (int64_t e = 0; e < a.width; e++) store(out + e, q[e] * scale);
                 }
             }
         for (int64_t j = 0; j < t.s.len; j++) {
             int64_t row = t.s.row + j;
-            rotate(a.width, t.cos(row), t.sin(row), -1.0f, dk + (t.s.past + j) * t.width, q);
+            rotate(a.width, a.rotary, t.cos(row), t.sin(row), -1.0f, dk + (t.s.past + j) * t.width, q);
             T* out = dqkv + row * t.stride;
             for (int64_t e = 0; e < a.width; e++) {
                 store(out + t.key_offset() + e, q[e]);
@@ -323,8 +355,12 @@ void attention_back(const Attention& a, const T* qkv, const T* past_k, const T* 
 }
 
 template <class T>
-constexpr Kernels<T> table = {rms_norm<T>,       rms_norm_back<T>, gated_silu<T>,    gated_silu_back<T>,
-                              scratch_floats<T>, attention<T>,     attention_back<T>};
+constexpr Kernels<T> table = {rms_norm<T>,
+                              rms_norm_back<T>,
+                              {{gated<Silu, T>, gated_back<Silu, T>}, {gated<GeluTanh, T>, gated_back<GeluTanh, T>}},
+                              scratch_floats<T>,
+                              attention<T>,
+                              attention_back<T>};
 
 }  // namespace
 

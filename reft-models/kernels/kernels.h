@@ -20,13 +20,20 @@ struct Sequence {
 };
 
 struct Attention {
-    int64_t heads, kv_heads, width;  // H, K, E (even)
+    int64_t heads, kv_heads, width;  // H, K, E
+    int64_t rotary;                  // R, even: the first R of a head's E coordinates are rotated
     int64_t sequences;
     const Sequence* sequence;
-    const float* cos;  // [N, E/2], by row
+    const float* cos;  // [N, R/2], by row
     const float* sin;
-    bool causal;  // or every token sees its whole sequence
+    bool causal;     // or every token sees its whole sequence
+    int64_t window;  // causal: a token sees at most so many keys, its own the last of them
+    int64_t ring;    // the past's token j lies in row past_row + j % ring
+    float scale;     // of the products of queries and keys
 };
+
+// Activations of gated units.
+constexpr int64_t SILU = 0, GELU_TANH = 1;
 
 // Memory that the threads of a kernel work in, one part each.
 struct Workspace {
@@ -43,10 +50,12 @@ struct Kernels {
     // Gradient of x from that of y.
     void (*rms_norm_back)(int64_t n, int64_t d, const T* x, const T* w, const float* inverse_rms, const T* dy, T* dx);
 
-    // y = silu(gate) * up, with gate and up side by side in x [n, 2 d]. y [n, d].
-    void (*gated_silu)(int64_t n, int64_t d, const T* x, T* y);
-    // Gradient of x from that of y.
-    void (*gated_silu_back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
+    // y = act(gate) * up, with gate and up side by side in x [n, 2 d]. y [n, d]. For each activation.
+    struct {
+        void (*forward)(int64_t n, int64_t d, const T* x, T* y);
+        // Gradient of x from that of y.
+        void (*back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
+    } gated[2];
 
     // What a thread of `attention` or of `attention_back` needs of the workspace.
     int64_t (*scratch_floats)(const Attention& a, bool backward);

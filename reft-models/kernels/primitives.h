@@ -123,14 +123,15 @@ inline void softmax(int64_t n, float* x) {
     for (int64_t j = 0; j < n; j++) x[j] /= sum;
 }
 
-// The first half of a head pairs with its second half. `sign` -1 rotates back.
+// The first half of the `rotary` first coordinates pairs with their second half; the others stay. `sign` -1 rotates back.
 template <class T>
-inline void rotate(int64_t width, const float* cos, const float* sin, float sign, const T* __restrict x,
+inline void rotate(int64_t width, int64_t rotary, const float* cos, const float* sin, float sign, const T* __restrict x,
                    float* __restrict y) {
-    int64_t half = width / 2;
+    int64_t half = rotary / 2;
     for (int64_t i = 0; i < half; i++) {
         float a = load(x + i), b = load(x + half + i), s = sign * sin[i];
         y[i] = a * cos[i] - b * s;
         y[half + i] = b * cos[i] + a * s;
     }
+    for (int64_t i = rotary; i < width; i++) y[i] = load(x + i);
 }

@@ -1,12 +1,13 @@
 //! Causal attention with grouped key/value heads, over any layout, with or without a past.
 //!
 //! One rule holds for training, prefill and decoding: token `i` of a sequence sees its past and the tokens `0 ..= i` of
-//! the pass. Which arithmetic serves it depends on the place and type alone:
+//! the pass, of these the last `W` where the layer has a window of `W`. Which arithmetic serves it depends on the place,
+//! the type and the layer's [`Rule`]:
 //!
-//! | weights | arithmetic | why (`make bench` measures it) |
+//! | weights and rule | arithmetic | why (`make bench` measures it) |
 //! |---|---|---|
 //! | f32, bf16 on the CPU | the fused kernel | no padding, no mask, nothing kept for the backward pass; libtorch's fused CPU kernel has a slow bf16 backward |
-//! | others, and passes with a prefix | explicit products over a padded batch | few large batched products; gradients reach the prefix |
+//! | others, soft-capped scores, and passes with a prefix | explicit products over a padded batch | few large batched products; gradients reach the prefix |
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{self, Past, Shape};
-use crate::kv_cache::{KvCache, Slots};
+use crate::kernels::{self, Past, Shape, Sight};
+use crate::kv_cache::{KvCache, Ring, Slots};
 use crate::rope::Angles;
 
 /// Where the keys and values of earlier tokens are.
@@ -30,81 +31,147 @@ pub enum Cache<'a> {
     Grow(&'a mut KvCache),
 }
 
-/// What every layer's attention needs to know of a pass; computed once.
+/// How the scores of a layer's queries and keys become weights.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rule {
+    /// `W`: a token sees its own key and the `W - 1` before it. None for all.
+    pub window: Option<i64>,
+    /// `s`: scores are `q k / √s`.
+    pub scaled_by: f64,
+    /// `c`: scores `x` become `c tanh(x / c)`.
+    pub cap: Option<f64>,
+}
+
+impl Rule {
+    /// Of a layer that sees everything, with heads of width `E`: scores are `q k / √E`.
+    pub fn plain(head_width: i64) -> Self {
+        Self { window: None, scaled_by: head_width as f64, cap: None }
+    }
+}
+
+/// One kind of layers in a pass: where its tokens are, and how they attend.
+#[derive(Debug)]
+pub struct Way {
+    /// The rotation of the rows.
+    pub angles: Angles,
+    /// How scores become weights.
+    pub rule: Rule,
+}
+
+/// What every layer's attention needs to know of a pass; computed once. Layers are of as many kinds as there are ways.
 #[derive(Debug)]
 pub struct Plan {
-    angles: Angles,
-    how: How,
+    ways: Vec<(Way, How)>,
     prefixes: Prefixes,
+}
+
+#[derive(Debug)]
+enum How {
+    Kernel {
+        /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`.
+        sequences: Tensor,
+        ring: Option<Ring>,
+    },
+    Composite(Block),
 }
 
 /// What every sequence attends to before its own tokens, by layer; as many rows in each, or none at all.
 pub type Prefixes = BTreeMap<LayerId, KeyValuePrefix>;
 
-#[derive(Debug)]
-enum How {
-    /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`.
-    Kernel(Tensor),
-    Composite(Block),
-}
-
 impl Plan {
     /// The plan of a pass for states of this type.
-    pub fn new(layout: &Layout, angles: Angles, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
-        let how = if kernels::cover(kind, device) {
-            let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, span.past_row, span.past]);
-            How::Kernel(Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]))
-        } else {
-            How::Composite(Block::new(layout, cache, 0, kind, device))
-        };
-        Self { angles, how, prefixes: Prefixes::new() }
+    pub fn new(layout: &Layout, ways: Vec<Way>, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
+        let fused = |way: &Way| kernels::cover(kind, device) && way.rule.cap.is_none();
+        Self::with(Prefixes::new(), (layout, ways), cache, (kind, device), fused)
     }
 
     /// The same pass through libtorch's operations whatever the type and place: what the kernels are tested against.
-    pub fn composite(layout: &Layout, angles: Angles, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
-        Self::after(Prefixes::new(), layout, angles, cache, (kind, device))
+    pub fn composite(layout: &Layout, ways: Vec<Way>, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
+        Self::after(Prefixes::new(), layout, ways, cache, (kind, device))
     }
 
     /// The plan of a pass whose sequences attend to these rows first. The angles must be those of positions behind them.
     pub fn after(
         prefixes: Prefixes,
         layout: &Layout,
-        angles: Angles,
+        ways: Vec<Way>,
         cache: &Cache<'_>,
-        (kind, device): (Kind, Device),
+        options: (Kind, Device),
     ) -> Self {
-        let rows = prefixes.values().next().map_or(0, |prefix| prefix.keys.size()[0]);
-        Self { angles, how: How::Composite(Block::new(layout, cache, rows, kind, device)), prefixes }
+        Self::with(prefixes, (layout, ways), cache, options, |_| false)
     }
 
-    /// Attention of one layer. `qkv` `[N, (H + 2K) E]`, not yet rotated; `[N, H E]`.
+    fn with(
+        prefixes: Prefixes,
+        (layout, ways): (&Layout, Vec<Way>),
+        cache: &Cache<'_>,
+        (kind, device): (Kind, Device),
+        fused: impl Fn(&Way) -> bool,
+    ) -> Self {
+        let rows = prefixes.values().next().map_or(0, |prefix| prefix.keys.size()[0]);
+        let how = |way: Way| {
+            let ring = match cache {
+                Cache::Grow(cache) => cache.ring(way.rule.window),
+                Cache::None | Cache::Fixed(_) => None,
+            };
+            let how = if fused(&way) {
+                How::Kernel { sequences: sequences(layout, ring), ring }
+            } else {
+                How::Composite(Block::new(layout, cache, (rows, way.rule.window, ring), (kind, device)))
+            };
+            (way, how)
+        };
+        Self { ways: ways.into_iter().map(how).collect(), prefixes }
+    }
+
+    /// Attention of one layer, which is of kind `way`. `qkv` `[N, (H + 2K) E]`, not yet rotated; `[N, H E]`.
     ///
     /// # Panics
     /// When types, shapes, the layout and the cache do not belong together, when the cache has no room for the pass, and
     /// when a cache grows while gradients are on.
-    pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, layer: LayerId) -> Tensor {
+    pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, (layer, way): (LayerId, usize)) -> Tensor {
         let grows = matches!(cache, Cache::Grow(_));
         assert!(!grows || !kernels::gradients_are_on(), "a cache cannot grow while gradients are on: use no_grad");
-        match &self.how {
-            How::Composite(block) => block.attend(dims, qkv, (&self.angles, self.prefixes.get(&layer)), cache, layer),
-            How::Kernel(sequences) => {
-                let past = match cache {
-                    Cache::None => Past::None,
-                    Cache::Fixed(cache) => {
-                        let (k, v) = cache.layer(layer);
-                        Past::Fixed(k, v)
-                    }
-                    Cache::Grow(cache) => {
-                        let (k, v) = cache.layer_mut(layer);
-                        Past::Grow(k, v)
-                    }
-                };
-                let (cos, sin) = self.angles.tables();
-                let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.kv_heads, causal: true };
-                kernels::expect(kernels::attention(qkv, &shape, past))
-            }
+        let (way, how) = &self.ways[way];
+        match how {
+            How::Composite(block) => block.attend(dims, qkv, (way, self.prefixes.get(&layer)), cache, layer),
+            How::Kernel { sequences, ring } => fused(dims, qkv, (way, sequences, *ring), cache, layer),
         }
     }
+}
+
+/// What the kernel needs to know of each sequence, `[B, 4]`.
+fn sequences(layout: &Layout, ring: Option<Ring>) -> Tensor {
+    let begin = |row: i64| ring.map_or(row, |ring| ring.row(row));
+    let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, begin(span.past_row), span.past]);
+    Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4])
+}
+
+/// Attention by the kernel.
+fn fused(
+    dims: &Dims,
+    qkv: &Tensor,
+    (way, sequences, ring): (&Way, &Tensor, Option<Ring>),
+    cache: &mut Cache<'_>,
+    layer: LayerId,
+) -> Tensor {
+    let past = match cache {
+        Cache::None => Past::None,
+        Cache::Fixed(cache) => {
+            let (k, v) = cache.layer(layer);
+            Past::Fixed(k, v)
+        }
+        Cache::Grow(cache) => {
+            let (k, v) = cache.layer_mut(layer);
+            Past::Grow(k, v)
+        }
+    };
+    let (cos, sin) = way.angles.tables();
+    let Rule { window, scaled_by, .. } = way.rule;
+    let sight = Sight::Causal { window };
+    let (heads, kv_heads, ring) = (dims.heads, dims.kv_heads, ring.map(|ring| ring.rows));
+    let shape = Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring };
+    kernels::expect(kernels::attention(qkv, &shape, past))
 }
 
 /// Rows brought into a block: queries `[B, T]`, keys `[B, P]`, sequences aligned at their first token. Whatever it
@@ -118,24 +185,33 @@ struct Block {
     end: i64,
     /// Row of each query cell `[B*T]`.
     query_rows: Tensor,
-    /// Row of each key cell `[B*P]`: in the prefix followed by the pass, the growing cache, or the fixed past and the pass.
+    /// Row of each key cell `[B*P]`: in the prefix followed by the pass, the growing cache, or a past that is fixed or a ring
+    /// and the pass.
     key_rows: Tensor,
     /// Query cell of each row `[N]`.
     cells: Tensor,
     /// 0 where a query sees a key and -inf elsewhere, `[B, 1, T, P]`.
     mask: Tensor,
     slots: Option<Slots>,
+    /// Whether the growing cache forgets: new keys then come from the pass.
+    forgets: bool,
 }
 
 impl Block {
-    fn new(layout: &Layout, cache: &Cache<'_>, prefix: i64, kind: Kind, device: Device) -> Self {
+    fn new(
+        layout: &Layout,
+        cache: &Cache<'_>,
+        (prefix, window, ring): (i64, Option<i64>, Option<Ring>),
+        (kind, device): (Kind, Device),
+    ) -> Self {
         let spans = layout.spans();
         let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);
         let end = prefix + spans.iter().map(|span| span.past + span.len).max().unwrap_or(0);
         let first_new = prefix
             + match cache {
                 Cache::Fixed(past) => past.rows(),
-                Cache::None | Cache::Grow(_) => 0,
+                Cache::Grow(past) => ring.map_or(0, |ring| past.held(Some(ring))),
+                Cache::None => 0,
             };
         // Cells and rows without a token point at 0: what they hold is never seen.
         let mut query_rows = vec![0i64; spans.len() * longest as usize];
@@ -152,8 +228,10 @@ impl Block {
             }
             for position in 0..span.past + span.len {
                 let new = position - span.past;
-                let in_pass = new >= 0 && !matches!(cache, Cache::Grow(_));
-                let row = if in_pass { first_new + span.row + new } else { prefix + span.past_row + position };
+                let in_pass = new >= 0 && (ring.is_some() || !matches!(cache, Cache::Grow(_)));
+                let past = span.past_row + position;
+                let past = prefix + ring.map_or(past, |ring| ring.row(past));
+                let row = if in_pass { first_new + span.row + new } else { past };
                 key_rows[(index as i64 * end + prefix + position) as usize] = row;
             }
         }
@@ -165,8 +243,9 @@ impl Block {
             query_rows: tensor(&query_rows),
             key_rows: tensor(&key_rows),
             cells: tensor(&cells),
-            mask: mask(layout, longest, [prefix, end], kind, device),
-            slots: matches!(cache, Cache::Grow(_)).then(|| Slots::new(layout, device)),
+            mask: mask(layout, longest, [prefix, end], window, (kind, device)),
+            slots: matches!(cache, Cache::Grow(_)).then(|| Slots::new(layout, ring, device)),
+            forgets: ring.is_some(),
         }
     }
 
@@ -174,7 +253,7 @@ impl Block {
         &self,
         dims: &Dims,
         qkv: &Tensor,
-        (angles, prefix): (&Angles, Option<&KeyValuePrefix>),
+        (way, prefix): (&Way, Option<&KeyValuePrefix>),
         cache: &mut Cache<'_>,
         layer: LayerId,
     ) -> Tensor {
@@ -182,7 +261,8 @@ impl Block {
         let (kv, group) = (dims.kv_heads, dims.heads / dims.kv_heads);
         let parts = qkv.split_with_sizes([dims.heads * e, kv * e, kv * e], -1);
         let heads = |part: &Tensor| part.reshape([part.size()[0], -1, e]);
-        let (q, k, v) = (angles.rotate(&heads(&parts[0])), angles.rotate(&heads(&parts[1])), heads(&parts[2]));
+        let rotated = |part: &Tensor| way.angles.rotate(&heads(part));
+        let (q, k, v) = (rotated(&parts[0]), rotated(&parts[1]), heads(&parts[2]));
         let (keys, values) = match cache {
             Cache::None => (k, v),
             Cache::Fixed(cache) => {
@@ -190,9 +270,12 @@ impl Block {
                 (Tensor::cat(&[past_k, &k], 0), Tensor::cat(&[past_v, &v], 0))
             }
             Cache::Grow(cache) => {
-                cache.extend(layer, self.slots.as_ref().expect("made for a growing cache"), &k, &v);
+                let slots = self.slots.as_ref().expect("made for a growing cache");
+                let (past_k, past_v) = cache.layer(layer);
+                let before = self.forgets.then(|| (Tensor::cat(&[past_k, &k], 0), Tensor::cat(&[past_v, &v], 0)));
+                cache.extend(layer, slots, &k, &v);
                 let (k, v) = cache.layer(layer);
-                (k.shallow_clone(), v.shallow_clone())
+                before.unwrap_or_else(|| (k.shallow_clone(), v.shallow_clone()))
             }
         };
         let (keys, values) = match prefix {
@@ -207,20 +290,34 @@ impl Block {
             x.transpose(1, 2).reshape([b * kv, self.end, e])
         };
         let (keys, values) = (gather(&keys), gather(&values));
-        let q = (q * (e as f64).sqrt().recip()).index_select(0, &self.query_rows);
+        let q = (q * way.rule.scaled_by.sqrt().recip()).index_select(0, &self.query_rows);
         // Query heads that share a key/value head are stacked along the tokens: one product for the group.
         let q = q.view([b, t, kv, group, e]).permute([0, 2, 3, 1, 4]).reshape([b * kv, group * t, e]);
-        let scores = q.bmm(&keys.transpose(1, 2)).view([b, kv * group, t, self.end]) + &self.mask;
-        let seen = scores.softmax(-1, q.kind()).view([b * kv, group * t, self.end]);
+        let scores = q.bmm(&keys.transpose(1, 2)).view([b, kv * group, t, self.end]);
+        let scores = way.rule.cap.map_or_else(|| scores.shallow_clone(), |cap| (&scores / cap).tanh() * cap);
+        let seen = (scores + &self.mask).softmax(-1, q.kind()).view([b * kv, group * t, self.end]);
         let out = seen.bmm(&values).view([b, kv, group, t, e]).permute([0, 3, 1, 2, 4]);
         out.reshape([b * t, dims.heads * e]).index_select(0, &self.cells)
     }
 }
 
-fn mask(layout: &Layout, longest: i64, [prefix, end]: [i64; 2], kind: Kind, device: Device) -> Tensor {
+/// 0 where a query sees a key and -inf elsewhere, `[B, 1, T, P]`.
+fn mask(
+    layout: &Layout,
+    longest: i64,
+    [prefix, end]: [i64; 2],
+    window: Option<i64>,
+    (kind, device): (Kind, Device),
+) -> Tensor {
     let positions = |n: i64| Tensor::arange(n, (Kind::Int64, device));
     let past: Vec<i64> = layout.spans().iter().map(|span| prefix + span.past).collect();
     let last_seen = Tensor::from_slice(&past).to_device(device).unsqueeze(1) + positions(longest).unsqueeze(0);
-    let hidden = positions(end).gt_tensor(&last_seen.unsqueeze(-1));
+    let keys = positions(end);
+    let mut hidden = keys.gt_tensor(&last_seen.unsqueeze(-1));
+    if let Some(window) = window {
+        // A cell behind its sequence's last token sees something, so that its numbers stay finite.
+        let first_seen = last_seen.clamp_max(end - 1) - (window - 1);
+        hidden = hidden.logical_or(&keys.lt_tensor(&first_seen.unsqueeze(-1)));
+    }
     Tensor::zeros(hidden.size(), (kind, device)).masked_fill(&hidden, f64::NEG_INFINITY).unsqueeze(1)
 }

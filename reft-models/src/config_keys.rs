@@ -67,11 +67,13 @@ impl fmt::Display for Neutral {
     }
 }
 
-const fn always(key: &'static str) -> KnownKey {
+/// A key that changes nothing whatever it says.
+pub const fn always(key: &'static str) -> KnownKey {
     KnownKey { key, condition: Condition::Always }
 }
 
-const fn only(key: &'static str, value: Neutral) -> KnownKey {
+/// A key that changes nothing at this value.
+pub const fn only(key: &'static str, value: Neutral) -> KnownKey {
     KnownKey { key, condition: Condition::Only(value) }
 }
 
@@ -193,9 +195,9 @@ pub const GENERAL: &[KnownKey] = &[
     only("pruned_heads", Neutral::Empty),
 ];
 
-/// Of the Llama family.
-pub const LLAMA: &[KnownKey] = &[
-    // Off in every Llama; neighbours with such keys compute something else.
+/// Of decoders, where the family does not read them.
+pub const DECODER: &[KnownKey] = &[
+    // Off in plain decoders; neighbours with such keys compute something else.
     only("attention_dropout", Neutral::Number(0.0)),
     only("hidden_dropout", Neutral::Number(0.0)),
     only("resid_pdrop", Neutral::Number(0.0)),
@@ -230,7 +232,7 @@ pub const ENCODER: &[KnownKey] = &[
     always("pooler_type"),
 ];
 
-/// Of a GGUF file's `llama.` section.
+/// Of a GGUF file's section of the model.
 pub const GGUF: &[KnownKey] = &[
     // The table of tokens says it too.
     always("vocab_size"),
@@ -238,14 +240,15 @@ pub const GGUF: &[KnownKey] = &[
     always("tensor_data_layout"),
     // Where a scaling comes from, beside its type and factor.
     always("rope.scaling.finetuned"),
-    // Used by the scalings that are not read here, and without meaning for the others.
-    always("rope.scaling.original_context_length"),
     only("rope.scale_linear", Neutral::Number(1.0)),
     only("rope.scaling.attn_factor", Neutral::Number(1.0)),
     only("attention.causal", Neutral::Switch(true)),
     only("attention.sliding_window", Neutral::Number(0.0)),
     only("attention.max_alibi_bias", Neutral::Number(0.0)),
     only("attention.clamp_kqv", Neutral::Number(0.0)),
+    // Widths of heads in layers with a window, which are those of the others.
+    always("attention.key_length_swa"),
+    always("attention.value_length_swa"),
     only("expert_count", Neutral::Number(0.0)),
     only("expert_used_count", Neutral::Number(0.0)),
     only("logit_scale", Neutral::Number(1.0)),

@@ -100,14 +100,13 @@ impl Encoder {
         Ok(encoder)
     }
 
-    /// The same without a classification head, whether one is there or not.
+    /// The same without a classification head, whether one is there or not, from a source of the checkpoint's tensors.
     ///
     /// # Errors
     /// As for [`Encoder::load`].
-    pub fn load_body(weights: &Weights, kind: Kind, device: Device) -> Result<Self, EncoderError> {
+    pub fn load_body(weights: &Weights, root: &Source<'_>) -> Result<Self, EncoderError> {
         let config = read_config(weights)?;
-        let root = Source::new(weights, kind, device);
-        Ok(Self::assemble(config, &below_prefix(&root, config.family))?)
+        Ok(Self::assemble(config, &below_prefix(root, config.family))?)
     }
 
     /// The encoder on other weights: those of [`lend`], perhaps moved since. Without a head of its own.

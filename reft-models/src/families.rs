@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use crate::decoder::FAMILIES;
 use crate::encoder;
-use crate::registry::PORTS;
 
 /// What a family's models are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ pub struct ModelFamily {
 
 /// All of them: decoders, then encoders.
 pub fn families() -> Vec<ModelFamily> {
-    let decoders = PORTS.iter().map(|port| ModelFamily {
+    let decoders = FAMILIES.iter().map(|port| ModelFamily {
         key: port.model_type,
         kind: FamilyKind::Decoder,
         title: port.title,

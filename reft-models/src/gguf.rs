@@ -1,5 +1,8 @@
 //! A GGUF file: de-quantised on reading, llama.cpp's names and row order turned into Hugging Face's.
 
+mod config;
+mod dialect;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,36 +15,17 @@ use candle_core::{DType, Device};
 use serde_json::{Map, json};
 use tch::{Kind, Tensor};
 
-use crate::config_keys;
+use self::config::Known;
+use self::dialect::{DIALECTS, Dialect};
 use crate::mapped::check_not_placeholder;
-use crate::raw_config::{ConfigError, RawConfig};
-use crate::weights::{Container, Encoding, WeightsError, bytes_of, first_line, open_error};
+use crate::raw_config::RawConfig;
+use crate::weights::{Container, Encoding, WeightsError, bytes_of, open_error};
 
-/// Parts of tensor names, llama.cpp's and Hugging Face's.
-const NAMES: [(&str, &str); 11] = [
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-    ("token_embd", "model.embed_tokens"),
-    ("output_norm", "model.norm"),
-];
-
-/// What the metadata of the model itself begins with.
-const SECTION: &str = "llama.";
-
-/// Holds divisors of rotary frequencies in files of models with long contexts.
-const ROPE_FACTORS: &str = "rope_freqs.weight";
-
-/// A GGUF file of a Llama model.
+/// A GGUF file of a decoder.
 pub struct GgufFile {
     path: PathBuf,
     content: Content,
+    dialect: &'static Dialect,
     /// Hugging Face name to llama.cpp's.
     names: BTreeMap<String, String>,
 }
@@ -50,7 +34,7 @@ impl GgufFile {
     /// Reads the header.
     ///
     /// # Errors
-    /// When the file is missing, truncated, or holds no Llama.
+    /// When the file is missing, truncated, or holds no family that is read.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let mut file = File::open(path).map_err(|error| open_error(path, format!("{error}: check the path")))?;
         let mut begin = Vec::new();
@@ -65,27 +49,10 @@ impl GgufFile {
         if content.tensor_infos.values().any(|info| end(&content, info).is_none_or(|end| end > length)) {
             return Err(open_error(path, format!("truncated ({length} bytes): download it again")));
         }
-        let names = content.tensor_infos.keys().filter_map(|name| Some((hugging_face_name(name)?, name.clone())));
+        let dialect = dialect_of(path, &content)?;
+        let names = content.tensor_infos.keys().filter_map(|name| Some((dialect.name(name)?, name.clone())));
         let names = names.collect();
-        let file = Self { path: path.to_owned(), content, names };
-        file.check_family()?;
-        Ok(file)
-    }
-
-    /// Refuses what would load and then compute something else than the model.
-    fn check_family(&self) -> Result<(), WeightsError> {
-        let architecture = self.text("general.architecture")?;
-        if architecture != "llama" {
-            return Err(open_error(&self.path, format!("architecture `{architecture}`: this reader knows llama")));
-        }
-        if self.content.tensor_infos.contains_key(ROPE_FACTORS) {
-            let advice = "use the model's safetensors folder, whose config.json says how they came about";
-            return Err(open_error(
-                &self.path,
-                format!("has rotary factors (`{ROPE_FACTORS}`), not read here: {advice}"),
-            ));
-        }
-        Ok(())
+        Ok(Self { path: path.to_owned(), content, dialect, names })
     }
 
     /// A metadata value.
@@ -150,13 +117,22 @@ impl GgufFile {
     /// # Errors
     /// When the metadata is incomplete, wrong, or says something that changes results and is not understood.
     pub fn config(&self) -> Result<serde_json::Value, WeightsError> {
-        let section = self.section();
-        Ok(self.translated(&RawConfig::within(&self.path, SECTION, &section))?)
+        let (section, prefix) = (self.section(), format!("{}.", self.dialect.architecture));
+        let vocab = self.content.tensor_infos.get("token_embd.weight").and_then(|info| info.shape.dims().first());
+        let [one, short, long] = config::DIVISORS.map(|name| self.numbers(name));
+        let known = Known {
+            names: [self.dialect.hugging_face, self.dialect.architecture],
+            vocab: vocab.map(|&vocab| vocab as i64),
+            has: &|name| self.content.tensor_infos.contains_key(name),
+            ends: ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"].map(|key| self.integer(key).ok()),
+            divisors: [one?, short?, long?],
+        };
+        Ok(config::translated(&RawConfig::within(&self.path, &prefix, &section), &known)?)
     }
 
-    /// The `llama.` metadata. A number that is none becomes a text, which no reader of numbers takes.
+    /// The model's own metadata. A number that is none becomes a text, which no reader of numbers takes.
     fn section(&self) -> Map<String, serde_json::Value> {
-        let own = self.content.metadata.iter().filter_map(|(key, value)| Some((key.strip_prefix(SECTION)?, value)));
+        let own = |key: &String| key.strip_prefix(self.dialect.architecture)?.strip_prefix('.').map(str::to_owned);
         let json = |value: &Value| match *value {
             Value::F32(number) if number.is_finite() => json!(f64::from(number)),
             Value::F64(number) if number.is_finite() => json!(number),
@@ -164,77 +140,49 @@ impl GgufFile {
             Value::String(ref text) => json!(text),
             ref other => integer(other).map_or_else(|| json!(format!("{other:?}")), |number| json!(number)),
         };
-        own.map(|(key, value)| (key.to_owned(), json(value))).collect()
+        self.content.metadata.iter().filter_map(|(key, value)| Some((own(key)?, json(value)))).collect()
     }
 
-    fn translated(&self, raw: &RawConfig<'_>) -> Result<serde_json::Value, ConfigError> {
-        let (heads, width) = (raw.needed_size("attention.head_count")?, raw.needed_size("embedding_length")?);
-        let vocab = self.content.tensor_infos.get("token_embd.weight").and_then(|info| info.shape.dims().first());
-        let rotated = raw.size("rope.dimension_count")?;
-        let head_width = raw.size("attention.key_length")?.or(rotated).unwrap_or((width / heads).max(1));
-        for (key, size) in
-            [("rope.dimension_count", rotated), ("attention.value_length", raw.size("attention.value_length")?)]
-        {
-            if let Some(size) = size.filter(|&size| size != head_width) {
-                return Err(raw.unsupported(key, &size.into(), &format!("only the width of a head, {head_width}")));
-            }
+    /// The numbers of a tensor that Hugging Face's layout does not have; none where there is no such tensor.
+    fn numbers(&self, theirs: &str) -> Result<Option<Vec<f64>>, WeightsError> {
+        if !self.content.tensor_infos.contains_key(theirs) {
+            return Ok(None);
         }
-        let eps = raw.positive("attention.layer_norm_rms_epsilon")?;
-        let has = |name: &str| self.content.tensor_infos.contains_key(name);
-        let config = json!({
-            "architectures": ["LlamaForCausalLM"],
-            "hidden_act": "silu",
-            "hidden_size": width,
-            "intermediate_size": raw.needed_size("feed_forward_length")?,
-            "num_hidden_layers": raw.layers("block_count")?,
-            "num_attention_heads": heads,
-            "num_key_value_heads": raw.size("attention.head_count_kv")?.unwrap_or(heads),
-            "head_dim": head_width,
-            "vocab_size": vocab,
-            "rms_norm_eps": raw.needed("attention.layer_norm_rms_epsilon", eps)?,
-            "rope_theta": raw.positive("rope.freq_base")?.unwrap_or(10_000.0),
-            "rope_scaling": rope_scaling(raw)?,
-            "max_position_embeddings": raw.needed_size("context_length")?,
-            "attention_bias": has("blk.0.attn_q.bias"),
-            "mlp_bias": has("blk.0.ffn_gate.bias"),
-            "tie_word_embeddings": !has("output.weight"),
-            "bos_token_id": self.integer("tokenizer.ggml.bos_token_id").ok(),
-            "eos_token_id": self.integer("tokenizer.ggml.eos_token_id").ok(),
-        });
-        raw.finish(&[config_keys::GGUF])?;
-        Ok(config)
+        let (path, name) = (self.path.clone(), theirs.to_owned());
+        let tensor = self.dequantised(theirs).map_err(|reason| WeightsError::Damaged { path, name, reason })?;
+        let values = Vec::<f32>::try_from(tensor.flatten(0, -1)).expect("f32 values");
+        Ok(Some(values.into_iter().map(f64::from).collect()))
     }
 
-    /// As many as query heads when the file does not say.
-    fn key_value_heads(&self) -> Result<i64, WeightsError> {
-        let own = self.integer("llama.attention.head_count_kv");
-        own.or_else(|_| self.integer("llama.attention.head_count"))
+    /// A tensor as llama.cpp ordered it, f32.
+    fn dequantised(&self, theirs: &str) -> Result<Tensor, String> {
+        let mut file = File::open(&self.path).map_err(|error| error.to_string())?;
+        let quantised = self.content.tensor(&mut file, theirs, &Device::Cpu).map_err(|error| brief(&error))?;
+        let values = quantised.dequantize(&Device::Cpu).map_err(|error| brief(&error))?;
+        to_libtorch(&values).map_err(|error| brief(&error))
     }
 
-    /// Heads whose rows llama.cpp has reordered in this tensor.
-    fn permuted_heads(&self, name: &str) -> Result<Option<i64>, WeightsError> {
-        if name.contains(".q_proj.") {
-            self.integer("llama.attention.head_count").map(Some)
-        } else if name.contains(".k_proj.") {
-            self.key_value_heads().map(Some)
-        } else {
-            Ok(None)
-        }
+    /// Query heads and key/value heads; as many when the file does not say.
+    fn heads(&self) -> Result<[i64; 2], WeightsError> {
+        let key = |name: &str| format!("{}.attention.{name}", self.dialect.architecture);
+        let heads = self.integer(&key("head_count"))?;
+        Ok([heads, self.integer(&key("head_count_kv")).unwrap_or(heads)])
     }
 }
 
-/// Left to the port to accept or refuse by its type.
-fn rope_scaling(raw: &RawConfig<'_>) -> Result<Option<serde_json::Value>, ConfigError> {
-    let factor = raw.positive("rope.scaling.factor")?;
-    let Some(kind) = raw.text("rope.scaling.type")?.filter(|kind| *kind != "none") else {
-        return match factor.filter(|&factor| (factor - 1.0).abs() > f64::EPSILON) {
-            Some(factor) => {
-                Err(raw.unsupported("rope.scaling.factor", &factor.into(), "only 1 without a scaling type"))
-            }
-            None => Ok(None),
-        };
-    };
-    Ok(Some(json!({ "rope_type": kind, "factor": factor })))
+/// How the file's family is written.
+fn dialect_of(path: &Path, content: &Content) -> Result<&'static Dialect, WeightsError> {
+    let key = "general.architecture";
+    let architecture = content.metadata.get(key).and_then(|value| value.to_string().ok());
+    let missing = || open_error(path, format!("metadata `{key}` is missing: not a complete model file"));
+    let architecture = architecture.ok_or_else(missing)?;
+    DIALECTS.iter().find(|dialect| dialect.architecture == architecture).ok_or_else(|| {
+        let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.architecture).collect();
+        open_error(
+            path,
+            format!("architecture `{architecture}` is not read from GGUF files: there is {}", known.join(", ")),
+        )
+    })
 }
 
 /// A candle tensor as a libtorch one, f32. Narrower types widen without loss.
@@ -247,16 +195,6 @@ fn to_libtorch(tensor: &candle_core::Tensor) -> candle_core::Result<Tensor> {
 /// candle's message without the stack trace it may append.
 fn brief(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// Undoes llama.cpp's order of rows, which pairs neighbours for its rotary embedding: `[heads, E/2, 2, D]` to halves.
-fn unpermute(tensor: &Tensor, heads: i64) -> Result<Tensor, String> {
-    let (shape, rows) = (tensor.size(), tensor.size().first().copied().unwrap_or(0));
-    if heads <= 0 || rows % (2 * heads) != 0 {
-        return Err(format!("{rows} rows do not divide among {heads} heads"));
-    }
-    let grouped = tensor.f_reshape([heads, rows / heads / 2, 2, -1]).map_err(|error| first_line(&error))?;
-    grouped.transpose(1, 2).f_reshape(shape).map_err(|error| first_line(&error))
 }
 
 /// The byte after a tensor's last one; none when a damaged header says more than can be counted.
@@ -281,24 +219,10 @@ fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// None for tensors that Hugging Face's layout does not have, such as rotary factors.
-fn hugging_face_name(name: &str) -> Option<String> {
-    if name == "output.weight" {
-        return Some("lm_head.weight".to_owned());
-    }
-    let (module, parameter) = name.rsplit_once('.')?;
-    let (block, part) = match module.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-        Some((layer, part)) => (format!("model.layers.{layer}."), part),
-        None => (String::new(), module),
-    };
-    let (_, theirs) = NAMES.iter().find(|(ours, _)| *ours == part)?;
-    Some(format!("{block}{theirs}.{parameter}"))
-}
-
 /// Bytes of a file before its tensors: the model's settings and its vocabulary.
 ///
 /// # Errors
-/// When the file is missing, truncated, or no GGUF file of a Llama.
+/// When the file is missing, truncated, or no GGUF file of a decoder.
 pub(crate) fn header(path: &Path) -> Result<Vec<u8>, WeightsError> {
     let length = GgufFile::open(path)?.content.tensor_data_offset;
     let mut header = Vec::new();
@@ -313,8 +237,12 @@ impl Container for GgufFile {
     }
 
     fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
-        let shape = |name: &String| self.content.tensor_infos[name].shape.dims().iter().map(|&n| n as i64).collect();
-        self.names.iter().map(|(theirs, ours)| (theirs.clone(), shape(ours))).collect()
+        let shape = |(ours, theirs): (&String, &String)| {
+            let stored: Vec<i64> = self.content.tensor_infos[theirs].shape.dims().iter().map(|&n| n as i64).collect();
+            let shape = self.dialect.change(ours).map_or_else(|| stored.clone(), |change| change.undone_shape(&stored));
+            (ours.clone(), shape)
+        };
+        self.names.iter().map(shape).collect()
     }
 
     fn others(&self) -> BTreeMap<String, String> {
@@ -322,13 +250,9 @@ impl Container for GgufFile {
     }
 
     fn read(&self, name: &str) -> Result<Tensor, String> {
-        let ours = self.names.get(name).ok_or("not in the file")?;
-        let mut file = File::open(&self.path).map_err(|error| error.to_string())?;
-        let quantised = self.content.tensor(&mut file, ours, &Device::Cpu).map_err(|error| brief(&error))?;
-        let values = quantised.dequantize(&Device::Cpu).map_err(|error| brief(&error))?;
-        let tensor = to_libtorch(&values).map_err(|error| brief(&error))?;
-        match self.permuted_heads(name).map_err(|error| error.to_string())? {
-            Some(heads) => unpermute(&tensor, heads),
+        let tensor = self.dequantised(self.names.get(name).ok_or("not in the file")?)?;
+        match self.dialect.change(name) {
+            Some(change) => change.undone(&tensor, self.heads().map_err(|error| error.to_string())?),
             None => Ok(tensor),
         }
     }

@@ -14,8 +14,23 @@ use self::snapshot::Snapshot;
 use crate::weights::{WeightsError, is_gguf};
 
 /// The files and folders behind aliases, in the user's cache.
-pub const ALIASES: [(&str, &str); 2] =
-    [("smollm2", "models/SmolLM2-135M-Instruct.Q4_1.gguf"), ("minilm", "models/all-MiniLM-L6-v2")];
+pub const ALIASES: [Alias; 3] = [
+    Alias { name: "smollm2", place: "models/SmolLM2-135M-Instruct.Q4_1.gguf", on_request: false },
+    Alias { name: "minilm", place: "models/all-MiniLM-L6-v2", on_request: false },
+    // Its terms are its maker's.
+    Alias { name: "gemma3-270m", place: "models/gemma-3-270m-q4_k_m.gguf", on_request: true },
+];
+
+/// A short name of a model in the user's cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Alias {
+    /// The name.
+    pub name: &'static str,
+    /// The file or folder, below the user's cache.
+    pub place: &'static str,
+    /// Whether it is fetched for users who ask for it only, under its maker's terms.
+    pub on_request: bool,
+}
 
 /// A model that is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +40,14 @@ pub enum HubError {
     NotSetUp {
         /// The alias.
         alias: &'static str,
+        /// Whether it is fetched on request only.
+        on_request: bool,
         /// Where it belongs.
         path: PathBuf,
     },
     /// Neither alias nor path nor id.
     #[error(
-        "model `{0}` is not known: give `smollm2`, the encoder `minilm`, a folder, a .gguf file, or a Hugging Face id such as \
+        "model `{0}` is not known: give `smollm2`, `gemma3-270m`, the encoder `minilm`, a folder, a .gguf file, or a Hugging Face id such as \
          org/name or org/name@revision"
     )]
     Unknown(String),
@@ -92,12 +109,12 @@ pub fn find(model: &str) -> Result<Located, HubError> {
 
 impl Settings {
     fn find(&self, model: &str) -> Result<Located, HubError> {
-        if let Some((alias, place)) = ALIASES.iter().find(|(alias, _)| *alias == model) {
+        if let Some(Alias { name, place, on_request }) = ALIASES.iter().find(|alias| alias.name == model) {
             let path = self.own.join(place);
             return if path.exists() {
                 Ok(Located { path, pinned: None })
             } else {
-                Err(HubError::NotSetUp { alias, path })
+                Err(HubError::NotSetUp { alias: name, on_request: *on_request, path })
             };
         }
         let path = self.expand(model);
@@ -232,7 +249,7 @@ mod tests {
     fn the_alias_and_paths_are_found() {
         let folder = TempDir::new().expect("a folder");
         let places = offline(&folder);
-        let file = places.own.join(ALIASES[0].1);
+        let file = places.own.join(ALIASES[0].place);
         fs::create_dir_all(places.own.join("models")).expect("a folder");
         fs::write(&file, "").expect("written");
         assert_eq!(places.find("smollm2").expect("there"), Located { path: file, pinned: None });

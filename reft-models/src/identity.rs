@@ -8,10 +8,10 @@ use std::path::Path;
 
 use reft_core::base_model::Sketch;
 use serde_json::{Map, Value};
-use tch::{Device, Kind};
 
 use crate::digests::{self, TensorDigest};
 use crate::encoder::{Encoder, EncoderError};
+use crate::nn::{Record, Source};
 use crate::registry::{self, LoadError};
 use crate::weights::{Weights, WeightsError, is_gguf, open_error};
 use crate::{gguf, tokenizer};
@@ -72,13 +72,15 @@ impl Identity {
 /// # Errors
 /// When no port reads the model, or one of the tensors is missing.
 pub fn tensors_read(weights: &Weights) -> Result<BTreeSet<String>, IdentityError> {
-    // Types that need nothing of the processor: no tensor is read.
-    match weights.asked_by(|weights| registry::load(weights, Kind::Float, Device::Cpu)) {
+    let read = match registry::tensors(weights) {
         Err(LoadError::Encoder { .. }) => {
-            Ok(weights.asked_by(|weights| Encoder::load_body(weights, Kind::Float, Device::Cpu))?)
+            let record = Record::default();
+            Encoder::load_body(weights, &Source::recording(Some(weights), &record))?;
+            record.into_inner()
         }
-        asked => Ok(asked?),
-    }
+        read => read?,
+    };
+    Ok(read.into_iter().map(|(name, _)| name).collect())
 }
 
 /// The fingerprint and the sketch of these tensors.
@@ -112,7 +114,7 @@ fn role<'n>(name: &'n str, read: &BTreeSet<String>) -> &'n str {
 /// A tensor's name without the module that holds the whole model, which some exports leave out, and with the names of
 /// normalisation's parameters that replaced `gamma` and `beta`.
 fn canonical_name(name: &str) -> String {
-    let prefixes = ["model.", "bert.", "roberta."];
+    let prefixes = ["model.", "bert.", "roberta.", "gpt_neox.", "transformer."];
     let bare = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     bare.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 }

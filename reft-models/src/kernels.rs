@@ -34,7 +34,7 @@ unsafe extern "C" {
         bias: *const C_tensor,
     ) -> *mut C_tensor;
     fn reft_rms_norm(set: i32, x: *const C_tensor, weight: *const C_tensor, eps: f64) -> *mut C_tensor;
-    fn reft_gated_silu(set: i32, x: *const C_tensor) -> *mut C_tensor;
+    fn reft_gated(set: i32, x: *const C_tensor, activation: i64) -> *mut C_tensor;
     fn reft_attention(
         set: i32,
         qkv: *const C_tensor,
@@ -46,6 +46,9 @@ unsafe extern "C" {
         heads: i64,
         kv_heads: i64,
         causal: bool,
+        window: i64,
+        ring: i64,
+        scale: f32,
         append: bool,
     ) -> *mut C_tensor;
 }
@@ -141,10 +144,19 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, 
     owned(unsafe { reft_rms_norm(set, x.as_ptr(), weight.as_ptr(), eps) })
 }
 
-/// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
-pub(crate) fn gated_silu(x: &Tensor) -> Result<Tensor, KernelError> {
+/// Activations of gated units, numbered as the kernels do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gate {
+    /// `x σ(x)`.
+    Silu = 0,
+    /// GELU's approximation by a hyperbolic tangent.
+    GeluTanh = 1,
+}
+
+/// `act(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
+pub(crate) fn gated(x: &Tensor, gate: Gate) -> Result<Tensor, KernelError> {
     let set = InstructionSet::current()? as i32;
-    owned(unsafe { reft_gated_silu(set, x.as_ptr()) })
+    owned(unsafe { reft_gated(set, x.as_ptr(), gate as i64) })
 }
 
 /// What attention needs beside the states.
@@ -153,7 +165,7 @@ pub(crate) struct Shape<'a> {
     /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`, i64. No two share a
     /// row.
     pub sequences: &'a Tensor,
-    /// Cosines `[N, E/2]`, f32, by row.
+    /// Cosines `[N, R/2]`, f32, by row; of a head's coordinates the first `R` are rotated.
     pub cos: &'a Tensor,
     /// Sines, likewise.
     pub sin: &'a Tensor,
@@ -161,8 +173,24 @@ pub(crate) struct Shape<'a> {
     pub heads: i64,
     /// Key/value heads.
     pub kv_heads: i64,
-    /// Whether a token sees what comes before it only, or its whole sequence.
-    pub causal: bool,
+    /// What a token sees.
+    pub sight: Sight,
+    /// `s`: scores are `q k / √s`.
+    pub scaled_by: f64,
+    /// Rows of a sequence's past in a cache that grows, the oldest overwritten first; none for as many as it has tokens.
+    pub ring: Option<i64>,
+}
+
+/// What a token sees of its sequence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sight {
+    /// All of it.
+    Whole,
+    /// Itself and what comes before it.
+    Causal {
+        /// Of these the last so many; none for all.
+        window: Option<i64>,
+    },
 }
 
 /// Keys and values of earlier tokens, `[rows, K, E]` each, keys rotated.
@@ -185,7 +213,17 @@ pub(crate) fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Resu
         Past::Fixed(k, v) => (k.as_ptr(), v.as_ptr(), false),
         Past::Grow(k, v) => (k.as_mut_ptr().cast_const(), v.as_mut_ptr().cast_const(), true),
     };
-    let Shape { sequences, cos, sin, heads, kv_heads, causal } = *shape;
+    let Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring } = *shape;
     let (sequences, cos, sin) = (sequences.as_ptr(), cos.as_ptr(), sin.as_ptr());
-    owned(unsafe { reft_attention(set, qkv.as_ptr(), k, v, sequences, cos, sin, heads, kv_heads, causal, append) })
+    let (causal, window) = match sight {
+        Sight::Whole => (false, i64::MAX),
+        Sight::Causal { window } => (true, window.unwrap_or(i64::MAX)),
+    };
+    let ring = ring.unwrap_or(i64::MAX);
+    // In f32, as the kernel computes.
+    let scale = 1.0 / (scaled_by as f32).sqrt();
+    let qkv = qkv.as_ptr();
+    owned(unsafe {
+        reft_attention(set, qkv, k, v, sequences, cos, sin, heads, kv_heads, causal, window, ring, scale, append)
+    })
 }

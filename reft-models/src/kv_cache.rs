@@ -3,6 +3,8 @@
 //! A cache is rows, like everything else: a sequence owns consecutive rows and [`Span::past_row`] says where they begin.
 //! Sequences of any length live side by side, and a new one may take the rows of one that is done.
 //!
+//! A layer with a window need not keep what no later token sees: there the rows of a place are a [`Ring`].
+//!
 //! [`Span::past_row`]: reft_core::layout::Span::past_row
 
 use reft_core::layout::Layout;
@@ -20,6 +22,40 @@ pub struct Move {
     pub len: i64,
 }
 
+/// How a layer with a window keeps the tokens of a place: the token at position `p` in row `p mod rows` of the place's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ring {
+    /// Rows of a place in layers without a window.
+    room: i64,
+    /// Rows of a place here.
+    pub rows: i64,
+}
+
+impl Ring {
+    /// The row here of what is `row` in layers without a window.
+    pub fn row(self, row: i64) -> i64 {
+        row / self.room * self.rows + row % self.room % self.rows
+    }
+}
+
+/// Places of equal size, one for each sequence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Places {
+    /// Rows of a place.
+    pub room: i64,
+    /// Tokens of a pass that may turn out not to belong to their sequence.
+    pub guessed: i64,
+}
+
+impl Places {
+    /// The ring of a layer with this window; none where it would save nothing.
+    fn ring(self, window: Option<i64>) -> Option<Ring> {
+        // What a guess has overwritten, the next token does not see.
+        let rows = window?.saturating_add(self.guessed);
+        (rows < self.room).then_some(Ring { room: self.room, rows })
+    }
+}
+
 /// Keys and values `[rows, K, E]` of each layer, keys rotated.
 #[derive(Debug)]
 pub struct KvCache {
@@ -27,13 +63,50 @@ pub struct KvCache {
     /// The layer that `layers` begins with.
     first: LayerId,
     rows: i64,
+    /// Rings of layers with windows, where sequences have places.
+    rings: Vec<Option<Ring>>,
+    places: Option<Places>,
 }
 
 impl KvCache {
     /// Room for this many tokens of all sequences together, in the layers from `first` on.
     pub fn new(dims: &Dims, first: LayerId, rows: i64, options: (Kind, Device)) -> Self {
         let empty = || Tensor::zeros([rows, dims.kv_heads, dims.head_width], options);
-        Self { layers: (first.0..dims.layers).map(|_| (empty(), empty())).collect(), first, rows }
+        let layers: Vec<_> = (first.0..dims.layers).map(|_| (empty(), empty())).collect();
+        Self { rings: vec![None; layers.len()], layers, first, rows, places: None }
+    }
+
+    /// The same for sequences in places, of which layers with a window keep what the window and a guess need. `windows` has one
+    /// for each layer of the model.
+    pub fn bounded(
+        dims: &Dims,
+        windows: &[Option<i64>],
+        (rows, places): (i64, Places),
+        (kind, device): (Kind, Device),
+    ) -> Self {
+        let rings: Vec<Option<Ring>> = windows.iter().map(|&window| places.ring(window)).collect();
+        let mut cache = Self { layers: Vec::new(), first: LayerId(0), rows, rings: Vec::new(), places: Some(places) };
+        let empty = |rows: i64| Tensor::zeros([rows, dims.kv_heads, dims.head_width], (kind, device));
+        cache.layers = rings.iter().map(|&ring| (empty(cache.held(ring)), empty(cache.held(ring)))).collect();
+        cache.rings = rings;
+        cache
+    }
+
+    /// Rows of layers with this ring, or with none.
+    pub fn held(&self, ring: Option<Ring>) -> i64 {
+        // The last place may be cut short in layers without a ring.
+        ring.map_or(self.rows, |ring| (self.rows + ring.room - 1) / ring.room * ring.rows)
+    }
+
+    /// How layers with this window keep the tokens of a place; none where they keep all.
+    pub fn ring(&self, window: Option<i64>) -> Option<Ring> {
+        self.places?.ring(window)
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> usize {
+        let of = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
+        self.layers.iter().map(|(keys, values)| of(keys) + of(values)).sum()
     }
 
     /// Keys and values that were kept, `[L, rows, K, E]` each, for the layers from `first` on.
@@ -44,7 +117,7 @@ impl KvCache {
         let of = |x: &Tensor| (x.size(), x.kind(), x.device());
         assert!(keys.dim() == 4 && of(keys) == of(values), "keys {:?}, values {:?}", of(keys), of(values));
         let layers = keys.unbind(0).into_iter().zip(values.unbind(0)).collect();
-        Self { layers, first, rows: keys.size()[1] }
+        Self { rings: vec![None; keys.size()[0] as usize], layers, first, rows: keys.size()[1], places: None }
     }
 
     /// Keys and values of `len` rows from `row` on, in all layers: `[L, len, K, E]` each.
@@ -60,16 +133,18 @@ impl KvCache {
         if moves.is_empty() {
             return;
         }
-        let rows = |start: fn(&Move) -> i64| -> Vec<i64> {
-            moves.iter().flat_map(|part| (0..part.len).map(move |index| start(part) + index)).collect()
-        };
         let device = self.layers.first().map_or(Device::Cpu, |(keys, _)| keys.device());
-        let tensor = |rows: Vec<i64>| Tensor::from_slice(&rows).to_device(device);
-        let (from, to) = (tensor(rows(|part| part.from)), tensor(rows(|part| part.to)));
-        for (keys, values) in &mut self.layers {
+        let mut known: Vec<(Option<Ring>, [Tensor; 2])> = Vec::new();
+        for ((keys, values), &ring) in self.layers.iter_mut().zip(&self.rings) {
+            let index = known.iter().position(|(of, _)| *of == ring).unwrap_or_else(|| {
+                let rows = |start: fn(&Move) -> i64| Tensor::from_slice(&rows(moves, start, ring)).to_device(device);
+                known.push((ring, [rows(|part| part.from), rows(|part| part.to)]));
+                known.len() - 1
+            });
+            let [from, to] = &known[index].1;
             for tensor in [keys, values] {
-                let read = tensor.index_select(0, &from);
-                let _ = tensor.index_copy_(0, &to, &read);
+                let read = tensor.index_select(0, from);
+                let _ = tensor.index_copy_(0, to, &read);
             }
         }
     }
@@ -112,7 +187,16 @@ impl KvCache {
     }
 }
 
-/// Where the tokens of one pass go in the cache, the same for every layer.
+/// The rows that moves read or write, by where they start: of a ring the last ones, since earlier tokens are overwritten.
+fn rows(moves: &[Move], start: fn(&Move) -> i64, ring: Option<Ring>) -> Vec<i64> {
+    let of_move = |part: &Move| {
+        let begin = ring.map_or(0, |ring| (part.len - ring.rows).max(0));
+        (begin..part.len).map(|index| start(part) + index).map(|row| ring.map_or(row, |ring| ring.row(row))).collect()
+    };
+    moves.iter().flat_map(|part| -> Vec<i64> { of_move(part) }).collect()
+}
+
+/// Where the tokens of one pass go in the cache, the same for every layer of a kind.
 #[derive(Debug)]
 pub struct Slots {
     /// Rows of the pass that hold a token, `[n]`; all of them when there is no padding.
@@ -122,13 +206,14 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// The slots of a pass.
-    pub fn new(layout: &Layout, device: Device) -> Self {
+    /// The slots of a pass; of a sequence that is longer than its ring, the last tokens have some.
+    pub fn new(layout: &Layout, ring: Option<Ring>, device: Device) -> Self {
         let (mut rows, mut cache_rows) = (Vec::new(), Vec::new());
         for span in layout.spans() {
-            for token in 0..span.len {
+            for token in ring.map_or(0, |ring| (span.len - ring.rows).max(0))..span.len {
+                let row = span.past_row + span.past + token;
                 rows.push(span.row + token);
-                cache_rows.push(span.past_row + span.past + token);
+                cache_rows.push(ring.map_or(row, |ring| ring.row(row)));
             }
         }
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);

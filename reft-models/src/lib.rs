@@ -1,4 +1,4 @@
-//! Models with hooks: checkpoints, tokenizers, the Llama family, encoders, decoding. Nothing here knows what a hook does.
+//! Models with hooks: checkpoints, tokenizers, decoders, encoders, decoding. Nothing here knows what a hook does.
 //!
 //! On a CPU, libtorch and the kernels here share OpenMP's threads (libgomp). Those spin while they wait, which on a machine with
 //! other busy processes costs several times the time: set `GOMP_SPINCOUNT=10000` before the process starts (libgomp reads it when it
@@ -9,6 +9,7 @@ pub mod attention;
 mod config_keys;
 pub mod cuda;
 pub mod decode;
+pub mod decoder;
 mod digests;
 pub mod distributed;
 pub mod encoder;
@@ -20,7 +21,6 @@ pub mod instruction_set;
 mod kernels;
 pub mod kv_cache;
 pub mod lending;
-pub mod llama;
 mod mapped;
 pub mod memory;
 pub mod model;

@@ -9,6 +9,7 @@ use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::Cache;
+use crate::rope::LengthLimit;
 use crate::weights::WeightsError;
 
 /// Everything one forward pass depends on beside the weights. A model has no state of its own.
@@ -43,8 +44,19 @@ pub trait Decoder {
         &[]
     }
 
+    /// Keys that a token of this layer sees at most; none for all before it.
+    fn window(&self, _: LayerId) -> Option<i64> {
+        None
+    }
+
+    /// The length up to which a token's keys do not depend on how long its sequence is; none where they never do. A longer
+    /// sequence must be in one pass, or come token by token.
+    fn length_limit(&self) -> Option<LengthLimit> {
+        None
+    }
+
     /// Token ids `[N]` to `h^(0)` `[N, D]`.
-    fn embed(&self, ids: &Tensor, hooks: &dyn Hooks) -> Tensor;
+    fn embed(&self, ids: &Tensor, pass: &Pass<'_>) -> Tensor;
 
     /// The blocks of `range`: `[N, D] -> [N, D]`. A range lets a caller skip layers whose output it has kept.
     fn layers(&self, h: Tensor, range: Range<usize>, pass: &mut Pass<'_>) -> Tensor;
@@ -62,7 +74,8 @@ pub trait Decoder {
     /// When a tensor is missing or of another shape.
     fn on(&self, weights: &BTreeMap<String, Tensor>) -> Result<Box<dyn Decoder>, WeightsError>;
 
-    /// The frozen weight behind a linear component, for methods that compute with it; none where there is no such map.
+    /// The frozen weight behind a linear component, for methods that compute with it; none where there is no such map, as
+    /// where the model normalises what the weight gives.
     fn weight(&self, at: Site) -> Option<LinearWeight>;
 
     /// Logits of the rows handed in, `[M, D] -> [M, V]`: nobody pays for positions that are not asked for.
@@ -72,7 +85,7 @@ pub trait Decoder {
 
     /// The last block's output for these tokens, `[N] -> [N, D]`.
     fn hidden(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.layers(self.embed(ids, pass.hooks), 0..self.dims().layers, pass)
+        self.layers(self.embed(ids, pass), 0..self.dims().layers, pass)
     }
 
     /// The layer after the last.

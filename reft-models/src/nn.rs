@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use reft_core::adaptation::NamedTensor;
 use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{self, Packed};
+use crate::kernels::{self, Gate, Packed};
 use crate::weights::{Weights, WeightsError};
+
+/// Names and shapes of tensors that a port asked for, in its order.
+pub type Record = RefCell<Vec<(String, Vec<i64>)>>;
 
 /// Where the tensors of one module are read from, and into what. Names are those of the checkpoint.
 #[derive(Clone)]
@@ -25,8 +27,8 @@ enum Tensors<'a> {
     Stored(&'a Weights, Device),
     /// At hand, perhaps trained.
     Given(&'a BTreeMap<String, Tensor>),
-    /// In files; each tensor that is read is noted, so that it can be trained.
-    Noted(&'a Weights, Device, &'a RefCell<Vec<NamedTensor>>),
+    /// Nothing is read: what is asked for is recorded, and must be in the checkpoint if there is one.
+    Recorded(Option<&'a Weights>, &'a Record),
 }
 
 impl<'a> Source<'a> {
@@ -35,9 +37,11 @@ impl<'a> Source<'a> {
         Self { tensors: Tensors::Stored(weights, device), prefix: String::new(), kind }
     }
 
-    /// The root of a checkpoint of which every tensor that a port reads is noted under its name, f32.
-    pub fn noting(weights: &'a Weights, device: Device, notes: &'a RefCell<Vec<NamedTensor>>) -> Self {
-        Self { tensors: Tensors::Noted(weights, device, notes), prefix: String::new(), kind: Kind::Float }
+    /// The root of a checkpoint of which nothing is read: a port gets tensors without rows, and what it asks for is recorded.
+    /// Without a checkpoint every tensor is there.
+    pub fn recording(weights: Option<&'a Weights>, record: &'a Record) -> Self {
+        // A type that needs nothing of the processor.
+        Self { tensors: Tensors::Recorded(weights, record), prefix: String::new(), kind: Kind::Float }
     }
 
     /// Tensors at hand, used in this type. Gradients flow to them.
@@ -45,10 +49,12 @@ impl<'a> Source<'a> {
         Self { tensors: Tensors::Given(tensors), prefix: String::new(), kind }
     }
 
-    /// The module `name` below this one.
+    /// The module `name` below this one; the same one for an empty name.
     #[must_use]
     pub fn sub(&self, name: impl std::fmt::Display) -> Self {
-        Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
+        let name = name.to_string();
+        let prefix = if name.is_empty() { self.prefix.clone() } else { format!("{}{name}.", self.prefix) };
+        Self { prefix, ..self.clone() }
     }
 
     /// A tensor of this module.
@@ -56,16 +62,31 @@ impl<'a> Source<'a> {
     /// # Errors
     /// When it is missing or of another shape.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        self.arranged(name, shape, |tensor| tensor)
+    }
+
+    /// A tensor of this module, brought into another order of its numbers. One that is only recorded has none.
+    ///
+    /// # Errors
+    /// When it is missing or of another shape.
+    pub fn arranged(
+        &self,
+        name: &str,
+        shape: &[i64],
+        arrange: impl Fn(Tensor) -> Tensor,
+    ) -> Result<Tensor, WeightsError> {
         let name = format!("{}{name}", self.prefix);
         match self.tensors {
-            Tensors::Stored(weights, device) => weights.tensor(&name, shape, self.kind, device),
-            Tensors::Noted(weights, device, notes) => {
-                let tensor = weights.tensor(&name, shape, self.kind, device)?;
-                notes.borrow_mut().push(NamedTensor { name, tensor: tensor.shallow_clone() });
-                Ok(tensor)
+            Tensors::Stored(weights, device) => weights.tensor(&name, shape, self.kind, device).map(arrange),
+            Tensors::Recorded(weights, record) => {
+                weights.map_or(Ok(()), |weights| weights.check(&name, shape))?;
+                record.borrow_mut().push((name, shape.to_vec()));
+                // It can be joined and measured like the tensor it stands for, and takes no memory.
+                let rows_cut = shape.iter().enumerate().map(|(axis, &size)| if axis == 0 { 0 } else { size });
+                Ok(Tensor::zeros(rows_cut.collect::<Vec<_>>(), (self.kind, Device::Cpu)))
             }
             Tensors::Given(tensors) => match tensors.get(&name) {
-                Some(tensor) if tensor.size() == shape => Ok(tensor.to_kind(self.kind)),
+                Some(tensor) if tensor.size() == shape => Ok(arrange(tensor.to_kind(self.kind))),
                 Some(tensor) => {
                     let (found, expected) = (tensor.size(), shape.to_vec());
                     Err(WeightsError::Shape { path: PathBuf::from("trained weights"), name, found, expected })
@@ -78,34 +99,43 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether this module has such a tensor.
+    /// Whether this module has such a tensor. Without a checkpoint it has what today's names are.
     pub fn contains(&self, name: &str) -> bool {
         let name = format!("{}{name}", self.prefix);
         match self.tensors {
-            Tensors::Stored(weights, _) | Tensors::Noted(weights, ..) => weights.contains(&name),
+            Tensors::Stored(weights, _) | Tensors::Recorded(Some(weights), _) => weights.contains(&name),
+            Tensors::Recorded(None, _) => false,
             Tensors::Given(tensors) => tensors.contains_key(&name),
         }
     }
 
-    /// Refuses a tensor that the configuration says is not there.
-    fn without(&self, name: &str) -> Result<(), WeightsError> {
+    /// Refuses a tensor that the configuration says is not there. A record is compared with the whole checkpoint instead.
+    pub(crate) fn without(&self, name: &str) -> Result<(), WeightsError> {
         match self.tensors {
-            Tensors::Stored(weights, _) | Tensors::Noted(weights, ..) if self.contains(name) => {
+            Tensors::Stored(weights, _) if self.contains(name) => {
                 let (path, name) = (weights.path().to_owned(), format!("{}{name}", self.prefix));
                 Err(WeightsError::Unexpected { path, name })
             }
-            Tensors::Stored(..) | Tensors::Given(_) | Tensors::Noted(..) => Ok(()),
+            Tensors::Stored(..) | Tensors::Given(_) | Tensors::Recorded(..) => Ok(()),
         }
     }
 
-    /// A weight as products want it.
-    fn arranged(&self, weight: Tensor) -> Weight {
+    /// How its weights are used.
+    pub fn purpose(&self) -> Purpose {
         match self.tensors {
-            Tensors::Stored(..) => Weight::new(weight),
-            // Packed weights are constant.
-            Tensors::Given(_) | Tensors::Noted(..) => Weight::Plain(weight),
+            Tensors::Stored(..) => Purpose::Frozen,
+            Tensors::Given(_) | Tensors::Recorded(..) => Purpose::Trained,
         }
     }
+}
+
+/// How weights are used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// They never change: products may keep them in an arrangement of their own.
+    Frozen,
+    /// They may be trained.
+    Trained,
 }
 
 /// Whether a layer adds a bias.
@@ -168,7 +198,16 @@ impl Linear {
                 None
             }
         };
-        Ok(Self { weight: source.arranged(Tensor::cat(&weights?, 0)), bias })
+        Ok(Self::of(Tensor::cat(&weights?, 0), bias, source.purpose()))
+    }
+
+    /// A layer of this weight `[out, in]`, which it may share with another part of the model, and bias `[out]`.
+    pub fn of(weight: Tensor, bias: Option<Tensor>, purpose: Purpose) -> Self {
+        let weight = match purpose {
+            Purpose::Frozen => Weight::new(weight),
+            Purpose::Trained => Weight::Plain(weight),
+        };
+        Self { weight, bias }
     }
 
     /// One module.
@@ -177,16 +216,6 @@ impl Linear {
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
     pub fn load(source: &Source<'_>, name: &str, input: i64, out: i64, bias: Bias) -> Result<Self, WeightsError> {
         Self::fused(source, &[name], input, &[out], bias)
-    }
-
-    /// A layer without bias that shares its frozen weight `[out, in]` with another part of the model.
-    pub fn tied(weight: &Tensor) -> Self {
-        Self { weight: Weight::new(weight.shallow_clone()), bias: None }
-    }
-
-    /// The same for the embedding read from `source`, which may be trained.
-    pub fn tied_to(source: &Source<'_>, embedding: &Tensor) -> Self {
-        Self { weight: source.arranged(embedding.shallow_clone()), bias: None }
     }
 
     /// The outputs `first .. first + count`: their rows of the weight, as they are computed with, and their biases.
@@ -226,8 +255,21 @@ impl RmsNorm {
         Ok(Self { weight: source.sub(name).tensor("weight", &[width])?, eps })
     }
 
+    /// The same where the file holds `w - 1`, as Gemma's do: `x / rms(x) * (1 + w)`, computed in f32 whatever the model's
+    /// type.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn load_from_zero(source: &Source<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
+        Ok(Self { weight: source.sub(name).tensor("weight", &[width])?.to_kind(Kind::Float) + 1.0, eps })
+    }
+
     /// `[N, D] -> [N, D]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        if x.kind() != self.weight.kind() {
+            let x_f32 = x.to_kind(self.weight.kind());
+            return x_f32.rms_norm(self.weight.size(), Some(&self.weight), self.eps).to_kind(x.kind());
+        }
         // The kernel has no gradient with respect to the weight.
         if kernels::cover_like(x) && !self.weight.requires_grad() {
             return kernels::expect(kernels::rms_norm(x, &self.weight, self.eps));
@@ -264,8 +306,17 @@ impl LayerNorm {
 /// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
 pub fn gated_silu(x: &Tensor) -> Tensor {
     if kernels::cover_like(x) {
-        return kernels::expect(kernels::gated_silu(x));
+        return kernels::expect(kernels::gated(x, Gate::Silu));
     }
     let halves = x.chunk(2, -1);
     halves[0].silu() * &halves[1]
+}
+
+/// `gelu(gate) * up` of such rows, with the approximation of GELU by a hyperbolic tangent.
+pub fn gated_gelu_tanh(x: &Tensor) -> Tensor {
+    if kernels::cover_like(x) {
+        return kernels::expect(kernels::gated(x, Gate::GeluTanh));
+    }
+    let halves = x.chunk(2, -1);
+    halves[0].gelu("tanh") * &halves[1]
 }

@@ -135,6 +135,11 @@ impl<'a> RawConfig<'a> {
         self.keys.get(key).filter(|value| !value.is_null())
     }
 
+    /// Whether the key is there, be it with `null`, which can say something else than an absent key.
+    pub fn mentions(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
     /// A value of another type or range than needed.
     pub fn wrong(&self, key: &str, found: &Value, wanted: &str) -> ConfigError {
         let (key, found, wanted) = (self.named(key), brief(found), wanted.to_owned());

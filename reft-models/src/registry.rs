@@ -1,49 +1,17 @@
 //! From what a checkpoint says it is to the port that reads it.
 
-use std::cell::RefCell;
+use std::path::Path;
 
 use reft_core::adaptation::NamedTensor;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tch::{Device, Kind};
 
-use crate::encoder::Family;
-use crate::llama::{Llama, LlamaError};
+use crate::decoder::{DecoderError, FAMILIES, Family, Transformer};
+use crate::encoder;
 use crate::model::Decoder;
-use crate::nn::Source;
+use crate::nn::{Record, Source};
 use crate::raw_config::{ConfigError, Problem, RawConfig};
-use crate::weights::Weights;
-
-type Load = fn(&Weights, &Source<'_>) -> Result<Box<dyn Decoder>, LlamaError>;
-
-/// A family of language models that is read here.
-#[derive(Debug)]
-pub struct Port {
-    /// As `architectures` names it.
-    pub architecture: &'static str,
-    /// As `model_type` names it.
-    pub model_type: &'static str,
-    /// Models of it, for lists.
-    pub title: &'static str,
-    /// What is read, and what is left out and why, in a line.
-    pub about: &'static str,
-    /// A configuration of a few thousand parameters, as `config.json` writes it.
-    pub example: fn() -> Value,
-    load: Load,
-}
-
-/// Every port. A new one is a file and a line here.
-pub const PORTS: &[Port] = &[Port {
-    architecture: "LlamaForCausalLM",
-    model_type: "llama",
-    title: "LLaMA, Llama 2 and 3, SmolLM2",
-    about: "rotary positions of all kinds that Llama 3 knows; not the mixtures of experts (llama4)",
-    example: || {
-        json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16, "intermediate_size": 24,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 64,
-            "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "rope_theta": 1e4, "tie_word_embeddings": false})
-    },
-    load: |weights, source| Ok(Box::new(Llama::load(weights, source)?)),
-}];
+use crate::weights::{Weights, WeightsError};
 
 /// A model that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +53,7 @@ pub enum LoadError {
     Config(#[from] ConfigError),
     /// A port failed.
     #[error(transparent)]
-    Llama(#[from] LlamaError),
+    Decoder(#[from] DecoderError),
 }
 
 /// Loads the model that a checkpoint holds.
@@ -102,36 +70,70 @@ pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Box<dyn Dec
 /// # Errors
 /// As for [`load`].
 pub fn lend(weights: &Weights, device: Device) -> Result<Vec<NamedTensor>, LoadError> {
-    let notes = RefCell::new(Vec::new());
-    read(weights, &Source::noting(weights, device, &notes))?;
-    Ok(notes.into_inner())
+    let read = |(name, shape): (String, Vec<i64>)| {
+        let tensor = weights.tensor(&name, &shape, Kind::Float, device)?;
+        Ok(NamedTensor { name, tensor })
+    };
+    let tensors: Result<Vec<_>, WeightsError> = tensors(weights)?.into_iter().map(read).collect();
+    Ok(tensors.map_err(DecoderError::from)?)
+}
+
+/// Names and shapes of the tensors that the model's port reads, in its order; none of them is read.
+///
+/// # Errors
+/// As for [`load`].
+pub fn tensors(weights: &Weights) -> Result<Vec<(String, Vec<i64>)>, LoadError> {
+    let record = Record::default();
+    read(weights, &Source::recording(Some(weights), &record))?;
+    Ok(record.into_inner())
+}
+
+/// Names and shapes of the tensors that a checkpoint with this `config.json` has.
+///
+/// # Errors
+/// When no port knows its architecture, or the configuration is wrong.
+pub fn tensors_of(config: &Value) -> Result<Vec<(String, Vec<i64>)>, LoadError> {
+    let path = Path::new("config.json");
+    let raw = RawConfig::new(path, config)?;
+    let config = known(find(&raw)?, path)?.config(&raw)?;
+    Ok(Transformer::tensors(config).map_err(DecoderError::from)?)
 }
 
 fn read(weights: &Weights, source: &Source<'_>) -> Result<Box<dyn Decoder>, LoadError> {
     let path = weights.config_path();
     let raw = RawConfig::new(&path, weights.config())?;
-    let port = match find(&raw)? {
-        Named::Port(port) => port,
-        Named::Unknown(..) | Named::Nothing if Family::find(&raw, weights)?.is_some() => {
-            return Err(LoadError::Encoder { path: weights.path().display().to_string() });
+    let named = find(&raw)?;
+    if !matches!(named, Named::Family(_)) && encoder::Family::find(&raw, weights)?.is_some() {
+        return Err(LoadError::Encoder { path: weights.path().display().to_string() });
+    }
+    let config = known(named, &path)?.config(&raw)?;
+    Ok(Box::new(Transformer::load(config, weights, source)?))
+}
+
+/// The family, or the error that there is none.
+fn known(named: Named, path: &Path) -> Result<&'static Family, LoadError> {
+    let all = |name: &dyn Fn(&Family) -> String, between: &str| {
+        FAMILIES.iter().map(|family| name(family)).collect::<Vec<_>>().join(between)
+    };
+    let path = path.display().to_string();
+    match named {
+        Named::Family(family) => Ok(family),
+        Named::Unknown(key @ "model_type", found) => {
+            Err(LoadError::Unknown { path, key, found, known: all(&|family| family.model_type.to_owned(), ", ") })
         }
         Named::Unknown(key, found) => {
-            let name = |port: &Port| if key == "model_type" { port.model_type } else { port.architecture };
-            let known = PORTS.iter().map(name).collect::<Vec<_>>().join(", ");
-            return Err(LoadError::Unknown { path: path.display().to_string(), key, found, known });
+            Err(LoadError::Unknown { path, key, found, known: all(&|family| family.architecture.to_owned(), ", ") })
         }
         Named::Nothing => {
-            let known = PORTS.iter().map(|port| format!("\"{}\"", port.model_type)).collect::<Vec<_>>().join(" or ");
-            return Err(LoadError::Unnamed { path: path.display().to_string(), known });
+            Err(LoadError::Unnamed { path, known: all(&|family| format!("\"{}\"", family.model_type), " or ") })
         }
-    };
-    Ok((port.load)(weights, source)?)
+    }
 }
 
 /// What a configuration says the model is.
 enum Named {
     /// A family that is read here.
-    Port(&'static Port),
+    Family(&'static Family),
     /// Another, by this key.
     Unknown(&'static str, String),
     /// Nothing.
@@ -144,16 +146,18 @@ fn find(raw: &RawConfig<'_>) -> Result<Named, ConfigError> {
     let model_type = raw.text("model_type")?;
     if architectures.is_empty() {
         let Some(name) = model_type else { return Ok(Named::Nothing) };
-        let port = PORTS.iter().find(|port| port.model_type == name);
-        return Ok(port.map_or_else(|| Named::Unknown("model_type", format!("`{name}`")), Named::Port));
+        let family = FAMILIES.iter().find(|family| family.model_type == name);
+        return Ok(
+            family.map_or_else(|| Named::Unknown("model_type", format!("`{name}`")), |found| Named::Family(found))
+        );
     }
-    let Some(port) = PORTS.iter().find(|port| architectures.contains(&port.architecture)) else {
+    let Some(family) = FAMILIES.iter().find(|family| architectures.contains(&family.architecture)) else {
         return Ok(Named::Unknown("architecture", format!("`{}`", architectures.join("`, `"))));
     };
-    if model_type.is_some_and(|name| name != port.model_type) {
+    if model_type.is_some_and(|name| name != family.model_type) {
         return Err(raw.error(Problem::Disagree { first: "architectures".to_owned(), second: "model_type".to_owned() }));
     }
-    Ok(Named::Port(port))
+    Ok(Named::Family(family))
 }
 
 /// The names in `architectures`; none when it is missing.

@@ -1,97 +1,134 @@
-//! Rotary position embedding, with the frequency scalings of the Llama family.
+//! Rotary position embedding, with the frequency scalings that decoders of the Llama kind use.
 
 mod config;
+mod scaling;
 
-use tch::{Kind, Tensor};
+use reft_core::layout::Layout;
+use tch::{Device, Kind, Tensor};
 
-pub use self::config::RopeConfig;
+pub use self::config::{RopeConfig, RopeDefaults};
+pub use self::scaling::{LongRope, Scaling, Yarn};
 
-/// How frequencies are changed for contexts longer than those of pre-training.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Scaling {
-    /// None.
-    Default,
-    /// Positions divided by a factor.
-    Linear {
-        /// The divisor.
-        factor: f64,
-    },
-    /// Llama 3.1: low frequencies divided by a factor, high ones kept, a ramp between.
-    Llama3 {
-        /// Divisor of low frequencies.
-        factor: f64,
-        /// Wavelengths above `original / low_freq_factor` are divided.
-        low_freq_factor: f64,
-        /// Wavelengths below `original / high_freq_factor` are kept.
-        high_freq_factor: f64,
-        /// Context length of pre-training.
-        original_max_position_embeddings: f64,
-    },
-}
-
-impl Scaling {
-    fn apply(self, frequency: f64) -> f64 {
-        match self {
-            Self::Default => frequency,
-            Self::Linear { factor } => frequency / factor,
-            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings: original } => {
-                let wavelength = 2.0 * std::f64::consts::PI / frequency;
-                if wavelength < original / high_freq_factor {
-                    frequency
-                } else if wavelength > original / low_freq_factor {
-                    frequency / factor
-                } else {
-                    let smooth = (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                    (1.0 - smooth) * frequency / factor + smooth * frequency
-                }
-            }
-        }
-    }
-}
-
-/// The frequencies of one model.
+/// The rotation of one kind of layer: of `R` coordinates of a head, none where `R` is 0.
 #[derive(Clone, Debug)]
 pub struct Rope {
+    rotary: i64,
+    theta: f64,
+    scaling: Scaling,
+    /// Those of sequences within [`Rope::limit`].
     frequencies: Vec<f32>,
 }
 
 /// Cosines and sines for the rows of one pass.
 #[derive(Debug)]
 pub struct Angles {
-    /// `[N, E/2]`, f32.
+    /// `[N, R/2]`, f32.
     tables: (Tensor, Tensor),
-    /// `[N, 1, E/2]` in the model's type.
+    /// `[N, 1, R/2]` in the model's type.
     by_head: (Tensor, Tensor),
 }
 
+/// A model whose keys depend on how long their sequence is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LengthLimit {
+    /// Up to so many tokens they do not.
+    pub tokens: i64,
+    /// What becomes of the keys of a sequence that grows beyond.
+    pub crossing: Crossing,
+}
+
+/// What decoding does when a sequence grows beyond a [`LengthLimit`], as transformers does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crossing {
+    /// Keys stay as they were computed; new ones follow the length of their step (dynamic NTK).
+    Keep,
+    /// All keys are computed anew (`LongRoPE`).
+    Recompute,
+}
+
 impl Rope {
-    /// Frequencies for heads of `head_width` (even).
-    pub fn new(head_width: i64, theta: f64, scaling: Scaling) -> Self {
-        let frequency = |i: i64| theta.powf(-2.0 * i as f64 / head_width as f64);
-        Self { frequencies: (0..head_width / 2).map(|i| scaling.apply(frequency(i)) as f32).collect() }
+    /// Frequencies for the `rotary` (even) first coordinates of a head.
+    pub fn new(rotary: i64, theta: f64, scaling: Scaling) -> Self {
+        let frequencies = scaling.frequencies(rotary, theta, 0);
+        Self { rotary, theta, scaling, frequencies }
     }
 
-    /// Angles of these positions `[N]`, computed in f32.
+    /// Nothing is rotated.
+    pub fn none() -> Self {
+        Self::new(0, 1.0, Scaling::Default)
+    }
+
+    /// Up to which length angles depend on positions alone; none where they always do.
+    pub fn limit(&self) -> Option<LengthLimit> {
+        let limit = |original: f64, crossing| Some(LengthLimit { tokens: original as i64, crossing });
+        match &self.scaling {
+            Scaling::Dynamic { original, .. } => limit(*original, Crossing::Keep),
+            Scaling::LongRope(long) => limit(long.original, Crossing::Recompute),
+            Scaling::Default
+            | Scaling::Linear { .. }
+            | Scaling::Yarn(_)
+            | Scaling::Llama3 { .. }
+            | Scaling::Divided(_) => None,
+        }
+    }
+
+    /// Angles of these positions `[N]` in sequences within [`Rope::limit`], computed in f32.
     pub fn angles(&self, positions: &Tensor, kind: Kind) -> Angles {
         let frequencies = Tensor::from_slice(&self.frequencies).to_device(positions.device());
-        let angles = positions.to_kind(Kind::Float).unsqueeze(1) * frequencies;
-        let tables = (angles.cos(), angles.sin());
+        self.turned(&(positions.to_kind(Kind::Float).unsqueeze(1) * frequencies), kind)
+    }
+
+    /// Angles of the rows of a pass whose sequences begin at position `begin`. A sequence's length is that of its past and
+    /// of its tokens in the pass.
+    pub fn of_pass(&self, layout: &Layout, begin: i64, (kind, device): (Kind, Device)) -> Angles {
+        let positions = layout.position_ids(device) + begin;
+        let limit = self.limit().map_or(i64::MAX, |limit| limit.tokens);
+        let beyond = |length: i64| length > limit;
+        if !layout.spans().iter().any(|span| beyond(begin + span.past + span.len)) {
+            return self.angles(&positions, kind);
+        }
+        let mut by_row: Vec<f32> = self.frequencies.repeat(layout.rows() as usize);
+        for span in layout.spans() {
+            let length = begin + span.past + span.len;
+            if beyond(length) {
+                let own = self.scaling.frequencies(self.rotary, self.theta, length);
+                let rows = span.row as usize * own.len()..(span.row + span.len) as usize * own.len();
+                by_row[rows].copy_from_slice(&own.repeat(span.len as usize));
+            }
+        }
+        let by_row = Tensor::from_slice(&by_row).view([layout.rows(), -1]).to_device(device);
+        self.turned(&(positions.to_kind(Kind::Float).unsqueeze(1) * by_row), kind)
+    }
+
+    /// From angles `[N, R/2]` in radians.
+    fn turned(&self, radians: &Tensor, kind: Kind) -> Angles {
+        let factor = self.scaling.attention_factor();
+        let scaled = |table: Tensor| if (factor - 1.0).abs() > f64::EPSILON { table * factor } else { table };
+        let tables = (scaled(radians.cos()), scaled(radians.sin()));
         let by_head = |table: &Tensor| table.to_kind(kind).unsqueeze(1);
         Angles { by_head: (by_head(&tables.0), by_head(&tables.1)), tables }
     }
 }
 
 impl Angles {
-    /// Cosines and sines `[N, E/2]`, f32.
+    /// Cosines and sines `[N, R/2]`, f32.
     pub fn tables(&self) -> (&Tensor, &Tensor) {
         (&self.tables.0, &self.tables.1)
     }
 
-    /// Rotates heads `[N, heads, E]`; the first half of a head pairs with its second half, as in Hugging Face's layout.
+    /// Rotates heads `[N, heads, E]`; the first half of the rotated coordinates pairs with the second, as in Hugging Face's
+    /// layout.
     pub fn rotate(&self, x: &Tensor) -> Tensor {
-        let halves = x.chunk(2, -1);
-        let (a, b) = (&halves[0], &halves[1]);
+        let (width, half) = (x.size()[2], self.by_head.0.size()[2]);
+        if half == 0 {
+            return x.shallow_clone();
+        }
+        let (a, b) = (&x.narrow(2, 0, half), &x.narrow(2, half, half));
         let (cos, sin) = (&self.by_head.0, &self.by_head.1);
-        Tensor::cat(&[a * cos - b * sin, b * cos + a * sin], -1)
+        let mut parts = vec![a * cos - b * sin, b * cos + a * sin];
+        if width > 2 * half {
+            parts.push(x.narrow(2, 2 * half, width - 2 * half));
+        }
+        Tensor::cat(&parts, -1)
     }
 }

@@ -1,7 +1,6 @@
 //! Checkpoints on disk: safetensors, PyTorch pickles and GGUF behind one door, in Hugging Face's names and layout.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -154,8 +153,6 @@ pub struct Weights {
     tensors: BTreeMap<String, (usize, Vec<i64>)>,
     /// Tensors of other types than floating-point numbers, with the type.
     others: BTreeMap<String, String>,
-    /// What a port asked for, while that is listed and nothing is read.
-    listing: RefCell<Option<BTreeSet<String>>>,
 }
 
 impl Weights {
@@ -181,7 +178,7 @@ impl Weights {
             }
             others.extend(container.others());
         }
-        Ok(Self { path: path.to_owned(), config, containers, tensors, others, listing: RefCell::new(None) })
+        Ok(Self { path: path.to_owned(), config, containers, tensors, others })
     }
 
     /// The configuration in the terms of Hugging Face's `config.json`, whatever the container.
@@ -262,21 +259,36 @@ impl Weights {
     /// # Errors
     /// When it is missing, of another shape than `shape`, cannot be read, or does not fit on the device.
     pub fn tensor(&self, name: &str, shape: &[i64], kind: Kind, device: Device) -> Result<Tensor, WeightsError> {
+        self.check(name, shape)?;
+        let placed = self.stored(name)?.f_to_kind(kind).and_then(|tensor| tensor.f_to_device(device));
+        placed.map_err(|error| {
+            let (path, name) = (self.path.clone(), name.to_owned());
+            WeightsError::Place { path, name, device, reason: first_line(&error) }
+        })
+    }
+
+    /// Looks whether the tensor `name` is there and has this shape; nothing is read.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self, name: &str, shape: &[i64]) -> Result<(), WeightsError> {
         let (path, name) = (self.path.clone(), name.to_owned());
         match self.shape(&name) {
             Some(found) if found != shape => {
-                return Err(WeightsError::Shape { path, name, found: found.to_vec(), expected: shape.to_vec() });
+                Err(WeightsError::Shape { path, name, found: found.to_vec(), expected: shape.to_vec() })
             }
-            // A tensor that is not there is reported by reading it.
-            Some(_) | None => {}
+            Some(_) => Ok(()),
+            None => Err(self.absent(&name)),
         }
-        if self.list(&name)? {
-            // No rows: it can be sliced, joined and measured like the tensor it stands for, and takes no memory.
-            let rows_cut = shape.iter().enumerate().map(|(axis, &size)| if axis == 0 { 0 } else { size });
-            return Ok(Tensor::zeros(rows_cut.collect::<Vec<_>>(), (kind, Device::Cpu)));
+    }
+
+    /// The error that a tensor is not there.
+    fn absent(&self, name: &str) -> WeightsError {
+        let (path, name) = (self.path.clone(), name.to_owned());
+        match self.stored_otherwise(&name) {
+            Some(stored) => WeightsError::Quantised { path, stored: stored.to_owned(), name },
+            None => WeightsError::Missing { path, hint: self.hint(&name), name },
         }
-        let placed = self.stored(&name)?.f_to_kind(kind).and_then(|tensor| tensor.f_to_device(device));
-        placed.map_err(|error| WeightsError::Place { path, name, device, reason: first_line(&error) })
     }
 
     /// Whether two tensors hold the same values.
@@ -289,42 +301,10 @@ impl Weights {
     }
 
     fn stored(&self, name: &str) -> Result<Tensor, WeightsError> {
-        if let Some(stored) = self.stored_otherwise(name) {
-            let (path, name, stored) = (self.path.clone(), name.to_owned(), stored.to_owned());
-            return Err(WeightsError::Quantised { path, name, stored });
-        }
-        let missing =
-            || WeightsError::Missing { path: self.path.clone(), name: name.to_owned(), hint: self.hint(name) };
-        let (index, _) = self.tensors.get(name).ok_or_else(missing)?;
+        let (index, _) = self.tensors.get(name).ok_or_else(|| self.absent(name))?;
         let container = &self.containers[*index];
         let path = container.path().to_owned();
         container.read(name).map_err(|reason| WeightsError::Damaged { path, name: name.to_owned(), reason })
-    }
-
-    /// Notes that a tensor was asked for, if that is all that is wanted; false when tensors are to be read.
-    fn list(&self, name: &str) -> Result<bool, WeightsError> {
-        let mut listing = self.listing.borrow_mut();
-        let Some(asked) = listing.as_mut() else { return Ok(false) };
-        if !self.contains(name) {
-            return Err(WeightsError::Missing {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                hint: self.hint(name),
-            });
-        }
-        asked.insert(name.to_owned());
-        Ok(true)
-    }
-
-    /// Names of the tensors that `load` reads. It gets tensors without rows: nothing is read, and nothing may look at values.
-    ///
-    /// # Errors
-    /// What `load` reports.
-    pub(crate) fn asked_by<T, E>(&self, load: impl FnOnce(&Self) -> Result<T, E>) -> Result<BTreeSet<String>, E> {
-        *self.listing.borrow_mut() = Some(BTreeSet::new());
-        let loaded = load(self);
-        let asked = self.listing.take().unwrap_or_default();
-        loaded.map(|_| asked)
     }
 
     /// The files that hold these tensors, each with the names it holds.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use reft_core::hooks::Hooks;
 use reft_core::site::{Dims, LinearWeight, Mlp, Site};
 use reft_models::decode::settings::Sampling;
 use reft_models::decode::{Answer, DecodeError, Decoding, Generator, Stopping, undecided};
@@ -75,7 +74,7 @@ impl Decoder for Table {
         0
     }
 
-    fn embed(&self, ids: &Tensor, _: &dyn Hooks) -> Tensor {
+    fn embed(&self, ids: &Tensor, _: &Pass<'_>) -> Tensor {
         ids.to_kind(Kind::Float).unsqueeze(-1)
     }
 

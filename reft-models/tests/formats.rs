@@ -249,9 +249,6 @@ fn what_would_be_misread_is_refused() {
     let mamba = [("general.architecture", Metadata::String("mamba".to_owned()))];
     write_gguf(&source, &gguf, &mamba, &[]);
     check_refused(&gguf, &["model.gguf", "`mamba`", "llama"]);
-    let factors = quantised(&Tensor::ones([8], (Kind::Float, Device::Cpu)));
-    write_gguf(&source, &gguf, &[], &[("rope_freqs.weight", factors)]);
-    check_refused(&gguf, &["model.gguf", "rope_freqs.weight", "safetensors folder"]);
     write_gguf(&source, &gguf, &[("llama.attention.head_count", Metadata::U32(7))], &[]);
     check_refused(&gguf, &["model.gguf", "q_proj.weight", "heads"]);
 }

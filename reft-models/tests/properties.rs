@@ -236,7 +236,8 @@ fn nothing_below_the_first_intervened_layer_builds_a_graph() {
     let step = adaptation.begin(Mode::Train);
     let hooks = step.hooks(&layout).expect("disjoint");
     let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
-    let below = model.layers(model.embed(&indices(&[5i64, 6, 7, 8]), &Frozen), 0..2, &mut pass);
+    let begin = model.embed(&indices(&[5i64, 6, 7, 8]), &pass);
+    let below = model.layers(begin, 0..2, &mut pass);
     assert!(!below.requires_grad());
     assert!(model.layers(below, 2..4, &mut pass).requires_grad());
 }

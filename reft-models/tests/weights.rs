@@ -106,8 +106,8 @@ fn damage_is_reported_with_file_and_remedy() {
     check("llama1", &edit("LlamaForCausalLM", "FooForCausalLM"), &["FooForCausalLM", "there is LlamaForCausalLM"]);
     check(
         "llama3",
-        &edit("\"rope_type\": \"llama3\"", "\"rope_type\": \"yarn\""),
-        &["rope type `yarn` is not supported"],
+        &edit("\"rope_type\": \"llama3\"", "\"rope_type\": \"mrope\""),
+        &["rope type `mrope` is not supported"],
     );
 }
 

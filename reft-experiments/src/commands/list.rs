@@ -137,7 +137,7 @@ fn models() -> Vec<Vec<String>> {
         };
         row(&[family.key, kind, family.title, family.about])
     });
-    let aliases = hub::ALIASES.iter().map(|(alias, place)| row(&[alias, "name", place, "in the user's cache"]));
+    let aliases = hub::ALIASES.iter().map(|alias| row(&[alias.name, "name", alias.place, "in the user's cache"]));
     families.chain(aliases).collect()
 }
 

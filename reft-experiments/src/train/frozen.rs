@@ -69,6 +69,10 @@ impl<'a> Frozen<'a> {
 
     /// Tokens of an example that no parameter reaches. The last prompt token is never one of them: its output is scored.
     fn left(&self, example: &Example) -> i64 {
+        // Beyond this length keys would depend on how much of the example a pass holds.
+        if self.model.length_limit().is_some_and(|limit| example.ids.len() as i64 > limit.tokens) {
+            return 0;
+        }
         let first = self.first_edited.get(example.prompt).copied().unwrap_or(0);
         first.min(example.prompt.min(example.ids.len()) as i64 - 1).max(0)
     }
@@ -178,11 +182,8 @@ impl<'a> Frozen<'a> {
         let layout = Layout::packed(&examples.iter().map(extent).collect::<Vec<_>>());
         let ids: Vec<&[i64]> = examples.iter().map(|example| example.ids.as_slice()).collect();
         let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: Cache::None, wanted: None };
-        let h = self.model.layers(
-            self.model.embed(&layout.place(&ids, device), &NoHooks),
-            0..self.frontier.blocks,
-            &mut pass,
-        );
+        let begin = self.model.embed(&layout.place(&ids, device), &pass);
+        let h = self.model.layers(begin, 0..self.frontier.blocks, &mut pass);
         let left = Layout::of(examples.iter().zip(layout.spans()).scan(0, |past_row, (example, span)| {
             let span = Span { len: self.left(example), past_row: *past_row, ..*span };
             *past_row += span.len;

@@ -136,7 +136,9 @@ impl Generator<'_> {
                 guesses: Guesses::new(most, prompts.len()),
                 done: vec![Answer { ids: Vec::new(), score: None }; prompts.len()],
             };
-            let mut cache = KvCache::new(self.model.dims(), LayerId(0), state.queue.rows(), self.model.options());
+            let dims = self.model.dims();
+            let windows: Vec<_> = (0..dims.layers).map(|layer| self.model.window(LayerId(layer))).collect();
+            let mut cache = KvCache::bounded(dims, &windows, state.queue.cache(most as i64), self.model.options());
             if let Some(beginning) = state.queue.beginning() {
                 let _ = self.pass(&[beginning], &mut cache)?;
             }
@@ -144,7 +146,8 @@ impl Generator<'_> {
             while !(running.is_empty() && state.queue.is_empty()) {
                 state.queue.admit(self, &mut running, &mut cache);
                 for one in &mut running {
-                    let room = self.stop.max_new - one.search.lanes()[0].len() - 1;
+                    let said = one.search.lanes()[0].len();
+                    let room = (self.stop.max_new - said - 1).min(state.queue.fixed(one.prompt, said));
                     one.guess = state.guesses.of(one.prompt, room).to_vec();
                 }
                 let fed: Vec<Vec<Fed>> = running.iter().map(|one| state.queue.feed(one)).collect();
@@ -227,7 +230,10 @@ impl Generator<'_> {
         let [first, others @ ..] = prompts else { return 0 };
         let common = |ids: &&[i64]| ids.iter().zip(*first).take_while(|(a, b)| a == b).count();
         // The last token of a prompt is always run: the first new one follows from it.
-        let shortest = prompts.iter().map(|ids| ids.len()).min().unwrap_or(0);
+        let (shortest, longest) = lengths(prompts);
+        if self.model.length_limit().is_some_and(|limit| longest as i64 > limit.tokens) {
+            return 0;
+        }
         let shared = others.iter().map(common).min().unwrap_or(0).min(shortest.saturating_sub(1));
         if shared < SHARED {
             return 0;
@@ -257,6 +263,12 @@ impl Generator<'_> {
         let h = self.model.hidden(&ids, &mut pass);
         Ok(self.model.logits(&h.index_select(0, &asked)))
     }
+}
+
+/// Of the shortest prompt and of the longest.
+fn lengths(prompts: &[&[i64]]) -> (usize, usize) {
+    let lengths = || prompts.iter().map(|ids| ids.len());
+    (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0))
 }
 
 /// Whether the highest of each row's logits `[R, V]` is a number: one NaN makes it NaN. Masked logits (`-∞`) may stand

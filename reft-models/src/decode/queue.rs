@@ -9,7 +9,8 @@ use reft_core::layout::Span;
 
 use super::search::{Candidate, Search};
 use super::{DecodeError, Generator};
-use crate::kv_cache::{KvCache, Move};
+use crate::kv_cache::{KvCache, Move, Places};
+use crate::rope::{Crossing, LengthLimit};
 
 /// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.
 const PREFILL: usize = 4096;
@@ -56,6 +57,8 @@ pub(super) struct Queue<'a> {
     shared: i64,
     /// Rows of all places.
     places: i64,
+    /// Up to which length keys do not depend on how long their sequence is.
+    limit: Option<LengthLimit>,
 }
 
 impl<'a> Queue<'a> {
@@ -78,12 +81,13 @@ impl<'a> Queue<'a> {
             room,
             shared,
             places: together * owned,
+            limit: generator.model.length_limit(),
         }
     }
 
-    /// Rows that the cache needs.
-    pub(super) fn rows(&self) -> i64 {
-        self.places + self.shared
+    /// Rows that the cache needs, and its places, for guesses of so many tokens.
+    pub(super) fn cache(&self, guessed: i64) -> (i64, Places) {
+        (self.places + self.shared, Places { room: self.room, guessed })
     }
 
     /// The prompts' common beginning, as a sequence of its own.
@@ -128,6 +132,18 @@ impl<'a> Queue<'a> {
         }
     }
 
+    /// Tokens that may be guessed behind an answer of `said`: beyond the model's limit they come one by one, since each changes
+    /// the length that keys depend on.
+    pub(super) fn fixed(&self, prompt: usize, said: usize) -> usize {
+        let length = (self.prompts[prompt].len() + said) as i64;
+        self.limit.map_or(usize::MAX, |limit| (limit.tokens - length).max(0) as usize)
+    }
+
+    /// Whether a sequence's keys are computed anew when a token joins these.
+    fn crosses(&self, past: i64) -> bool {
+        self.limit.is_some_and(|limit| limit.crossing == Crossing::Recompute && limit.tokens == past)
+    }
+
     /// Tokens of a running prompt's lanes that the cache does not hold yet, with the guess at its end.
     pub(super) fn feed(&self, running: &Running) -> Vec<Fed> {
         let ids = self.prompts[running.prompt];
@@ -141,8 +157,11 @@ impl<'a> Queue<'a> {
             return vec![fed(self.shared, running.base, &ids[self.shared as usize..])];
         }
         let lane = |(lane, said): (usize, &[i64])| {
-            let past_row = running.base + lane as i64 * self.room;
-            fed(prompt + said.len() as i64 - 1, past_row, &said[said.len() - 1..])
+            let (past, past_row) = (prompt + said.len() as i64 - 1, running.base + lane as i64 * self.room);
+            if self.crosses(past) {
+                return fed(0, past_row, &[ids, said].concat());
+            }
+            fed(past, past_row, &said[said.len() - 1..])
         };
         running.search.lanes().into_iter().enumerate().map(lane).collect()
     }

@@ -4,7 +4,7 @@ use reft_core::layout::Layout;
 use reft_core::site::Dims;
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{self, Past, Shape};
+use crate::kernels::{self, Past, Shape, Sight};
 
 /// Which tokens of a pass see each other, and how that is computed; made once for all layers.
 #[derive(Debug)]
@@ -42,7 +42,9 @@ impl Together {
     pub fn attend(&self, dims: &Dims, qkv: &[Tensor]) -> Tensor {
         match &self.0 {
             How::Kernel { sequences, cos, sin } => {
-                let shape = Shape { sequences, cos, sin, heads: dims.heads, kv_heads: dims.heads, causal: false };
+                let (heads, scaled_by) = (dims.heads, dims.head_width as f64);
+                let shape =
+                    Shape { sequences, cos, sin, heads, kv_heads: heads, sight: Sight::Whole, scaled_by, ring: None };
                 kernels::expect(kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None))
             }
             How::Block(block) => block.attend(dims, qkv),

@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor, no_grad};
 
 use super::tests::normal;
-use super::{KernelError, Packed, Past, Shape, attention, gated_silu, rms_norm};
+use super::{Gate, KernelError, Packed, Past, Shape, Sight, attention, gated, rms_norm};
 
 /// Arguments of [`attention`]: two sequences of 3 and 1 tokens after 2 and 4 of the past, H 4, K 2, E 8.
 struct Call {
@@ -15,6 +15,9 @@ struct Call {
     sin: Tensor,
     heads: i64,
     kv_heads: i64,
+    window: Option<i64>,
+    scaled_by: f64,
+    ring: Option<i64>,
 }
 
 const QKV: [i64; 2] = [4, (4 + 2 * 2) * 8];
@@ -35,17 +38,21 @@ impl Call {
             sin: normal(&[4, 4], 5),
             heads: 4,
             kv_heads: 2,
+            window: None,
+            scaled_by: 8.0,
+            ring: None,
         }
     }
 
     fn run(&mut self) -> Result<Tensor, KernelError> {
-        let Self { qkv, past, append, sequences, cos, sin, heads, kv_heads } = self;
+        let Self { qkv, past, append, sequences, cos, sin, .. } = self;
         let past = match past {
             None => Past::None,
             Some((k, v)) if *append => Past::Grow(k, v),
             Some((k, v)) => Past::Fixed(k, v),
         };
-        let shape = Shape { sequences, cos, sin, heads: *heads, kv_heads: *kv_heads, causal: true };
+        let (heads, kv_heads, sight) = (self.heads, self.kv_heads, Sight::Causal { window: self.window });
+        let shape = Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by: self.scaled_by, ring: self.ring };
         attention(qkv, &shape, past)
     }
 }
@@ -64,19 +71,24 @@ const FIXED: &[Case] = &[
     ("qkv i64", |c| c.qkv = c.qkv.to_kind(Kind::Int64), "qkv must be Float or BFloat16, not Long"),
     ("qkv bf16, cache f32", |c| c.qkv = c.qkv.to_kind(Kind::BFloat16), "past keys must be BFloat16, not Float"),
     ("qkv [B, T, D]", |c| c.qkv = c.qkv.unsqueeze(0), "qkv must have 2 dimensions, not 3"),
-    ("qkv too narrow", |c| c.qkv = normal(&[4, 56], 1), "qkv has rows of 56"),
-    ("qkv too wide", |c| c.qkv = normal(&[4, 72], 1), "qkv has rows of 72"),
+    ("qkv too narrow", |c| c.qkv = normal(&[4, 60], 1), "qkv has rows of 60"),
+    ("qkv of narrower heads", |c| c.qkv = normal(&[4, 56], 1), "cos and sin must be [4, R/2] with at most 7"),
+    ("qkv of wider heads", |c| c.qkv = normal(&[4, 72], 1), "past keys must be [rows, 2, 9]"),
     ("qkv not of whole heads", |c| c.qkv = normal(&[4, 65], 1), "qkv has rows of 65"),
-    ("qkv without columns", |c| c.qkv = normal(&[4, 0], 1), "cos and sin must be"),
+    ("qkv without columns", |c| c.qkv = normal(&[4, 0], 1), "qkv has rows of 0"),
     ("too few rows", |c| c.qkv = normal(&[3, QKV[1]], 1), "cos and sin must be [3"),
     ("qkv sparse", |c| c.qkv = c.qkv.to_mkldnn(), "qkv must be a dense tensor"),
     ("cos bf16", |c| c.cos = c.cos.to_kind(Kind::BFloat16), "cos must be Float, not BFloat16"),
     ("sin f64", |c| c.sin = c.sin.to_kind(Kind::Double), "sin must be Float, not Double"),
-    ("cos one row short", |c| c.cos = normal(&[3, 4], 4), "cos and sin must be [4, E/2]"),
-    ("sin wider than cos", |c| c.sin = normal(&[4, 8], 5), "cos and sin must be [4, E/2]"),
+    ("cos one row short", |c| c.cos = normal(&[3, 4], 4), "cos and sin must be [4, R/2]"),
+    ("sin wider than cos", |c| c.sin = normal(&[4, 8], 5), "cos and sin must be [4, R/2]"),
     ("cos flat", |c| c.cos = normal(&[16], 4), "cos must have 2 dimensions, not 1"),
-    ("cos of another head width", |c| (c.cos, c.sin) = (normal(&[4, 3], 4), normal(&[4, 3], 4)), "qkv has rows of 64"),
-    ("cos empty", |c| (c.cos, c.sin) = (normal(&[4, 0], 4), normal(&[4, 0], 4)), "cos and sin must be [4, E/2]"),
+    ("cos of wider heads", |c| (c.cos, c.sin) = (normal(&[4, 5], 4), normal(&[4, 5], 4)), "at most 8 rotated"),
+    ("a constant ring", |c| (c.window, c.ring) = (Some(2), Some(3)), "a past that does not grow is no ring"),
+    ("nothing to see", |c| c.window = Some(0), "a window of 0 keys"),
+    ("negative window", |c| c.window = Some(-3), "a window of -3 keys"),
+    ("scores without bound", |c| c.scaled_by = 0.0, "scores cannot be scaled by inf"),
+    ("scores that are no numbers", |c| c.scaled_by = -1.0, "scores cannot be scaled by"),
     ("cos trained", |c| c.cos = c.cos.set_requires_grad(true), "cos requires a gradient"),
     ("no heads", |c| c.heads = 0, "qkv has rows of 64"),
     ("negative heads", |c| c.heads = i64::MIN, "qkv has rows of 64"),
@@ -150,6 +162,18 @@ const FIXED: &[Case] = &[
 
 /// With a cache that grows, under `no_grad`.
 const GROWING: &[Case] = &[
+    (
+        "a ring beyond the cache",
+        |c| (c.window, c.ring, c.sequences) = (Some(2), Some(6), sequences([[0, 3, 0, 2], [3, 1, 7, 9]])),
+        "sequence 1: 9 tokens of the past from row 7 on and its new ones do not fit",
+    ),
+    (
+        "a ring in another",
+        |c| (c.window, c.ring, c.sequences) = (Some(2), Some(5), sequences([[0, 3, 0, 9], [3, 1, 4, 9]])),
+        "share rows of a cache that grows",
+    ),
+    ("a ring below the window", |c| (c.window, c.ring) = (Some(4), Some(3)), "does not hold a window of 4"),
+    ("a ring without window", |c| c.ring = Some(3), "does not hold a window of"),
     ("cache f32, qkv bf16", |c| c.qkv = c.qkv.to_kind(Kind::BFloat16), "past keys must be BFloat16, not Float"),
     ("cache one row too small", |c| c.past = Some((normal(&[9, 2, 8], 2), normal(&[9, 2, 8], 3))), "and its new ones"),
     (
@@ -227,7 +251,7 @@ fn a_past_that_changed_since_has_no_gradient() {
 #[test]
 fn a_gradient_of_a_gradient_is_refused() {
     let x = normal(&[3, 8], 1).set_requires_grad(true);
-    let loss = gated_silu(&x).expect("sound").sum(Kind::Float);
+    let loss = gated(&x, Gate::Silu).expect("sound").sum(Kind::Float);
     let error = Tensor::f_run_backward(&[loss], &[&x], true, true).expect_err("refused").to_string();
     assert!(error.contains("no second derivative"), "{error}");
 }
@@ -265,10 +289,14 @@ fn normalisation_takes_sound_arguments_only() {
 
 #[test]
 fn the_gated_unit_takes_sound_arguments_only() {
-    assert!(gated_silu(&normal(&[3, 8], 1)).is_ok());
-    check("odd width", gated_silu(&normal(&[3, 7], 1)), "its width 7 is odd");
-    check("[B, T, 2 D]", gated_silu(&normal(&[1, 3, 8], 1)), "x must have 2 dimensions, not 3");
-    check("f64", gated_silu(&normal(&[3, 8], 1).to_kind(Kind::Double)), "x must be Float or BFloat16, not Double");
+    assert!(gated(&normal(&[3, 8], 1), Gate::Silu).is_ok());
+    check("odd width", gated(&normal(&[3, 7], 1), Gate::Silu), "its width 7 is odd");
+    check("[B, T, 2 D]", gated(&normal(&[1, 3, 8], 1), Gate::Silu), "x must have 2 dimensions, not 3");
+    check(
+        "f64",
+        gated(&normal(&[3, 8], 1).to_kind(Kind::Double), Gate::Silu),
+        "x must be Float or BFloat16, not Double",
+    );
 }
 
 #[test]

@@ -6,13 +6,13 @@ use reft_core::site::{Dims, LayerId, Mlp};
 use reft_core::testing::{Tol, assert_close};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Packed, expect, gated_silu, rms_norm};
-use crate::attention::{Cache, Plan};
+use super::{Gate, Packed, expect, gated, rms_norm};
+use crate::attention::{Cache, Plan, Rule, Way};
 use crate::encoder::Together;
 use crate::instruction_set::{InstructionSet, VARIABLE};
 use crate::kv_cache::KvCache;
-use crate::nn::Linear;
-use crate::rope::{Angles, Rope, Scaling};
+use crate::nn::{Linear, Purpose};
+use crate::rope::{Rope, Scaling};
 
 /// The kernels run on the CPU, wherever other tests run.
 pub(super) fn normal(shape: &[i64], seed: u64) -> Tensor {
@@ -59,17 +59,24 @@ fn gated_unit() {
     for (kind, tol) in KINDS {
         for (rows, width) in [(1, 4), (9, 1536), (200, 31)] {
             let x = (normal(&[rows, 2 * width], 3) * 3.0).to_kind(kind);
-            let composite = |x: &Tensor| {
+            let composite = |x: &Tensor, gate: Gate| {
                 let halves = x.chunk(2, -1);
-                halves[0].silu() * &halves[1]
+                match gate {
+                    Gate::Silu => halves[0].silu() * &halves[1],
+                    Gate::GeluTanh => halves[0].gelu("tanh") * &halves[1],
+                }
             };
-            compare("gated_silu", |x| expect(gated_silu(x)), composite, &x, tol);
+            for gate in [Gate::Silu, Gate::GeluTanh] {
+                compare("gated", |x| expect(gated(x, gate)), |x| composite(x, gate), &x, tol);
+            }
         }
     }
     // Far out, where e^x leaves the range of f32.
     let x = Tensor::from_slice(&[-200f32, 200., -0.0, 1., 1., 1.]).view([1, 6]);
     let halves = x.chunk(2, -1);
-    assert_close("extremes", &expect(gated_silu(&x)), &(halves[0].silu() * &halves[1]), Tol::F32);
+    assert_close("extremes", &expect(gated(&x, Gate::Silu)), &(halves[0].silu() * &halves[1]), Tol::F32);
+    let gelu = halves[0].gelu("tanh") * &halves[1];
+    assert_close("extremes", &expect(gated(&x, Gate::GeluTanh)), &gelu, Tol::F32);
 }
 
 /// NaN of one row reaches that row, and is neither lost nor spread.
@@ -80,13 +87,14 @@ fn not_a_number_stays_in_its_row() {
         for column in [0, 3, 7] {
             let x = normal(&[3, 34], 1).to_kind(kind);
             let _ = x.get(1).get(column).fill_(f64::NAN);
-            assert_eq!(nans(&expect(gated_silu(&x))), [0, 1, 0]);
+            assert_eq!(nans(&expect(gated(&x, Gate::Silu))), [0, 1, 0]);
             assert_eq!(nans(&expect(rms_norm(&x, &normal(&[34], 2).to_kind(kind), 1e-5))), [0, 34, 0]);
             // One head of 8: the column is one of the query.
             let (layout, dims) = (layout(&[(0, 3)]), dims(1, 1, 8));
             let angles = Rope::new(8, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
-            let plan = Plan::new(&layout, angles, &Cache::None, kind, Device::Cpu);
-            let y = plan.attend(&dims, &x.narrow(1, 0, 24), &mut Cache::None, LayerId(0));
+            let ways = vec![Way { angles, rule: Rule::plain(8) }];
+            let plan = Plan::new(&layout, ways, &Cache::None, kind, Device::Cpu);
+            let y = plan.attend(&dims, &x.narrow(1, 0, 24), &mut Cache::None, (LayerId(0), 0));
             assert_eq!(nans(&y), [0, 8, 0], "column {column}");
         }
     }
@@ -110,8 +118,8 @@ fn packed_weights() {
         assert!(!must_pack(), "this processor has bf16 products, and yet the weight was not packed");
         eprintln!("packed_weights: this processor packs no bf16 weights; products by plain ones are tested alone");
     }
-    // `tied` packs where it can. A machine that packs nothing multiplies by the plain weight.
-    let layer = Linear::tied(&weight);
+    // A frozen layer packs where it can. A machine that packs nothing multiplies by the plain weight.
+    let layer = Linear::of(weight.shallow_clone(), None, Purpose::Frozen);
     for rows in [1, 5, 70] {
         let x = normal(&[rows, 48], 3).to_kind(Kind::BFloat16);
         let exact = |x: &Tensor| x.linear(&weight.to_kind(Kind::Float), Some(bias.to_kind(Kind::Float)));
@@ -132,7 +140,7 @@ fn only_bf16_on_the_cpu_is_packed() {
     assert!(Packed::new(&normal(&[48], 1).to_kind(Kind::BFloat16)).is_none(), "no matrix");
     let (weight, x) = (normal(&[33, 48], 1), normal(&[5, 48], 3));
     let product = |x: &Tensor| x.linear::<&Tensor>(&weight, None);
-    compare("f32", |x| Linear::tied(&weight).forward(x), product, &x, Tol::F32);
+    compare("f32", |x| Linear::of(weight.shallow_clone(), None, Purpose::Frozen).forward(x), product, &x, Tol::F32);
 }
 
 /// Runs this module's tests once more with the kernels of each other instruction set that the processor has.
@@ -159,7 +167,7 @@ fn every_instruction_set() {
 /// What a child process of [`an_instruction_set_that_is_not_there`] runs.
 #[test]
 fn one_kernel() {
-    let _ = expect(gated_silu(&normal(&[1, 2], 1)));
+    let _ = expect(gated(&normal(&[1, 2], 1), Gate::Silu));
 }
 
 #[test]
@@ -201,7 +209,7 @@ fn in_f32(cache: &KvCache) -> KvCache {
     KvCache::from_parts(LayerId(0), &k.to_kind(Kind::Float), &v.to_kind(Kind::Float))
 }
 
-type MakePlan = fn(&Layout, Angles, &Cache<'_>, Kind, Device) -> Plan;
+type MakePlan = fn(&Layout, Vec<Way>, &Cache<'_>, Kind, Device) -> Plan;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
@@ -212,18 +220,22 @@ proptest! {
         (kv, group) in (1i64..4, 1i64..4),
         half in prop::sample::select(vec![1i64, 4, 16, 24, 32]),
         with_past in any::<bool>(),
+        (window, unrotated) in (prop::sample::select(vec![None, None, Some(1i64), Some(5), Some(19)]), 0i64..5),
     ) {
         let parts: Vec<(i64, i64)> = parts.into_iter().map(|(past, len)| (if with_past { past } else { 0 }, len)).collect();
-        let (layout, dims) = (layout(&parts), dims(kv * group, kv, 2 * half));
+        let width = 2 * half + unrotated;
+        let (layout, dims) = (layout(&parts), dims(kv * group, kv, width));
+        let rule = Rule { window, scaled_by: 3.0 + width as f64, cap: None };
         for (kind, tol) in KINDS {
             let cache = random_cache(&dims, parts.iter().map(|(past, len)| past + len).sum(), kind);
             let exact = in_f32(&cache);
             let attend = |plan: MakePlan, cache: &KvCache, kind: Kind, x: &Tensor| {
                 let mut state = if with_past { Cache::Fixed(cache) } else { Cache::None };
                 let angles = Rope::new(2 * half, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
-                plan(&layout, angles, &state, kind, Device::Cpu).attend(&dims, x, &mut state, LayerId(0))
+                let plan = plan(&layout, vec![Way { angles, rule }], &state, kind, Device::Cpu);
+                plan.attend(&dims, x, &mut state, (LayerId(0), 0))
             };
-            let x = normal(&[layout.rows(), (dims.heads + 2 * kv) * 2 * half], 5).to_kind(kind);
+            let x = normal(&[layout.rows(), (dims.heads + 2 * kv) * width], 5).to_kind(kind);
             let composite = |x: &Tensor| attend(Plan::composite, &exact, Kind::Float, x);
             compare("attention", |x| attend(Plan::new, &cache, kind, x), composite, &x, tol);
         }
@@ -250,16 +262,18 @@ proptest! {
     fn attention_that_adds_to_its_cache(
         parts in prop::collection::vec((0i64..9, prop::sample::select(vec![1i64, 1, 3, 17])), 1..6),
         (kv, group) in (1i64..4, 1i64..4),
+        window in prop::sample::select(vec![None, Some(1i64), Some(6)]),
     ) {
         let (layout, dims) = (layout(&parts), dims(kv * group, kv, 16));
+        let rule = Rule { window, ..Rule::plain(16) };
         for (kind, tol) in KINDS {
             let x = normal(&[layout.rows(), (dims.heads + 2 * kv) * 16], 5).to_kind(kind);
             let cache = || random_cache(&dims, parts.iter().map(|(past, len)| past + len).sum(), kind);
             let run = |plan: MakePlan, mut cache: KvCache, kind: Kind| {
                 let angles = Rope::new(16, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
                 let mut state = Cache::Grow(&mut cache);
-                let plan = plan(&layout, angles, &state, kind, Device::Cpu);
-                let y = no_grad(|| plan.attend(&dims, &x.to_kind(kind), &mut state, LayerId(0)));
+                let plan = plan(&layout, vec![Way { angles, rule }], &state, kind, Device::Cpu);
+                let y = no_grad(|| plan.attend(&dims, &x.to_kind(kind), &mut state, (LayerId(0), 0)));
                 let (k, v) = cache.layer(LayerId(0));
                 [y, k.shallow_clone(), v.shallow_clone()].map(|tensor| tensor.to_kind(Kind::Float))
             };

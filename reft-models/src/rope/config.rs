@@ -7,77 +7,166 @@
 
 use serde_json::Value;
 
-use super::Scaling;
+use super::scaling::yarn_factor;
+use super::{LongRope, Rope, Scaling, Yarn};
 use crate::raw_config::{ConfigError, Problem, RawConfig};
 
 /// The rope types that are computed here, for messages.
-const SUPPORTED: &str = "default, linear and llama3";
+const SUPPORTED: &str = "default, linear, dynamic, yarn, llama3 and longrope";
 
 /// What decides the frequencies, beside a head's width.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RopeConfig {
     /// The base.
     pub theta: f64,
+    /// The share of a head's coordinates that is rotated.
+    pub share: f64,
     /// How frequencies are changed.
     pub scaling: Scaling,
 }
 
+/// What a family says where its configuration is silent.
+#[derive(Clone, Copy, Debug)]
+pub struct RopeDefaults {
+    /// The base: that of the model's type in transformers.
+    pub theta: f64,
+    /// The longest sequence, `max_position_embeddings`.
+    pub context: i64,
+    /// The share of a head that is rotated, in families where it can be less than all; none in others.
+    pub share: Option<f64>,
+}
+
 /// What one object says; nothing where it is silent.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 struct Said {
     theta: Option<f64>,
+    share: Option<f64>,
     scaling: Option<Scaling>,
 }
 
+/// What scalings need to know from outside their object.
+#[derive(Clone, Copy)]
+struct Around {
+    context: f64,
+    /// `original_max_position_embeddings` beside the object, which wins over the one inside.
+    original: Option<f64>,
+    partial: bool,
+}
+
 impl RopeConfig {
-    /// Reads the settings of a configuration. `default_theta` is the base where the file says none: that of the model's
-    /// type in transformers.
+    /// Reads the settings of a configuration.
     ///
     /// # Errors
     /// When a type is not computed here, a value is wrong, or two places disagree.
-    pub fn read(raw: &RawConfig<'_>, default_theta: f64) -> Result<Self, ConfigError> {
-        let scaling = raw.section("rope_scaling")?.map(|section| Said::read(&section)).transpose()?.unwrap_or_default();
-        let parameters =
-            raw.section("rope_parameters")?.map(|section| Said::read(&section)).transpose()?.unwrap_or_default();
-        let root = raw.positive("rope_theta")?;
+    pub fn read(raw: &RawConfig<'_>, defaults: RopeDefaults) -> Result<Self, ConfigError> {
+        let around = Around::read(raw, defaults)?;
+        let said = |key: &str| match raw.section(key)? {
+            Some(section) => Said::read(&section, around),
+            None => Ok(Said::default()),
+        };
+        let (old, new) = (said("rope_scaling")?, said("rope_parameters")?);
         let thetas = [
-            ("rope_theta", root),
-            ("rope_scaling.rope_theta", scaling.theta),
-            ("rope_parameters.rope_theta", parameters.theta),
+            ("rope_theta", raw.positive("rope_theta")?),
+            ("rope_scaling.rope_theta", old.theta),
+            ("rope_parameters.rope_theta", new.theta),
         ];
-        let scalings = [("rope_scaling", scaling.scaling), ("rope_parameters", parameters.scaling)];
+        let outside = if around.partial { raw.positive("partial_rotary_factor")? } else { None };
+        let shares = [
+            ("partial_rotary_factor", outside),
+            ("rope_scaling.partial_rotary_factor", old.share),
+            ("rope_parameters.partial_rotary_factor", new.share),
+        ];
+        let scalings = [("rope_scaling", old.scaling), ("rope_parameters", new.scaling)];
         Ok(Self {
-            theta: agreed(raw, &thetas)?.unwrap_or(default_theta),
+            theta: agreed(raw, &thetas)?.unwrap_or(defaults.theta),
+            share: agreed(raw, &shares)?.or(defaults.share).unwrap_or(1.0),
             scaling: agreed(raw, &scalings)?.unwrap_or(Scaling::Default),
         })
+    }
+
+    /// Reads one object of settings, such as those of one kind of layers; what lies around it is that of `raw`.
+    ///
+    /// # Errors
+    /// When its type is not computed here or a value is wrong.
+    pub fn of_section(
+        raw: &RawConfig<'_>,
+        section: &RawConfig<'_>,
+        defaults: RopeDefaults,
+    ) -> Result<Self, ConfigError> {
+        let said = Said::read(section, Around::read(raw, defaults)?)?;
+        Ok(Self {
+            theta: said.theta.unwrap_or(defaults.theta),
+            share: said.share.or(defaults.share).unwrap_or(1.0),
+            scaling: said.scaling.unwrap_or(Scaling::Default),
+        })
+    }
+
+    /// The rotation of heads of this width.
+    ///
+    /// # Errors
+    /// When the rotated coordinates are no pairs, or are not as many as the settings have divisors.
+    pub fn build(self, raw: &RawConfig<'_>, head_width: i64) -> Result<Rope, ConfigError> {
+        let rotary = (head_width as f64 * self.share) as i64;
+        let sizes =
+            |reason: String| Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
+        if rotary % 2 != 0 {
+            return sizes(format!("heads have an odd width of {rotary}, whose halves cannot be rotated"));
+        }
+        if let Some(divisors) = self.scaling.divisors().filter(|&divisors| divisors as i64 != rotary / 2) {
+            let pairs = rotary / 2;
+            return sizes(format!(
+                "{divisors} rotary divisors, but {pairs} pairs of coordinates are rotated in a head"
+            ));
+        }
+        if rotary == 2 && matches!(self.scaling, Scaling::Dynamic { .. }) {
+            return sizes("dynamic rotary scaling needs more than one pair of coordinates in a head".to_owned());
+        }
+        Ok(Rope::new(rotary, self.theta, self.scaling))
+    }
+}
+
+impl Around {
+    fn read(raw: &RawConfig<'_>, defaults: RopeDefaults) -> Result<Self, ConfigError> {
+        Ok(Self {
+            context: defaults.context as f64,
+            original: raw.positive("original_max_position_embeddings")?,
+            partial: defaults.share.is_some(),
+        })
+    }
+
+    /// Context length of pre-training.
+    fn original(self, section: &RawConfig<'_>) -> Result<f64, ConfigError> {
+        let inside = section.positive("original_max_position_embeddings")?;
+        Ok(self.original.or(inside).unwrap_or(self.context))
     }
 }
 
 /// The value of all that say one.
-fn agreed<T: Copy + PartialEq>(raw: &RawConfig<'_>, said: &[(&str, Option<T>)]) -> Result<Option<T>, ConfigError> {
-    let mut said = said.iter().filter_map(|&(key, value)| Some((key, value?)));
+fn agreed<T: Clone + PartialEq>(raw: &RawConfig<'_>, said: &[(&str, Option<T>)]) -> Result<Option<T>, ConfigError> {
+    let mut said = said.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?)));
     let Some((first, value)) = said.next() else { return Ok(None) };
     match said.find(|(_, other)| *other != value) {
         Some((second, _)) => Err(raw.error(Problem::Disagree { first: first.to_owned(), second: second.to_owned() })),
-        None => Ok(Some(value)),
+        None => Ok(Some(value.clone())),
     }
 }
 
 impl Said {
-    fn read(section: &RawConfig<'_>) -> Result<Self, ConfigError> {
+    fn read(section: &RawConfig<'_>, around: Around) -> Result<Self, ConfigError> {
         if section.is_empty() {
             return Ok(Self::default());
         }
         let theta = section.positive("rope_theta")?;
         let kind = rope_type(section)?;
         // Without a type there may be a base only; anything else is then left over and refused below.
-        let scaling = kind.map(|kind| scaling(section, kind)).transpose()?;
-        if section.positive("partial_rotary_factor")?.is_some_and(|share| (share - 1.0).abs() > f64::EPSILON) {
+        let scaling = kind.map(|kind| scaling(section, kind, around)).transpose()?;
+        let share = section.positive("partial_rotary_factor")?;
+        if !around.partial && share.is_some_and(|share| (share - 1.0).abs() > f64::EPSILON) {
             let value = section.value("partial_rotary_factor").unwrap_or(&Value::Null);
             return Err(section.unsupported("partial_rotary_factor", value, "only 1"));
         }
         section.finish(&[])?;
-        Ok(Self { theta, scaling })
+        Ok(Self { theta, share, scaling })
     }
 }
 
@@ -88,7 +177,7 @@ fn rope_type<'a>(section: &RawConfig<'a>) -> Result<Option<&'a str>, ConfigError
     agreed(section, &named.each_ref().map(|(key, kind)| (key.as_str(), *kind)))
 }
 
-fn scaling(section: &RawConfig<'_>, kind: &str) -> Result<Scaling, ConfigError> {
+fn scaling(section: &RawConfig<'_>, kind: &str, around: Around) -> Result<Scaling, ConfigError> {
     let needed = |key: &str| section.needed(key, section.positive(key)?);
     match kind {
         "default" => {
@@ -100,19 +189,15 @@ fn scaling(section: &RawConfig<'_>, kind: &str) -> Result<Scaling, ConfigError> 
             section.positive("original_max_position_embeddings")?;
             Ok(Scaling::Linear { factor: needed("factor")? })
         }
-        "llama3" => {
-            let (low_freq_factor, high_freq_factor) = (needed("low_freq_factor")?, needed("high_freq_factor")?);
-            if low_freq_factor >= high_freq_factor {
-                let found = Value::from(high_freq_factor);
-                return Err(section.wrong("high_freq_factor", &found, "a number above low_freq_factor"));
-            }
-            Ok(Scaling::Llama3 {
-                factor: needed("factor")?,
-                low_freq_factor,
-                high_freq_factor,
-                original_max_position_embeddings: needed("original_max_position_embeddings")?,
-            })
+        "dynamic" => {
+            section.positive("original_max_position_embeddings")?;
+            Ok(Scaling::Dynamic { factor: needed("factor")?, original: around.context })
         }
+        "yarn" => yarn(section, around),
+        "llama3" => llama3(section, around),
+        // The older name is that of the first files of Phi 3.
+        "longrope" | "su" => longrope(section, around),
+        "divided" => Ok(Scaling::Divided(divisors(section, "divisors")?)),
         // The same words in both styles.
         other => Err(section.error(Problem::Unsupported {
             key: "rope type".to_owned(),
@@ -120,6 +205,66 @@ fn scaling(section: &RawConfig<'_>, kind: &str) -> Result<Scaling, ConfigError> 
             supported: SUPPORTED.to_owned(),
         })),
     }
+}
+
+fn llama3(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigError> {
+    let needed = |key: &str| section.needed(key, section.positive(key)?);
+    let (low_freq_factor, high_freq_factor) = (needed("low_freq_factor")?, needed("high_freq_factor")?);
+    if low_freq_factor >= high_freq_factor {
+        let found = Value::from(high_freq_factor);
+        return Err(section.wrong("high_freq_factor", &found, "a number above low_freq_factor"));
+    }
+    Ok(Scaling::Llama3 {
+        factor: needed("factor")?,
+        low_freq_factor,
+        high_freq_factor,
+        original_max_position_embeddings: around.original(section)?,
+    })
+}
+
+fn yarn(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigError> {
+    let original = around.original(section)?;
+    let factor = section.positive("factor")?.unwrap_or(around.context / original);
+    let (own, both) = (section.positive("mscale")?, section.positive("mscale_all_dim")?);
+    let derived = match (own, both) {
+        (Some(own), Some(both)) => yarn_factor(factor, own) / yarn_factor(factor, both),
+        (Some(_) | None, Some(_) | None) => yarn_factor(factor, 1.0),
+    };
+    Ok(Scaling::Yarn(Yarn {
+        factor,
+        original,
+        beta_fast: section.positive("beta_fast")?.unwrap_or(32.0),
+        beta_slow: section.positive("beta_slow")?.unwrap_or(1.0),
+        truncate: section.switch("truncate")?.unwrap_or(true),
+        attention_factor: section.positive("attention_factor")?.unwrap_or(derived),
+    }))
+}
+
+fn longrope(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigError> {
+    let original = around.original(section)?;
+    let factor = section.positive("factor")?.unwrap_or(around.context / original);
+    let derived = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
+    let (short, long) = (divisors(section, "short_factor")?, divisors(section, "long_factor")?);
+    if short.len() != long.len() {
+        let keys = [section.named("short_factor"), section.named("long_factor")];
+        return Err(section.error(Problem::Sizes(format!(
+            "`{}` has {} numbers and `{}` {}: copy the model's configuration again",
+            keys[0],
+            short.len(),
+            keys[1],
+            long.len()
+        ))));
+    }
+    let attention_factor = section.positive("attention_factor")?.unwrap_or(derived);
+    Ok(Scaling::LongRope(LongRope { short, long, original, attention_factor }))
+}
+
+/// A list of numbers above 0.
+fn divisors(section: &RawConfig<'_>, key: &str) -> Result<Vec<f64>, ConfigError> {
+    let value = section.needed(key, section.value(key))?;
+    let number = |value: &Value| value.as_f64().filter(|number| number.is_finite() && *number > 0.0);
+    let numbers: Option<Vec<f64>> = value.as_array().and_then(|list| list.iter().map(number).collect());
+    numbers.ok_or_else(|| section.wrong(key, value, "a list of numbers above 0"))
 }
 
 #[cfg(test)]
@@ -130,9 +275,11 @@ mod tests {
 
     use super::*;
 
+    const DEFAULTS: RopeDefaults = RopeDefaults { theta: 10_000.0, context: 256, share: None };
+
     fn read(config: &Value) -> Result<RopeConfig, String> {
         let raw = RawConfig::new(Path::new("config.json"), config).expect("an object");
-        RopeConfig::read(&raw, 10_000.0).map_err(|error| error.to_string())
+        RopeConfig::read(&raw, DEFAULTS).map_err(|error| error.to_string())
     }
 
     const LLAMA3: Scaling = Scaling::Llama3 {
@@ -178,17 +325,16 @@ mod tests {
             (json!({"rope_scaling": {"type": "default", "rope_type": "default"}}), 1e4, Scaling::Default),
         ];
         for (config, theta, scaling) in cases {
-            assert_eq!(read(&config), Ok(RopeConfig { theta, scaling }), "{config}");
+            assert_eq!(read(&config), Ok(RopeConfig { theta, share: 1.0, scaling }), "{config}");
         }
     }
 
     #[test]
     fn what_is_not_computed_or_not_consistent_is_refused_by_name() {
-        for kind in ["yarn", "dynamic", "longrope", "su", "mrope"] {
+        for kind in ["mrope", "proportional"] {
             let flat = json!({"rope_scaling": {"type": kind, "factor": 4.0, "beta_fast": 32}});
             let nested = json!({"rope_parameters": {"rope_type": kind, "rope_theta": 1e4, "factor": 4.0}});
-            let expected =
-                Err(format!("config.json: rope type `{kind}` is not supported: there is default, linear and llama3"));
+            let expected = Err(format!("config.json: rope type `{kind}` is not supported: there is {SUPPORTED}"));
             assert_eq!(read(&flat), expected);
             assert_eq!(read(&nested), expected, "the same words in both styles");
         }

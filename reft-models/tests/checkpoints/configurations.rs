@@ -113,12 +113,12 @@ fn what_changes_results_is_refused_by_name() {
         ("residual_multiplier", json!(0.22), &["residual_multiplier `0.22`"]),
         ("attention_multiplier", json!(0.0156), &["`attention_multiplier` (0.0156)"]),
         ("is_decoder", json!(true), &["is_decoder `true`", "only false"]),
-        ("hidden_act", json!("gelu"), &["hidden_act `gelu`", "silu"]),
-        ("rope_scaling", json!({"type": "yarn", "factor": 4.0}), &["rope type `yarn`", "default, linear and llama3"]),
+        ("hidden_act", json!("mish"), &["hidden_act `mish`", "silu"]),
+        ("rope_scaling", json!({"type": "mrope", "factor": 4.0}), &["rope type `mrope`", "linear, dynamic, yarn"]),
         (
             "rope_parameters",
-            json!({"rope_type": "yarn", "factor": 4.0}),
-            &["rope type `yarn`", "default, linear and llama3"],
+            json!({"rope_type": "mrope", "factor": 4.0}),
+            &["rope type `mrope`", "llama3 and longrope"],
         ),
         ("rope_parameters", json!({"rope_theta": 5e5}), &["`rope_theta` and `rope_parameters.rope_theta` disagree"]),
         ("model_type", json!("mistral"), &["`architectures` and `model_type` disagree"]),
@@ -143,9 +143,13 @@ fn what_changes_results_is_refused_by_name() {
         check_refused("llama1", &[("quantization_config", value.clone())], &parts);
     }
     let unnamed = [("architectures", Value::Null), ("model_type", Value::Null)];
-    check_refused("llama1", &unnamed, &["neither architectures nor model_type", "\"model_type\" with \"llama\""]);
+    check_refused(
+        "llama1",
+        &unnamed,
+        &["neither architectures nor model_type", "\"model_type\" with \"llama\" or \"mistral\""],
+    );
     let other = [("architectures", Value::Null), ("model_type", json!("mamba"))];
-    check_refused("llama1", &other, &["model_type `mamba` has no port here: there is llama"]);
+    check_refused("llama1", &other, &["model_type `mamba` has no port here: there is llama, mistral, qwen2"]);
 }
 
 #[test]

@@ -24,7 +24,16 @@ pub struct Folder {
 impl Folder {
     /// The configuration and the weights of a golden model; nothing is written yet.
     pub fn golden(name: &str) -> Self {
-        let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
+        Self::of(&format!("models/{name}"))
+    }
+
+    /// The same of a golden family.
+    pub fn family(name: &str) -> Self {
+        Self::of(&format!("families/models/{name}"))
+    }
+
+    fn of(place: &str) -> Self {
+        let weights = Weights::open(&golden_dir().join(place)).expect("a golden model");
         let read = |name: &str| {
             let shape = weights.shape(name).expect("listed");
             (name.to_owned(), weights.tensor(name, shape, Kind::Float, Device::Cpu).expect("readable"))

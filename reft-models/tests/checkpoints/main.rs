@@ -2,6 +2,7 @@
 
 mod configurations;
 mod encoders;
+mod families;
 mod folder;
 mod pickle_writer;
 mod pickles;
