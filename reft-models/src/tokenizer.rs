@@ -1,12 +1,14 @@
 //! Text to token ids and back, by the tokenizer that came with the model.
 
 mod bounds;
+mod chat;
 mod ends;
 mod files;
 mod folder;
 mod gguf;
 mod pieces;
 mod template;
+mod turns;
 mod wordpiece;
 
 use std::collections::BTreeMap;
@@ -16,9 +18,10 @@ use std::sync::OnceLock;
 use tokenizers::{PostProcessor, TruncationParams, truncate_encodings};
 
 pub use self::bounds::Bounds;
+pub use self::chat::{ChatIds, Conversation, Ending, Found, Message, Role};
 pub use self::pieces::Continuation;
-pub use self::template::{Clock, ClockError, Message, Role};
-use self::template::{Scene, Templates};
+use self::template::Templates;
+pub use self::template::{Clock, ClockError};
 use crate::weights::WeightsError;
 
 /// The files of a model's folder that may decide how text becomes tokens and when an answer ends.
@@ -109,7 +112,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<i64>,
     eos: Option<i64>,
-    /// All end tokens, `eos` first.
+    /// What the model's files end a generation with.
     ends: Vec<i64>,
     templates: Templates,
     /// `bos_token` and the like, as templates see them.
@@ -128,10 +131,7 @@ impl Tokenizer {
     /// # Errors
     /// When there is none, or a file is damaged.
     pub fn open(model: &Path) -> Result<Self, TokenizerError> {
-        match model.extension() {
-            Some(extension) if extension == "gguf" => gguf::open(model),
-            _ => folder::open(model),
-        }
+        if crate::weights::is_gguf(model) { gguf::open(model) } else { folder::open(model) }
     }
 
     fn new(inner: tokenizers::Tokenizer) -> Self {
@@ -179,13 +179,14 @@ impl Tokenizer {
     }
 
     /// A text, or a pair of texts, as an encoder reads it: special tokens around and between, the longer text cut until
-    /// all of it fits into `max_length` tokens.
+    /// all of it fits into `max_length` tokens. An empty second text is none.
     ///
     /// # Errors
     /// When the library cannot encode it, or a token or its type lies beyond the model's tables.
     pub fn encode_pair(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Typed, TokenizerError> {
         let wrong = |error: tokenizers::Error| TokenizerError::Encode(error.to_string());
         let bare = |text: &str| self.inner.encode(text, false).map_err(wrong);
+        let pair = pair.filter(|pair| !pair.is_empty());
         let (first, second) = (bare(text)?, pair.map(bare).transpose()?);
         let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(second.is_some()));
         let room = TruncationParams { max_length: max_length.saturating_sub(added), ..TruncationParams::default() };
@@ -226,22 +227,6 @@ impl Tokenizer {
     /// The end token.
     pub fn eos(&self) -> Option<i64> {
         self.eos
-    }
-
-    /// A conversation as text, up to the point where the model is to speak. Encode it with [`Specials::None`]: the
-    /// template writes special tokens out.
-    ///
-    /// # Errors
-    /// When the tokenizer has no template, or the template refuses the conversation.
-    pub fn chat(&self, messages: &[Message]) -> Result<String, TokenizerError> {
-        let source = self.templates.default_source().map_err(TokenizerError::Chat)?;
-        let scene = Scene { specials: &self.specials, clock: self.clock };
-        template::render(source, messages, &scene).map_err(TokenizerError::Chat)
-    }
-
-    /// The date that the chat template prints, as `2025-03-09`; none where it prints none.
-    pub fn chat_date(&self) -> Option<String> {
-        self.templates.dated().then(|| self.clock.date())
     }
 
     /// The end token as text; empty when there is none.

@@ -98,7 +98,7 @@ fn every_end_token_of_every_file_counts() {
         ),
         (
             vec![("config.json", json!({"eos_token_id": 3})), ("generation_config.json", json!({"eos_token_id": 4}))],
-            vec![4, 3],
+            vec![4],
         ),
         (
             vec![
@@ -111,7 +111,7 @@ fn every_end_token_of_every_file_counts() {
     ];
     for (files, expected) in cases {
         let tokenizer = open(&words, &files);
-        assert_eq!(tokenizer.ends(), expected, "{files:?}");
+        assert_eq!(tokenizer.answer_ends(), expected, "{files:?}");
         let turn: Vec<i64> = expected.iter().copied().chain([6, 7]).collect();
         assert_eq!(tokenizer.turn_ends(), turn, "control tokens end a turn: {files:?}");
     }
@@ -201,23 +201,23 @@ fn templates_come_from_every_place_and_see_named_tokens() {
     let config = [("tokenizer_config.json", entry)];
     assert_eq!(open(&words, &config).chat(&user("hi")).expect("rendered"), "<s>[]hi");
     let folder = folder(&words, &config);
-    fs::write(folder.path().join("chat_template.jinja"), "\u{FEFF}file {{ messages[0].role }}").expect("written");
+    let write = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).expect("written");
+    write("chat_template.jinja", "\u{FEFF}file {{ messages[0].role }}".as_bytes());
     let chat = || Tokenizer::open(folder.path()).and_then(|tokenizer| tokenizer.chat(&user("hi")));
-    assert_eq!(chat().expect("rendered"), "file user", "the file wins");
-    fs::write(folder.path().join("chat_template.jinja"), [0xFF, 0xFE]).expect("written");
+    assert_eq!(chat().expect("rendered"), "<s>[]hi", "the entry comes first, as in transformers 4.45.1");
+    write("tokenizer_config.json", b"{}");
+    assert_eq!(chat().expect("rendered"), "file user");
+    write("chat_template.jinja", &[0xFF, 0xFE]);
     let message = chat().expect_err("no UTF-8").to_string();
     assert!(message.contains("chat_template.jinja") && message.contains("UTF-8"), "{message}");
     fs::remove_file(folder.path().join("chat_template.jinja")).expect("removed");
+    write("chat_template.json", br#"{"chat_template": "json {{ messages[0].role }}"}"#);
+    assert_eq!(chat().expect("rendered"), "json user");
+    fs::remove_file(folder.path().join("chat_template.json")).expect("removed");
     fs::create_dir(folder.path().join("additional_chat_templates")).expect("made");
-    fs::write(folder.path().join("additional_chat_templates/rag.jinja"), "rag").expect("written");
-    assert_eq!(chat().expect("rendered"), "<s>[]hi", "another name");
-    fs::write(
-        folder.path().join("tokenizer_config.json"),
-        r#"{"chat_template": [{"name": "tool_use", "template": "x"}]}"#,
-    )
-    .expect("written");
+    write("additional_chat_templates/rag.jinja", b"rag");
     let message = chat().expect_err("no default").to_string();
-    assert!(message.contains("(rag, tool_use)") && message.lines().count() == 1, "{message}");
+    assert!(message.contains("(rag)") && message.lines().count() == 1, "{message}");
     fs::write(folder.path().join("tokenizer_config.json"), r#"{"chat_template": [{"name": "default"}]}"#)
         .expect("written");
     let message = chat().expect_err("damaged").to_string();
@@ -302,7 +302,7 @@ fn tokens_that_only_the_files_beside_know_are_added() {
     let tokenizer = open(&words, std::slice::from_ref(&config));
     assert_eq!(tokenizer.encode("one snow leopard <|im_end|>", Specials::None).expect("encoded"), [3, 7, 6]);
     assert_eq!(
-        (tokenizer.ends(), tokenizer.decode(&[7, 6], true).expect("decoded").as_str()),
+        (&tokenizer.answer_ends()[..], tokenizer.decode(&[7, 6], true).expect("decoded").as_str()),
         (&[6][..], "snow leopard")
     );
     let map = ("special_tokens_map.json", json!({"pad_token": "<pad>"}));

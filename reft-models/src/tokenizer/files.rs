@@ -9,10 +9,7 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::TokenizerError;
-use super::template::Templates;
-
-/// The name of the template that is used where no other is asked for.
-const DEFAULT: &str = "default";
+use super::template::{DEFAULT, Templates};
 
 /// One of the JSON files; null where it does not exist.
 struct Json {
@@ -28,6 +25,7 @@ pub(super) struct Files {
     added: Json,
     generation: Json,
     model: Json,
+    chat: Json,
 }
 
 /// Whether begin and end tokens are put around a text.
@@ -49,6 +47,7 @@ impl Files {
             added: json("added_tokens.json")?,
             generation: json("generation_config.json")?,
             model: json("config.json")?,
+            chat: json("chat_template.json")?,
         })
     }
 
@@ -67,9 +66,18 @@ impl Files {
         Ok(self.tokenizer.token(name)?.or(self.specials.token(name)?))
     }
 
-    /// Ids of `bos_token_id` or `eos_token_id`: those of `generation_config.json`, then those of `config.json`.
+    /// Ids of `bos_token_id` or `eos_token_id`: of `generation_config.json` where there is one, else of `config.json`. Where that
+    /// is silent, Llama's configuration has the ids 1 and 2.
     pub(super) fn ids(&self, key: &str) -> Result<Vec<i64>, TokenizerError> {
-        Ok([self.generation.ids(key)?, self.model.ids(key)?].concat())
+        if !self.generation.value.is_null() {
+            return self.generation.ids(key);
+        }
+        let silent = self.model.value.get(key).is_none() && self.model.text("model_type")? == Some("llama");
+        match key {
+            "bos_token_id" if silent => Ok(vec![1]),
+            "eos_token_id" if silent => Ok(vec![2]),
+            _ => self.model.ids(key),
+        }
     }
 
     /// What Llama's tokenizer class (and those derived from it) puts around a text, whatever `tokenizer.json` says; none
@@ -137,19 +145,23 @@ impl Files {
         })
     }
 
-    /// Chat templates by name, from `tokenizer_config.json` (a text, or a list of named ones), from
-    /// `additional_chat_templates/NAME.jinja`, and the default one from `chat_template.jinja`. Files win over entries.
+    /// The entry of `tokenizer_config.json` (a text, or a list of named ones); where there is none, `chat_template.jinja` or
+    /// `chat_template.json`, and `additional_chat_templates/NAME.jinja`.
     pub(super) fn templates(&self) -> Result<Templates, TokenizerError> {
-        let mut named = self.tokenizer.templates()?;
-        let folder = self.folder.join("additional_chat_templates");
-        for path in listed(&folder)? {
+        if let Some(templates) = self.tokenizer.templates()? {
+            return Ok(templates);
+        }
+        let mut named = BTreeMap::new();
+        for path in listed(&self.folder.join("additional_chat_templates"))? {
             let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             named.insert(name, read_text(&path)?.unwrap_or_default());
         }
-        if let Some(source) = read_text(&self.folder.join("chat_template.jinja"))? {
-            named.insert(DEFAULT.to_owned(), source);
-        }
-        Ok(Templates::new(named))
+        let source = match read_text(&self.folder.join("chat_template.jinja"))? {
+            Some(source) => Some(source),
+            None => self.chat.text("chat_template")?.map(str::to_owned),
+        };
+        named.extend(source.map(|source| (DEFAULT.to_owned(), source)));
+        Ok(Templates::files(named))
     }
 }
 
@@ -205,18 +217,19 @@ impl Json {
     }
 
     /// The entry `chat_template`.
-    fn templates(&self) -> Result<BTreeMap<String, String>, TokenizerError> {
+    fn templates(&self) -> Result<Option<Templates>, TokenizerError> {
         let key = "chat_template";
-        let Some(entry) = self.entry(key) else { return Ok(BTreeMap::new()) };
+        let Some(entry) = self.entry(key) else { return Ok(None) };
         if let Some(source) = entry.as_str() {
-            return Ok(BTreeMap::from([(DEFAULT.to_owned(), source.to_owned())]));
+            return Ok(Some(Templates::files(BTreeMap::from([(DEFAULT.to_owned(), source.to_owned())]))));
         }
         let named = |entry: &Value| {
             let (name, source) = (entry.get("name")?.as_str()?, entry.get("template")?.as_str()?);
             Some((name.to_owned(), source.to_owned()))
         };
         let list = entry.as_array().and_then(|list| list.iter().map(named).collect::<Option<BTreeMap<_, _>>>());
-        list.ok_or_else(|| self.refuse(key, "a template or a list of templates with `name` and `template`"))
+        let refuse = || self.refuse(key, "a template or a list of templates with `name` and `template`");
+        list.map(|named| Some(Templates::listed(named))).ok_or_else(refuse)
     }
 }
 

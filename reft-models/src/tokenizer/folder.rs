@@ -95,10 +95,9 @@ impl Tokenizer {
     fn name_specials(&mut self, files: &Files) -> Result<(), TokenizerError> {
         let known = |text: &str| self.inner.token_to_id(text).map(i64::from);
         let (bos, eos) = (files.token("bos_token", known)?, files.token("eos_token", known)?);
-        let further = files.ids("eos_token_id")?;
+        self.ends = distinct(files.ids("eos_token_id")?);
         self.bos = bos.or(files.ids("bos_token_id")?.first().copied());
-        self.eos = eos.or(further.first().copied());
-        self.ends = distinct(self.eos.into_iter().chain(further));
+        self.eos = eos.or(self.ends.first().copied());
         for name in SPECIALS {
             self.specials.extend(files.names(name)?.map(|token| (name, token.to_owned())));
         }

@@ -11,7 +11,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, PreTokenizerWrapper};
 
 use super::ends::distinct;
-use super::template::Templates;
+use super::template::{DEFAULT, Templates};
 use super::{Tokenizer, TokenizerError};
 use crate::gguf::GgufFile;
 
@@ -80,8 +80,8 @@ fn templates(file: &GgufFile) -> Templates {
     let names = file.texts("tokenizer.chat_templates").unwrap_or_default();
     let named = names.into_iter().filter_map(|name| Some((name.clone(), file.text(&format!("{key}.{name}")).ok()?)));
     let mut all: BTreeMap<String, String> = named.collect();
-    all.extend(file.text(key).ok().map(|source| ("default".to_owned(), source)));
-    Templates::new(all)
+    all.extend(file.text(key).ok().map(|source| (DEFAULT.to_owned(), source)));
+    Templates::listed(all)
 }
 
 /// How text is cut before the merges; the outer error is the file's, the inner one says what is not known here.

@@ -95,7 +95,7 @@ impl Continuation<'_> {
     /// When an id is negative.
     pub fn text(&self, new: &[i64]) -> Result<String, TokenizerError> {
         let said = match new.split_last() {
-            Some((last, said)) if self.tokenizer.ends().contains(last) => said,
+            Some((last, said)) if self.tokenizer.answer_ends().contains(last) => said,
             _ => new,
         };
         let all = self.tokenizer.decode(&[&self.before, said].concat(), true)?;
