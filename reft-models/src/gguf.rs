@@ -52,6 +52,13 @@ impl GgufFile {
     /// # Errors
     /// When the file is missing, truncated, or holds no Llama.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let file = Self::of_any_family(path)?;
+        file.check_family()?;
+        Ok(file)
+    }
+
+    /// The same whatever the model is, for its vocabulary.
+    pub(crate) fn of_any_family(path: &Path) -> Result<Self, WeightsError> {
         let mut file = File::open(path).map_err(|error| open_error(path, format!("{error}: check the path")))?;
         let mut begin = Vec::new();
         let read = Read::by_ref(&mut file).take(64).read_to_end(&mut begin).and_then(|_| file.rewind());
@@ -67,9 +74,7 @@ impl GgufFile {
         }
         let names = content.tensor_infos.keys().filter_map(|name| Some((hugging_face_name(name)?, name.clone())));
         let names = names.collect();
-        let file = Self { path: path.to_owned(), content, names };
-        file.check_family()?;
-        Ok(file)
+        Ok(Self { path: path.to_owned(), content, names })
     }
 
     /// Refuses what would load and then compute something else than the model.
@@ -130,6 +135,20 @@ impl GgufFile {
         let list = self.value(key)?.to_vec().map_err(|error| self.wrong(key, &error))?;
         let numbers: Option<Vec<i64>> = list.iter().map(integer).collect();
         numbers.ok_or_else(|| open_error(&self.path, format!("metadata `{key}` is not a list of numbers")))
+    }
+
+    /// A metadata list of scores.
+    ///
+    /// # Errors
+    /// When the file lacks it or holds something else.
+    pub fn scores(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
+        let list = self.value(key)?.to_vec().map_err(|error| self.wrong(key, &error))?;
+        list.iter().map(|item| item.to_f32().map_err(|error| self.wrong(key, &error))).collect()
+    }
+
+    /// Whether the file has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.content.metadata.contains_key(key)
     }
 
     /// A metadata switch; off when the file does not say.

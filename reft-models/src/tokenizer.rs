@@ -1,21 +1,28 @@
 //! Text to token ids and back, by the tokenizer that came with the model.
 
 mod bounds;
+mod byte_level;
 mod chat;
+mod class;
+mod clean;
 mod ends;
 mod files;
 mod folder;
 mod gguf;
+mod parts;
 mod pieces;
+mod sentencepiece;
+mod slow;
 mod template;
 mod turns;
 mod wordpiece;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tokenizers::{PostProcessor, TruncationParams, truncate_encodings};
+use rayon::prelude::*;
+use tokenizers::{Decoder, Model, PostProcessor, TruncationParams, truncate_encodings};
 
 pub use self::bounds::Bounds;
 pub use self::chat::{ChatIds, Conversation, Ending, Found, Message, Role};
@@ -98,6 +105,16 @@ pub enum Specials {
     None,
 }
 
+/// Which of transformers' two tokenizers of a model gives the ids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reading {
+    /// The fast one.
+    #[default]
+    Fast,
+    /// Llama's slow one (`use_fast=False`), which reads `tokenizer.model`: the paper's scripts load it.
+    Slow,
+}
+
 /// Token ids with the type of each: 0 for a first text, 1 for a second where the model tells them apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Typed {
@@ -121,6 +138,14 @@ pub struct Tokenizer {
     clock: Clock,
     /// Rows of the model's tables, once they are known.
     bounds: Option<Bounds>,
+    /// Gives the ids instead of `inner`.
+    slow: Option<slow::Slow>,
+    /// Ids before and after a text, as [`Specials::AsModel`] puts them where `slow` gives the others.
+    around: (Vec<i64>, Vec<i64>),
+    /// Added tokens that normalised are an earlier one, with that one's id.
+    twins: HashMap<i64, i64>,
+    /// Whether decoded texts lose spaces before punctuation.
+    clean: bool,
     /// Made when first asked for.
     bytes: OnceLock<Option<Vec<Vec<u8>>>>,
 }
@@ -131,7 +156,25 @@ impl Tokenizer {
     /// # Errors
     /// When there is none, or a file is damaged.
     pub fn open(model: &Path) -> Result<Self, TokenizerError> {
-        if crate::weights::is_gguf(model) { gguf::open(model) } else { folder::open(model) }
+        Self::open_as(model, Reading::Fast)
+    }
+
+    /// The same by one of transformers' two tokenizers.
+    ///
+    /// # Errors
+    /// As for [`Tokenizer::open`]; the slow one needs the folder's `tokenizer.model`.
+    pub fn open_as(model: &Path, reading: Reading) -> Result<Self, TokenizerError> {
+        if !crate::weights::is_gguf(model) {
+            return folder::open(model, reading);
+        }
+        match reading {
+            Reading::Fast => gguf::open(model),
+            Reading::Slow => {
+                let reason =
+                    "the slow tokenizer is read from a folder with tokenizer.model: take the fast one, or that folder";
+                Err(TokenizerError::Open { path: model.to_owned(), reason: reason.to_owned() })
+            }
+        }
     }
 
     fn new(inner: tokenizers::Tokenizer) -> Self {
@@ -144,6 +187,10 @@ impl Tokenizer {
             specials: BTreeMap::new(),
             clock: Clock::now(),
             bounds: None,
+            slow: None,
+            around: (Vec::new(), Vec::new()),
+            twins: HashMap::new(),
+            clean: false,
             bytes: OnceLock::new(),
         }
     }
@@ -160,8 +207,21 @@ impl Tokenizer {
     /// # Errors
     /// When the library cannot encode it, or a token lies beyond the model's embedding.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<i64>, TokenizerError> {
-        let encoding = self.inner.encode(text, specials == Specials::AsModel);
-        let ids = ids(&encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?);
+        let ids = match &self.slow {
+            Some(slow) => {
+                let said = slow.encode(text)?.into_iter().map(|(id, _)| id);
+                match specials {
+                    Specials::AsModel => {
+                        self.around.0.iter().copied().chain(said).chain(self.around.1.iter().copied()).collect()
+                    }
+                    Specials::None => said.collect(),
+                }
+            }
+            None => {
+                let encoding = self.inner.encode(text, specials == Specials::AsModel);
+                self.ids(&encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?)
+            }
+        };
         self.check(&ids)?;
         Ok(ids)
     }
@@ -171,11 +231,7 @@ impl Tokenizer {
     /// # Errors
     /// When the library cannot encode one of them, or a token lies beyond the model's embedding.
     pub fn encode_batch(&self, texts: &[&str], specials: Specials) -> Result<Vec<Vec<i64>>, TokenizerError> {
-        let encodings = self.inner.encode_batch(texts.to_vec(), specials == Specials::AsModel);
-        let encodings = encodings.map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        let all: Vec<Vec<i64>> = encodings.iter().map(ids).collect();
-        all.iter().try_for_each(|ids| self.check(ids))?;
-        Ok(all)
+        texts.par_iter().map(|text| self.encode(text, specials)).collect()
     }
 
     /// A text, or a pair of texts, as an encoder reads it: special tokens around and between, the longer text cut until
@@ -193,7 +249,7 @@ impl Tokenizer {
         let (first, second) = truncate_encodings(first, second, &room).map_err(wrong)?;
         let encoding = self.inner.post_process(first, second, true).map_err(wrong)?;
         let types = encoding.get_type_ids().iter().map(|&id| i64::from(id)).collect();
-        let typed = Typed { ids: ids(&encoding), types };
+        let typed = Typed { ids: self.ids(&encoding), types };
         self.check_typed(&typed)?;
         Ok(typed)
     }
@@ -206,7 +262,21 @@ impl Tokenizer {
         let known =
             |&id: &i64| u32::try_from(id).map_err(|_| TokenizerError::Decode(format!("{id} is not a token id")));
         let ids = ids.iter().map(known).collect::<Result<Vec<u32>, _>>()?;
-        self.inner.decode(&ids, skip_specials).map_err(|error| TokenizerError::Decode(error.to_string()))
+        let text = match &self.slow {
+            Some(slow) => slow.decode(&ids, skip_specials),
+            None => self.joined(&ids, skip_specials)?,
+        };
+        Ok(if self.clean { clean::up(&text) } else { text })
+    }
+
+    /// What the tokenizer's decoder makes of tokens. Added ones say what they are and not what a normaliser makes of them.
+    fn joined(&self, ids: &[u32], skip_specials: bool) -> Result<String, TokenizerError> {
+        let special = |token: &String| skip_specials && self.inner.get_added_vocabulary().is_special_token(token);
+        let tokens = ids.iter().filter_map(|&id| self.piece(i64::from(id))).filter(|token| !special(token)).collect();
+        match self.inner.get_decoder() {
+            Some(decoder) => decoder.decode(tokens).map_err(|error| TokenizerError::Decode(error.to_string())),
+            None => Ok(tokens.join(" ")),
+        }
     }
 
     /// The begin token.
@@ -229,17 +299,28 @@ impl Tokenizer {
         self.eos
     }
 
-    /// The end token as text; empty when there is none.
+    /// The end token as text; empty when there is none, or when no text can spell it.
     pub fn eos_text(&self) -> String {
-        self.eos.and_then(|id| self.piece(id)).unwrap_or_default()
+        let spelled = |id: &i64| self.slow.as_ref().is_none_or(|slow| slow.cuts_at(*id));
+        self.eos.filter(spelled).and_then(|id| self.piece(id)).unwrap_or_default()
     }
 
     /// One token as the vocabulary spells it.
     pub fn piece(&self, id: i64) -> Option<String> {
-        self.inner.id_to_token(u32::try_from(id).ok()?)
+        let id = u32::try_from(id).ok()?;
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
+        added.get(&id).map(|token| token.content.clone()).or_else(|| self.inner.get_model().id_to_token(id))
     }
 }
 
 fn ids(encoding: &tokenizers::Encoding) -> Vec<i64> {
     encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
+}
+
+impl Tokenizer {
+    /// The ids of an encoding. Of added tokens that a normaliser makes equal the library takes any; here the first.
+    fn ids(&self, encoding: &tokenizers::Encoding) -> Vec<i64> {
+        let first = |id: i64| self.twins.get(&id).copied().unwrap_or(id);
+        ids(encoding).into_iter().map(first).collect()
+    }
 }

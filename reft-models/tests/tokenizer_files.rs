@@ -310,7 +310,7 @@ fn tokens_that_only_the_files_beside_know_are_added() {
     assert_eq!(tokenizer.encode("<tool> two <pad>", Specials::None).expect("encoded"), [7, 4, 6]);
     assert_eq!(tokenizer.decode(&[7, 6], true).expect("decoded"), "<tool>", "the other one is special");
     let message = refused(&words, &[("added_tokens.json", json!({"<tool>": 9}))]);
-    assert!(message.contains("`<tool>` as id 9") && message.contains("next free id is 6"), "{message}");
+    assert!(message.contains("`<tool>` as id 9") && message.contains("its id here is 6"), "{message}");
     let message = refused(&words, &[("tokenizer_config.json", json!({"added_tokens_decoder": [1]}))]);
     assert!(message.contains("`added_tokens_decoder`"), "{message}");
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::slow::Spelled;
 use super::template::{self, Rendered, Scene};
 use super::turns::Turns;
 use super::{Tokenizer, TokenizerError};
@@ -131,11 +132,10 @@ impl Tokenizer {
     /// lies beyond the model's embedding.
     pub fn chat_ids(&self, conversation: &Conversation<'_>) -> Result<ChatIds, TokenizerError> {
         let Rendered { text, said } = self.rendered(conversation).map_err(TokenizerError::Chat)?;
-        let encoding = self.inner.encode_char_offsets(text.as_str(), false);
-        let encoding = encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        let ids = super::ids(&encoding);
+        let spelled = self.spelled(&text)?;
+        let ids: Vec<i64> = spelled.iter().map(|(id, _)| *id).collect();
         self.check(&ids)?;
-        let tokens = TokensOf { text: &text, encoding: &encoding };
+        let tokens = TokensOf { text: &text, spelled: &spelled };
         let (said, found) = match said {
             Some(said) => (said.into_iter().map(|bytes| tokens.of(bytes)).collect(), Found::Marked),
             None => {
@@ -151,6 +151,16 @@ impl Tokenizer {
     /// The date that the chat template prints, as `2025-03-09`; none where it prints none.
     pub fn chat_date(&self) -> Option<String> {
         self.templates.dated().then(|| self.clock.date())
+    }
+
+    /// The tokens of a text with the characters of each, special tokens as the text writes them.
+    fn spelled(&self, text: &str) -> Result<Vec<Spelled>, TokenizerError> {
+        if let Some(slow) = &self.slow {
+            return slow.encode(text);
+        }
+        let encoding = self.inner.encode_char_offsets(text, false);
+        let encoding = encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        Ok(self.ids(&encoding).into_iter().zip(encoding.get_offsets().iter().copied()).collect())
     }
 
     pub(super) fn rendered(&self, conversation: &Conversation<'_>) -> Result<Rendered, String> {
@@ -184,22 +194,21 @@ pub(super) fn content(message: &Value) -> Option<&str> {
 /// The tokens of a text, by its bytes.
 struct TokensOf<'a> {
     text: &'a str,
-    /// With offsets in characters.
-    encoding: &'a tokenizers::Encoding,
+    spelled: &'a [Spelled],
 }
 
 impl TokensOf<'_> {
     /// The first token of the character at this byte.
     fn at(&self, byte: usize) -> Option<usize> {
         let at = self.text[..byte].chars().count();
-        self.encoding.get_offsets().iter().position(|&(start, end)| (start..end).contains(&at))
+        self.spelled.iter().position(|&(_, (start, end))| (start..end).contains(&at))
     }
 
     /// From the first token of the first character to the first token of the last one, as transformers 4.45.1 has it.
     fn of(&self, bytes: Range<usize>) -> Range<usize> {
         let last = self.text[..bytes.end].char_indices().next_back().map(|(at, _)| at);
-        let Some(first) = self.at(bytes.start) else { return self.encoding.len()..self.encoding.len() };
-        let end = last.and_then(|last| self.at(last)).map_or(self.encoding.len(), |last| last + 1);
+        let Some(first) = self.at(bytes.start) else { return self.spelled.len()..self.spelled.len() };
+        let end = last.and_then(|last| self.at(last)).map_or(self.spelled.len(), |last| last + 1);
         first..end.max(first)
     }
 
@@ -208,20 +217,20 @@ impl TokensOf<'_> {
     fn with_end(&self, bytes: Range<usize>, ends: &[i64]) -> Range<usize> {
         let starts = |byte: usize| self.text[..byte].chars().count();
         let (from, to) = (starts(bytes.start), starts(bytes.end));
-        let offsets = self.encoding.get_offsets();
-        let first = offsets.iter().position(|&(_, end)| end > from).unwrap_or(offsets.len());
-        let after = offsets.iter().skip(first).position(|&(start, _)| start >= to);
-        let after = after.map_or(offsets.len(), |after| first + after);
-        let is_end = |token: &usize| ends.contains(&i64::from(self.encoding.get_ids()[*token]));
+        let len = self.spelled.len();
+        let first = self.spelled.iter().position(|&(_, (_, end))| end > from).unwrap_or(len);
+        let after = self.spelled.iter().skip(first).position(|&(_, (start, _))| start >= to);
+        let after = after.map_or(len, |after| first + after);
+        let is_end = |token: &usize| ends.contains(&self.spelled[*token].0);
         let blank = |token: usize| {
-            let (start, end) = offsets[token];
+            let (start, end) = self.spelled[token].1;
             self.text.chars().skip(start).take(end - start).all(char::is_whitespace)
         };
         let said = (first..after).rev().find(|&token| !blank(token)).map_or(first, |last| last + 1);
         if (first..said).last().is_some_and(|last| is_end(&last)) {
             return first..said;
         }
-        let beyond = (after..offsets.len()).find(|&token| !blank(token)).filter(is_end);
+        let beyond = (after..len).find(|&token| !blank(token)).filter(is_end);
         first..beyond.map_or(said, |end| end + 1)
     }
 }

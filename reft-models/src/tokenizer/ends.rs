@@ -59,6 +59,6 @@ impl Tokenizer {
 
     /// Whether a token controls the model and is no text.
     fn is_special(&self, id: u32) -> bool {
-        self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
+        self.inner.get_added_vocabulary().get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::TokenizerError;
+use super::class::Class;
 use super::template::{DEFAULT, Templates};
 
 /// One of the JSON files; null where it does not exist.
@@ -51,21 +52,6 @@ impl Files {
         })
     }
 
-    /// The text of `bos_token` or `eos_token` in the tokenizer's own files, the first that `known` knows.
-    pub(super) fn token(&self, name: &str, known: impl Fn(&str) -> Option<i64>) -> Result<Option<i64>, TokenizerError> {
-        for file in [&self.tokenizer, &self.specials] {
-            if let Some(id) = file.token(name)?.and_then(&known) {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the tokenizer's own files name such a token.
-    pub(super) fn names(&self, name: &str) -> Result<Option<&str>, TokenizerError> {
-        Ok(self.tokenizer.token(name)?.or(self.specials.token(name)?))
-    }
-
     /// Ids of `bos_token_id` or `eos_token_id`: of `generation_config.json` where there is one, else of `config.json`. Where that
     /// is silent, Llama's configuration has the ids 1 and 2.
     pub(super) fn ids(&self, key: &str) -> Result<Vec<i64>, TokenizerError> {
@@ -82,23 +68,76 @@ impl Files {
 
     /// What Llama's tokenizer class (and those derived from it) puts around a text, whatever `tokenizer.json` says; none
     /// where the class leaves it to `tokenizer.json`.
-    pub(super) fn added_ends(&self) -> Result<Option<AddedEnds>, TokenizerError> {
+    /// `built` says that there is no `tokenizer.json` to leave it to.
+    pub(super) fn added_ends(&self, built: bool) -> Result<Option<AddedEnds>, TokenizerError> {
         let (bos, eos) = (self.tokenizer.switch("add_bos_token")?, self.tokenizer.switch("add_eos_token")?);
         let asked = bos.is_some() || eos.is_some();
-        let class = match self.tokenizer.text("tokenizer_class")? {
-            Some(class) => Some(class),
-            None => self.model.text("tokenizer_class")?,
-        };
-        let decides = if let Some(class) = class {
+        let decides = if let Some(class) = self.class()? {
             ["LlamaTokenizer", "LLaMATokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"]
                 .contains(&class.trim_end_matches("Fast"))
         } else {
             // Without a class the model's type decides; a switch that nobody wrote changes nothing then.
             let types = ["llama", "code_llama", "mistral", "mixtral", "gemma", "gemma2", "cohere"];
-            asked && self.model.text("model_type")?.is_some_and(|kind| types.contains(&kind))
+            (asked || built) && self.model_type()?.is_some_and(|kind| types.contains(&kind))
         };
         let added = AddedEnds { bos: bos.unwrap_or(true), eos: eos.unwrap_or(false), asked };
         Ok(decides.then_some(added))
+    }
+
+    /// A file of the folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Whether the folder has such a file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// The tokenizer's class as the files name it.
+    pub(super) fn class(&self) -> Result<Option<&str>, TokenizerError> {
+        Ok(self.tokenizer.text("tokenizer_class")?.or(self.model.text("tokenizer_class")?))
+    }
+
+    /// The model's kind.
+    pub(super) fn model_type(&self) -> Result<Option<&str>, TokenizerError> {
+        self.model.text("model_type")
+    }
+
+    /// A switch of `tokenizer_config.json`.
+    pub(super) fn switch(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
+        self.tokenizer.switch(key)
+    }
+
+    /// A special token as the tokenizer's own files describe it, else as its class has it. `special` in any case.
+    pub(super) fn named(&self, name: &str, class: Option<Class>) -> Result<Option<AddedToken>, TokenizerError> {
+        let files = [&self.tokenizer, &self.specials];
+        for file in files {
+            if file.token(name)?.is_some() {
+                return Ok(file.entry(name).and_then(described));
+            }
+        }
+        // Null or an empty text: it has none.
+        let silent = files.iter().all(|file| file.value.get(name).is_none());
+        let usual =
+            class.filter(|_| silent).and_then(|class| class.specials().iter().find(|(usual, _)| *usual == name));
+        Ok(usual.map(|(_, token)| AddedToken::from(*token, true)))
+    }
+
+    /// Whether the files name the begin token by an empty text, as the first conversions of LLaMA do.
+    pub(super) fn nameless(&self) -> bool {
+        self.tokenizer.value.get("bos_token").and_then(Value::as_str) == Some("")
+    }
+
+    /// Whether decoded texts lose spaces before punctuation; where no file says it, what the tokenizer's class does.
+    pub(super) fn cleans(&self, usual: bool) -> Result<bool, TokenizerError> {
+        Ok(self.switch("clean_up_tokenization_spaces")?.unwrap_or(usual))
+    }
+
+    /// `additional_special_tokens`.
+    pub(super) fn further(&self) -> Vec<AddedToken> {
+        let lists = [&self.tokenizer, &self.specials].map(|file| file.value.get("additional_special_tokens"));
+        lists.into_iter().flatten().filter_map(Value::as_array).flatten().filter_map(described).collect()
     }
 
     /// `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`, where `tokenizer_config.json` has them, by their
@@ -233,7 +272,22 @@ impl Json {
     }
 }
 
-fn wrong(path: &Path, reason: impl Into<String>) -> TokenizerError {
+/// A special token as a file writes it: a text, or an object that describes it.
+fn described(entry: &Value) -> Option<AddedToken> {
+    let text = entry.as_str().or_else(|| entry.get("content")?.as_str())?;
+    let mut token = AddedToken::from(text, true);
+    for (key, flag) in [
+        ("normalized", &mut token.normalized),
+        ("lstrip", &mut token.lstrip),
+        ("rstrip", &mut token.rstrip),
+        ("single_word", &mut token.single_word),
+    ] {
+        *flag = entry.get(key).and_then(Value::as_bool).unwrap_or(*flag);
+    }
+    Some(token)
+}
+
+pub(super) fn wrong(path: &Path, reason: impl Into<String>) -> TokenizerError {
     TokenizerError::Open { path: path.to_owned(), reason: reason.into() }
 }
 

@@ -18,6 +18,7 @@ pub struct Differences {
 }
 
 impl Differences {
+    /// Notes what is not as expected.
     pub fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: impl FnOnce() -> String, got: T, expected: T) {
         self.compared += 1;
         if got != expected {
@@ -25,10 +26,12 @@ impl Differences {
         }
     }
 
+    /// Notes what cannot be compared.
     pub fn add(&mut self, what: String) {
         self.found.push(what);
     }
 
+    /// Fails if something differs, or if nothing was compared.
     pub fn none(self) {
         assert!(self.compared > 0, "nothing was compared");
         let (number, shown) = (self.found.len(), self.found.iter().take(40).cloned().collect::<Vec<_>>());
@@ -43,15 +46,18 @@ pub fn fixtures(kind: &str) -> (PathBuf, Value) {
     (folder, cases)
 }
 
+/// A JSON file.
 pub fn read(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A list; none where there is no list.
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// A list of ids.
 pub fn integers(value: &Value) -> Vec<i64> {
     list(value).iter().map(|id| id.as_i64().expect("an id")).collect()
 }
