@@ -12,7 +12,7 @@ use reft_models::hub::Located;
 use reft_models::identity::{self, Identity};
 use reft_models::instruction_set::InstructionSet;
 use reft_models::model::Decoder;
-use reft_models::tokenizer::{Bounds, Clock, Tokenizer};
+use reft_models::tokenizer::{Bounds, Clock, Reading, Tokenizer};
 use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use tch::Device;
@@ -52,6 +52,19 @@ impl Loaded {
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
         let tokenizer = tokenizer(weights.path(), bounds)?;
         Ok(Self { decoder, tokenizer, base, identity, shelf: Shelf::default() })
+    }
+
+    /// The same with this tokenizer of the model.
+    ///
+    /// # Errors
+    /// When the model has no such tokenizer.
+    pub fn read_by(mut self, reading: Reading) -> Result<Self> {
+        if !reading.is_fast() {
+            let bounds = Bounds { embedding: self.decoder.dims().vocab, types: None };
+            let tokenizer = Tokenizer::open_as(&hub::locate(&self.base.id)?, reading)?;
+            self.tokenizer = tokenizer.within(bounds).at(clock()?);
+        }
+        Ok(self)
     }
 }
 
@@ -159,7 +172,11 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, Strin
 }
 
 /// What decides which model is loaded.
-type Key = (String, Dtype, DeviceSpec);
+type Key = (String, Dtype, DeviceSpec, Reading);
+
+fn key(plan: &RunPlan) -> Key {
+    (plan.model.clone(), plan.dtype, plan.device, plan.tokenizer)
+}
 
 /// What the runs of one process share.
 pub struct Session {
@@ -180,14 +197,14 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<Loaded>> {
-        let key = (plan.model.clone(), plan.dtype, plan.device);
+        let key = key(plan);
         if let Some((loaded_key, loaded)) = &self.loaded
             && *loaded_key == key
         {
             return Ok(Rc::clone(loaded));
         }
         self.loaded = None;
-        let loaded = Rc::new(Loaded::open(&plan.model, plan.dtype, plan.device)?);
+        let loaded = Rc::new(Loaded::open(&plan.model, plan.dtype, plan.device)?.read_by(plan.tokenizer)?);
         fast::say(plan.dtype, plan.device);
         self.loaded = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
@@ -198,7 +215,7 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load_encoder(&mut self, plan: &RunPlan) -> Result<Rc<LoadedEncoder>> {
-        let key = (plan.model.clone(), plan.dtype, plan.device);
+        let key = key(plan);
         if let Some((loaded_key, loaded)) = &self.encoder
             && *loaded_key == key
         {

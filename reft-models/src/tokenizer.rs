@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use tokenizers::{Decoder, Model, PostProcessor, TruncationParams, truncate_encodings};
 
 pub use self::bounds::Bounds;
@@ -106,13 +107,22 @@ pub enum Specials {
 }
 
 /// Which of transformers' two tokenizers of a model gives the ids.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reading {
     /// The fast one.
     #[default]
     Fast,
-    /// Llama's slow one (`use_fast=False`), which reads `tokenizer.model`: the paper's scripts load it.
+    /// What `use_fast=False` gives, as the paper's scripts have it: for Llama's class the slow one, which reads
+    /// `tokenizer.model`; for a tokenizer without a class of its own, such as Llama 3's, the fast one, as there is no other.
     Slow,
+}
+
+impl Reading {
+    /// Whether it is the fast one.
+    pub fn is_fast(&self) -> bool {
+        *self == Self::Fast
+    }
 }
 
 /// Token ids with the type of each: 0 for a first text, 1 for a second where the model tells them apart.

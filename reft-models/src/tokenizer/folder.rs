@@ -53,7 +53,7 @@ pub(super) fn open(model: &Path, reading: Reading) -> Result<Tokenizer, Tokenize
     tokenizer.normalise_as_bert(&files.bert_switches()?).map_err(said)?;
     tokenizer.find_twins().map_err(said)?;
     // The first conversions of LLaMA name no token; only the slow tokenizer reads them.
-    if reading == Reading::Slow || (from == sentencepiece::MODEL && files.nameless()) {
+    if has_slow(&files, reading)? || (from == sentencepiece::MODEL && files.nameless()) {
         tokenizer.slow = Some(tokenizer.slowly(&files, &named)?);
     }
     Ok(tokenizer)
@@ -70,6 +70,22 @@ fn build(files: &Files) -> Result<(tokenizers::Tokenizer, &'static str), Tokeniz
         _ => read(&files.path(JSON))?,
     };
     Ok((inner, from))
+}
+
+/// Whether the slow tokenizer gives the ids.
+fn has_slow(files: &Files, reading: Reading) -> Result<bool, TokenizerError> {
+    if reading.is_fast() {
+        return Ok(false);
+    }
+    match Class::of(files)? {
+        Some(Class::Llama) => Ok(true),
+        None if files.class()?.is_some() => Ok(false), // a class that has no slow one
+        None => Ok(files.has(sentencepiece::MODEL)),
+        Some(Class::Gemma | Class::Gpt2 | Class::Roberta | Class::Qwen2 | Class::Bert) => {
+            let reason = "the slow tokenizer of its class is not read, only Llama's: take the fast one";
+            Err(wrong(&files.path("tokenizer_config.json"), reason))
+        }
+    }
 }
 
 /// The class of a folder that names none, by the file that its vocabulary is in.
