@@ -259,9 +259,7 @@ impl Tokenizer {
         let (first, second) = truncate_encodings(first, second, &room).map_err(wrong)?;
         let encoding = self.inner.post_process(first, second, true).map_err(wrong)?;
         let types = encoding.get_type_ids().iter().map(|&id| i64::from(id)).collect();
-        let typed = Typed { ids: self.ids(&encoding), types };
-        self.check_typed(&typed)?;
-        Ok(typed)
+        self.checked(Typed { ids: self.ids(&encoding), types })
     }
 
     /// Text of some ids. Ids beyond the vocabulary, which a model with a padded embedding can produce, add nothing.
