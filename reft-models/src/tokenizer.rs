@@ -1,4 +1,25 @@
-//! Text to token ids and back, by the tokenizer that came with the model.
+//! Text to token ids and back, by the tokenizer that came with the model, as `AutoTokenizer` of transformers 4.45.1 has it.
+//!
+//! Other versions, and the slow tokenizers, differ from that, and so from this module, in these points:
+//!
+//! | | here and 4.45.1 | 5.24.0 |
+//! |---|---|---|
+//! | Llama without a `legacy` key | `▁` before every stretch between special tokens | before the text only, unless it begins with one |
+//! | `tokenizer.model` and `config.json` alone | the begin token is added | nothing is added |
+//! | Llama's class with a `tokenizer.json` | `add_bos_token`, `add_eos_token` decide | the file's post-processor decides |
+//! | special tokens with `normalized: true` | not found inside a word (found by the slow one) | found |
+//! | user-defined pieces | `▁` after each; not special | special |
+//! | empty names of special tokens | ids of the slow tokenizer; the fast one fails | fails |
+//! | `merges.txt` of GPT-2 without `#version` | the first merge is lost | kept |
+//! | `<mask>` of RoBERTa without `tokenizer.json` | takes the spaces before it | does not |
+//! | spaces before punctuation, decoding BERT's `vocab.txt` | taken away unless the configuration says no | only if it says yes |
+//! | of two added tokens that are equal once normalised | the first | the last |
+//! | GGUF files | as the folder that they were made from | other expressions and end tokens |
+//! | templates | the entry of `tokenizer_config.json`, else files | files first |
+//! | the mask of a last character of several tokens | its first token | all of them |
+//! | no `eos_token_id` in Llama's files | 2 | none |
+//!
+//! The slow tokenizers also decode otherwise; [`Reading::Slow`] does so too, for Llama's class. Other slow tokenizers are not read.
 
 mod bounds;
 mod byte_level;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use reft_models::tokenizer::{Bounds, Clock, Message, Role, Specials, Tokenizer, TokenizerError};
+use reft_models::tokenizer::{Bounds, Clock, Message, Reading, Role, Specials, Tokenizer, TokenizerError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -313,4 +313,41 @@ fn tokens_that_only_the_files_beside_know_are_added() {
     assert!(message.contains("`<tool>` as id 9") && message.contains("its id here is 6"), "{message}");
     let message = refused(&words, &[("tokenizer_config.json", json!({"added_tokens_decoder": [1]}))]);
     assert!(message.contains("`added_tokens_decoder`"), "{message}");
+}
+
+#[test]
+fn the_slow_tokenizer_is_refused_where_it_is_another_than_llamas() {
+    let words = words(&[], &["A"]);
+    let open = |class: &str| {
+        let folder = folder(&words, &[("tokenizer_config.json", json!({"tokenizer_class": class}))]);
+        let tokenizer = Tokenizer::open_as(folder.path(), Reading::Slow);
+        tokenizer.map(|tokenizer| tokenizer.encode("one two", Specials::None).expect("encoded"))
+    };
+    assert_eq!(open("PreTrainedTokenizerFast").expect("there is no slow one"), [3, 4]);
+    for (class, part) in [("LlamaTokenizer", "tokenizer.model"), ("GPT2Tokenizer", "take the fast one")] {
+        let message = open(class).expect_err("refused").to_string();
+        assert!(message.contains(part) && message.lines().count() == 1, "{message}");
+    }
+    let message = Tokenizer::open_as("model.gguf".as_ref(), Reading::Slow).err().expect("refused").to_string();
+    assert!(message.contains("tokenizer.model"), "{message}");
+}
+
+#[test]
+fn damaged_vocabularies_are_named() {
+    let unigram = [0x12, 0x02, 0x18, 0x01]; // trainer_spec { model_type: UNIGRAM }
+    let cases: [(&[(&str, &[u8])], &[&str]); 7] = [
+        (&[], &["tokenizer.json", "tokenizer.model", "merges.txt"]),
+        (&[("tokenizer.model", b"\x0a\xffxyz")], &["tokenizer.model", "truncated"]),
+        (&[("tokenizer.model", &unigram)], &["tokenizer.model", "another kind than BPE", "tokenizer.json"]),
+        (&[("vocab.json", b"{\"a\": 0}")], &["merges.txt", "no such file"]),
+        (&[("vocab.json", b"[1]"), ("merges.txt", b"")], &["vocab.json", "not a list of tokens"]),
+        (&[("vocab.json", b"{\"a\": 0}"), ("merges.txt", b"#version: 0.2\nab\n")], &["merges.txt", "not a pair"]),
+        (&[("vocab.json", b"{\"a\": 0}"), ("merges.txt", b"#version: 0.2\na b\n")], &["merges.txt", "from one model"]),
+    ];
+    for (files, parts) in cases {
+        let folder = TempDir::new().expect("a folder");
+        files.iter().for_each(|(name, bytes)| fs::write(folder.path().join(name), bytes).expect("written"));
+        let message = Tokenizer::open(folder.path()).err().expect("refused").to_string();
+        assert!(parts.iter().all(|part| message.contains(part)) && message.lines().count() == 1, "{message}");
+    }
 }

@@ -179,7 +179,7 @@ impl Tokenizer {
     }
 
     fn is_added(&self, content: &str) -> bool {
-        self.inner.get_added_vocabulary().get_added_tokens_decoder().values().any(|token| token.content == content)
+        self.inner.get_added_vocabulary().get_vocab().contains_key(content)
     }
 
     /// Begin and end tokens, and the names that templates know. A token's text in the tokenizer's own files comes before
