@@ -238,20 +238,16 @@ impl Tokenizer {
     /// # Errors
     /// When the library cannot encode it, or a token lies beyond the model's embedding.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<i64>, TokenizerError> {
-        let ids = match &self.slow {
-            Some(slow) => {
-                let said = slow.encode(text)?.into_iter().map(|(id, _)| id);
-                match specials {
-                    Specials::AsModel => {
-                        self.around.0.iter().copied().chain(said).chain(self.around.1.iter().copied()).collect()
-                    }
-                    Specials::None => said.collect(),
-                }
+        let ids = if let Some(slow) = &self.slow {
+            let said = slow.encode(text)?.into_iter().map(|(id, _)| id);
+            let (before, after) = &self.around;
+            match specials {
+                Specials::AsModel => before.iter().copied().chain(said).chain(after.iter().copied()).collect(),
+                Specials::None => said.collect(),
             }
-            None => {
-                let encoding = self.inner.encode(text, specials == Specials::AsModel);
-                self.ids(&encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?)
-            }
+        } else {
+            let encoding = self.inner.encode(text, specials == Specials::AsModel);
+            self.ids(&encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?)
         };
         self.check(&ids)?;
         Ok(ids)

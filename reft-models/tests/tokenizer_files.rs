@@ -332,10 +332,13 @@ fn the_slow_tokenizer_is_refused_where_it_is_another_than_llamas() {
     assert!(message.contains("tokenizer.model"), "{message}");
 }
 
+/// A folder's files, and what the refusal must say.
+type Damaged<'a> = (&'a [(&'a str, &'a [u8])], &'a [&'a str]);
+
 #[test]
 fn damaged_vocabularies_are_named() {
     let unigram = [0x12, 0x02, 0x18, 0x01]; // trainer_spec { model_type: UNIGRAM }
-    let cases: [(&[(&str, &[u8])], &[&str]); 7] = [
+    let cases: [Damaged<'_>; 7] = [
         (&[], &["tokenizer.json", "tokenizer.model", "merges.txt"]),
         (&[("tokenizer.model", b"\x0a\xffxyz")], &["tokenizer.model", "truncated"]),
         (&[("tokenizer.model", &unigram)], &["tokenizer.model", "another kind than BPE", "tokenizer.json"]),
@@ -346,7 +349,9 @@ fn damaged_vocabularies_are_named() {
     ];
     for (files, parts) in cases {
         let folder = TempDir::new().expect("a folder");
-        files.iter().for_each(|(name, bytes)| fs::write(folder.path().join(name), bytes).expect("written"));
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).expect("written");
+        }
         let message = Tokenizer::open(folder.path()).err().expect("refused").to_string();
         assert!(parts.iter().all(|part| message.contains(part)) && message.lines().count() == 1, "{message}");
     }

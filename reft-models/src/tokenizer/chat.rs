@@ -136,16 +136,15 @@ impl Tokenizer {
         let ids: Vec<i64> = spelled.iter().map(|(id, _)| *id).collect();
         self.check(&ids)?;
         let tokens = TokensOf { text: &text, spelled: &spelled };
-        let (said, found) = match said {
-            Some(said) => (said.into_iter().map(|bytes| tokens.of(bytes)).collect(), Found::Marked),
-            None => {
-                let turns = Turns { tokenizer: self, conversation, text: &text };
-                let bytes = turns.said().map_err(TokenizerError::Chat)?;
-                let whole = |bytes: Range<usize>| tokens.with_end(bytes, &self.turn_ends());
-                (bytes.into_iter().map(whole).collect(), Found::Compared)
-            }
-        };
-        Ok(ChatIds { ids, said, found })
+        if let Some(said) = said {
+            let said = said.into_iter().map(|bytes| tokens.of(bytes)).collect();
+            return Ok(ChatIds { ids, said, found: Found::Marked });
+        }
+        let turns = Turns { tokenizer: self, conversation, text: &text };
+        let bytes = turns.said().map_err(TokenizerError::Chat)?;
+        let ends = self.turn_ends();
+        let said = bytes.into_iter().map(|bytes| tokens.with_end(bytes, &ends)).collect();
+        Ok(ChatIds { ids, said, found: Found::Compared })
     }
 
     /// The date that the chat template prints, as `2025-03-09`; none where it prints none.

@@ -91,9 +91,10 @@ impl Slow {
     /// The ids of a text, without those that are put around it.
     pub(super) fn encode(&self, text: &str) -> Result<Vec<Spelled>, TokenizerError> {
         let shift = usize::from(!self.legacy && self.prefix && !text.is_empty());
-        let whole = match self.legacy {
-            true => text.to_owned(),
-            false => format!("{}{}", &SPACE[..shift * SPACE.len()], text.replace(SPACE, " ")),
+        let whole = if self.legacy {
+            text.to_owned()
+        } else {
+            format!("{}{}", &SPACE[..shift * SPACE.len()], text.replace(SPACE, " "))
         };
         let mut spelled = Vec::new();
         for stretch in self.cut(&whole) {
@@ -102,7 +103,7 @@ impl Slow {
             match stretch.cut {
                 Some(cut) => spelled.push((self.cuts[cut].id, (begin, begin + said.chars().count()))),
                 None => {
-                    spelled.extend(self.stretch(said)?.into_iter().map(|(id, (a, b))| (id, (a + begin, b + begin))))
+                    spelled.extend(self.stretch(said)?.into_iter().map(|(id, (a, b))| (id, (a + begin, b + begin))));
                 }
             }
         }

@@ -29,10 +29,8 @@ impl Turns<'_> {
         let assistants =
             messages.filter(|(_, message)| message.get("role").and_then(Value::as_str) == Some("assistant"));
         let turns: Vec<Range<usize>> = assistants.map(|(turn, _)| self.turn(turn)).collect::<Result<_, _>>()?;
-        match turns.windows(2).all(|pair| pair[0].end <= pair[1].start) {
-            true => Ok(turns),
-            false => Err(unclear("turns overlap")),
-        }
+        let apart = turns.windows(2).all(|pair| pair[0].end <= pair[1].start);
+        if apart { Ok(turns) } else { Err(unclear("turns overlap")) }
     }
 
     fn turn(&self, turn: usize) -> Result<Range<usize>, String> {
@@ -48,10 +46,10 @@ impl Turns<'_> {
         } else {
             self.length(&messages[..=turn], Ending::Closed)
         };
-        if let (Some(start), Some(end)) = (before, through) {
-            if start <= end {
-                return Ok(start..end);
-            }
+        if let (Some(start), Some(end)) = (before, through)
+            && start <= end
+        {
+            return Ok(start..end);
         }
         let changed = self.changed(turn)?;
         Ok(before.filter(|&start| start <= changed.start).unwrap_or(changed.start)..changed.end)

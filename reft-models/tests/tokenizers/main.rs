@@ -19,6 +19,7 @@ pub struct Differences {
 
 impl Differences {
     /// Notes what is not as expected.
+    #[allow(clippy::needless_pass_by_value)] // callers have temporaries
     pub fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: impl FnOnce() -> String, got: T, expected: T) {
         self.compared += 1;
         if got != expected {
