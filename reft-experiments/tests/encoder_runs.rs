@@ -141,7 +141,7 @@ fn mistakes_are_answered_with_one_line() {
     check(&with("data.train=[mrpc,rte]"), &["data.train", "one GLUE task"]);
     check(&with("data.eval=[arc_e]"), &["data.train", "one GLUE task"]);
     check(&with("data.max_length=200"), &["mrpc row", "than the 68 that the model reads", "data.max_length to 68"]);
-    check(&with("model=model"), &["config.json", "there are bert and roberta"]);
+    check(&with("model=model"), &["config.json", "there are bert, roberta"]);
     check(&with("data.source=real"), &["glue_data/MRPC/train.tsv", "GLUE's MRPC", "REFT_DATA"]);
     check(&with("adapt={bitfit: {layers: all}}"), &["unknown key `adapt.bitfit.layers`"]);
     check(&with("train.lr=1e38"), &["loss", "mrpc row", "lower train.lr"]);

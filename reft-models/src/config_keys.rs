@@ -232,6 +232,16 @@ pub const ENCODER: &[KnownKey] = &[
     always("pooler_type"),
 ];
 
+/// Of DistilBERT.
+pub const DISTILBERT: &[KnownKey] = &[
+    // How its table of positions was initialised; it is stored.
+    always("sinusoidal_pos_embds"),
+    // Heads that are not read.
+    always("qa_dropout"),
+    always("tie_weights_"),
+    always("tie_word_embeddings"),
+];
+
 /// Of a GGUF file's section of the model.
 pub const GGUF: &[KnownKey] = &[
     // The table of tokens says it too.

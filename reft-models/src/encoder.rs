@@ -1,4 +1,5 @@
-//! BERT and RoBERTa: encoders whose blocks normalise after each sum. One port, told apart by their configuration.
+//! BERT, RoBERTa, XLM-RoBERTa and DistilBERT: encoders whose blocks normalise after each sum. One port, told apart by their
+//! configuration.
 //!
 //! ```text
 //! h ─┬─ q,k,v ─ attention ─ o ─ + ─ norm ─┬─ up ─ gelu ─ down ─ + ─ norm ─▶ Φ ─▶ h
@@ -21,6 +22,7 @@ use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 pub use self::attention::Together;
+use self::config::Names;
 pub use self::config::{Dropout, EncoderConfig, Family};
 use crate::nn::{Bias, LayerNorm, Linear, Source};
 use crate::raw_config::{ConfigError, RawConfig};
@@ -36,14 +38,16 @@ pub enum EncoderError {
     /// Nothing says which family it is.
     #[error(
         "{path}: neither model_type, nor architectures, nor the tensors' names say which encoder it is: add \"model_type\": \
-         \"bert\" or \"model_type\": \"roberta\", whichever the weights are of"
+         \"bert\" or \"model_type\": \"roberta\" (or xlm-roberta, distilbert), whichever the weights are of"
     )]
     Unnamed {
         /// The model's configuration.
         path: String,
     },
     /// It is something else.
-    #[error("{path}: {key} `{found}` is no encoder that is read here: there are bert and roberta")]
+    #[error(
+        "{path}: {key} `{found}` is no encoder that is read here: there are bert, roberta, xlm-roberta and distilbert"
+    )]
     Unknown {
         /// The model's configuration.
         path: String,
@@ -73,17 +77,20 @@ pub struct Encoder {
     config: EncoderConfig,
     words: Tensor,
     positions: Tensor,
-    types: Tensor,
+    /// None for a model without token types.
+    types: Option<Tensor>,
     norm: LayerNorm,
     blocks: Vec<Block>,
     head: Option<Head>,
 }
 
-/// The head that came with the checkpoint: `W_o tanh(W_d h_1 + b_d) + b_o` (eq. 5, before the softmax).
+/// The head that came with the checkpoint: `W_o tanh(W_d h_1 + b_d) + b_o` (eq. 5, before the softmax); DistilBERT's has `relu`
+/// in the place of `tanh`.
 #[derive(Debug)]
 struct Head {
     dense: Linear,
     out: Linear,
+    family: Family,
 }
 
 impl Encoder {
@@ -121,13 +128,14 @@ impl Encoder {
         let EncoderConfig { dims, eps, .. } = config;
         let embeddings = source.sub("embeddings");
         let table = |name: &str, rows: i64| embeddings.sub(name).tensor("weight", &[rows, dims.width]);
-        let layers = source.sub("encoder").sub("layer");
-        let block = |layer| Block::load(&layers.sub(layer), LayerId(layer), &dims, eps);
+        let names = config.family.names();
+        let layers = source.sub(names.blocks);
+        let block = |layer| Block::load(&layers.sub(layer), names, LayerId(layer), (&dims, eps));
         Ok(Self {
             config,
             words: table("word_embeddings", dims.vocab)?,
             positions: table("position_embeddings", config.positions)?,
-            types: table("token_type_embeddings", config.types)?,
+            types: if config.types > 0 { Some(table("token_type_embeddings", config.types)?) } else { None },
             norm: LayerNorm::load(&embeddings, "LayerNorm", dims.width, eps)?,
             blocks: (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?,
             head: None,
@@ -152,11 +160,13 @@ impl Encoder {
     /// `h^(0)` `[N, D]` of token ids `[N]`, with the type of each token `[N]` where there are several.
     pub fn embed(&self, ids: &Tensor, types: Option<&Tensor>, layout: &Layout, hooks: &dyn Hooks) -> Tensor {
         let positions = layout.position_ids(ids.device()) + self.config.first_position;
-        let of_type = match types {
-            Some(types) => self.types.index_select(0, types),
-            None => self.types.narrow(0, 0, 1),
+        let words = self.words.index_select(0, ids);
+        let typed = match (&self.types, types) {
+            (Some(table), Some(types)) => words + table.index_select(0, types),
+            (Some(table), None) => words + table.narrow(0, 0, 1),
+            (None, _) => words,
         };
-        let sum = self.words.index_select(0, ids) + of_type + self.positions.index_select(0, &positions);
+        let sum = typed + self.positions.index_select(0, &positions);
         hooks.visit(Site { layer: LayerId(0), component: Embedding }, ids, self.norm.forward(&sum))
     }
 
@@ -180,7 +190,7 @@ impl Encoder {
 
     /// The checkpoint's own scores of the classes `[B, C]` from each sequence's first token `[B, D]`; none without a head.
     pub fn classify(&self, first: &Tensor) -> Option<Tensor> {
-        self.head.as_ref().map(|head| head.out.forward(&head.dense.forward(first).tanh()))
+        self.head.as_ref().map(|head| head.scores(first))
     }
 }
 
@@ -203,11 +213,7 @@ fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
 
 /// The encoder's module in a checkpoint. One without a head is often stored without the prefix.
 fn below_prefix<'a>(root: &Source<'a>, family: Family) -> Source<'a> {
-    let prefix = match family {
-        Family::Bert => "bert",
-        Family::Roberta => "roberta",
-    };
-    if root.sub("embeddings").contains("word_embeddings.weight") { root.clone() } else { root.sub(prefix) }
+    if root.sub("embeddings").contains("word_embeddings.weight") { root.clone() } else { root.sub(family.prefix()) }
 }
 
 /// The encoder's tensors, f32, for whoever wants to train them: see [`Encoder::on`].
@@ -241,16 +247,29 @@ impl Head {
         width: i64,
     ) -> Result<Option<Self>, WeightsError> {
         let name = match family {
-            Family::Bert => "classifier",
-            Family::Roberta => "classifier.out_proj",
+            Family::Bert | Family::DistilBert => "classifier",
+            Family::Roberta | Family::XlmRoberta => "classifier.out_proj",
         };
         let Some(shape) = weights.shape(&format!("{name}.weight")) else { return Ok(None) };
         let out = Linear::load(root, name, width, shape[0], Bias::With)?;
         let dense = match family {
             Family::Bert => Linear::load(&encoder.sub("pooler"), "dense", width, width, Bias::With)?,
-            Family::Roberta => Linear::load(&root.sub("classifier"), "dense", width, width, Bias::With)?,
+            Family::Roberta | Family::XlmRoberta => {
+                Linear::load(&root.sub("classifier"), "dense", width, width, Bias::With)?
+            }
+            Family::DistilBert => Linear::load(root, "pre_classifier", width, width, Bias::With)?,
         };
-        Ok(Some(Self { dense, out }))
+        Ok(Some(Self { dense, out, family }))
+    }
+
+    /// `[B, D] -> [B, C]`.
+    fn scores(&self, first: &Tensor) -> Tensor {
+        let inner = self.dense.forward(first);
+        let inner = match self.family {
+            Family::Bert | Family::Roberta | Family::XlmRoberta => inner.tanh(),
+            Family::DistilBert => inner.relu(),
+        };
+        self.out.forward(&inner)
     }
 }
 
@@ -267,17 +286,21 @@ struct Block {
 }
 
 impl Block {
-    fn load(source: &Source<'_>, layer: LayerId, dims: &Dims, eps: f64) -> Result<Self, WeightsError> {
+    fn load(
+        source: &Source<'_>,
+        names: &Names,
+        layer: LayerId,
+        (dims, eps): (&Dims, f64),
+    ) -> Result<Self, WeightsError> {
         let (width, inner) = (dims.width, dims.mlp_width);
-        let (attention, output) = (source.sub("attention"), source.sub("output"));
         Ok(Self {
             layer,
-            qkv: Linear::fused(&attention.sub("self"), &["query", "key", "value"], width, &[width; 3], Bias::With)?,
-            o: Linear::load(&attention.sub("output"), "dense", width, width, Bias::With)?,
-            norm1: LayerNorm::load(&attention.sub("output"), "LayerNorm", width, eps)?,
-            up: Linear::load(&source.sub("intermediate"), "dense", width, inner, Bias::With)?,
-            down: Linear::load(&output, "dense", inner, width, Bias::With)?,
-            norm2: LayerNorm::load(&output, "LayerNorm", width, eps)?,
+            qkv: Linear::fused(source, &names.qkv, width, &[width; 3], Bias::With)?,
+            o: Linear::load(source, names.o, width, width, Bias::With)?,
+            norm1: LayerNorm::load(source, names.norm1, width, eps)?,
+            up: Linear::load(source, names.up, width, inner, Bias::With)?,
+            down: Linear::load(source, names.down, inner, width, Bias::With)?,
+            norm2: LayerNorm::load(source, names.norm2, width, eps)?,
         })
     }
 

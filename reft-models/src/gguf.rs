@@ -99,6 +99,20 @@ impl GgufFile {
         numbers.ok_or_else(|| open_error(&self.path, format!("metadata `{key}` is not a list of numbers")))
     }
 
+    /// A metadata list of scores.
+    ///
+    /// # Errors
+    /// When the file lacks it or holds something else.
+    pub fn scores(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
+        let list = self.value(key)?.to_vec().map_err(|error| self.wrong(key, &error))?;
+        list.iter().map(|item| item.to_f32().map_err(|error| self.wrong(key, &error))).collect()
+    }
+
+    /// Whether the file has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.content.metadata.contains_key(key)
+    }
+
     /// A metadata switch; off when the file does not say.
     ///
     /// # Errors

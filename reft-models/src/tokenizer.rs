@@ -1,24 +1,56 @@
-//! Text to token ids and back, by the tokenizer that came with the model.
+//! Text to token ids and back, by the tokenizer that came with the model, as `AutoTokenizer` of transformers 4.45.1 has it.
+//!
+//! Other versions, and the slow tokenizers, differ from that, and so from this module, in these points:
+//!
+//! | | here and 4.45.1 | 5.24.0 |
+//! |---|---|---|
+//! | Llama without a `legacy` key | `▁` before every stretch between special tokens | before the text only, unless it begins with one |
+//! | `tokenizer.model` and `config.json` alone | the begin token is added | nothing is added |
+//! | Llama's class with a `tokenizer.json` | `add_bos_token`, `add_eos_token` decide | the file's post-processor decides |
+//! | special tokens with `normalized: true` | not found inside a word (found by the slow one) | found |
+//! | user-defined pieces | `▁` after each; not special | special |
+//! | empty names of special tokens | ids of the slow tokenizer; the fast one fails | fails |
+//! | `merges.txt` of GPT-2 without `#version` | the first merge is lost | kept |
+//! | `<mask>` of RoBERTa without `tokenizer.json` | takes the spaces before it | does not |
+//! | spaces before punctuation, decoding BERT's `vocab.txt` | taken away unless the configuration says no | only if it says yes |
+//! | of two added tokens that are equal once normalised | the first | the last |
+//! | GGUF files | as the folder that they were made from | other expressions and end tokens |
+//! | templates | the entry of `tokenizer_config.json`, else files | files first |
+//! | the mask of a last character of several tokens | its first token | all of them |
+//! | no `eos_token_id` in Llama's files | 2 | none |
+//!
+//! The slow tokenizers also decode otherwise; [`Reading::Slow`] does so too, for Llama's class. Other slow tokenizers are not read.
 
 mod bounds;
+mod byte_level;
+mod chat;
+mod class;
+mod clean;
 mod ends;
 mod files;
 mod folder;
 mod gguf;
+mod parts;
 mod pieces;
+mod sentencepiece;
+mod slow;
 mod template;
+mod turns;
 mod wordpiece;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tokenizers::{PostProcessor, TruncationParams, truncate_encodings};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokenizers::{Decoder, Model, PostProcessor, TruncationParams, truncate_encodings};
 
 pub use self::bounds::Bounds;
+pub use self::chat::{ChatIds, Conversation, Ending, Found, Message, Role};
 pub use self::pieces::Continuation;
-pub use self::template::{Clock, ClockError, Message, Role};
-use self::template::{Scene, Templates};
+use self::template::Templates;
+pub use self::template::{Clock, ClockError};
 use crate::weights::WeightsError;
 
 /// The files of a model's folder that may decide how text becomes tokens and when an answer ends.
@@ -95,6 +127,25 @@ pub enum Specials {
     None,
 }
 
+/// Which of transformers' two tokenizers of a model gives the ids.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// The fast one.
+    #[default]
+    Fast,
+    /// What `use_fast=False` gives, as the paper's scripts have it: for Llama's class the slow one, which reads
+    /// `tokenizer.model`; for a tokenizer without a class of its own, such as Llama 3's, the fast one, as there is no other.
+    Slow,
+}
+
+impl Reading {
+    /// Whether it is the fast one.
+    pub fn is_fast(&self) -> bool {
+        *self == Self::Fast
+    }
+}
+
 /// Token ids with the type of each: 0 for a first text, 1 for a second where the model tells them apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Typed {
@@ -109,7 +160,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     bos: Option<i64>,
     eos: Option<i64>,
-    /// All end tokens, `eos` first.
+    /// What the model's files end a generation with.
     ends: Vec<i64>,
     templates: Templates,
     /// `bos_token` and the like, as templates see them.
@@ -118,6 +169,14 @@ pub struct Tokenizer {
     clock: Clock,
     /// Rows of the model's tables, once they are known.
     bounds: Option<Bounds>,
+    /// Gives the ids instead of `inner`.
+    slow: Option<slow::Slow>,
+    /// Ids before and after a text, as [`Specials::AsModel`] puts them where `slow` gives the others.
+    around: (Vec<i64>, Vec<i64>),
+    /// Added tokens that normalised are an earlier one, with that one's id.
+    twins: HashMap<i64, i64>,
+    /// Whether decoded texts lose spaces before punctuation.
+    clean: bool,
     /// Made when first asked for.
     bytes: OnceLock<Option<Vec<Vec<u8>>>>,
 }
@@ -128,9 +187,24 @@ impl Tokenizer {
     /// # Errors
     /// When there is none, or a file is damaged.
     pub fn open(model: &Path) -> Result<Self, TokenizerError> {
-        match model.extension() {
-            Some(extension) if extension == "gguf" => gguf::open(model),
-            _ => folder::open(model),
+        Self::open_as(model, Reading::Fast)
+    }
+
+    /// The same by one of transformers' two tokenizers.
+    ///
+    /// # Errors
+    /// As for [`Tokenizer::open`]; the slow one needs the folder's `tokenizer.model`.
+    pub fn open_as(model: &Path, reading: Reading) -> Result<Self, TokenizerError> {
+        if !crate::weights::is_gguf(model) {
+            return folder::open(model, reading);
+        }
+        match reading {
+            Reading::Fast => gguf::open(model),
+            Reading::Slow => {
+                let reason =
+                    "the slow tokenizer is read from a folder with tokenizer.model: take the fast one, or that folder";
+                Err(TokenizerError::Open { path: model.to_owned(), reason: reason.to_owned() })
+            }
         }
     }
 
@@ -144,6 +218,10 @@ impl Tokenizer {
             specials: BTreeMap::new(),
             clock: Clock::now(),
             bounds: None,
+            slow: None,
+            around: (Vec::new(), Vec::new()),
+            twins: HashMap::new(),
+            clean: false,
             bytes: OnceLock::new(),
         }
     }
@@ -160,8 +238,17 @@ impl Tokenizer {
     /// # Errors
     /// When the library cannot encode it, or a token lies beyond the model's embedding.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<i64>, TokenizerError> {
-        let encoding = self.inner.encode(text, specials == Specials::AsModel);
-        let ids = ids(&encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?);
+        let ids = if let Some(slow) = &self.slow {
+            let said = slow.encode(text)?.into_iter().map(|(id, _)| id);
+            let (before, after) = &self.around;
+            match specials {
+                Specials::AsModel => before.iter().copied().chain(said).chain(after.iter().copied()).collect(),
+                Specials::None => said.collect(),
+            }
+        } else {
+            let encoding = self.inner.encode(text, specials == Specials::AsModel);
+            self.ids(&encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?)
+        };
         self.check(&ids)?;
         Ok(ids)
     }
@@ -171,30 +258,25 @@ impl Tokenizer {
     /// # Errors
     /// When the library cannot encode one of them, or a token lies beyond the model's embedding.
     pub fn encode_batch(&self, texts: &[&str], specials: Specials) -> Result<Vec<Vec<i64>>, TokenizerError> {
-        let encodings = self.inner.encode_batch(texts.to_vec(), specials == Specials::AsModel);
-        let encodings = encodings.map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        let all: Vec<Vec<i64>> = encodings.iter().map(ids).collect();
-        all.iter().try_for_each(|ids| self.check(ids))?;
-        Ok(all)
+        texts.par_iter().map(|text| self.encode(text, specials)).collect()
     }
 
     /// A text, or a pair of texts, as an encoder reads it: special tokens around and between, the longer text cut until
-    /// all of it fits into `max_length` tokens.
+    /// all of it fits into `max_length` tokens. An empty second text is none.
     ///
     /// # Errors
     /// When the library cannot encode it, or a token or its type lies beyond the model's tables.
     pub fn encode_pair(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Typed, TokenizerError> {
         let wrong = |error: tokenizers::Error| TokenizerError::Encode(error.to_string());
         let bare = |text: &str| self.inner.encode(text, false).map_err(wrong);
+        let pair = pair.filter(|pair| !pair.is_empty());
         let (first, second) = (bare(text)?, pair.map(bare).transpose()?);
         let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(second.is_some()));
         let room = TruncationParams { max_length: max_length.saturating_sub(added), ..TruncationParams::default() };
         let (first, second) = truncate_encodings(first, second, &room).map_err(wrong)?;
         let encoding = self.inner.post_process(first, second, true).map_err(wrong)?;
         let types = encoding.get_type_ids().iter().map(|&id| i64::from(id)).collect();
-        let typed = Typed { ids: ids(&encoding), types };
-        self.check_typed(&typed)?;
-        Ok(typed)
+        self.checked(Typed { ids: self.ids(&encoding), types })
     }
 
     /// Text of some ids. Ids beyond the vocabulary, which a model with a padded embedding can produce, add nothing.
@@ -205,7 +287,21 @@ impl Tokenizer {
         let known =
             |&id: &i64| u32::try_from(id).map_err(|_| TokenizerError::Decode(format!("{id} is not a token id")));
         let ids = ids.iter().map(known).collect::<Result<Vec<u32>, _>>()?;
-        self.inner.decode(&ids, skip_specials).map_err(|error| TokenizerError::Decode(error.to_string()))
+        let text = match &self.slow {
+            Some(slow) => slow.decode(&ids, skip_specials),
+            None => self.joined(&ids, skip_specials)?,
+        };
+        Ok(if self.clean { clean::up(&text) } else { text })
+    }
+
+    /// What the tokenizer's decoder makes of tokens. Added ones say what they are and not what a normaliser makes of them.
+    fn joined(&self, ids: &[u32], skip_specials: bool) -> Result<String, TokenizerError> {
+        let special = |token: &String| skip_specials && self.inner.get_added_vocabulary().is_special_token(token);
+        let tokens = ids.iter().filter_map(|&id| self.piece(i64::from(id))).filter(|token| !special(token)).collect();
+        match self.inner.get_decoder() {
+            Some(decoder) => decoder.decode(tokens).map_err(|error| TokenizerError::Decode(error.to_string())),
+            None => Ok(tokens.join(" ")),
+        }
     }
 
     /// The begin token.
@@ -228,33 +324,28 @@ impl Tokenizer {
         self.eos
     }
 
-    /// A conversation as text, up to the point where the model is to speak. Encode it with [`Specials::None`]: the
-    /// template writes special tokens out.
-    ///
-    /// # Errors
-    /// When the tokenizer has no template, or the template refuses the conversation.
-    pub fn chat(&self, messages: &[Message]) -> Result<String, TokenizerError> {
-        let source = self.templates.default_source().map_err(TokenizerError::Chat)?;
-        let scene = Scene { specials: &self.specials, clock: self.clock };
-        template::render(source, messages, &scene).map_err(TokenizerError::Chat)
-    }
-
-    /// The date that the chat template prints, as `2025-03-09`; none where it prints none.
-    pub fn chat_date(&self) -> Option<String> {
-        self.templates.dated().then(|| self.clock.date())
-    }
-
-    /// The end token as text; empty when there is none.
+    /// The end token as text; empty when there is none, or when no text can spell it.
     pub fn eos_text(&self) -> String {
-        self.eos.and_then(|id| self.piece(id)).unwrap_or_default()
+        let spelled = |id: &i64| self.slow.as_ref().is_none_or(|slow| slow.cuts_at(*id));
+        self.eos.filter(spelled).and_then(|id| self.piece(id)).unwrap_or_default()
     }
 
     /// One token as the vocabulary spells it.
     pub fn piece(&self, id: i64) -> Option<String> {
-        self.inner.id_to_token(u32::try_from(id).ok()?)
+        let id = u32::try_from(id).ok()?;
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
+        added.get(&id).map(|token| token.content.clone()).or_else(|| self.inner.get_model().id_to_token(id))
     }
 }
 
 fn ids(encoding: &tokenizers::Encoding) -> Vec<i64> {
     encoding.get_ids().iter().map(|&id| i64::from(id)).collect()
+}
+
+impl Tokenizer {
+    /// The ids of an encoding. Of added tokens that a normaliser makes equal the library takes any; here the first.
+    fn ids(&self, encoding: &tokenizers::Encoding) -> Vec<i64> {
+        let first = |id: i64| self.twins.get(&id).copied().unwrap_or(id);
+        ids(encoding).into_iter().map(first).collect()
+    }
 }

@@ -10,7 +10,7 @@ use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, indices, load_golden};
-use reft_models::encoder::{Encoder, Reading};
+use reft_models::encoder::{Encoder, Family, Reading};
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -18,8 +18,8 @@ use tch::{Kind, Tensor};
 const TOLERANCE: Tol = Tol::Absolute(1e-4);
 
 fn is_encoder(name: &str) -> bool {
-    let config = std::fs::read_to_string(golden_dir().join("models").join(name).join("config.json"));
-    config.is_ok_and(|text| text.contains("\"bert\"") || text.contains("\"roberta\""))
+    let config: Value = golden_json(&format!("models/{name}/config.json"));
+    Family::ALL.iter().any(|family| config["model_type"] == family.name())
 }
 
 fn model(name: &str) -> Encoder {

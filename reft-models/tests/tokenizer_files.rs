@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use reft_models::tokenizer::{Bounds, Clock, Message, Role, Specials, Tokenizer, TokenizerError};
+use reft_models::tokenizer::{Bounds, Clock, Message, Reading, Role, Specials, Tokenizer, TokenizerError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -98,7 +98,7 @@ fn every_end_token_of_every_file_counts() {
         ),
         (
             vec![("config.json", json!({"eos_token_id": 3})), ("generation_config.json", json!({"eos_token_id": 4}))],
-            vec![4, 3],
+            vec![4],
         ),
         (
             vec![
@@ -111,7 +111,7 @@ fn every_end_token_of_every_file_counts() {
     ];
     for (files, expected) in cases {
         let tokenizer = open(&words, &files);
-        assert_eq!(tokenizer.ends(), expected, "{files:?}");
+        assert_eq!(tokenizer.answer_ends(), expected, "{files:?}");
         let turn: Vec<i64> = expected.iter().copied().chain([6, 7]).collect();
         assert_eq!(tokenizer.turn_ends(), turn, "control tokens end a turn: {files:?}");
     }
@@ -201,23 +201,23 @@ fn templates_come_from_every_place_and_see_named_tokens() {
     let config = [("tokenizer_config.json", entry)];
     assert_eq!(open(&words, &config).chat(&user("hi")).expect("rendered"), "<s>[]hi");
     let folder = folder(&words, &config);
-    fs::write(folder.path().join("chat_template.jinja"), "\u{FEFF}file {{ messages[0].role }}").expect("written");
+    let write = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).expect("written");
+    write("chat_template.jinja", "\u{FEFF}file {{ messages[0].role }}".as_bytes());
     let chat = || Tokenizer::open(folder.path()).and_then(|tokenizer| tokenizer.chat(&user("hi")));
-    assert_eq!(chat().expect("rendered"), "file user", "the file wins");
-    fs::write(folder.path().join("chat_template.jinja"), [0xFF, 0xFE]).expect("written");
+    assert_eq!(chat().expect("rendered"), "<s>[]hi", "the entry comes first, as in transformers 4.45.1");
+    write("tokenizer_config.json", b"{}");
+    assert_eq!(chat().expect("rendered"), "file user");
+    write("chat_template.jinja", &[0xFF, 0xFE]);
     let message = chat().expect_err("no UTF-8").to_string();
     assert!(message.contains("chat_template.jinja") && message.contains("UTF-8"), "{message}");
     fs::remove_file(folder.path().join("chat_template.jinja")).expect("removed");
+    write("chat_template.json", br#"{"chat_template": "json {{ messages[0].role }}"}"#);
+    assert_eq!(chat().expect("rendered"), "json user");
+    fs::remove_file(folder.path().join("chat_template.json")).expect("removed");
     fs::create_dir(folder.path().join("additional_chat_templates")).expect("made");
-    fs::write(folder.path().join("additional_chat_templates/rag.jinja"), "rag").expect("written");
-    assert_eq!(chat().expect("rendered"), "<s>[]hi", "another name");
-    fs::write(
-        folder.path().join("tokenizer_config.json"),
-        r#"{"chat_template": [{"name": "tool_use", "template": "x"}]}"#,
-    )
-    .expect("written");
+    write("additional_chat_templates/rag.jinja", b"rag");
     let message = chat().expect_err("no default").to_string();
-    assert!(message.contains("(rag, tool_use)") && message.lines().count() == 1, "{message}");
+    assert!(message.contains("(rag)") && message.lines().count() == 1, "{message}");
     fs::write(folder.path().join("tokenizer_config.json"), r#"{"chat_template": [{"name": "default"}]}"#)
         .expect("written");
     let message = chat().expect_err("damaged").to_string();
@@ -302,7 +302,7 @@ fn tokens_that_only_the_files_beside_know_are_added() {
     let tokenizer = open(&words, std::slice::from_ref(&config));
     assert_eq!(tokenizer.encode("one snow leopard <|im_end|>", Specials::None).expect("encoded"), [3, 7, 6]);
     assert_eq!(
-        (tokenizer.ends(), tokenizer.decode(&[7, 6], true).expect("decoded").as_str()),
+        (&tokenizer.answer_ends()[..], tokenizer.decode(&[7, 6], true).expect("decoded").as_str()),
         (&[6][..], "snow leopard")
     );
     let map = ("special_tokens_map.json", json!({"pad_token": "<pad>"}));
@@ -310,7 +310,49 @@ fn tokens_that_only_the_files_beside_know_are_added() {
     assert_eq!(tokenizer.encode("<tool> two <pad>", Specials::None).expect("encoded"), [7, 4, 6]);
     assert_eq!(tokenizer.decode(&[7, 6], true).expect("decoded"), "<tool>", "the other one is special");
     let message = refused(&words, &[("added_tokens.json", json!({"<tool>": 9}))]);
-    assert!(message.contains("`<tool>` as id 9") && message.contains("next free id is 6"), "{message}");
+    assert!(message.contains("`<tool>` as id 9") && message.contains("its id here is 6"), "{message}");
     let message = refused(&words, &[("tokenizer_config.json", json!({"added_tokens_decoder": [1]}))]);
     assert!(message.contains("`added_tokens_decoder`"), "{message}");
+}
+
+#[test]
+fn the_slow_tokenizer_is_refused_where_it_is_another_than_llamas() {
+    let words = words(&[], &["A"]);
+    let open = |class: &str| {
+        let folder = folder(&words, &[("tokenizer_config.json", json!({"tokenizer_class": class}))]);
+        let tokenizer = Tokenizer::open_as(folder.path(), Reading::Slow);
+        tokenizer.map(|tokenizer| tokenizer.encode("one two", Specials::None).expect("encoded"))
+    };
+    assert_eq!(open("PreTrainedTokenizerFast").expect("there is no slow one"), [3, 4]);
+    for (class, part) in [("LlamaTokenizer", "tokenizer.model"), ("GPT2Tokenizer", "take the fast one")] {
+        let message = open(class).expect_err("refused").to_string();
+        assert!(message.contains(part) && message.lines().count() == 1, "{message}");
+    }
+    let message = Tokenizer::open_as("model.gguf".as_ref(), Reading::Slow).err().expect("refused").to_string();
+    assert!(message.contains("tokenizer.model"), "{message}");
+}
+
+/// A folder's files, and what the refusal must say.
+type Damaged<'a> = (&'a [(&'a str, &'a [u8])], &'a [&'a str]);
+
+#[test]
+fn damaged_vocabularies_are_named() {
+    let unigram = [0x12, 0x02, 0x18, 0x01]; // trainer_spec { model_type: UNIGRAM }
+    let cases: [Damaged<'_>; 7] = [
+        (&[], &["tokenizer.json", "tokenizer.model", "merges.txt"]),
+        (&[("tokenizer.model", b"\x0a\xffxyz")], &["tokenizer.model", "truncated"]),
+        (&[("tokenizer.model", &unigram)], &["tokenizer.model", "another kind than BPE", "tokenizer.json"]),
+        (&[("vocab.json", b"{\"a\": 0}")], &["merges.txt", "no such file"]),
+        (&[("vocab.json", b"[1]"), ("merges.txt", b"")], &["vocab.json", "not a list of tokens"]),
+        (&[("vocab.json", b"{\"a\": 0}"), ("merges.txt", b"#version: 0.2\nab\n")], &["merges.txt", "not a pair"]),
+        (&[("vocab.json", b"{\"a\": 0}"), ("merges.txt", b"#version: 0.2\na b\n")], &["merges.txt", "from one model"]),
+    ];
+    for (files, parts) in cases {
+        let folder = TempDir::new().expect("a folder");
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).expect("written");
+        }
+        let message = Tokenizer::open(folder.path()).err().expect("refused").to_string();
+        assert!(parts.iter().all(|part| message.contains(part)) && message.lines().count() == 1, "{message}");
+    }
 }

@@ -251,7 +251,7 @@ impl Speaker {
     fn generator<'a>(&'a self, adaptation: Option<&'a dyn Step>, batch: usize, prompted: Prompted) -> Generator<'a> {
         let loaded = &self.opened.loaded;
         let ends = match prompted {
-            Prompted::Text => loaded.tokenizer.ends().to_vec(),
+            Prompted::Text => loaded.tokenizer.answer_ends(),
             Prompted::Conversation => loaded.tokenizer.turn_ends(),
         };
         let (model, stop) = (loaded.decoder.as_ref(), Stopping { max_new: self.max_new, ends });

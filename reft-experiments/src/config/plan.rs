@@ -2,6 +2,7 @@
 
 use reft_core::AdaptSpec;
 use reft_models::decode::Decoding;
+use reft_models::tokenizer::Reading;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
@@ -203,6 +204,9 @@ const MOST: u64 = 1 << 24;
 pub struct RunPlan {
     /// `smollm2`, a Hugging Face id, a folder, or a `.gguf` file.
     pub model: String,
+    /// Which tokenizer of the model gives the ids; `slow` is what the paper's scripts read LLaMA with.
+    #[serde(default, skip_serializing_if = "Reading::is_fast")]
+    pub tokenizer: Reading,
     /// Type of the frozen weights: what came of `auto`, or what was asked for.
     pub dtype: Dtype,
     /// Where it computes.
@@ -226,6 +230,7 @@ impl Default for RunPlan {
         let task: TaskId = "arc_e".parse().expect("a registered task");
         Self {
             model: "smollm2".to_owned(),
+            tokenizer: Reading::Fast,
             dtype: Dtype::F32,
             device: DeviceSpec(Device::Cpu),
             seed: 42,

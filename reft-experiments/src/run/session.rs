@@ -12,7 +12,7 @@ use reft_models::hub::Located;
 use reft_models::identity::{self, Identity};
 use reft_models::instruction_set::InstructionSet;
 use reft_models::model::Decoder;
-use reft_models::tokenizer::{Bounds, Clock, Tokenizer};
+use reft_models::tokenizer::{Bounds, Clock, Reading, Tokenizer};
 use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use tch::Device;
@@ -52,6 +52,19 @@ impl Loaded {
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
         let tokenizer = tokenizer(weights.path(), bounds)?;
         Ok(Self { decoder, tokenizer, base, identity, shelf: Shelf::default() })
+    }
+
+    /// The same with this tokenizer of the model.
+    ///
+    /// # Errors
+    /// When the model has no such tokenizer.
+    pub fn read_by(mut self, reading: Reading) -> Result<Self> {
+        if !reading.is_fast() {
+            let bounds = Bounds { embedding: self.decoder.dims().vocab, types: None };
+            let tokenizer = Tokenizer::open_as(&hub::locate(&self.base.id)?, reading)?;
+            self.tokenizer = tokenizer.within(bounds).at(clock()?);
+        }
+        Ok(self)
     }
 }
 
@@ -159,22 +172,26 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, Strin
 }
 
 /// What decides which model is loaded.
-type Key = (String, Dtype, DeviceSpec);
+type Key = (String, Dtype, DeviceSpec, Reading);
+
+fn key(plan: &RunPlan) -> Key {
+    (plan.model.clone(), plan.dtype, plan.device, plan.tokenizer)
+}
 
 /// The model that was loaded last.
 struct Last<M>(Option<(Key, Rc<M>)>);
 
 impl<M> Last<M> {
     /// The model of a plan: the last one if it is the same, else from `open`, after the last one is released.
-    fn of(&mut self, plan: &RunPlan, open: fn(&str, Dtype, DeviceSpec) -> Result<M>) -> Result<Rc<M>> {
-        let key = (plan.model.clone(), plan.dtype, plan.device);
+    fn of(&mut self, plan: &RunPlan, open: fn(&RunPlan) -> Result<M>) -> Result<Rc<M>> {
+        let key = key(plan);
         if let Some((last, loaded)) = &self.0
             && *last == key
         {
             return Ok(Rc::clone(loaded));
         }
         self.0 = None;
-        let loaded = Rc::new(open(&plan.model, plan.dtype, plan.device)?);
+        let loaded = Rc::new(open(plan)?);
         fast::say(plan.dtype, plan.device);
         self.0 = Some((key, Rc::clone(&loaded)));
         Ok(loaded)
@@ -200,7 +217,7 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<Loaded>> {
-        self.causal.of(plan, Loaded::open)
+        self.causal.of(plan, |plan| Ok(Loaded::open(&plan.model, plan.dtype, plan.device)?.read_by(plan.tokenizer)?))
     }
 
     /// The encoder of a plan; the one already loaded if it is the same.
@@ -208,6 +225,6 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load_encoder(&mut self, plan: &RunPlan) -> Result<Rc<LoadedEncoder>> {
-        self.encoder.of(plan, LoadedEncoder::open)
+        self.encoder.of(plan, |plan| LoadedEncoder::open(&plan.model, plan.dtype, plan.device))
     }
 }

@@ -8,24 +8,119 @@ use crate::raw_config::{ConfigError, Problem, RawConfig};
 use crate::registry::architectures;
 use crate::weights::Weights;
 
-/// Which of the two.
+/// Which family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// Positions count from 0; the classification head pools first.
     Bert,
     /// Positions count from the padding id plus 1; the head has a layer of its own.
     Roberta,
+    /// RoBERTa with another vocabulary; its tensors have RoBERTa's names.
+    XlmRoberta,
+    /// BERT without token types and pooler; the head has a layer of its own.
+    DistilBert,
 }
+
+/// What a family calls the modules of a block, below it.
+pub(super) struct Names {
+    /// Where the blocks are.
+    pub blocks: &'static str,
+    pub qkv: [&'static str; 3],
+    pub o: &'static str,
+    pub norm1: &'static str,
+    pub up: &'static str,
+    pub down: &'static str,
+    pub norm2: &'static str,
+}
+
+const BERT: Names = Names {
+    blocks: "encoder.layer",
+    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    o: "attention.output.dense",
+    norm1: "attention.output.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    norm2: "output.LayerNorm",
+};
+
+const DISTILBERT: Names = Names {
+    blocks: "transformer.layer",
+    qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+    o: "attention.out_lin",
+    norm1: "sa_layer_norm",
+    up: "ffn.lin1",
+    down: "ffn.lin2",
+    norm2: "output_layer_norm",
+};
+
+/// What a family calls the entries of its configuration.
+struct Keys {
+    width: &'static str,
+    heads: &'static str,
+    layers: &'static str,
+    inner: &'static str,
+    activation: &'static str,
+    dropout: &'static str,
+    attention_dropout: &'static str,
+    head_dropout: &'static str,
+}
+
+const BERT_KEYS: Keys = Keys {
+    width: "hidden_size",
+    heads: "num_attention_heads",
+    layers: "num_hidden_layers",
+    inner: "intermediate_size",
+    activation: "hidden_act",
+    dropout: "hidden_dropout_prob",
+    attention_dropout: "attention_probs_dropout_prob",
+    head_dropout: "classifier_dropout",
+};
+
+const DISTILBERT_KEYS: Keys = Keys {
+    width: "dim",
+    heads: "n_heads",
+    layers: "n_layers",
+    inner: "hidden_dim",
+    activation: "activation",
+    dropout: "dropout",
+    attention_dropout: "attention_dropout",
+    head_dropout: "seq_classif_dropout",
+};
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 2] = [Self::Bert, Self::Roberta];
+    pub const ALL: [Self; 4] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert];
 
-    /// As `model_type` names it, which is also the prefix of its tensors in a checkpoint with a head.
+    /// As `model_type` names it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bert => "bert",
             Self::Roberta => "roberta",
+            Self::XlmRoberta => "xlm-roberta",
+            Self::DistilBert => "distilbert",
+        }
+    }
+
+    /// The prefix of its tensors in a checkpoint with a head.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Bert => "bert",
+            Self::Roberta | Self::XlmRoberta => "roberta",
+            Self::DistilBert => "distilbert",
+        }
+    }
+
+    pub(super) fn names(self) -> &'static Names {
+        match self {
+            Self::Bert | Self::Roberta | Self::XlmRoberta => &BERT,
+            Self::DistilBert => &DISTILBERT,
+        }
+    }
+
+    fn keys(self) -> &'static Keys {
+        match self {
+            Self::Bert | Self::Roberta | Self::XlmRoberta => &BERT_KEYS,
+            Self::DistilBert => &DISTILBERT_KEYS,
         }
     }
 
@@ -34,19 +129,26 @@ impl Family {
         match self {
             Self::Bert => "BERT, MiniLM",
             Self::Roberta => "RoBERTa",
+            Self::XlmRoberta => "XLM-RoBERTa",
+            Self::DistilBert => "DistilBERT",
         }
     }
 
     /// A configuration of a few thousand parameters, as `config.json` writes it.
     pub fn example(self) -> Value {
         let positions = match self {
-            Self::Bert => 64,
-            Self::Roberta => 66,
+            Self::Bert | Self::DistilBert => 64,
+            Self::Roberta | Self::XlmRoberta => 66,
         };
-        json!({"architectures": [format!("{}Model", self.class())], "model_type": self.name(), "hidden_act": "gelu",
-            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64,
-            "max_position_embeddings": positions, "type_vocab_size": 1, "layer_norm_eps": 1e-5,
-            "pad_token_id": self.default_padding()})
+        let Keys { width, heads, layers, inner, activation, .. } = self.keys();
+        let mut config = json!({"architectures": [format!("{}Model", self.class())], "model_type": self.name(),
+            (*activation): "gelu", (*width): 16, (*inner): 24, (*layers): 2, (*heads): 4, "vocab_size": 64,
+            "max_position_embeddings": positions, "pad_token_id": self.default_padding()});
+        if self != Self::DistilBert {
+            config["type_vocab_size"] = json!(1);
+            config["layer_norm_eps"] = json!(1e-5);
+        }
+        config
     }
 
     /// How names of its architectures begin.
@@ -54,6 +156,8 @@ impl Family {
         match self {
             Self::Bert => "Bert",
             Self::Roberta => "Roberta",
+            Self::XlmRoberta => "XLMRoberta",
+            Self::DistilBert => "DistilBert",
         }
     }
 
@@ -72,7 +176,7 @@ impl Family {
         let by_class = Self::ALL.into_iter().find(named);
         let Some(model_type) = raw.text("model_type")? else {
             let prefixed = |family: &Self| {
-                let prefix = format!("{}.embeddings.", family.name());
+                let prefix = format!("{}.embeddings.", family.prefix());
                 weights.names().iter().any(|name| name.starts_with(&prefix))
             };
             let by_tensors = || Self::ALL.into_iter().find(prefixed).filter(|_| architectures.is_empty());
@@ -89,18 +193,19 @@ impl Family {
     /// The padding id where a file says none; RoBERTa's positions begin after it.
     fn default_padding(self) -> i64 {
         match self {
-            Self::Bert => 0,
-            Self::Roberta => 1,
+            Self::Bert | Self::DistilBert => 0,
+            Self::Roberta | Self::XlmRoberta => 1,
         }
     }
 }
 
-/// What both families drop, and how large their tables are, where a file does not say: transformers' `BertConfig` and
-/// `RobertaConfig`.
+/// What the families drop, and how large their tables are, where a file does not say: transformers'
+/// configurations.
 const DEFAULT_DROPOUT: f64 = 0.1;
 const DEFAULT_EPS: f64 = 1e-12;
 const DEFAULT_POSITIONS: i64 = 512;
 const DEFAULT_TYPES: i64 = 2;
+const DEFAULT_DISTILBERT_HEAD: f64 = 0.2;
 
 /// Probabilities of dropout in training.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -123,13 +228,13 @@ impl Dropout {
 /// Sizes and constants of an encoder.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct EncoderConfig {
-    /// BERT or RoBERTa.
+    /// Whose names and head it has.
     pub family: Family,
     /// Sizes that decide the shapes of interventions.
     pub dims: Dims,
     /// Rows of the position table.
     pub positions: i64,
-    /// Rows of the table of token types.
+    /// Rows of the table of token types; 0 where there is no such table.
     pub types: i64,
     /// Position id of a sequence's first token.
     pub first_position: i64,
@@ -147,35 +252,44 @@ impl EncoderConfig {
     pub fn read(raw: &RawConfig<'_>, family: Family) -> Result<Self, ConfigError> {
         raw.check_not_quantised()?;
         let (_, _) = (raw.value("architectures"), raw.value("model_type"));
+        let keys = family.keys();
         // The first two are names of one function; the approximations by tanh are others.
-        if let Some(activation) = raw.text("hidden_act")?.filter(|name| !["gelu", "gelu_python"].contains(name)) {
-            return Err(raw.unsupported("hidden_act", &activation.into(), "gelu"));
+        if let Some(activation) = raw.text(keys.activation)?.filter(|name| !["gelu", "gelu_python"].contains(name)) {
+            return Err(raw.unsupported(keys.activation, &activation.into(), "gelu"));
         }
-        let dims = read_dims(raw)?;
+        let dims = read_dims(raw, keys)?;
         let or_usual = |p: Option<f64>| p.unwrap_or(DEFAULT_DROPOUT);
-        let hidden = or_usual(raw.probability("hidden_dropout_prob")?);
-        let attention = or_usual(raw.probability("attention_probs_dropout_prob")?);
-        let head_inner = raw.probability("classifier_dropout")?.unwrap_or(hidden);
+        let hidden = or_usual(raw.probability(keys.dropout)?);
+        let attention = or_usual(raw.probability(keys.attention_dropout)?);
+        let head = raw.probability(keys.head_dropout)?;
         let padding = raw.id("pad_token_id")?.unwrap_or(family.default_padding());
         // BERT's head begins with its pooler, before which nothing is dropped.
-        let (head_input, first_position) = match family {
-            Family::Bert => (0.0, 0),
-            Family::Roberta => (head_inner, padding + 1),
+        let (head_input, head_inner, first_position) = match family {
+            Family::Bert => (0.0, head.unwrap_or(hidden), 0),
+            Family::Roberta | Family::XlmRoberta => (head.unwrap_or(hidden), head.unwrap_or(hidden), padding + 1),
+            Family::DistilBert => (0.0, head.unwrap_or(DEFAULT_DISTILBERT_HEAD), 0),
+        };
+        let (types, eps, known) = match family {
+            Family::Bert | Family::Roberta | Family::XlmRoberta => {
+                let types = raw.size("type_vocab_size")?.unwrap_or(DEFAULT_TYPES);
+                (types, raw.positive("layer_norm_eps")?.unwrap_or(DEFAULT_EPS), config_keys::ENCODER)
+            }
+            Family::DistilBert => (0, DEFAULT_EPS, config_keys::DISTILBERT),
         };
         let config = Self {
             family,
             dims,
             positions: raw.size("max_position_embeddings")?.unwrap_or(DEFAULT_POSITIONS),
-            types: raw.size("type_vocab_size")?.unwrap_or(DEFAULT_TYPES),
+            types,
             first_position,
-            eps: raw.positive("layer_norm_eps")?.unwrap_or(DEFAULT_EPS),
+            eps,
             dropout: Dropout { hidden, attention, head_input, head_inner },
         };
         if config.longest() == 0 {
             let (key, wanted) = ("max_position_embeddings", format!("more than {first_position}"));
             return Err(raw.wrong(key, &config.positions.into(), &wanted));
         }
-        raw.finish(&[config_keys::GENERAL, config_keys::ENCODER])?;
+        raw.finish(&[config_keys::GENERAL, known])?;
         Ok(config)
     }
 
@@ -188,26 +302,29 @@ impl EncoderConfig {
     /// among them.
     pub fn tensors(&self) -> Vec<(String, Vec<i64>)> {
         let Dims { layers, width, mlp_width, vocab, .. } = self.dims;
+        let names = self.family.names();
         let mut tensors = Vec::new();
         for (name, rows) in [("word", vocab), ("position", self.positions), ("token_type", self.types)] {
-            tensors.push((format!("embeddings.{name}_embeddings.weight"), vec![rows, width]));
+            if rows > 0 {
+                tensors.push((format!("embeddings.{name}_embeddings.weight"), vec![rows, width]));
+            }
         }
-        let norm = |prefix: &str| ["weight", "bias"].map(|name| (format!("{prefix}.LayerNorm.{name}"), vec![width]));
-        tensors.extend(norm("embeddings"));
+        let norm = |module: &str| ["weight", "bias"].map(|name| (format!("{module}.{name}"), vec![width]));
+        tensors.extend(norm("embeddings.LayerNorm"));
         for layer in 0..layers {
-            let prefix = format!("encoder.layer.{layer}");
+            let module = |name: &str| format!("{}.{layer}.{name}", names.blocks);
             let linear = |name: &str, input: i64, out: i64| {
-                let module = format!("{prefix}.{name}");
+                let module = module(name);
                 [(format!("{module}.weight"), vec![out, input]), (format!("{module}.bias"), vec![out])]
             };
-            for name in ["query", "key", "value"] {
-                tensors.extend(linear(&format!("attention.self.{name}"), width, width));
+            for name in names.qkv {
+                tensors.extend(linear(name, width, width));
             }
-            tensors.extend(linear("attention.output.dense", width, width));
-            tensors.extend(norm(&format!("{prefix}.attention.output")));
-            tensors.extend(linear("intermediate.dense", width, mlp_width));
-            tensors.extend(linear("output.dense", mlp_width, width));
-            tensors.extend(norm(&format!("{prefix}.output")));
+            tensors.extend(linear(names.o, width, width));
+            tensors.extend(norm(&module(names.norm1)));
+            tensors.extend(linear(names.up, width, mlp_width));
+            tensors.extend(linear(names.down, mlp_width, width));
+            tensors.extend(norm(&module(names.norm2)));
         }
         tensors
     }
@@ -218,21 +335,22 @@ impl EncoderConfig {
     }
 }
 
-fn read_dims(raw: &RawConfig<'_>) -> Result<Dims, ConfigError> {
-    let (width, heads) = (raw.needed_size("hidden_size")?, raw.needed_size("num_attention_heads")?);
+fn read_dims(raw: &RawConfig<'_>, keys: &Keys) -> Result<Dims, ConfigError> {
+    let (width, heads) = (raw.needed_size(keys.width)?, raw.needed_size(keys.heads)?);
     let head_width = width / heads;
     if width % heads != 0 || head_width % 2 != 0 {
         // The attention kernels take two coordinates at a time.
-        let reason = format!("hidden_size {width} does not divide among {heads} num_attention_heads of even width");
+        let (of_width, of_heads) = (keys.width, keys.heads);
+        let reason = format!("{of_width} {width} does not divide among {heads} {of_heads} of even width");
         return Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
     }
     Ok(Dims {
-        layers: raw.layers("num_hidden_layers")?,
+        layers: raw.layers(keys.layers)?,
         width,
         heads,
         kv_heads: heads,
         head_width,
-        mlp_width: raw.needed_size("intermediate_size")?,
+        mlp_width: raw.needed_size(keys.inner)?,
         vocab: raw.needed_size("vocab_size")?,
         mlp: Mlp::Plain,
     })

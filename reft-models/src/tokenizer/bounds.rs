@@ -7,7 +7,7 @@ use super::{Tokenizer, TokenizerError, Typed};
 pub struct Bounds {
     /// Rows of the embedding, which may be more than there are tokens.
     pub embedding: i64,
-    /// Rows of the table of token types; none for a model without types.
+    /// Rows of the table of token types, 0 for an encoder without one; none for a language model.
     pub types: Option<i64>,
 }
 
@@ -31,12 +31,18 @@ impl Tokenizer {
         }
     }
 
-    pub(super) fn check_typed(&self, typed: &Typed) -> Result<(), TokenizerError> {
+    /// The same with the types; a model without types is given none.
+    pub(super) fn checked(&self, mut typed: Typed) -> Result<Typed, TokenizerError> {
         self.check(&typed.ids)?;
-        let Some(rows) = self.bounds.and_then(|bounds| bounds.types) else { return Ok(()) };
-        match typed.types.iter().find(|&&kind| kind >= rows) {
-            Some(&kind) => Err(TokenizerError::BeyondTypes { kind, rows }),
-            None => Ok(()),
+        match self.bounds.and_then(|bounds| bounds.types) {
+            None => {}
+            Some(0) => typed.types.fill(0),
+            Some(rows) => {
+                if let Some(&kind) = typed.types.iter().find(|&&kind| kind >= rows) {
+                    return Err(TokenizerError::BeyondTypes { kind, rows });
+                }
+            }
         }
+        Ok(typed)
     }
 }

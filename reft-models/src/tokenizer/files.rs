@@ -9,10 +9,8 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::TokenizerError;
-use super::template::Templates;
-
-/// The name of the template that is used where no other is asked for.
-const DEFAULT: &str = "default";
+use super::class::Class;
+use super::template::{DEFAULT, Templates};
 
 /// One of the JSON files; null where it does not exist.
 struct Json {
@@ -28,6 +26,7 @@ pub(super) struct Files {
     added: Json,
     generation: Json,
     model: Json,
+    chat: Json,
 }
 
 /// Whether begin and end tokens are put around a text.
@@ -49,48 +48,96 @@ impl Files {
             added: json("added_tokens.json")?,
             generation: json("generation_config.json")?,
             model: json("config.json")?,
+            chat: json("chat_template.json")?,
         })
     }
 
-    /// The text of `bos_token` or `eos_token` in the tokenizer's own files, the first that `known` knows.
-    pub(super) fn token(&self, name: &str, known: impl Fn(&str) -> Option<i64>) -> Result<Option<i64>, TokenizerError> {
-        for file in [&self.tokenizer, &self.specials] {
-            if let Some(id) = file.token(name)?.and_then(&known) {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the tokenizer's own files name such a token.
-    pub(super) fn names(&self, name: &str) -> Result<Option<&str>, TokenizerError> {
-        Ok(self.tokenizer.token(name)?.or(self.specials.token(name)?))
-    }
-
-    /// Ids of `bos_token_id` or `eos_token_id`: those of `generation_config.json`, then those of `config.json`.
+    /// Ids of `bos_token_id` or `eos_token_id`: of `generation_config.json` where there is one, else of `config.json`. Where that
+    /// is silent, Llama's configuration has the ids 1 and 2.
     pub(super) fn ids(&self, key: &str) -> Result<Vec<i64>, TokenizerError> {
-        Ok([self.generation.ids(key)?, self.model.ids(key)?].concat())
+        if !self.generation.value.is_null() {
+            return self.generation.ids(key);
+        }
+        let silent = self.model.value.get(key).is_none() && self.model.text("model_type")? == Some("llama");
+        match key {
+            "bos_token_id" if silent => Ok(vec![1]),
+            "eos_token_id" if silent => Ok(vec![2]),
+            _ => self.model.ids(key),
+        }
     }
 
     /// What Llama's tokenizer class (and those derived from it) puts around a text, whatever `tokenizer.json` says; none
     /// where the class leaves it to `tokenizer.json`.
-    pub(super) fn added_ends(&self) -> Result<Option<AddedEnds>, TokenizerError> {
+    /// `built` says that there is no `tokenizer.json` to leave it to.
+    pub(super) fn added_ends(&self, built: bool) -> Result<Option<AddedEnds>, TokenizerError> {
         let (bos, eos) = (self.tokenizer.switch("add_bos_token")?, self.tokenizer.switch("add_eos_token")?);
         let asked = bos.is_some() || eos.is_some();
-        let class = match self.tokenizer.text("tokenizer_class")? {
-            Some(class) => Some(class),
-            None => self.model.text("tokenizer_class")?,
-        };
-        let decides = if let Some(class) = class {
+        let decides = if let Some(class) = self.class()? {
             ["LlamaTokenizer", "LLaMATokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"]
                 .contains(&class.trim_end_matches("Fast"))
         } else {
             // Without a class the model's type decides; a switch that nobody wrote changes nothing then.
             let types = ["llama", "code_llama", "mistral", "mixtral", "gemma", "gemma2", "cohere"];
-            asked && self.model.text("model_type")?.is_some_and(|kind| types.contains(&kind))
+            (asked || built) && self.model_type()?.is_some_and(|kind| types.contains(&kind))
         };
         let added = AddedEnds { bos: bos.unwrap_or(true), eos: eos.unwrap_or(false), asked };
         Ok(decides.then_some(added))
+    }
+
+    /// A file of the folder.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Whether the folder has such a file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// The tokenizer's class as the files name it.
+    pub(super) fn class(&self) -> Result<Option<&str>, TokenizerError> {
+        Ok(self.tokenizer.text("tokenizer_class")?.or(self.model.text("tokenizer_class")?))
+    }
+
+    /// The model's kind.
+    pub(super) fn model_type(&self) -> Result<Option<&str>, TokenizerError> {
+        self.model.text("model_type")
+    }
+
+    /// A switch of `tokenizer_config.json`.
+    pub(super) fn switch(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
+        self.tokenizer.switch(key)
+    }
+
+    /// A special token as the tokenizer's own files describe it, else as its class has it. `special` in any case.
+    pub(super) fn named(&self, name: &str, class: Option<Class>) -> Result<Option<AddedToken>, TokenizerError> {
+        let files = [&self.tokenizer, &self.specials];
+        for file in files {
+            if file.token(name)?.is_some() {
+                return Ok(file.entry(name).and_then(described));
+            }
+        }
+        // Null or an empty text: it has none.
+        let silent = files.iter().all(|file| file.value.get(name).is_none());
+        let usual =
+            class.filter(|_| silent).and_then(|class| class.specials().iter().find(|(usual, _)| *usual == name));
+        Ok(usual.map(|(_, token)| AddedToken::from(*token, true)))
+    }
+
+    /// Whether the files name the begin token by an empty text, as the first conversions of LLaMA do.
+    pub(super) fn nameless(&self) -> bool {
+        self.tokenizer.value.get("bos_token").and_then(Value::as_str) == Some("")
+    }
+
+    /// Whether decoded texts lose spaces before punctuation; where no file says it, what the tokenizer's class does.
+    pub(super) fn cleans(&self, usual: bool) -> Result<bool, TokenizerError> {
+        Ok(self.switch("clean_up_tokenization_spaces")?.unwrap_or(usual))
+    }
+
+    /// `additional_special_tokens`.
+    pub(super) fn further(&self) -> Vec<AddedToken> {
+        let lists = [&self.tokenizer, &self.specials].map(|file| file.value.get("additional_special_tokens"));
+        lists.into_iter().flatten().filter_map(Value::as_array).flatten().filter_map(described).collect()
     }
 
     /// `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`, where `tokenizer_config.json` has them, by their
@@ -137,19 +184,23 @@ impl Files {
         })
     }
 
-    /// Chat templates by name, from `tokenizer_config.json` (a text, or a list of named ones), from
-    /// `additional_chat_templates/NAME.jinja`, and the default one from `chat_template.jinja`. Files win over entries.
+    /// The entry of `tokenizer_config.json` (a text, or a list of named ones); where there is none, `chat_template.jinja` or
+    /// `chat_template.json`, and `additional_chat_templates/NAME.jinja`.
     pub(super) fn templates(&self) -> Result<Templates, TokenizerError> {
-        let mut named = self.tokenizer.templates()?;
-        let folder = self.folder.join("additional_chat_templates");
-        for path in listed(&folder)? {
+        if let Some(templates) = self.tokenizer.templates()? {
+            return Ok(templates);
+        }
+        let mut named = BTreeMap::new();
+        for path in listed(&self.folder.join("additional_chat_templates"))? {
             let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             named.insert(name, read_text(&path)?.unwrap_or_default());
         }
-        if let Some(source) = read_text(&self.folder.join("chat_template.jinja"))? {
-            named.insert(DEFAULT.to_owned(), source);
-        }
-        Ok(Templates::new(named))
+        let source = match read_text(&self.folder.join("chat_template.jinja"))? {
+            Some(source) => Some(source),
+            None => self.chat.text("chat_template")?.map(str::to_owned),
+        };
+        named.extend(source.map(|source| (DEFAULT.to_owned(), source)));
+        Ok(Templates::files(named))
     }
 }
 
@@ -205,22 +256,38 @@ impl Json {
     }
 
     /// The entry `chat_template`.
-    fn templates(&self) -> Result<BTreeMap<String, String>, TokenizerError> {
+    fn templates(&self) -> Result<Option<Templates>, TokenizerError> {
         let key = "chat_template";
-        let Some(entry) = self.entry(key) else { return Ok(BTreeMap::new()) };
+        let Some(entry) = self.entry(key) else { return Ok(None) };
         if let Some(source) = entry.as_str() {
-            return Ok(BTreeMap::from([(DEFAULT.to_owned(), source.to_owned())]));
+            return Ok(Some(Templates::files(BTreeMap::from([(DEFAULT.to_owned(), source.to_owned())]))));
         }
         let named = |entry: &Value| {
             let (name, source) = (entry.get("name")?.as_str()?, entry.get("template")?.as_str()?);
             Some((name.to_owned(), source.to_owned()))
         };
         let list = entry.as_array().and_then(|list| list.iter().map(named).collect::<Option<BTreeMap<_, _>>>());
-        list.ok_or_else(|| self.refuse(key, "a template or a list of templates with `name` and `template`"))
+        let refuse = || self.refuse(key, "a template or a list of templates with `name` and `template`");
+        list.map(|named| Some(Templates::listed(named))).ok_or_else(refuse)
     }
 }
 
-fn wrong(path: &Path, reason: impl Into<String>) -> TokenizerError {
+/// A special token as a file writes it: a text, or an object that describes it.
+fn described(entry: &Value) -> Option<AddedToken> {
+    let text = entry.as_str().or_else(|| entry.get("content")?.as_str())?;
+    let mut token = AddedToken::from(text, true);
+    for (key, flag) in [
+        ("normalized", &mut token.normalized),
+        ("lstrip", &mut token.lstrip),
+        ("rstrip", &mut token.rstrip),
+        ("single_word", &mut token.single_word),
+    ] {
+        *flag = entry.get(key).and_then(Value::as_bool).unwrap_or(*flag);
+    }
+    Some(token)
+}
+
+pub(super) fn wrong(path: &Path, reason: impl Into<String>) -> TokenizerError {
     TokenizerError::Open { path: path.to_owned(), reason: reason.into() }
 }
 

@@ -1,43 +1,121 @@
-//! A model's folder: its `tokenizer.json`, or a BERT's `vocab.txt` alone.
+//! A model's folder: its `tokenizer.json`, or the files that a tokenizer of its class was published as before there was one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper,
 };
 
+use super::class::Class;
 use super::ends::distinct;
-use super::files::{AddedEnds, Files, parse, required};
-use super::{Tokenizer, TokenizerError, wordpiece};
+use super::files::{AddedEnds, Files, parse, required, wrong};
+use super::slow::{Cut, Role as CutRole, Slow};
+use super::{Reading, Tokenizer, TokenizerError, byte_level, sentencepiece, wordpiece};
 
 /// What templates call tokens that the tokenizer's files name.
 const SPECIALS: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"];
 
-/// Reads `tokenizer.json` and the files beside it.
-pub(super) fn open(model: &Path) -> Result<Tokenizer, TokenizerError> {
-    let path = model.join("tokenizer.json");
-    let wrong = |reason: String| TokenizerError::Open { path: path.clone(), reason };
-    let inner = if wordpiece::is_alone(model) { wordpiece::open(model)? } else { read(&path)? };
-    let mut tokenizer = Tokenizer::new(inner);
+/// Special tokens without a name.
+const FURTHER: &str = "additional_special_tokens";
+
+const JSON: &str = "tokenizer.json";
+
+/// Reads the tokenizer and the files beside it.
+pub(super) fn open(model: &Path, reading: Reading) -> Result<Tokenizer, TokenizerError> {
     let files = Files::read(model)?;
-    tokenizer.add_missing(files.added_tokens()?).map_err(wrong)?;
-    tokenizer.name_specials(&files)?;
+    let (inner, from) = build(&files)?;
+    let path = files.path(from);
+    let said = |reason: String| wrong(&path, reason);
+    let built = from != JSON;
+    let class = match from {
+        JSON => None,
+        _ => Some(Class::of(&files)?.unwrap_or(usual_class(from))),
+    };
+    let mut tokenizer = Tokenizer::new(inner);
+    // BERT's slow class does it unasked, and so does the fast one that transformers 4.45.1 makes of it.
+    tokenizer.clean = files.cleans(from == wordpiece::VOCABULARY)?;
+    tokenizer.add_missing(files.added_tokens()?).map_err(said)?;
+    let named = named(&files, class)?;
+    tokenizer.add_named(&named).map_err(said)?;
+    tokenizer.name_specials(&named, &files)?;
     tokenizer.templates = files.templates()?;
-    if let Some(added) = files.added_ends()? {
-        tokenizer.add_ends(added, &files).map_err(wrong)?;
+    if let Some(added) = files.added_ends(from == sentencepiece::MODEL)? {
+        tokenizer.add_ends(added).map_err(said)?;
+    } else if built && byte_level::adds_bos(&files)? {
+        let bos = tokenizer.specials.get("bos_token").cloned();
+        tokenizer.surround(bos.as_deref(), None).map_err(said)?;
     }
-    tokenizer.normalise_as_bert(&files.bert_switches()?).map_err(wrong)?;
+    tokenizer.normalise_as_bert(&files.bert_switches()?).map_err(said)?;
+    tokenizer.find_twins().map_err(said)?;
+    // The first conversions of LLaMA name no token; only the slow tokenizer reads them.
+    if has_slow(&files, reading)? || (from == sentencepiece::MODEL && files.nameless()) {
+        tokenizer.slow = Some(tokenizer.slowly(&files, &named)?);
+    }
     Ok(tokenizer)
+}
+
+/// The tokenizer of the first of the files that is there, and that file.
+fn build(files: &Files) -> Result<(tokenizers::Tokenizer, &'static str), TokenizerError> {
+    let there = [JSON, sentencepiece::MODEL, wordpiece::VOCABULARY, byte_level::VOCABULARY];
+    let from = there.into_iter().find(|name| files.has(name)).unwrap_or(JSON);
+    let inner = match from {
+        sentencepiece::MODEL => sentencepiece::open(files)?,
+        wordpiece::VOCABULARY => wordpiece::open(files)?,
+        byte_level::VOCABULARY => byte_level::open(files)?,
+        _ => read(&files.path(JSON))?,
+    };
+    Ok((inner, from))
+}
+
+/// Whether the slow tokenizer gives the ids.
+fn has_slow(files: &Files, reading: Reading) -> Result<bool, TokenizerError> {
+    if reading.is_fast() {
+        return Ok(false);
+    }
+    match Class::of(files)? {
+        Some(Class::Llama) => Ok(true),
+        None if files.class()?.is_some() => Ok(false), // a class that has no slow one
+        None => Ok(files.has(sentencepiece::MODEL)),
+        Some(Class::Gemma | Class::Gpt2 | Class::Roberta | Class::Qwen2 | Class::Bert) => {
+            let reason = "the slow tokenizer of its class is not read, only Llama's: take the fast one";
+            Err(wrong(&files.path("tokenizer_config.json"), reason))
+        }
+    }
+}
+
+/// The class of a folder that names none, by the file that its vocabulary is in.
+fn usual_class(from: &str) -> Class {
+    match from {
+        sentencepiece::MODEL => Class::Llama,
+        wordpiece::VOCABULARY => Class::Bert,
+        _ => Class::Gpt2,
+    }
+}
+
+/// The special tokens by their names.
+type Named = Vec<(&'static str, AddedToken)>;
+
+fn named(files: &Files, class: Option<Class>) -> Result<Named, TokenizerError> {
+    let mut named = Named::new();
+    for name in SPECIALS {
+        named.extend(files.named(name, class)?.map(|token| (name, token)));
+    }
+    named.extend(files.further().into_iter().map(|token| (FURTHER, token)));
+    Ok(named)
 }
 
 /// `tokenizer.json`. Files of some models carry their training's length limit and padding; texts here are encoded whole.
 fn read(path: &Path) -> Result<tokenizers::Tokenizer, TokenizerError> {
     let wrong = |reason: String| TokenizerError::Open { path: path.to_owned(), reason };
-    let text = required(path, "copy the model's tokenizer.json there")?;
+    let text = required(
+        path,
+        "copy the model's tokenizer.json there, or its tokenizer.model, vocab.txt, or vocab.json with merges.txt",
+    )?;
     let json = parse(path, &text)?;
     let read = serde_json::from_str::<tokenizers::Tokenizer>(&text);
     let mut inner =
@@ -68,11 +146,11 @@ fn unknown_part(json: &Value) -> String {
 }
 
 impl Tokenizer {
-    /// Adds tokens that only the files beside `tokenizer.json` know.
+    /// Adds tokens that only the files beside know. Of two descriptions of a token the first counts.
     fn add_missing(&mut self, added: BTreeMap<u32, AddedToken>) -> Result<(), String> {
         for (id, token) in added {
             let content = token.content.clone();
-            if self.inner.token_to_id(&content).is_some() {
+            if self.is_added(&content) {
                 continue;
             }
             let special = token.special;
@@ -82,31 +160,89 @@ impl Tokenizer {
             if got != Some(id) {
                 let got = got.map_or("none".to_owned(), |got| got.to_string());
                 return Err(format!(
-                    "the files beside it add the token `{content}` as id {id}, but the next free id is {got}: copy all \
-                     files of the tokenizer from the same model"
+                    "added_tokens.json, or added_tokens_decoder of tokenizer_config.json, adds the token `{content}` as id {id}, \
+                     but its id here is {got}: copy all files of the tokenizer from the same model"
                 ));
             }
         }
         Ok(())
     }
 
-    /// Begin and end tokens, and the names that templates know. A token's text in the tokenizer's own files comes before
-    /// its id in the model's.
-    fn name_specials(&mut self, files: &Files) -> Result<(), TokenizerError> {
-        let known = |text: &str| self.inner.token_to_id(text).map(i64::from);
-        let (bos, eos) = (files.token("bos_token", known)?, files.token("eos_token", known)?);
-        let further = files.ids("eos_token_id")?;
-        self.bos = bos.or(files.ids("bos_token_id")?.first().copied());
-        self.eos = eos.or(further.first().copied());
-        self.ends = distinct(self.eos.into_iter().chain(further));
-        for name in SPECIALS {
-            self.specials.extend(files.names(name)?.map(|token| (name, token.to_owned())));
+    /// Makes the named tokens of the vocabulary special ones.
+    fn add_named(&mut self, named: &Named) -> Result<(), String> {
+        for (_, token) in named {
+            if self.inner.token_to_id(&token.content).is_some() && !self.is_added(&token.content) {
+                self.inner.add_special_tokens([token.clone()]).map_err(|error| error.to_string())?;
+            }
         }
         Ok(())
     }
 
+    fn is_added(&self, content: &str) -> bool {
+        self.inner.get_added_vocabulary().get_vocab().contains_key(content)
+    }
+
+    /// Begin and end tokens, and the names that templates know. A token's text in the tokenizer's own files comes before
+    /// its id in the model's.
+    fn name_specials(&mut self, named: &Named, files: &Files) -> Result<(), TokenizerError> {
+        self.specials = named.iter().map(|(name, token)| (*name, token.content.clone())).collect();
+        self.specials.retain(|name, _| SPECIALS.contains(name));
+        let known = |name: &str| Some(i64::from(self.inner.token_to_id(self.specials.get(name)?)?));
+        let (bos, eos) = (known("bos_token"), known("eos_token"));
+        self.ends = distinct(files.ids("eos_token_id")?);
+        self.bos = bos.or(files.ids("bos_token_id")?.first().copied());
+        self.eos = eos.or(self.ends.first().copied());
+        Ok(())
+    }
+
+    /// Added tokens that the normaliser makes equal to an earlier one.
+    fn find_twins(&mut self) -> Result<(), String> {
+        let Some(normalizer) = self.inner.get_normalizer() else { return Ok(()) };
+        let added = self.inner.get_added_vocabulary().get_added_tokens_decoder();
+        let mut tokens: Vec<_> = added.iter().filter(|(_, token)| token.normalized).collect();
+        tokens.sort_by_key(|(id, _)| **id);
+        let mut first: HashMap<String, i64> = HashMap::new();
+        for (id, token) in tokens {
+            let mut text = NormalizedString::from(token.content.as_str());
+            normalizer.normalize(&mut text).map_err(|error| error.to_string())?;
+            let id = i64::from(*id);
+            let earlier = *first.entry(text.get().to_owned()).or_insert(id);
+            if earlier != id {
+                self.twins.insert(id, earlier);
+            }
+        }
+        Ok(())
+    }
+
+    /// The slow tokenizer of the same folder.
+    fn slowly(&mut self, files: &Files, named: &Named) -> Result<Slow, TokenizerError> {
+        let role = |token: &AddedToken| match named.iter().find(|(_, named)| named.content == token.content) {
+            Some((FURTHER, _)) => CutRole::Further,
+            Some(_) => CutRole::Named,
+            None => CutRole::Added,
+        };
+        let mut cuts: Vec<Cut> = Vec::new();
+        for (id, token) in files.added_tokens()? {
+            cuts.push(Cut { role: role(&token), token, id: i64::from(id) });
+        }
+        for (_, token) in named {
+            let Some(id) = self.inner.token_to_id(&token.content) else { continue };
+            if !cuts.iter().any(|cut| cut.token.content == token.content) {
+                cuts.push(Cut { role: role(token), token: token.clone(), id: i64::from(id) });
+            }
+        }
+        let mut slow = Slow::open(files, cuts)?;
+        if files.nameless() {
+            // An empty name is no piece, so it is the unknown one: begin, end and all.
+            let unknown = slow.nameless().map_err(|reason| wrong(&files.path(sentencepiece::MODEL), reason))?;
+            (self.bos, self.eos) = (Some(unknown), Some(unknown));
+            self.around = (vec![unknown], Vec::new());
+        }
+        Ok(slow)
+    }
+
     /// Begin and end tokens around every text as the tokenizer's class puts them, instead of `tokenizer.json`'s rule.
-    fn add_ends(&mut self, added: AddedEnds, files: &Files) -> Result<(), String> {
+    fn add_ends(&mut self, added: AddedEnds) -> Result<(), String> {
         let token = |wanted: bool, name: &str, usual: &str| -> Result<Option<String>, String> {
             if !wanted {
                 return Ok(None);
@@ -124,7 +260,7 @@ impl Tokenizer {
         match ends {
             (Ok(bos), Ok(eos)) => self.surround(bos.as_deref(), eos.as_deref()),
             // The class's habit, and not a file, asks for a token that the vocabulary lacks.
-            _ if !added.asked && files.names("bos_token").is_ok_and(|name| name.is_none()) => Ok(()),
+            _ if !added.asked && !self.specials.contains_key("bos_token") => Ok(()),
             (Err(reason), _) | (_, Err(reason)) => Err(reason),
         }
     }
@@ -138,6 +274,8 @@ impl Tokenizer {
         };
         let id = |token: &str| self.inner.token_to_id(token).map(|id| (token.to_owned(), id));
         let tokens: Vec<(String, u32)> = before.into_iter().chain(after).filter_map(id).collect();
+        let ids = |token: Option<&str>| token.and_then(id).map(|(_, id)| i64::from(id)).into_iter().collect();
+        self.around = (ids(before), ids(after));
         let template = TemplateProcessing::builder()
             .try_single(around("$A", 0))
             .and_then(|builder| builder.try_pair([around("$A", 0), around("$B", 1)].concat()))

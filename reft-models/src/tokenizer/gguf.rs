@@ -1,23 +1,21 @@
-//! The byte-level BPE vocabulary inside a GGUF file, as a tokenizer of the same behaviour.
+//! The vocabulary inside a GGUF file, byte-level BPE or SentencePiece's, as a tokenizer of the same behaviour.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
+use serde_json::{Value, json};
+use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, PreTokenizerWrapper};
 
+use super::byte_level::QWEN2;
 use super::ends::distinct;
-use super::template::Templates;
+use super::parts::{assemble, cut};
+use super::sentencepiece::{Kind, Piece, Pieces, Spaces};
+use super::template::{DEFAULT, Templates};
 use super::{Tokenizer, TokenizerError};
 use crate::gguf::GgufFile;
 
-/// llama.cpp's numbers for what a token is; the other kinds need nothing of their own.
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
+const PRE: &str = "tokenizer.ggml.pre";
 
 /// Tokens that end an answer: the document's end, the turn's and the message's.
 const ENDS: [&str; 3] = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
@@ -34,23 +32,12 @@ const SPECIALS: [(&str, &str); 4] = [
 pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     let file = GgufFile::open(path)?;
     let wrong = |reason: String| TokenizerError::Open { path: path.to_owned(), reason };
-    let pre_tokenizer = pre_tokenizer(&file)?.map_err(wrong)?;
-    let tokens = file.texts("tokenizer.ggml.tokens")?;
-    let merges = merges(&file.texts("tokenizer.ggml.merges")?).map_err(wrong)?;
-    let vocabulary: Vocab = (0..).zip(&tokens).map(|(id, token)| (token.clone(), id)).collect();
-    let library =
-        |error: tokenizers::Error| wrong(format!("its vocabulary is inconsistent ({error}): download it again"));
-    let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(library)?;
-    let mut inner = tokenizers::Tokenizer::new(bpe);
-    inner.with_pre_tokenizer(Some(pre_tokenizer));
-    inner.with_decoder(Some(ByteLevelDecoder::default()));
-    let kinds = file.integers("tokenizer.ggml.token_type")?;
-    let of_kind = |wanted: i64, special: bool| -> Vec<AddedToken> {
-        let found = tokens.iter().zip(&kinds).filter(|&(_, &kind)| kind == wanted);
-        found.map(|(token, _)| AddedToken::from(token.clone(), special).normalized(false)).collect()
+    let family = file.text("tokenizer.ggml.model")?;
+    let (inner, adds_bos) = match family.as_str() {
+        "gpt2" => byte_level(&file)?.map_err(wrong)?,
+        "llama" => (sentencepiece(&file)?.map_err(wrong)?, true),
+        other => return Err(wrong(format!("a `{other}` vocabulary is not read from GGUF files: {ADVICE}"))),
     };
-    inner.add_special_tokens(of_kind(CONTROL, true)).map_err(library)?;
-    inner.add_tokens(of_kind(USER_DEFINED, false)).map_err(library)?;
     let special = |key: &str| file.integer(key).ok();
     let (bos, eos) = (special("tokenizer.ggml.bos_token_id"), special("tokenizer.ggml.eos_token_id"));
     let mut tokenizer = Tokenizer::new(inner);
@@ -60,18 +47,87 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
         tokenizer.specials.extend(id.and_then(|id| tokenizer.piece(id)).map(|token| (name, token)));
     }
     tokenizer.templates = templates(&file);
-    let around = |switch: &str, id: Option<i64>| -> Result<Option<String>, TokenizerError> {
-        if !file.switch(switch)? {
+    let around = |switch: &str, usual: bool, id: Option<i64>| -> Result<Option<String>, TokenizerError> {
+        let on = if file.has(switch) { file.switch(switch)? } else { usual };
+        if !on {
             return Ok(None);
         }
         let missing = || wrong(format!("`{switch}` is on, but the file does not name that token: download it again"));
         id.and_then(|id| tokenizer.piece(id)).ok_or_else(missing).map(Some)
     };
-    let (begin, end) = (around("tokenizer.ggml.add_bos_token", bos)?, around("tokenizer.ggml.add_eos_token", eos)?);
+    let begin = around("tokenizer.ggml.add_bos_token", adds_bos, bos)?;
+    let end = around("tokenizer.ggml.add_eos_token", false, eos)?;
     if begin.is_some() || end.is_some() {
         tokenizer.surround(begin.as_deref(), end.as_deref()).map_err(wrong)?;
     }
     Ok(tokenizer)
+}
+
+const ADVICE: &str = "use the model's safetensors folder with its tokenizer.json";
+
+/// What the file itself lacks is the outer error; what is not known here is the inner one.
+type Read<T> = Result<Result<T, String>, TokenizerError>;
+
+/// What is found in a text before it is cut: control tokens and user-defined ones.
+fn added(file: &GgufFile, tokens: &[String]) -> Result<Vec<AddedToken>, TokenizerError> {
+    let kinds = file.integers("tokenizer.ggml.token_type")?;
+    let found = tokens.iter().zip(kinds.into_iter().map(Kind::of));
+    let found = found.filter(|(_, kind)| matches!(kind, Kind::Control | Kind::UserDefined));
+    let token = |(text, kind): (&String, Kind)| AddedToken::from(text.clone(), kind == Kind::Control).normalized(false);
+    Ok(found.map(token).collect())
+}
+
+/// A byte-level tokenizer, and whether llama.cpp puts the begin token before its texts unasked.
+fn byte_level(file: &GgufFile) -> Read<(tokenizers::Tokenizer, bool)> {
+    let name = if file.has(PRE) { file.text(PRE)? } else { "default".to_owned() };
+    let Some(cutting) = Cutting::of(&name) else {
+        return Ok(Err(format!("pre-tokenizer `{name}` is not read from GGUF files: {ADVICE}")));
+    };
+    let tokens = file.texts("tokenizer.ggml.tokens")?;
+    let merges = file.texts("tokenizer.ggml.merges")?;
+    let added = added(file, &tokens)?;
+    let vocabulary: Vocab = (0..).zip(&tokens).map(|(id, token)| (token.clone(), id)).collect();
+    let build = || {
+        let inconsistent =
+            |error: tokenizers::Error| format!("its vocabulary is inconsistent ({error}): download it again");
+        let bpe = BPE::builder().vocab_and_merges(vocabulary, self::merges(&merges)?);
+        let bpe = bpe.ignore_merges(cutting == Cutting::Llama3).build().map_err(inconsistent)?;
+        let mut inner = assemble(bpe, &cutting.parts())?;
+        inner.add_tokens(added).map_err(inconsistent)?;
+        Ok((inner, cutting == Cutting::Llama3))
+    };
+    Ok(build())
+}
+
+/// A tokenizer of SentencePiece's kind.
+fn sentencepiece(file: &GgufFile) -> Read<tokenizers::Tokenizer> {
+    let (tokens, scores) = (file.texts("tokenizer.ggml.tokens")?, file.scores("tokenizer.ggml.scores")?);
+    let kinds = file.integers("tokenizer.ggml.token_type")?;
+    if scores.len() != tokens.len() || kinds.len() != tokens.len() {
+        return Ok(Err("its tokens, scores and types are not as many: download it again".to_owned()));
+    }
+    let piece = |((text, score), kind): ((String, f32), i64)| {
+        let kind = Kind::of(kind);
+        // SentencePiece's own spelling; llama.cpp's files have real spaces in these.
+        let text = if kind == Kind::UserDefined { text.replace(' ', super::sentencepiece::SPACE) } else { text };
+        Piece { text, score, kind }
+    };
+    let pieces: Vec<Piece> = tokens.into_iter().zip(scores).zip(kinds).map(piece).collect();
+    let prefix = !file.has("tokenizer.ggml.add_space_prefix") || file.switch("tokenizer.ggml.add_space_prefix")?;
+    let gemma = file.text("general.architecture")?.starts_with("gemma");
+    let spaces = match (gemma, prefix) {
+        (true, _) => Spaces::Gemma,
+        (false, true) => Spaces::Always,
+        (false, false) => Spaces::Never,
+    };
+    let pieces = Pieces { pieces, dummy_prefix: prefix };
+    let build = || {
+        let mut inner = pieces.tokenizer(spaces)?;
+        let unknown = pieces.unknown().map(|(_, unknown)| AddedToken::from(unknown, true).normalized(false));
+        inner.add_special_tokens(unknown).map_err(|error| error.to_string())?;
+        Ok(inner)
+    };
+    Ok(build().map_err(|reason: String| format!("{reason}: download it again")))
 }
 
 /// The chat template, and those with names of their own.
@@ -80,23 +136,61 @@ fn templates(file: &GgufFile) -> Templates {
     let names = file.texts("tokenizer.chat_templates").unwrap_or_default();
     let named = names.into_iter().filter_map(|name| Some((name.clone(), file.text(&format!("{key}.{name}")).ok()?)));
     let mut all: BTreeMap<String, String> = named.collect();
-    all.extend(file.text(key).ok().map(|source| ("default".to_owned(), source)));
-    Templates::new(all)
+    all.extend(file.text(key).ok().map(|source| (DEFAULT.to_owned(), source)));
+    Templates::listed(all)
 }
 
-/// How text is cut before the merges; the outer error is the file's, the inner one says what is not known here.
-fn pre_tokenizer(file: &GgufFile) -> Result<Result<Sequence, String>, TokenizerError> {
-    let advice = "use the model's safetensors folder with its tokenizer.json";
-    let family = file.text("tokenizer.ggml.model")?;
-    if family != "gpt2" {
-        return Ok(Err(format!("a `{family}` vocabulary is not read from GGUF files, only byte-level ones: {advice}")));
+/// How text is cut before the merges, by llama.cpp's names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cutting {
+    Gpt2,
+    /// Digits singly, then as GPT-2.
+    SmolLm,
+    /// Digits by threes; whole words of the vocabulary need no merges.
+    Llama3,
+    Qwen2,
+    /// That of files which name none.
+    Default,
+}
+
+/// Llama 3's expression.
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// llama.cpp's `default`, one after another.
+const DEFAULTS: [&str; 4] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    r"[0-9][0-9][0-9]",
+];
+
+impl Cutting {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "gpt-2" | "phi-2" | "olmo" => Some(Self::Gpt2),
+            "smollm" | "starcoder" => Some(Self::SmolLm),
+            "llama-bpe" | "llama-v3" | "llama3" => Some(Self::Llama3),
+            "qwen2" => Some(Self::Qwen2),
+            "default" => Some(Self::Default),
+            _ => None,
+        }
     }
-    let bytes = PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, true));
-    Ok(match file.text("tokenizer.ggml.pre")?.as_str() {
-        "smollm" => Ok(Sequence::new(vec![PreTokenizerWrapper::Digits(Digits::new(true)), bytes])),
-        "gpt-2" => Ok(Sequence::new(vec![bytes])),
-        other => Err(format!("pre-tokenizer `{other}` is not read from GGUF files: {advice}")),
-    })
+
+    /// Normaliser, pre-tokenizer and decoder, as in `tokenizer.json`.
+    fn parts(self) -> Value {
+        let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+        let pre_tokenizer = match self {
+            Self::Gpt2 => bytes.clone(),
+            Self::SmolLm => {
+                json!({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true}, bytes]})
+            }
+            Self::Llama3 => cut(&[LLAMA3], false),
+            Self::Qwen2 => cut(&[QWEN2], false),
+            Self::Default => cut(&DEFAULTS, false),
+        };
+        let normalizer = if self == Self::Qwen2 { json!({"type": "NFC"}) } else { Value::Null };
+        json!({"normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "decoder": bytes})
+    }
 }
 
 /// Each merge is written as two pieces with a space between; byte-level pieces hold no space.

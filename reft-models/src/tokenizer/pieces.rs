@@ -69,7 +69,7 @@ fn byte(letter: char) -> Option<u8> {
 }
 
 /// `<0xE6>`, as SentencePiece spells a byte.
-fn byte_token(token: &str) -> Option<u8> {
+pub(super) fn byte_token(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
 }
@@ -95,7 +95,7 @@ impl Continuation<'_> {
     /// When an id is negative.
     pub fn text(&self, new: &[i64]) -> Result<String, TokenizerError> {
         let said = match new.split_last() {
-            Some((last, said)) if self.tokenizer.ends().contains(last) => said,
+            Some((last, said)) if self.tokenizer.answer_ends().contains(last) => said,
             _ => new,
         };
         let all = self.tokenizer.decode(&[&self.before, said].concat(), true)?;
@@ -138,6 +138,9 @@ impl Tokenizer {
     }
 
     fn spell(&self) -> Option<Vec<Vec<u8>>> {
+        if self.clean {
+            return None;
+        }
         let decoder = serde_json::to_value(self.inner.get_decoder()?).ok()?;
         let spelling = Spelling::of(&decoder)?;
         let vocabulary = self.inner.get_vocab(true);

@@ -89,7 +89,12 @@ fn defaults_are_those_of_the_family() {
 #[test]
 fn what_an_encoder_here_is_not_is_refused_by_name() {
     let cases: &[(&str, &str, Value, &[&str])] = &[
-        ("bert", "model_type", json!("electra"), &["model_type `electra`", "bert and roberta"]),
+        (
+            "bert",
+            "model_type",
+            json!("electra"),
+            &["model_type `electra`", "bert, roberta, xlm-roberta and distilbert"],
+        ),
         ("bert", "model_type", json!("roberta"), &["`architectures` and `model_type` disagree"]),
         (
             "bert",

@@ -1,7 +1,5 @@
 //! A tiny model of a family with random weights, as a checkpoint on disk and loaded.
 
-use std::collections::BTreeMap;
-
 use reft_core::adaptation::{Mode, Step};
 use reft_core::hooks::{Frozen, Hooks};
 use reft_core::layout::{Extent, Layout, Padding};
@@ -103,7 +101,7 @@ impl Fixture {
     pub fn new(family: &ModelFamily) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let tensors = match family.kind {
-            FamilyKind::Decoder => decoder_tensors(&family.example),
+            FamilyKind::Decoder => registry::tensors_of(&family.example).expect("an example"),
             FamilyKind::Encoder => encoder_tensors(&family.example),
         };
         let random: Vec<(String, Tensor)> = tensors
@@ -146,31 +144,4 @@ fn encoder_tensors(config: &Value) -> Vec<(String, Vec<i64>)> {
     let raw = RawConfig::new(path, config).expect("a section");
     let family = Family::ALL.into_iter().find(|family| config["model_type"] == family.name()).expect("an encoder");
     EncoderConfig::read(&raw, family).expect("an example").tensors()
-}
-
-fn decoder_tensors(config: &Value) -> Vec<(String, Vec<i64>)> {
-    let size = |key: &str| config[key].as_i64().expect("a size");
-    let (width, inner, vocab) = (size("hidden_size"), size("intermediate_size"), size("vocab_size"));
-    let (heads, kv) = (size("num_attention_heads"), size("num_key_value_heads"));
-    let kv_width = width / heads * kv;
-    let mut tensors = BTreeMap::from([
-        ("model.embed_tokens.weight".to_owned(), vec![vocab, width]),
-        ("model.norm.weight".to_owned(), vec![width]),
-        ("lm_head.weight".to_owned(), vec![vocab, width]),
-    ]);
-    for layer in 0..size("num_hidden_layers") {
-        let mut put =
-            |name: &str, shape: Vec<i64>| tensors.insert(format!("model.layers.{layer}.{name}.weight"), shape);
-        for norm in ["input_layernorm", "post_attention_layernorm"] {
-            put(norm, vec![width]);
-        }
-        put("self_attn.q_proj", vec![width, width]);
-        put("self_attn.o_proj", vec![width, width]);
-        put("self_attn.k_proj", vec![kv_width, width]);
-        put("self_attn.v_proj", vec![kv_width, width]);
-        put("mlp.gate_proj", vec![inner, width]);
-        put("mlp.up_proj", vec![inner, width]);
-        put("mlp.down_proj", vec![width, inner]);
-    }
-    tensors.into_iter().collect()
 }

@@ -86,7 +86,7 @@ impl<'a> Evaluator<'a> {
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
         let ids: Vec<&[i64]> = order.iter().map(|&index| prompts[index].as_slice()).collect();
         let ends = match template {
-            Template::Task => tokenizer.ends().to_vec(),
+            Template::Task => tokenizer.answer_ends(),
             Template::Chat => tokenizer.turn_ends(),
         };
         if let (Template::Chat, Some(date)) = (template, tokenizer.chat_date()) {

@@ -3,70 +3,72 @@
 
 mod date;
 mod filters;
+mod marks;
+mod python;
 mod source;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Error, ErrorKind, State, Value, context};
-use minijinja_contrib::pycompat::unknown_method_callback;
-use serde::{Deserialize, Serialize};
 
 pub use self::date::{Clock, ClockError};
+use super::chat::{Conversation, Ending};
 
 /// Steps that a template may take: one that loops over `range(10 ** 9)` ends with an error.
 const FUEL: u64 = 20_000_000;
 
-/// Who speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Sets the scene.
-    System,
-    /// Asks.
-    User,
-    /// The model.
-    Assistant,
-}
-
-/// One turn of a conversation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
-/// The chat templates of a tokenizer, by name.
+/// The chat templates of a tokenizer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Templates(BTreeMap<String, String>);
+pub(super) struct Templates {
+    /// Those that are taken without being asked for: `default`, `tool_use`.
+    named: BTreeMap<String, String>,
+    /// Whether they can be asked for by name.
+    listed: bool,
+}
+
+/// The name of the template that is used where no other is asked for.
+pub(super) const DEFAULT: &str = "default";
+
+/// The one that is used where tools are given.
+const WITH_TOOLS: &str = "tool_use";
 
 impl Templates {
-    pub(super) fn new(named: BTreeMap<String, String>) -> Self {
-        Self(named)
+    /// Named ones of a list, which can be asked for.
+    pub(super) fn listed(named: BTreeMap<String, String>) -> Self {
+        Self { named, listed: true }
     }
 
-    /// The template to use, or why there is none.
-    pub(super) fn default_source(&self) -> Result<&str, String> {
-        if let Some(source) = self.0.get("default") {
+    /// One template, or files with others beside it.
+    pub(super) fn files(named: BTreeMap<String, String>) -> Self {
+        Self { named, listed: false }
+    }
+
+    /// The template to use, or why there is none. `asked` is a name of the list, or a template.
+    pub(super) fn choose<'a>(&'a self, asked: Option<&'a str>, tools: bool) -> Result<&'a str, String> {
+        if let Some(asked) = asked {
+            return Ok(self.named.get(asked).filter(|_| self.listed).map_or(asked, String::as_str));
+        }
+        let with_tools = self.named.get(WITH_TOOLS).filter(|_| tools);
+        if let Some(source) = with_tools.or_else(|| self.named.get(DEFAULT)) {
             return Ok(source);
         }
-        if self.0.is_empty() {
+        if self.named.is_empty() {
             return Err("the tokenizer has none: use template: task, or a chat model".to_owned());
         }
-        let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let names: Vec<&str> = self.named.keys().map(String::as_str).collect();
         Err(format!(
-            "the tokenizer names several ({}) and none of them `default`: save the one to use as chat_template.jinja in \
-             the model's folder",
+            "the tokenizer names several ({}) and none of them `default`: save the one to use as `chat_template` in the \
+             tokenizer_config.json of the model's folder",
             names.join(", ")
         ))
     }
 
     /// Whether the template asks for the time.
     pub(super) fn dated(&self) -> bool {
-        self.default_source().is_ok_and(|source| source.contains("strftime_now"))
+        self.choose(None, false).is_ok_and(|source| source.contains("strftime_now"))
     }
 }
 
@@ -78,27 +80,48 @@ pub(super) struct Scene<'a> {
     pub clock: Clock,
 }
 
-/// The conversation up to the point where the model is to speak. Special tokens are written out.
-pub(super) fn render(source: &str, messages: &[Message], scene: &Scene<'_>) -> Result<String, String> {
-    let environment = environment(scene.clock).map_err(reason)?;
+/// A conversation as a template writes it. Special tokens are written out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Rendered {
+    pub text: String,
+    /// The bytes of its `{% generation %}` blocks; none where the template has no such block.
+    pub said: Option<Vec<Range<usize>>>,
+}
+
+/// The conversation by this template.
+pub(super) fn render(source: &str, conversation: &Conversation<'_>, scene: &Scene<'_>) -> Result<Rendered, String> {
+    let given = (conversation.messages, conversation.tools, conversation.documents, &conversation.variables);
+    let given = serde_json::to_string(&given).map_err(|error| error.to_string())?;
+    let marks = marks::unused(&[source, &given])
+        .ok_or_else(|| "the conversation holds all of Unicode's noncharacters U+FDD0 to U+FDEF".to_owned())?;
+    let environment = environment(scene.clock, marks).map_err(reason)?;
+    let Conversation { messages, tools, documents, .. } = *conversation;
+    let value = |list: Option<&[serde_json::Value]>| list.map(|list| Value::from(Serde(list)));
+    let (messages, tools, documents) = (Value::from(Serde(messages)), value(tools), value(documents));
+    let variables = Value::from(Serde(&conversation.variables));
     let specials = Value::from(Serde(scene.specials));
-    let messages = Value::from(Serde(messages));
-    let context = context! { messages, add_generation_prompt => true, tools => (), documents => (), ..specials };
-    environment.render_str(&source::in_minijinja(source), context).map_err(reason)
+    let add_generation_prompt = conversation.ending == Ending::Prompt;
+    let context =
+        context! { ..variables, ..context! { messages, add_generation_prompt, tools, documents, ..specials } };
+    let marked = environment.render_str(&source::in_minijinja(source), context).map_err(reason)?;
+    let (text, said) = marks::taken_out(&marked, marks);
+    Ok(Rendered { text, said: source::has_generation(source).then_some(said) })
 }
 
 /// Jinja as transformers sets it up: whitespace around blocks, methods of Python's strings and dictionaries, its filters
 /// and functions.
-fn environment(clock: Clock) -> Result<Environment<'static>, Error> {
+fn environment(clock: Clock, marks: [char; 2]) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_unknown_method_callback(unknown_method_callback);
+    python::add(&mut environment);
     environment.set_fuel(Some(FUEL));
     environment.add_function("raise_exception", |reason: &Value| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, reason.to_string()))
     });
     environment.add_function("strftime_now", move |format: &str| clock.format(format));
     environment.add_function(source::PERCENT, percent);
+    let generation = move |state: &mut State, named: Kwargs| marks::generation(state, marks, &named);
+    environment.add_function(marks::GENERATION, generation);
     environment.add_filter("tojson", filters::to_json);
     environment.add_filter("wordcount", filters::word_count);
     environment.add_filter("center", filters::center);
@@ -130,6 +153,7 @@ fn reason(error: Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chat::{Message, Role};
     use super::*;
 
     fn message(role: Role, content: &str) -> Message {
@@ -139,7 +163,10 @@ mod tests {
     fn render(source: &str, messages: &[Message]) -> Result<String, String> {
         let specials = BTreeMap::from([("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())]);
         let clock = Clock::parse("2025-03-09").expect("a date");
-        super::render(source, messages, &Scene { specials: &specials, clock })
+        let messages: Vec<serde_json::Value> =
+            messages.iter().map(|message| serde_json::to_value(message).expect("JSON")).collect();
+        let conversation = Conversation { ending: Ending::Prompt, ..Conversation::new(&messages) };
+        super::render(source, &conversation, &Scene { specials: &specials, clock }).map(|rendered| rendered.text)
     }
 
     fn conversation() -> [Message; 3] {
@@ -212,10 +239,12 @@ mod tests {
     #[test]
     fn several_templates_without_a_default_are_named() {
         let named =
-            |names: &[&str]| Templates::new(names.iter().map(|name| ((*name).to_owned(), "x".into())).collect());
-        assert_eq!(named(&["rag", "default"]).default_source(), Ok("x"));
-        let error = named(&["tool_use", "rag"]).default_source().expect_err("no default");
-        assert!(error.contains("(rag, tool_use)") && error.contains("chat_template.jinja"), "{error}");
-        assert!(named(&[]).default_source().expect_err("none").contains("has none"));
+            |names: &[&str]| Templates::listed(names.iter().map(|name| ((*name).to_owned(), "x".into())).collect());
+        let both = named(&["rag", "default"]);
+        assert_eq!(both.choose(None, true), Ok("x"));
+        let several = named(&["tool_use", "rag"]);
+        let error = several.choose(None, false).expect_err("no default");
+        assert!(error.contains("(rag, tool_use)") && error.contains("tokenizer_config.json"), "{error}");
+        assert!(named(&[]).choose(None, false).expect_err("none").contains("has none"));
     }
 }

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::marks::GENERATION;
+
 /// The function that stands for `%`.
 pub(super) const PERCENT: &str = "__percent__";
 
@@ -52,6 +54,11 @@ pub(super) fn in_minijinja(source: &str) -> String {
         rest = &rest[len..];
     }
     out + rest
+}
+
+/// Whether the template says which words are the assistant's.
+pub(super) fn has_generation(source: &str) -> bool {
+    in_minijinja(source).contains(GENERATION)
 }
 
 /// Where the first tag or comment begins.
@@ -113,9 +120,8 @@ fn literal_end(text: &str, at: usize) -> usize {
 /// One tag, rewritten.
 fn tag(text: &str) -> String {
     if let name @ ("generation" | "endgeneration") = statement(text) {
-        // A block with a scope of its own, as transformers' is.
-        let with = if name == "generation" { "with" } else { "endwith" };
-        return text.replacen(name, with, 1);
+        let call = if name == "generation" { format!("call {GENERATION}()") } else { "endcall".to_owned() };
+        return text.replacen(name, &call, 1);
     }
     let mut text = text.to_owned();
     while let Some(rewritten) = without_first_percent(&text) {
@@ -286,7 +292,10 @@ mod tests {
             ("{%- set x = -7 % 3 -%}", "{%- set x = __percent__((-7 ), ( 3)) -%}"),
             ("{{ a - 7 % 3 }}", "{{ a - __percent__((7 ), ( 3)) }}"),
             ("{{ a % b % c }}", "{{ __percent__((__percent__((a ), ( b)) ), ( c)) }}"),
-            ("{{ 'a %} % b' }}{%- generation -%}x{% endgeneration %}", "{{ 'a %} % b' }}{%- with -%}x{% endwith %}"),
+            (
+                "{{ 'a %} % b' }}{%- generation -%}x{% endgeneration %}",
+                "{{ 'a %} % b' }}{%- call __generation__() -%}x{% endcall %}",
+            ),
             ("{% raw %}{{ a % b }}{% endraw %}{{ {'k': {}} }}", "{% raw %}{{ a % b }}{% endraw %}{{ {'k': {}} }}"),
         ];
         for (source, expected) in cases {
