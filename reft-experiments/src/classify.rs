@@ -8,12 +8,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use reft_core::adapt_config::LentTensors;
-use reft_core::adaptation::{Adaptation, Mode, NamedTensor};
+use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file;
 use reft_core::rng::Seed;
-use reft_models::encoder;
 use tch::Kind;
 
 use crate::config::parity::Point;
@@ -234,10 +232,8 @@ impl Started<'_> {
     fn adaptation(&self) -> Result<Box<dyn Adaptation>> {
         let plan = self.named.plan;
         let Some(spec) = &plan.adapt else { return Ok(Box::new(Nothing::new(plan.device.0))) };
-        let lent: Vec<NamedTensor> =
-            if spec.own_weights() { encoder::lend(&self.loaded.weights, plan.device.0)? } else { Vec::new() };
-        let dims = self.loaded.encoder.dims();
-        Ok(spec.build_on(dims, &LentTensors(&lent), Seed(plan.seed), plan.device.0)?)
+        let lender = self.loaded.lender();
+        Ok(spec.build_on(self.loaded.encoder.dims(), &lender, Seed(plan.seed), plan.device.0)?)
     }
 
     fn keep(&self, adaptation: &dyn Adaptation, head: &Head) -> Result<()> {

@@ -17,6 +17,7 @@ pub mod context;
 pub mod data;
 mod encoder_memory;
 pub mod evaluate;
+pub mod interop;
 pub mod machine;
 pub mod memory;
 pub mod prediction;

@@ -223,7 +223,7 @@ impl Runner<'_> {
         let mut cost = Cost::default();
         let dims = loaded.decoder.dims();
         let mut adaptation = match &plan.adapt {
-            Some(spec) => Some((spec, spec.build(dims, Seed(plan.seed), plan.device.0)?)),
+            Some(spec) => Some((spec, spec.build_on(dims, &loaded.lender(), Seed(plan.seed), plan.device.0)?)),
             None => None,
         };
         let (mut end, mut total) = (0, 0);
@@ -388,6 +388,7 @@ fn check_memory(
     let (model, parameters) = (loaded.decoder.as_ref(), loaded.decoder.parameters());
     let graph = model.dims().layers - adaptation.frontier().blocks;
     let estimate = Estimate::new(plan, model.dims(), parameters, longest, graph, kept);
+    let estimate = estimate.training_numbers(plan, adaptation.params().count(), parameters);
     let loaded = parameters as usize * plan.dtype.kind().elt_size_in_bytes();
     estimate.check(memory::available(plan.device.0).map(|available| available.plus(loaded)))?;
     eprintln!("memory: about {} MiB ({})", estimate.total() >> 20, estimate.describe());
@@ -406,6 +407,7 @@ pub(crate) fn train_plan(plan: &RunPlan) -> Plan {
             weight_decay: train.weight_decay,
             decay: if plan.follows_pyreft(Point::Decay) { Decay::Pyreft } else { Decay::Matrices },
             clip: train.clip,
+            peak: train.lr,
             head_gradients: if plan.follows_pyreft(Point::HeadGradients) {
                 HeadGradients::Kept
             } else {

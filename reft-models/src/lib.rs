@@ -18,6 +18,7 @@ pub mod identity;
 pub mod instruction_set;
 mod kernels;
 pub mod kv_cache;
+pub mod lending;
 pub mod llama;
 mod mapped;
 pub mod memory;

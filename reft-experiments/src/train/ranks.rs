@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn torchrun_and_srun_say_which_process_this_is() {
-        let torchrun = [("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "29500")];
+        let torchrun =
+            [("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "29500")];
         let meeting = Rendezvous { host: "a".to_owned(), port: 29_500, rank: 1, size: 2 };
         assert_eq!(started(&torchrun).expect("all is set"), Some(Started { meeting, local: 1 }));
         let srun = [
