@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{bench, compare, eval, generate, inspect, judge, report, results, sweep, table, train, win_rate};
+use crate::commands::{
+    bench, compare, eval, export, generate, import, inspect, judge, report, results, sweep, table, train, win_rate,
+};
 use crate::config::paths::home;
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
@@ -42,6 +44,12 @@ enum Command {
     Judge(judge::Args),
     /// Show the win rate of judged outputs
     WinRate(win_rate::Args),
+    /// Read an adapter of peft, LLM-Adapters, adapters or pyreft
+    Import(import::Args),
+    /// Write an adapter for peft or pyreft
+    Export(export::Args),
+    /// Merge an adapter into its model, as a whole model folder
+    Merge(export::MergeArgs),
     /// Compare speed and memory with pyreft
     Bench(bench::Args),
     /// Time one job and print a JSON line
@@ -76,6 +84,9 @@ impl Cli {
             | Command::Eval(_)
             | Command::Generate(_)
             | Command::Inspect(_)
+            | Command::Import(_)
+            | Command::Export(_)
+            | Command::Merge(_)
             | Command::Bench(_)
             | Command::BenchJob(_) => true,
             Command::Sweep(args) => args.computes(),
@@ -105,6 +116,9 @@ impl Cli {
             Command::Table(args) => args.run(),
             Command::Judge(args) => args.run(),
             Command::WinRate(args) => args.run(),
+            Command::Import(args) => args.run(),
+            Command::Export(args) => args.run(),
+            Command::Merge(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::BenchJob(args) => args.run(),
         }

@@ -3,9 +3,14 @@
 
 pub mod adapter_hub;
 pub mod householder;
+pub mod merge;
+pub mod model_folder;
 pub mod names;
+pub mod ours;
 pub mod peft;
+pub mod peft_export;
 pub mod pyreft;
+pub mod pyreft_export;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,7 +70,7 @@ pub struct Told {
 /// When the folder is none of these, is damaged, or holds what is not computed here.
 pub fn read(folder: &Path, told: Told) -> Result<Foreign> {
     let foreign = if folder.join("config.json").exists() && !folder.join("adapter_config.json").exists() {
-        pyreft::read(folder, told.positions)
+        pyreft::read(folder, told.positions.or_else(|| pyreft_export::positions_of(folder)))
     } else {
         let config = json(&folder.join("adapter_config.json"))?;
         match (config.get("peft_type"), config.get("schema"), config.get("config")) {
