@@ -24,6 +24,7 @@ use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::head::Head;
 use reft_experiments::train::learner::{HeadGradients, Learner, Update, UpdateRules};
 use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::trainer::{Plan, Trainer};
 use reft_models::attention::Cache;
 use reft_models::encoder::{Encoder, Reading};
 use reft_models::lending::{LendingDecoder, LendingEncoder};
@@ -510,4 +511,43 @@ fn golden_baselines() {
         cases += 1;
     }
     assert!(cases > 0, "no baselines");
+}
+
+#[test]
+fn a_staged_run_that_is_interrupted_in_either_stage_ends_as_if_it_had_not_been() {
+    let weights = Weights::open(&golden_dir().join("models/llama-tied")).expect("a model");
+    let model = registry::load(&weights, Kind::Float, Device::Cpu).expect("a decoder");
+    let spec: AdaptSpec = serde_json::from_value(json!({"staged": [
+        {"adapt": {"lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}},
+        {"adapt": {"reft": {"intervention": "loreft", "rank": 2, "positions": "f1+l1"}}, "lr": 2e-3}]}))
+    .expect("a specification");
+    let example = |index: i64| {
+        let ids = (0..6 + index % 3).map(|at| 3 + (at * 31 + index * 7) % 90).collect();
+        Example { ids, prompt: 4, name: format!("row {index}"), lost: 0 }
+    };
+    let examples: Vec<Example> = (0..8).map(example).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    // Updates: 2 stages of 2 epochs of 4; stopped in the first stage, between the two, in the second.
+    let run = |name: &str, stops: &[u64]| {
+        let mut adaptation = None;
+        for &stop in stops {
+            let mut fresh = spec.build(model.dims(), Seed(1), Device::Cpu).expect("it fits");
+            let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 100);
+            let plan = Plan { epochs: 2, lr: 1e-3, batch: 2, warmup_ratio: 0.25, rules: RULES, checkpoint_every: 3 };
+            let mut trainer = Trainer {
+                objective: &mut objective,
+                adaptation: fresh.as_mut(),
+                plan,
+                seed: Seed(1),
+                examples: &examples,
+                checkpoint: folder.path().join(name),
+            };
+            assert_eq!(trainer.total(), 16);
+            trainer.fit(stop, true, &mut []).expect("trained");
+            adaptation = Some(fresh);
+        }
+        adaptation.expect("trained").params().flat().detach().copy()
+    };
+    let whole = run("whole", &[16]);
+    assert_close("interrupted", &run("parts", &[3, 8, 13, 16]), &whole, Tol::Exact);
 }
