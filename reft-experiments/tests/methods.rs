@@ -151,3 +151,25 @@ fn a_trained_adapter_is_exported_imported_again_and_merged() {
     succeed(&dir, &["export", &loreft.display().to_string(), "--to", "pyreft", "--out", "pyreft"]);
     succeed(&dir, &["import", "pyreft", "--model", &model, "--positions", "f2+l2", "--out", "loreft"]);
 }
+
+#[test]
+fn a_trained_classifier_travels_with_its_head() {
+    let dir = encoder::dir();
+    encoders::add(&dir, "roberta", "robust");
+    let (run, record) = encoder::train(&dir, &["model=robust", "adapt={lora: {rank: 2, alpha: 4}}"]);
+    let adapter = run.join("adapter").display().to_string();
+    succeed(&dir, &["export", &adapter, "--to", "peft", "--out", "peft"]);
+    let refused = dir.run(&["import", "peft", "--model", "robust", "--out", "again"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("it holds a classification head: give --task"), "{said}");
+    succeed(&dir, &["import", "peft", "--model", "robust", "--task", "mrpc", "--out", "again"]);
+    succeed(&dir, &["eval", "run.yaml", "--adapter", "again/adapter", "--out", "said"]);
+    assert_eq!(json(&dir.path().join("said/scores.json")), record["scores"]);
+    succeed(&dir, &["merge", &adapter, "--out", "merged"]);
+    let merged = reft_models::weights::read_tensors(&dir.path().join("merged/model.safetensors")).expect("a model");
+    let head = reft_models::weights::read_tensors(&run.join("head.safetensors")).expect("a head");
+    for (name, tensor) in head {
+        let name = format!("classifier.{}", name.trim_start_matches("classifier."));
+        assert_eq!(merged[&name], tensor, "{name}");
+    }
+}

@@ -105,5 +105,6 @@ pub(super) fn head_beside(adapter: &Path) -> Result<interop::Tensors> {
     if !path.exists() {
         return Ok(interop::Tensors::new());
     }
-    Ok(reft_models::weights::read_tensors(&path)?)
+    let bare = |(name, tensor): (String, _)| (name.strip_prefix("classifier.").unwrap_or(&name).to_owned(), tensor);
+    Ok(reft_models::weights::read_tensors(&path)?.into_iter().map(bare).collect())
 }
