@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tch::Device;
 
 use crate::adaptation::{Adaptation, NamedTensor};
+use crate::adaptations::components::MethodFault;
 use crate::layers::LayersError;
 use crate::lender::{Lender, NormWeight};
 use crate::positions::TyingError;
@@ -128,9 +129,14 @@ pub enum SpecError {
          without biases has nothing for bitfit): choose another method"
     )]
     OwnWeights(&'static str),
-    /// `refts: []`.
-    #[error("refts is empty: name at least one set of interventions, or leave out adapt for the base model")]
+    /// An empty list.
+    #[error(
+        "the list is empty: name at least one set of interventions or adaptation, or leave out adapt for the base model"
+    )]
     Empty,
+    /// A method cannot be put there.
+    #[error(transparent)]
+    Method(#[from] MethodFault),
     /// What an adaptation of a program's own says.
     #[error("{0}")]
     Other(String),

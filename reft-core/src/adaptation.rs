@@ -69,8 +69,32 @@ pub trait Adaptation: Debug {
     /// The parameters, to be moved by an optimiser or filled from a file.
     fn params_mut(&mut self) -> &mut ParamSet;
 
-    /// Every tensor by the name it has in adapter files. Each tensor is a view: writing to it changes the parameters.
+    /// Every trained tensor by the name it has in adapter files, in the order of the flat leaf. Each tensor is a view: writing
+    /// to it changes the parameters.
     fn named(&self) -> Vec<NamedTensor>;
+
+    /// Frozen tensors of its own, which adapter files hold too.
+    fn fixed(&self) -> Vec<NamedTensor> {
+        Vec::new()
+    }
+
+    /// Makes its parameters a part of another flat leaf, of which `flat` `[count]` is a view.
+    fn bind(&mut self, flat: &Tensor) {
+        self.params_mut().bind(flat);
+    }
+
+    /// How many stages are trained one after the other.
+    fn stages(&self) -> usize {
+        1
+    }
+
+    /// Goes to a stage, from 0. An adaptation that nobody trains is in its last one.
+    fn enter(&mut self, _: usize) {}
+
+    /// Whether all that is ever trained acts.
+    fn is_last_stage(&self) -> bool {
+        true
+    }
 
     /// Meets the constraints (orthonormal rows) once, for as many passes as happen before the parameters move.
     fn begin(&self, mode: Mode) -> Box<dyn Step + '_>;

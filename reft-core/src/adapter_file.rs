@@ -140,8 +140,13 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), AdapterError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error(path))
 }
 
+/// What a file holds: what is trained, then what is frozen.
+fn all_tensors(adaptation: &dyn Adaptation) -> Vec<NamedTensor> {
+    adaptation.named().into_iter().chain(adaptation.fixed()).collect()
+}
+
 fn serialise(adaptation: &dyn Adaptation) -> Vec<u8> {
-    let named = adaptation.named();
+    let named = all_tensors(adaptation);
     let bytes: Vec<Vec<u8>> = named.iter().map(|named| bytes_of(&named.tensor)).collect();
     let views = named.iter().zip(&bytes).map(|(named, bytes)| {
         let shape = named.tensor.size().into_iter().map(|n| n as usize).collect();
@@ -216,7 +221,7 @@ impl SavedAdapter {
             name: name.to_owned(),
             reason,
         };
-        let named = adaptation.named();
+        let named = all_tensors(adaptation);
         for NamedTensor { name, tensor } in &named {
             let saved = self.tensors.get(name).ok_or_else(|| error(name, "missing".to_owned()))?;
             if saved.size() != tensor.size() {
@@ -237,7 +242,8 @@ impl SavedAdapter {
             .params()
             .stacks()
             .iter()
-            .flat_map(|stack| std::iter::repeat_n(stack.declared.constraint, stack.sites as usize));
+            .flat_map(|stack| std::iter::repeat_n(stack.declared.constraint, stack.sites as usize))
+            .chain(std::iter::repeat(Constraint::Free));
         for (NamedTensor { name, tensor }, constraint) in named.iter().zip(constraints) {
             let tensor = tensor.detach();
             let reason = match constraint {

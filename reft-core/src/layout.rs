@@ -120,6 +120,11 @@ impl Layout {
         self.rows
     }
 
+    /// Whether every row holds a token of a sequence.
+    pub fn is_whole(&self) -> bool {
+        self.spans.iter().map(|span| span.len).sum::<i64>() == self.rows
+    }
+
     /// Row of a sequence's token at `position` (counted from the sequence's first token), if it is in this pass.
     pub fn row(&self, sequence: usize, position: i64) -> Option<i64> {
         let span = self.spans.get(sequence)?;

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::adaptation::Mode;
 use crate::decay::Decay;
 use crate::intervention::{Constraint, Declared, Init};
 use crate::orthonormal::orthonormalise;
@@ -59,11 +60,22 @@ impl Stack {
     }
 }
 
+/// Numbers with one learning rate, one group after the other in the flat leaf.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct ParamGroup {
+    count: i64,
+    /// A peak learning rate of its own.
+    lr: Option<f64>,
+}
+
 /// The parameters of an adaptation.
 #[derive(Debug)]
 pub struct ParamSet {
     flat: Tensor,
     stacks: Vec<Stack>,
+    groups: Vec<ParamGroup>,
+    /// First number that moves, and how many do; none for all.
+    moving: Option<(i64, i64)>,
 }
 
 impl ParamSet {
@@ -71,7 +83,47 @@ impl ParamSet {
     pub fn new(stacks: Vec<Stack>, rng: &mut ChaCha8Rng, device: Device) -> Self {
         let values: Vec<Tensor> = stacks.iter().map(|stack| stack.initial(rng).flatten(0, -1)).collect();
         let flat = joined(&values).to_device(device).set_requires_grad(true);
-        Self { flat, stacks }
+        let count = stacks.iter().map(Stack::numel).sum();
+        Self { flat, stacks, groups: vec![ParamGroup { count, lr: None }], moving: None }
+    }
+
+    /// The parameters of several sets in one leaf, with the peak learning rates that they have of their own.
+    pub fn joined(sets: &[(&Self, Option<f64>)]) -> Self {
+        let values: Vec<Tensor> = sets.iter().map(|(set, _)| set.flat.detach()).collect();
+        let flat = joined(&values).set_requires_grad(true);
+        let stacks = sets.iter().flat_map(|(set, _)| set.stacks.iter().cloned()).collect();
+        let groups = sets.iter().flat_map(|(set, lr)| {
+            set.groups.iter().map(|group| ParamGroup { count: group.count, lr: group.lr.or(*lr) })
+        });
+        Self { flat, stacks, groups: groups.collect(), moving: None }
+    }
+
+    /// Makes the set a part of another leaf, of which `flat` `[count]` is a view.
+    pub fn bind(&mut self, flat: &Tensor) {
+        self.flat = flat.shallow_clone();
+    }
+
+    /// From now on only these numbers move.
+    pub fn only(&mut self, first: i64, count: i64) {
+        self.moving = Some((first, count));
+    }
+
+    /// The learning rate of each number as a multiple of the run's, whose peak is `peak`, `[count]`; none where all are 1.
+    pub fn rates(&self, peak: f64) -> Option<Tensor> {
+        let own = self.groups.iter().any(|group| group.lr.is_some());
+        if !own && self.moving.is_none() {
+            return None;
+        }
+        let like = (Kind::Float, self.flat.device());
+        let of_group = |group: &ParamGroup| Tensor::full([group.count], group.lr.map_or(1.0, |lr| lr / peak), like);
+        let rates = joined(&self.groups.iter().map(of_group).collect::<Vec<_>>());
+        Some(match self.moving {
+            None => rates,
+            Some((first, count)) => {
+                let moved = rates.narrow(0, first, count);
+                rates.zeros_like().slice_scatter(&moved, 0, first, first + count, 1)
+            }
+        })
     }
 
     /// The flat leaf `[count]`, f32.
@@ -100,6 +152,18 @@ impl ParamSet {
     pub fn materialise(&self) -> Vec<Tensor> {
         let meet = |(stack, view): (&Stack, Tensor)| if stack.is_orthonormal() { orthonormalise(&view) } else { view };
         self.stacks.iter().zip(self.views()).map(meet).collect()
+    }
+
+    /// The stacks as the passes until the next update read them.
+    pub fn leaves(&self, mode: Mode) -> Leaves {
+        match mode {
+            Mode::Eval => Leaves { derived: Vec::new(), leaves: no_grad(|| self.materialise()) },
+            Mode::Train => {
+                let derived = self.materialise();
+                let leaves = derived.iter().map(|tensor| tensor.detach().set_requires_grad(true)).collect();
+                Leaves { derived, leaves }
+            }
+        }
     }
 
     /// Pulls constrained parameters back onto their constraint after the optimiser moved them.
@@ -131,6 +195,30 @@ impl ParamSet {
     /// Overwrites all values. `values` `[count]`.
     pub fn load(&mut self, values: &Tensor) {
         no_grad(|| self.flat.copy_(values));
+    }
+}
+
+/// What passes between two updates read of a [`ParamSet`]: detached from the flat leaf, so that what leads from there (an
+/// orthonormalisation) is differentiated once, however many passes there were.
+#[derive(Debug)]
+pub struct Leaves {
+    derived: Vec<Tensor>,
+    leaves: Vec<Tensor>,
+}
+
+impl Leaves {
+    /// One tensor `[S, ..]` for each stack.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.leaves
+    }
+
+    /// Carries the gradients of all passes back to the flat leaf.
+    pub fn backprop(self) {
+        let pairs = self.derived.iter().zip(&self.leaves).filter(|(_, leaf)| leaf.grad().defined());
+        let products: Vec<Tensor> = pairs.map(|(derived, leaf)| (derived * leaf.grad()).sum(Kind::Float)).collect();
+        if !products.is_empty() {
+            Tensor::stack(&products, 0).sum(Kind::Float).backward();
+        }
     }
 }
 

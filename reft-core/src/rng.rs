@@ -15,6 +15,14 @@ pub struct Seed(pub u64);
 /// libtorch has one generator per process. Whoever draws from it holds this lock, so that tests on other threads cannot interleave.
 static GLOBAL: Mutex<()> = Mutex::new(());
 
+/// Seeds libtorch's generator with this very number, for numbers that other programs draw from it too. Hold the guard while
+/// drawing.
+pub fn libtorch_seeded(number: i64) -> MutexGuard<'static, ()> {
+    let guard = GLOBAL.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(number);
+    guard
+}
+
 impl Seed {
     /// The stream called `name`, number `index`: the same on every platform.
     pub fn stream(self, name: &str, index: u64) -> ChaCha8Rng {
@@ -29,6 +37,13 @@ impl Seed {
         let bytes: [u8; 8] = digest[..8].try_into().expect("a digest of 32 bytes");
         tch::manual_seed(i64::from_le_bytes(bytes) & i64::MAX);
         guard
+    }
+
+    /// Another seed, of `name`, number `index`.
+    #[must_use]
+    pub fn derived(self, name: &str, index: u64) -> Self {
+        let digest = self.digest(name, index);
+        Self(u64::from_le_bytes(digest[..8].try_into().expect("a digest of 32 bytes")))
     }
 
     fn digest(self, name: &str, index: u64) -> [u8; 32] {

@@ -47,14 +47,18 @@ pub enum Component {
     /// The residual stream as it enters the block.
     BlockInput,
     /// Query projection.
+    #[serde(alias = "q")]
     Query,
     /// Key projection.
+    #[serde(alias = "k")]
     Key,
     /// Value projection.
+    #[serde(alias = "v")]
     Value,
     /// Concatenated outputs of the heads.
     HeadOutput,
     /// Attention's output projection.
+    #[serde(alias = "o")]
     AttentionOutput,
     /// Gate projection of a gated MLP.
     Gate,
@@ -63,6 +67,7 @@ pub enum Component {
     /// The MLP's hidden activation.
     MlpHidden,
     /// The MLP's down projection.
+    #[serde(alias = "down")]
     MlpOutput,
     /// The residual stream as it leaves the block.
     #[default]

@@ -8,7 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, compare, eval, generate, inspect, judge, list, report, results, schema, sweep, table, train, win_rate,
+    bench, compare, eval, export, generate, import, inspect, judge, list, report, results, schema, sweep, table, train,
+    win_rate,
 };
 use crate::config::paths::home;
 
@@ -48,6 +49,12 @@ enum Command {
     List(list::Args),
     /// Print the JSON Schema of run files, for editors
     Schema(schema::Args),
+    /// Read an adapter of peft, LLM-Adapters, adapters or pyreft
+    Import(import::Args),
+    /// Write an adapter for peft or pyreft
+    Export(export::Args),
+    /// Merge an adapter into its model, as a whole model folder
+    Merge(export::MergeArgs),
     /// Compare speed and memory with pyreft
     Bench(bench::Args),
     /// Time one job and print a JSON line
@@ -82,6 +89,9 @@ impl Cli {
             | Command::Eval(_)
             | Command::Generate(_)
             | Command::Inspect(_)
+            | Command::Import(_)
+            | Command::Export(_)
+            | Command::Merge(_)
             | Command::Bench(_)
             | Command::BenchJob(_) => true,
             Command::Sweep(args) => args.computes(),
@@ -115,6 +125,9 @@ impl Cli {
             Command::List(args) => args.run(),
             Command::Schema(args) => args.run(),
             Command::WinRate(args) => args.run(),
+            Command::Import(args) => args.run(),
+            Command::Export(args) => args.run(),
+            Command::Merge(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::BenchJob(args) => args.run(),
         }

@@ -44,6 +44,8 @@ mod columns;
 pub mod commands;
 pub mod config;
 pub mod data;
+#[cfg(feature = "program")]
+pub mod interop;
 pub mod machine;
 pub mod pairs;
 pub mod prelude;

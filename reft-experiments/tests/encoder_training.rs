@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use reft_core::AdaptSpec;
-use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::decay::Decay;
 use reft_core::rng::Seed;
@@ -17,13 +16,14 @@ use reft_experiments::train::head::Head;
 use reft_experiments::train::learner::{HeadGradients, UpdateRules};
 use reft_experiments::train::observe::{Observer, StepInfo, at};
 use reft_experiments::train::trainer::{Plan, TrainError, Trainer};
-use reft_models::encoder::{Encoder, lend};
+use reft_models::encoder::Encoder;
+use reft_models::lending::LendingEncoder;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 fn plan(head_gradients: HeadGradients) -> Plan {
-    let rules = UpdateRules { weight_decay: 0.01, decay: Decay::Matrices, clip: 1.0, head_gradients };
+    let rules = UpdateRules { weight_decay: 0.01, decay: Decay::Matrices, clip: 1.0, head_gradients, peak: 1.0 };
     Plan { epochs: 4, lr: 5e-3, batch: 4, warmup_ratio: 0.1, rules, checkpoint_every: 4 }
 }
 
@@ -46,8 +46,8 @@ fn rows(count: i64, scores: bool) -> Vec<Labelled> {
 
 fn adaptation(adapt: &Value, encoder: &Encoder) -> Box<dyn Adaptation> {
     let spec: AdaptSpec = serde_json::from_value(adapt.clone()).expect("a specification");
-    let lent = lend(&weights(), Device::Cpu).expect("an encoder");
-    spec.build_on(encoder.dims(), &LentTensors(&lent), Seed(1), Device::Cpu).expect("it fits")
+    let lender = LendingEncoder { model: encoder, weights: &weights() };
+    spec.build_on(encoder.dims(), &lender, Seed(1), Device::Cpu).expect("it fits")
 }
 
 /// Stops a run at an update, as a kill would.

@@ -65,6 +65,10 @@ fn cached_is_uncached() {
         json!({"reft": reft("f2", json!([1]), "attention_output")}),
         json!({"reft": reft("gen", json!([1]), "block_output")}),
         json!({"refts": [reft("l1", json!([1]), "block_output"), reft("l4", json!([last]), "block_input")]}),
+        json!({"lora": {"rank": 2, "alpha": 4, "components": ["q", "v", "down"], "layers": [last], "positions": "l2"}}),
+        json!({"lora": {"rank": 2, "alpha": 4, "components": ["k", "up"], "layers": [1], "positions": "f2"}}),
+        json!({"joint": [{"adapt": {"lora": {"rank": 2, "alpha": 4, "layers": [last], "positions": "all"}}},
+            {"adapt": {"reft": reft("l2", json!([1]), "block_output")}}]}),
     ];
     for spec in specs {
         let spec: AdaptSpec = serde_json::from_value(spec).expect("a specification");

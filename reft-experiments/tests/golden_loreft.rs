@@ -235,6 +235,7 @@ fn follow(
         decay: Decay::All,
         clip: CLIP,
         head_gradients: HeadGradients::Zeroed,
+        peak: 1e-3,
     };
     // The program accumulates over several passes; the replay makes one of each batch.
     let mut objective = Causal::new(model, Frozen::off(model), 10);

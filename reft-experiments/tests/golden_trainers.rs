@@ -5,7 +5,6 @@ mod golden;
 
 use golden::{Tensors, labelled, load_head};
 use reft_core::AdaptSpec;
-use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, NamedTensor};
 use reft_core::decay::Decay;
 use reft_core::params::ParamSet;
@@ -16,7 +15,8 @@ use reft_experiments::train::classification::Classification;
 use reft_experiments::train::head::Head;
 use reft_experiments::train::learner::{HeadGradients, Learner, Update, UpdateRules};
 use reft_experiments::train::schedule::Linear;
-use reft_models::encoder::{Encoder, lend};
+use reft_models::encoder::Encoder;
+use reft_models::lending::LendingEncoder;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Device, Kind, no_grad};
@@ -80,8 +80,8 @@ impl Case {
         let dims = encoder.dims();
         let outputs = self.base["classifier.out_proj.bias"].size()[0];
         let head = Head::new(dims.width, outputs, Seed(0), Device::Cpu);
-        let lent = lend(&self.weights, Device::Cpu).expect("an encoder");
-        let adaptation = self.spec().build_on(dims, &LentTensors(&lent), Seed(0), Device::Cpu).expect("it fits");
+        let lender = LendingEncoder { model: encoder, weights: &self.weights };
+        let adaptation = self.spec().build_on(dims, &lender, Seed(0), Device::Cpu).expect("it fits");
         match (self.intervenes(), prefix) {
             (true, _) => load_golden(adaptation.as_ref(), &self.tensors, prefix),
             (false, "initial.") => {
@@ -106,6 +106,7 @@ impl Case {
             decay: if self.intervenes() { Decay::Pyreft } else { Decay::Matrices },
             clip: self.number("config", "max_grad_norm"),
             head_gradients: if kept { HeadGradients::Kept } else { HeadGradients::Zeroed },
+            peak: self.number("config", "lr"),
         }
     }
 

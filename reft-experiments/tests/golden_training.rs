@@ -30,7 +30,7 @@ const FINAL: f64 = 1e-3;
 
 /// As the golden's index says: `torch.optim.AdamW` on everything in one group.
 const RULES: UpdateRules =
-    UpdateRules { weight_decay: 0.01, decay: Decay::All, clip: 1.0, head_gradients: HeadGradients::Zeroed };
+    UpdateRules { weight_decay: 0.01, decay: Decay::All, clip: 1.0, head_gradients: HeadGradients::Zeroed, peak: 1e-3 };
 
 fn check(case: &Value) {
     let golden = golden_tensors(&format!("training/{}", case["file"].as_str().expect("a name")));

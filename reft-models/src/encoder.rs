@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use reft_core::adaptation::{Mode, NamedTensor};
 use reft_core::hooks::Hooks;
 use reft_core::layout::Layout;
+use reft_core::lender::NormWeight;
 use reft_core::site::Component::{
     self, AttentionOutput, BlockInput, BlockOutput, Embedding, Gate, HeadOutput, Key, MlpHidden, MlpOutput, Query, Up,
     Value,
@@ -24,6 +25,7 @@ use tch::{Device, Kind, Tensor};
 pub use self::attention::Together;
 use self::config::Names;
 pub use self::config::{Dropout, EncoderConfig, Family};
+use crate::attention::Prefixes;
 use crate::nn::{Bias, LayerNorm, Linear, Source};
 use crate::raw_config::{ConfigError, RawConfig};
 use crate::registry::architectures;
@@ -157,9 +159,11 @@ impl Encoder {
         (self.words.kind(), self.words.device())
     }
 
-    /// `h^(0)` `[N, D]` of token ids `[N]`, with the type of each token `[N]` where there are several.
+    /// `h^(0)` `[N, D]` of token ids `[N]`, with the type of each token `[N]` where there are several. Positions begin behind
+    /// the prefix that hooks bring.
     pub fn embed(&self, ids: &Tensor, types: Option<&Tensor>, layout: &Layout, hooks: &dyn Hooks) -> Tensor {
-        let positions = layout.position_ids(ids.device()) + self.config.first_position;
+        let before = hooks.prefix(LayerId(0)).map_or(0, |prefix| prefix.keys.size()[0]);
+        let positions = layout.position_ids(ids.device()) + self.config.first_position + before;
         let words = self.words.index_select(0, ids);
         let typed = match (&self.types, types) {
             (Some(table), Some(types)) => words + table.index_select(0, types),
@@ -178,14 +182,25 @@ impl Encoder {
             Mode::Eval => Dropout::OFF,
         };
         let dims = &self.config.dims;
-        let together = Together::new(reading.layout, dims, kind, device, dropout.attention);
+        let prefixes: Prefixes =
+            (0..dims.layers).map(LayerId).filter_map(|layer| Some((layer, reading.hooks.prefix(layer)?))).collect();
+        let together = match prefixes.values().next().map(|prefix| prefix.keys.size()[0]) {
+            None => Together::new(reading.layout, dims, kind, device, dropout.attention),
+            Some(rows) => Together::after(rows, reading.layout, (kind, device), dropout.attention),
+        };
+        let attention = (&together, &prefixes);
         let begin = dropped(self.embed(ids, types, reading.layout, reading.hooks), dropout.hidden);
-        self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, &together, reading.hooks, dropout))
+        self.blocks.iter().fold(begin, |h, block| block.forward(&h, dims, attention, reading.hooks, dropout))
     }
 
     /// The frozen weight behind a linear component; none where there is no such map.
     pub fn weight(&self, at: Site) -> Option<LinearWeight> {
         self.blocks.get(at.layer.0)?.weight(at.component, &self.config.dims)
+    }
+
+    /// The normalisation that ends a block.
+    pub fn last_norm(&self, layer: LayerId) -> Option<NormWeight> {
+        self.blocks.get(layer.0).map(|block| block.norm2.lent())
     }
 
     /// The checkpoint's own scores of the classes `[B, C]` from each sequence's first token `[B, D]`; none without a head.
@@ -304,12 +319,19 @@ impl Block {
         })
     }
 
-    fn forward(&self, h: &Tensor, dims: &Dims, together: &Together, hooks: &dyn Hooks, dropout: Dropout) -> Tensor {
+    fn forward(
+        &self,
+        h: &Tensor,
+        dims: &Dims,
+        (together, prefixes): (&Together, &Prefixes),
+        hooks: &dyn Hooks,
+        dropout: Dropout,
+    ) -> Tensor {
         let at = |component: Component| Site { layer: self.layer, component };
         let h = hooks.visit(at(BlockInput), h, h.shallow_clone());
         let parts = self.qkv.forward(&h).chunk(3, -1).into_iter().zip([Query, Key, Value]);
         let parts: Vec<Tensor> = parts.map(|(part, component)| hooks.visit(at(component), &h, part)).collect();
-        let a = hooks.visit(at(HeadOutput), &h, together.attend(dims, &parts));
+        let a = hooks.visit(at(HeadOutput), &h, together.attend_after(dims, &parts, prefixes.get(&self.layer)));
         let attended = hooks.visit(at(AttentionOutput), &a, self.o.forward(&a));
         let middle = self.norm1.forward(&(&h + dropped(attended, dropout.hidden)));
         let up = hooks.visit(at(Up), &middle, self.up.forward(&middle));

@@ -44,8 +44,8 @@ impl Lender for LendingEncoder<'_> {
         self.model.weight(at)
     }
 
-    fn norm(&self, _: LayerId) -> Option<NormWeight> {
-        None
+    fn norm(&self, layer: LayerId) -> Option<NormWeight> {
+        self.model.last_norm(layer)
     }
 
     fn tensors(&self) -> Result<Vec<NamedTensor>, String> {

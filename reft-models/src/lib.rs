@@ -25,7 +25,7 @@ mod mapped;
 pub mod memory;
 pub mod model;
 pub mod nn;
-mod pickle;
+pub mod pickle;
 pub mod raw_config;
 pub mod registry;
 pub mod rope;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use reft_core::lender::NormWeight;
 use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
@@ -295,6 +296,11 @@ impl LayerNorm {
         let source = source.sub(name);
         let (weight, bias) = if source.contains("gamma") { ("gamma", "beta") } else { ("weight", "bias") };
         Ok(Self { weight: source.tensor(weight, &[width])?, bias: source.tensor(bias, &[width])?, eps })
+    }
+
+    /// Its numbers, to be computed with elsewhere.
+    pub fn lent(&self) -> NormWeight {
+        NormWeight { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), eps: self.eps }
     }
 
     /// `[N, D] -> [N, D]`.

@@ -4,6 +4,7 @@
 mod files;
 mod machine;
 mod tensors;
+pub mod writer;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -155,6 +155,21 @@ pub struct Weights {
     others: BTreeMap<String, String>,
 }
 
+/// The floating-point tensors of one file (`.bin` or safetensors), f32 on the host.
+///
+/// # Errors
+/// When it is missing, truncated or not what its name says.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightsError> {
+    let pickled = path.extension().is_some_and(|extension| extension == "bin");
+    let file: Box<dyn Container> =
+        if pickled { Box::new(PickleFile::open(path)?) } else { Box::new(SafetensorsFile::open(path)?) };
+    let read = |name: String| {
+        let tensor = file.read(&name).map_err(|reason| open_error(path, format!("tensor `{name}`: {reason}")))?;
+        Ok((name, tensor.to_kind(Kind::Float)))
+    };
+    file.shapes().into_keys().map(read).collect()
+}
+
 impl Weights {
     /// A Hugging Face folder (safetensors or PyTorch `.bin`, one file or shards with an index), or a `.gguf` file.
     ///

@@ -1,14 +1,14 @@
 //! A model on weights that it lent: the same model bit for bit, with gradients to what is trained and nothing else.
 
 use reft_core::AdaptSpec;
-use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::hooks::Frozen;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, device, golden_dir, indices, normal};
 use reft_models::attention::Cache;
-use reft_models::encoder::{Encoder, Reading, lend};
+use reft_models::encoder::{Encoder, Reading};
+use reft_models::lending::{LendingDecoder, LendingEncoder};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -34,8 +34,8 @@ fn cases() -> [Case; 2] {
 impl Case {
     fn adaptation(&self, key: &str) -> Box<dyn Adaptation> {
         let spec: AdaptSpec = serde_json::from_value(json!({ key: {} })).expect("a specification");
-        let lent = lend(&self.weights, device()).expect("an encoder's weights");
-        spec.build_on(self.encoder.dims(), &LentTensors(&lent), Seed(0), device()).expect("weights to train")
+        let lender = LendingEncoder { model: &self.encoder, weights: &self.weights };
+        spec.build_on(self.encoder.dims(), &lender, Seed(0), device()).expect("weights to train")
     }
 
     /// A made-up scalar of the states, in two passes that stand for two micro-batches.
@@ -130,7 +130,8 @@ fn a_decoder_on_its_own_weights_is_the_decoder_and_every_weight_gets_a_gradient(
         let count: i64 = lent.iter().map(|lent| lent.tensor.numel() as i64).sum();
         assert_eq!(count, model.parameters(), "{name}: every parameter once");
         let spec: AdaptSpec = serde_json::from_value(json!({ "full": {} })).expect("a specification");
-        let full = spec.build_on(model.dims(), &LentTensors(&lent), Seed(0), device()).expect("weights to train");
+        let lender = LendingDecoder { model: model.as_ref(), weights: &weights };
+        let full = spec.build_on(model.dims(), &lender, Seed(0), device()).expect("weights to train");
         let step = full.begin(Mode::Train);
         let own = model.on(step.weights().expect("weights")).expect("the model's");
         let scores = logits(own.as_ref());

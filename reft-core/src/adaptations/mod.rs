@@ -1,9 +1,18 @@
 //! The table of adaptations: one file for each, and one line below.
 
+pub mod bottleneck;
+pub mod components;
+pub mod dora;
+pub mod glue_adapter;
+pub mod ia3;
+pub mod lora;
 pub mod nothing;
 pub mod own_weights;
+pub mod prefix;
 pub mod reft;
 pub mod routed;
+pub mod several;
+pub mod vera;
 
 use std::any::Any;
 use std::fmt;
@@ -23,13 +32,37 @@ use crate::registry::{Entry, KeyTaken, Registry};
 use crate::rng::Seed;
 use crate::site::Dims;
 use crate::value_reader::{self, ValueError};
+use bottleneck::{ParallelSpec, SeriesSpec};
+use dora::DoraSpec;
+use glue_adapter::{HoulsbySpec, PfeifferSpec};
+use ia3::Ia3Spec;
+use lora::LoraSpec;
 use own_weights::{BitFit, Full};
+use prefix::PrefixSpec;
 use reft::{ReftList, ReftSpec};
+use several::{JointSpec, StagedSpec};
+use vera::VeraSpec;
 
 /// Everything that `adapt:` accepts. A new one is a file in this folder and a line here.
 macro_rules! built_in {
     ($run:ident) => {
-        $run!(ReftSpec, ReftList, Full, BitFit)
+        $run!(
+            ReftSpec,
+            ReftList,
+            Full,
+            BitFit,
+            LoraSpec,
+            DoraSpec,
+            VeraSpec,
+            SeriesSpec,
+            ParallelSpec,
+            HoulsbySpec,
+            PfeifferSpec,
+            Ia3Spec,
+            PrefixSpec,
+            JointSpec,
+            StagedSpec
+        )
     };
 }
 

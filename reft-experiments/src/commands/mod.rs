@@ -4,7 +4,9 @@ pub mod bench;
 pub mod chat;
 pub mod compare;
 pub mod eval;
+pub mod export;
 pub mod generate;
+pub mod import;
 pub mod inspect;
 pub mod judge;
 pub mod list;
@@ -18,7 +20,7 @@ pub mod win_rate;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use reft_core::adaptation::Adaptation;
 use tch::Device;
 
@@ -94,6 +96,21 @@ impl ModelArgs {
         let Opened { loaded, mut adapters } = self.base.open(self.adapter.as_slice())?;
         Ok((loaded, adapters.pop().map(|(_, adaptation)| adaptation)))
     }
+}
+
+/// Fills a new folder, which is there completely or not at all.
+///
+/// # Errors
+/// When it is there already, cannot be made, or what fills it fails.
+fn fresh_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if out.exists() {
+        bail!("{}: is there already: name another folder", out.display());
+    }
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    let fresh = tempfile::Builder::new().prefix(".reft-").tempdir_in(parent)?;
+    fill(fresh.path())?;
+    std::fs::rename(fresh.keep(), out).with_context(|| out.display().to_string())
 }
 
 /// A task's score with everything that makes it comparable.

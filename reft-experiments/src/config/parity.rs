@@ -12,8 +12,7 @@
 //! concern interventions alone: full finetuning and `BitFit` were run by Hugging Face's own trainer, which has none of them.
 
 use reft_core::AdaptSpec;
-use reft_core::adapt_config::AdaptMethod;
-use reft_core::adaptations::reft::{DropoutOn, ReftList, ReftSpec};
+use reft_core::adaptations::reft::DropoutOn;
 use reft_core::positions::Truncation;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::IgnoredAny;
@@ -145,13 +144,8 @@ impl JsonSchema for Parity {
 pub(super) fn fill(plan: &mut Value) {
     // What is no parity is refused when the whole plan is read.
     let Ok(parity) = Parity::deserialize(&plan["train"]["parity"]) else { return };
-    let Some(adapt) = plan.get_mut("adapt").and_then(Value::as_object_mut) else { return };
-    let specs = adapt.iter_mut().flat_map(|(key, value)| match (key.as_str(), value) {
-        ("reft", spec) => vec![spec],
-        ("refts", Value::Array(specs)) => specs.iter_mut().collect(),
-        _ => Vec::new(),
-    });
-    for spec in specs.filter_map(Value::as_object_mut) {
+    let specs = plan.get_mut("adapt").map(interventions).unwrap_or_default();
+    for spec in specs.into_iter().filter_map(Value::as_object_mut) {
         if parity.has(Point::Truncation) {
             spec.entry("truncation").or_insert(json!(Truncation::Library));
         }
@@ -163,14 +157,28 @@ pub(super) fn fill(plan: &mut Value) {
     }
 }
 
+/// The interventions of an adaptation as it is written.
+fn interventions(adapt: &mut Value) -> Vec<&mut Value> {
+    let Some(adapt) = adapt.as_object_mut() else { return Vec::new() };
+    let mut found = Vec::new();
+    for (key, value) in adapt {
+        match (key.as_str(), value) {
+            ("reft", spec) => found.push(spec),
+            ("refts", Value::Array(specs)) => found.extend(specs.iter_mut()),
+            ("joint" | "staged", Value::Array(members)) => {
+                let adapts = members.iter_mut().filter_map(|member| member.get_mut("adapt"));
+                found.extend(adapts.flat_map(interventions));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// What of `adapt` contradicts `train.parity`, as the key and what to do about it.
 pub(super) fn check(parity: Parity, adapt: Option<&AdaptSpec>) -> Result<(), (String, String)> {
-    let (one, list) = (adapt.and_then(AdaptSpec::get::<ReftSpec>), adapt.and_then(AdaptSpec::get::<ReftList>));
-    let (key, specs): (&str, &[ReftSpec]) = match (one, list) {
-        (Some(spec), _) => (ReftSpec::KEY, std::slice::from_ref(spec)),
-        (None, Some(list)) => (ReftList::KEY, &list.0),
-        (None, None) => return Ok(()),
-    };
+    let Some(adapt) = adapt else { return Ok(()) };
+    let (key, specs) = (adapt.key(), adapt.interventions());
     let contradicts = |inner: &str, here: &str, there: &str| {
         let remedy = format!("`{here}` contradicts train.parity: write `{there}`, or leave one of the two out");
         Err((format!("adapt.{key}.{inner}"), remedy))

@@ -284,7 +284,7 @@ impl RunPlan {
 
     /// Whether the run follows pyreft in this point: runs that train interventions may.
     pub fn follows_pyreft(&self, point: Point) -> bool {
-        self.train.parity.has(point) && self.adapt.as_ref().is_some_and(|adapt| !adapt.own_weights())
+        self.train.parity.has(point) && self.adapt.as_ref().is_some_and(|adapt| !adapt.interventions().is_empty())
     }
 
     /// A number that is surely a slip, with its key. Estimates multiply these.

@@ -84,6 +84,7 @@ fn train_plan(plan: &RunPlan) -> Plan {
             weight_decay: train.weight_decay,
             decay: if plan.follows_pyreft(Point::Decay) { Decay::Pyreft } else { Decay::Matrices },
             clip: train.clip,
+            peak: train.lr,
             head_gradients: if plan.follows_pyreft(Point::HeadGradients) {
                 HeadGradients::Kept
             } else {

@@ -11,6 +11,7 @@ use reft_models::encoder::Encoder;
 use reft_models::hub::Located;
 use reft_models::identity::{self, Identity};
 use reft_models::instruction_set::InstructionSet;
+use reft_models::lending::{LendingDecoder, LendingEncoder};
 use reft_models::model::Decoder;
 use reft_models::tokenizer::{Bounds, Clock, Reading, Tokenizer};
 use reft_models::weights::Weights;
@@ -34,6 +35,8 @@ pub struct Loaded {
     pub base: BaseModel,
     /// What it is, whatever it is called.
     pub identity: Identity,
+    /// Where its weights can be read again, for runs that train them.
+    pub weights: Weights,
     /// The activation caches of its runs.
     pub shelf: Shelf,
 }
@@ -51,7 +54,12 @@ impl Loaded {
         let base = base_model(id, &identity, decoder.dims());
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
         let tokenizer = tokenizer(weights.path(), bounds)?;
-        Ok(Self { decoder, tokenizer, base, identity, shelf: Shelf::default() })
+        Ok(Self { decoder, tokenizer, base, identity, weights, shelf: Shelf::default() })
+    }
+
+    /// The model, as it lends of itself.
+    pub fn lender(&self) -> LendingDecoder<'_> {
+        LendingDecoder { model: self.decoder.as_ref(), weights: &self.weights }
     }
 
     /// The same with this tokenizer of the model.
@@ -95,6 +103,11 @@ impl LoadedEncoder {
         let bounds = Bounds { embedding: encoder.dims().vocab, types: Some(encoder.config().types) };
         let tokenizer = tokenizer(weights.path(), bounds)?;
         Ok(Self { encoder, tokenizer, base, identity, weights })
+    }
+
+    /// The model, as it lends of itself.
+    pub fn lender(&self) -> LendingEncoder<'_> {
+        LendingEncoder { model: &self.encoder, weights: &self.weights }
     }
 }
 

@@ -17,6 +17,10 @@ pub struct AdamW {
     pub updates: u64,
     /// Weight decay of each number, `[count]`; none when nothing decays.
     decay: Option<Tensor>,
+    /// Learning rate of each number as a multiple of an update's, `[count]`; none when all are 1.
+    rates: Option<Tensor>,
+    /// Updates done when the moments began.
+    began: u64,
 }
 
 impl AdamW {
@@ -27,7 +31,24 @@ impl AdamW {
             second: flat.zeros_like().detach(),
             updates: 0,
             decay: (weight_decay != 0.0).then(|| mask * weight_decay),
+            rates: None,
+            began: 0,
         }
+    }
+
+    /// From now on numbers move at these multiples of an update's learning rate.
+    pub fn set_rates(&mut self, rates: Option<Tensor>) {
+        self.rates = rates;
+    }
+
+    /// Counts the moments from update `began` on: those before belong to an earlier stage.
+    pub fn begin_at(&mut self, began: u64) {
+        self.began = began;
+    }
+
+    /// Forgets the moments: a new stage begins.
+    pub fn forget(&mut self) {
+        no_grad(|| [&mut self.first, &mut self.second].into_iter().for_each(|moment| drop(moment.zero_())));
     }
 
     /// One update of `flat` with gradient `grad`, as `torch.optim.AdamW` does it.
@@ -36,13 +57,23 @@ impl AdamW {
             let mut flat = flat.shallow_clone();
             self.updates += 1;
             if let Some(decay) = &self.decay {
-                let _ = flat.g_mul_(&(decay * -lr + 1.0));
+                let shrink = match &self.rates {
+                    None => decay * -lr,
+                    Some(rates) => decay * rates * -lr,
+                };
+                let _ = flat.g_mul_(&(shrink + 1.0));
             }
             let _ = self.first.lerp_(grad, 1.0 - BETA1);
             let _ = self.second.g_mul_scalar_(BETA2).addcmul_(grad, &(grad * (1.0 - BETA2)));
-            let correction = |beta: f64| 1.0 - beta.powi(i32::try_from(self.updates).unwrap_or(i32::MAX));
+            let counted = i32::try_from(self.updates - self.began).unwrap_or(i32::MAX);
+            let correction = |beta: f64| 1.0 - beta.powi(counted);
             let scale = (&self.second / correction(BETA2)).sqrt_().g_add_scalar_(EPS);
-            let _ = flat.addcdiv_(&(&self.first * (-lr / correction(BETA1))), &scale);
+            let step = &self.first * (-lr / correction(BETA1));
+            let step = match &self.rates {
+                None => step,
+                Some(rates) => step * rates,
+            };
+            let _ = flat.addcdiv_(&step, &scale);
         });
     }
 }

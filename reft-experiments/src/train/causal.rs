@@ -83,9 +83,9 @@ impl<'a> Causal<'a> {
     }
 
     /// One pass forth and back; its part of the mean loss.
-    fn pass(&self, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
-        let h = split.blocks(self.model, split.enter(hooks), split.range(self.model), hooks, &targets.rows);
-        let mean = targets.loss_sum(self.model, &h) / outputs as f64;
+    fn pass(model: &dyn Decoder, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
+        let h = split.blocks(model, split.enter(hooks), split.range(model), hooks, &targets.rows);
+        let mean = targets.loss_sum(model, &h) / outputs as f64;
         // Where every prompt is too short to be edited, nothing depends on the parameters.
         if mean.requires_grad() {
             mean.backward();
@@ -122,15 +122,20 @@ impl Objective for Causal<'_> {
     fn gradients(&self, step: &dyn Step, batch: &[&Example]) -> Result<(f64, usize), OverlapError> {
         let outputs = self.scored(batch);
         let lengths: Vec<usize> = batch.iter().map(|example| self.frozen.trained(example)).collect();
+        let own = step.weights().map(|weights| self.model.on(weights).expect("weights that it lent"));
+        let model = own.as_deref().unwrap_or(self.model);
         let (mut loss, mut tokens) = (0.0, 0);
         for part in batches::micro(&lengths, self.micro_tokens) {
             let examples = &batch[part];
-            let split = self.frozen.split(examples);
+            let split = match &own {
+                None => self.frozen.split(examples),
+                Some(own) => self.frozen.split(examples).embedded_by(own.as_ref()),
+            };
             let targets = Targets::new(examples, &split.layout, self.model.options().1);
             let hooks = step.hooks(&split.layout)?;
             let mean = match self.recompute {
-                0 => self.pass(&split, hooks.as_ref(), &targets, outputs),
-                every => recompute::gradients(&split, self.model, hooks.as_ref(), &targets, outputs, every),
+                0 => Self::pass(model, &split, hooks.as_ref(), &targets, outputs),
+                every => recompute::gradients(&split, model, hooks.as_ref(), &targets, outputs, every),
             };
             loss += mean.to_kind(Kind::Double).double_value(&[]);
             tokens += examples.iter().map(|example| example.ids.len()).sum::<usize>();

@@ -189,6 +189,9 @@ impl Objective for Classification<'_> {
     }
 
     fn after_epoch(&mut self, epoch: u64, adaptation: &dyn Adaptation) -> Result<(), TrainError> {
+        if !adaptation.is_last_stage() {
+            return Ok(());
+        }
         let value = self.watched(adaptation)?;
         let sets = [adaptation.params(), self.head.params()];
         let Some(watch) = &mut self.watch else { return Ok(()) };

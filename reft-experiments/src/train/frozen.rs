@@ -234,6 +234,14 @@ impl<'a> Frozen<'a> {
 }
 
 impl Split {
+    /// The same for a model whose own weights are trained, the embedding perhaps among them: nothing of it is kept.
+    #[must_use]
+    pub fn embedded_by(self, model: &dyn Decoder) -> Self {
+        assert!(self.frontier.blocks == 0 && self.past.is_none(), "own weights act from the embedding on");
+        let pass = Pass { layout: &self.layout, hooks: &NoHooks, cache: Cache::None, wanted: None };
+        Self { h: model.embed(&self.ids, &pass), ..self }
+    }
+
     /// The blocks that a pass runs through.
     pub fn range(&self, model: &dyn Decoder) -> Range<usize> {
         self.frontier.blocks..model.dims().layers

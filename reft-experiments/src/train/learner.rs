@@ -65,11 +65,19 @@ pub struct UpdateRules {
     pub clip: f64,
     /// What becomes of a head's gradient.
     pub head_gradients: HeadGradients,
+    /// Peak learning rate of the run, which rates of their own are multiples of.
+    pub peak: f64,
 }
 
 impl Default for UpdateRules {
     fn default() -> Self {
-        Self { weight_decay: 0.0, decay: Decay::default(), clip: 1.0, head_gradients: HeadGradients::default() }
+        Self {
+            weight_decay: 0.0,
+            decay: Decay::default(),
+            clip: 1.0,
+            head_gradients: HeadGradients::default(),
+            peak: 1.0,
+        }
     }
 }
 
@@ -84,6 +92,7 @@ pub struct Learner<'a, O> {
     /// The processes that share every batch with this one.
     pub group: Option<&'a ProcessGroup>,
     clip: f64,
+    peak: f64,
     /// The clipped gradient of the last update of the objective's own parameters, `[count]`, where it is kept.
     pub kept: Option<Tensor>,
     /// The parameters that gave the last finite loss, `[count]` each; none before the first update.
@@ -95,12 +104,27 @@ impl<'a, O: Objective> Learner<'a, O> {
     pub fn new(objective: &'a mut O, adaptation: &'a mut dyn Adaptation, rules: UpdateRules) -> Self {
         let sets = std::iter::once(adaptation.params()).chain(objective.params());
         let optimiser = |set: &ParamSet| AdamW::new(set.flat(), rules.weight_decay, &set.decay_mask(rules.decay));
-        let optimisers = sets.map(optimiser).collect();
+        let mut optimisers: Vec<AdamW> = sets.map(optimiser).collect();
+        optimisers[0].set_rates(adaptation.params().rates(rules.peak));
         let kept = match rules.head_gradients {
             HeadGradients::Zeroed => None,
             HeadGradients::Kept => objective.params().map(|set| set.flat().zeros_like().detach()),
         };
-        Self { objective, adaptation, optimisers, group: None, clip: rules.clip, kept, last_good: Vec::new() }
+        let (clip, peak) = (rules.clip, rules.peak);
+        Self { objective, adaptation, optimisers, group: None, clip, peak, kept, last_good: Vec::new() }
+    }
+
+    /// Goes to a stage, which began at update `began` of the run: with fresh moments if that is now.
+    pub fn enter(&mut self, stage: usize, began: u64) {
+        self.adaptation.enter(stage);
+        self.optimisers[0].set_rates(self.adaptation.params().rates(self.peak));
+        let fresh = self.updates() == began;
+        for optimiser in &mut self.optimisers {
+            optimiser.begin_at(began);
+            if fresh {
+                optimiser.forget();
+            }
+        }
     }
 
     /// Updates done so far.
@@ -144,7 +168,7 @@ impl<'a, O: Objective> Learner<'a, O> {
             *head = kept + &*head;
         }
         let leaves = self.leaves();
-        let norm = grads.iter().map(|grad| grad.norm().double_value(&[])).fold(0.0, f64::hypot);
+        let norm = grads.iter().map(|grad| norm(grad)).fold(0.0, f64::hypot);
         if !loss.is_finite() || !norm.is_finite() {
             let last_good = std::mem::take(&mut self.last_good);
             self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));
@@ -208,4 +232,12 @@ impl<'a, O: Objective> Learner<'a, O> {
         step.backprop();
         Ok(done)
     }
+}
+
+/// Numbers whose squares are added up in f32; more of them lose digits.
+const PIECE: i64 = 1 << 16;
+
+/// Euclidean norm of a gradient `[count]`.
+fn norm(grad: &Tensor) -> f64 {
+    grad.split(PIECE, 0).iter().map(|piece| piece.norm().double_value(&[])).fold(0.0, f64::hypot)
 }

@@ -16,7 +16,7 @@ use super::schedule::Linear;
 /// How a run trains: the resolved `train:` section of a configuration.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Plan {
-    /// Passes over the examples.
+    /// Passes over the examples, in each stage where there are several.
     pub epochs: u64,
     /// Peak learning rate.
     pub lr: f64,
@@ -94,6 +94,10 @@ pub struct Trainer<'a, O: Objective> {
 impl<O: Objective> Trainer<'_, O> {
     /// Updates of the whole run.
     pub fn total(&self) -> u64 {
+        self.adaptation.stages() as u64 * self.per_stage()
+    }
+
+    fn per_stage(&self) -> u64 {
         self.plan.epochs * self.per_epoch()
     }
 
@@ -112,29 +116,35 @@ impl<O: Objective> Trainer<'_, O> {
     /// # Errors
     /// When the loss is not finite (the parameters are then those of the last finite one), or a file cannot be written.
     pub fn fit(&mut self, end: u64, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
-        let (total, per_epoch, plan) = (self.total(), self.per_epoch(), self.plan);
+        let (total, per_stage, per_epoch, plan) = (self.total(), self.per_stage(), self.per_epoch(), self.plan);
         let mut learner = Learner::new(&mut *self.objective, &mut *self.adaptation, plan.rules);
         let saved = if resume { Saved::read(&self.checkpoint)? } else { None };
         if let Some(saved) = saved.filter(|saved| saved.updates() <= end) {
             learner.load(&saved)?;
         }
-        let schedule = Linear::new(plan.lr, plan.warmup_ratio, total);
+        let schedule = Linear::new(plan.lr, plan.warmup_ratio, per_stage);
         let lengths: Vec<usize> = self.examples.iter().map(Tokens::tokens).collect();
         for observer in observers.iter_mut() {
             observer.start(learner.updates(), total)?;
         }
         let done = learner.updates() / per_epoch;
-        learner.objective.prepare(learner.adaptation, self.examples, done, plan.epochs)?;
-        let mut seen = 0;
+        learner.objective.prepare(learner.adaptation, self.examples, done, total / per_epoch)?;
+        let (mut seen, mut entered) = (0, None);
         while learner.updates() < end {
             let epoch = learner.updates() / per_epoch;
+            // A stage's schedule and moments are its own; an epoch belongs to one stage.
+            let (stage, began) = (epoch / plan.epochs, epoch / plan.epochs * per_stage);
+            if entered != Some(stage) {
+                learner.enter(stage as usize, began);
+                entered = Some(stage);
+            }
             let skip = (learner.updates() % per_epoch) as usize;
             let left = (end - learner.updates()) as usize;
             for batch in batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..].iter().take(left) {
                 let step = learner.updates();
                 let _draws = self.seed.seed_libtorch("dropout", step);
                 let batch: Vec<&O::Example> = batch.iter().map(|&index| &self.examples[index]).collect();
-                let lr = schedule.at(step);
+                let lr = schedule.at(step - began);
                 let update = learner.update(&batch, lr).map_err(|error| TrainError::at(error, step, epoch, &batch))?;
                 seen += update.tokens as u64;
                 for observer in observers.iter_mut() {

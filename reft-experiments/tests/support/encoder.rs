@@ -1,5 +1,8 @@
 //! A folder with a tiny encoder, and runs that train it.
 
+// Every test program uses a part of it.
+#![allow(dead_code)]
+
 use std::path::PathBuf;
 
 use serde_json::Value;

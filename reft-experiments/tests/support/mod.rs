@@ -1,5 +1,8 @@
 //! A folder with a tiny model, and the real program run in it.
 
+// Every test program uses a part of it.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 #[cfg(feature = "program")]
 use std::process::{Command, Output};

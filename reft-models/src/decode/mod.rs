@@ -97,6 +97,7 @@ pub fn undecided(_: usize, _: &[i64]) -> bool {
 /// A model, with or without an adaptation, that continues prompts. Edits follow the positions of the adaptation, so
 /// those on the prompt are part of the cache and cost nothing afterwards, while those on generated tokens
 /// (`all`, `gen`, `gen[:n]`) happen as the tokens come.
+#[derive(Clone)]
 pub struct Generator<'a> {
     /// The model.
     pub model: &'a dyn Decoder,
@@ -128,6 +129,17 @@ impl Generator<'_> {
         if let Some(prompt) = prompts.iter().position(|ids| ids.is_empty()) {
             return Err(DecodeError::Empty { prompt });
         }
+        match self.adaptation.and_then(Step::weights) {
+            None => self.run_on_model(prompts, decided),
+            Some(weights) => {
+                let own = no_grad(|| self.model.on(weights)).expect("weights that it lent");
+                Generator { model: own.as_ref(), ..self.clone() }.run_on_model(prompts, decided)
+            }
+        }
+    }
+
+    /// The same with the model's weights as they are.
+    fn run_on_model(&self, prompts: &[&[i64]], decided: Decided<'_>) -> Result<Vec<Answer>, DecodeError> {
         no_grad(|| {
             let rules = processors(self.decoding, &self.stop.ends);
             let most = if self.decoding.is_plain() { self.decoding.lookahead } else { 0 };

@@ -1,5 +1,6 @@
 //! Attention of encoders: every token sees all tokens of its sequence.
 
+use reft_core::hooks::KeyValuePrefix;
 use reft_core::layout::Layout;
 use reft_core::site::Dims;
 use tch::{Device, Kind, Tensor};
@@ -35,11 +36,24 @@ impl Together {
 
     /// The same through libtorch's operations whatever the type and place: what the kernel is tested against.
     pub fn block(layout: &Layout, kind: Kind, device: Device, dropout: f64) -> Self {
-        Self(How::Block(Block::new(layout, kind, device, dropout)))
+        Self::after(0, layout, (kind, device), dropout)
+    }
+
+    /// The same for sequences that attend to this many rows before their own.
+    pub fn after(prefix: i64, layout: &Layout, (kind, device): (Kind, Device), dropout: f64) -> Self {
+        let block = Block::new(layout, kind, device, dropout);
+        let seen = Tensor::zeros([block.sequences, 1, 1, prefix], (kind, device));
+        let mask = Tensor::cat(&[&seen, &block.mask], -1);
+        Self(How::Block(Block { mask, ..block }))
     }
 
     /// Queries, keys and values `[N, D]` each; `[N, D]`.
     pub fn attend(&self, dims: &Dims, qkv: &[Tensor]) -> Tensor {
+        self.attend_after(dims, qkv, None)
+    }
+
+    /// The same behind a prefix of as many rows as this was made for.
+    pub fn attend_after(&self, dims: &Dims, qkv: &[Tensor], prefix: Option<&KeyValuePrefix>) -> Tensor {
         match &self.0 {
             How::Kernel { sequences, cos, sin } => {
                 let (heads, scaled_by) = (dims.heads, dims.head_width as f64);
@@ -47,7 +61,7 @@ impl Together {
                     Shape { sequences, cos, sin, heads, kv_heads: heads, sight: Sight::Whole, scaled_by, ring: None };
                 kernels::expect(kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None))
             }
-            How::Block(block) => block.attend(dims, qkv),
+            How::Block(block) => block.attend(dims, qkv, prefix),
         }
     }
 }
@@ -87,10 +101,19 @@ impl Block {
         Self { sequences, longest, rows: tensor(&rows), cells: tensor(&cells), mask, dropout }
     }
 
-    fn attend(&self, dims: &Dims, qkv: &[Tensor]) -> Tensor {
+    fn attend(&self, dims: &Dims, qkv: &[Tensor], prefix: Option<&KeyValuePrefix>) -> Tensor {
         let shape = [self.sequences, self.longest, dims.heads, dims.head_width];
         let block = |x: &Tensor| x.index_select(0, &self.rows).view(shape).transpose(1, 2);
         let (q, k, v) = (block(&qkv[0]), block(&qkv[1]), block(&qkv[2]));
+        let (k, v) = match prefix {
+            None => (k, v),
+            Some(prefix) => {
+                // `[P, H, E]` for every sequence, `[B, H, P, E]`.
+                let size = [self.sequences, dims.heads, prefix.keys.size()[0], dims.head_width];
+                let every = |part: &Tensor| part.to_kind(k.kind()).transpose(0, 1).unsqueeze(0).expand(size, false);
+                (Tensor::cat(&[&every(&prefix.keys), &k], 2), Tensor::cat(&[&every(&prefix.values), &v], 2))
+            }
+        };
         let seen = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&self.mask), self.dropout, false, None, false);
         seen.transpose(1, 2).reshape([self.sequences * self.longest, -1]).index_select(0, &self.cells)
     }

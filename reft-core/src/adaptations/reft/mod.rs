@@ -4,7 +4,7 @@ mod part;
 mod spec;
 mod step;
 
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Tensor};
 
 use crate::adapt_config::SpecError;
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, Step};
@@ -78,15 +78,7 @@ impl Adaptation for Reft {
     }
 
     fn begin(&self, mode: Mode) -> Box<dyn Step + '_> {
-        let (derived, leaves) = match mode {
-            Mode::Eval => (Vec::new(), no_grad(|| self.params.materialise())),
-            Mode::Train => {
-                let derived = self.params.materialise();
-                let leaves = derived.iter().map(|tensor| tensor.detach().set_requires_grad(true)).collect();
-                (derived, leaves)
-            }
-        };
-        Box::new(ReftStep { reft: self, mode, derived, leaves })
+        Box::new(ReftStep { reft: self, mode, leaves: self.params.leaves(mode) })
     }
 
     fn edits(&self, layout: &Layout) -> Vec<EditedRows> {

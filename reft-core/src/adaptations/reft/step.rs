@@ -11,15 +11,14 @@ use crate::adaptation::{Adaptation, EditedRows, Mode, OverlapError, Step};
 use crate::hooks::Hooks;
 use crate::intervention::Intervention;
 use crate::layout::Layout;
+use crate::params::Leaves;
 use crate::site::Site;
 
-/// The interventions between two updates. Passes read the detached `leaves`, so that the orthonormalisation behind
-/// `derived` is differentiated once per step however many micro-batches there are.
+/// The interventions between two updates.
 pub(super) struct ReftStep<'a> {
     pub reft: &'a Reft,
     pub mode: Mode,
-    pub derived: Vec<Tensor>,
-    pub leaves: Vec<Tensor>,
+    pub leaves: Leaves,
 }
 
 impl Step for ReftStep<'_> {
@@ -27,7 +26,7 @@ impl Step for ReftStep<'_> {
         let device = self.reft.params.flat().device();
         let mut edits: BTreeMap<Site, Vec<Edit<'s>>> = BTreeMap::new();
         let mut taken: Vec<Taken> = Vec::new();
-        for (index, part, leaves) in self.reft.by_part(&self.leaves) {
+        for (index, part, leaves) in self.reft.by_part(self.leaves.tensors()) {
             let rows = part.spec.positions.resolve(layout, &part.groups, part.spec.truncation);
             let present: Vec<usize> = (0..rows.len()).filter(|&group| !rows[group].is_empty()).collect();
             let flat: Vec<i64> = rows.iter().flatten().copied().collect();
@@ -61,11 +60,7 @@ impl Step for ReftStep<'_> {
     }
 
     fn backprop(self: Box<Self>) {
-        let pairs = self.derived.iter().zip(&self.leaves).filter(|(_, leaf)| leaf.grad().defined());
-        let products: Vec<Tensor> = pairs.map(|(derived, leaf)| (derived * leaf.grad()).sum(Kind::Float)).collect();
-        if !products.is_empty() {
-            Tensor::stack(&products, 0).sum(Kind::Float).backward();
-        }
+        self.leaves.backprop();
     }
 }
 

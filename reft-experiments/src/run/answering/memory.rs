@@ -16,6 +16,9 @@ pub struct CausalMemory {
     pub scoring: usize,
     /// The activation cache: what training cannot change.
     pub frozen: usize,
+    /// Trainable parameters with gradient, moments and last good values; and the model's weights in f32 and as passes see them,
+    /// where they are trained.
+    pub trained: usize,
 }
 
 /// What lets a run fit.
@@ -43,21 +46,37 @@ impl CausalMemory {
             training: if plan.adapt.is_some() { tokens.saturating_mul(kept) } else { 0 },
             scoring: rows.saturating_mul(dims.layers * 2 * kv as usize * bytes),
             frozen,
+            trained: 0,
         }
+    }
+
+    /// The same with room for what is trained: `count` parameters, of a model of `parameters` where its own weights are.
+    #[must_use]
+    pub fn with_trainable(self, plan: &RunPlan, count: i64, parameters: i64) -> Self {
+        const F32: usize = 4;
+        let own = plan.adapt.as_ref().is_some_and(reft_core::AdaptSpec::own_weights);
+        // Values, gradient, its parts before they are put together, two moments, the last good values; decay where there is any.
+        let copies = if plan.train.weight_decay == 0.0 { 6 } else { 7 };
+        let numbers = copies * F32 * count as usize;
+        // What is lent in f32 and not trained, and the weights that passes see, fused in the model's type.
+        let lent = (parameters - count).max(0) as usize * F32;
+        let seen = 2 * parameters as usize * plan.dtype.kind().elt_size_in_bytes();
+        Self { trained: if own { numbers + lent + seen } else { numbers }, ..self }
     }
 }
 
 impl MemoryEstimate for CausalMemory {
     /// Training and scoring do not happen at the same time; the activation cache stays for the run that follows.
     fn total(&self) -> usize {
-        self.training.max(self.scoring).saturating_add(FIXED + self.weights + self.frozen)
+        self.training.max(self.scoring).saturating_add(FIXED + self.weights + self.frozen + self.trained)
     }
 
     fn describe(&self) -> String {
         let mib = |bytes: usize| bytes >> 20;
         format!(
-            "weights {}, training {}, scoring {}, frozen cache {} MiB",
+            "weights {}, trainable parameters {}, training {}, scoring {}, frozen cache {} MiB",
             mib(self.weights),
+            mib(self.trained),
             mib(self.training),
             mib(self.scoring),
             mib(self.frozen)
@@ -103,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_frozen_is_there_while_training_and_while_scoring() {
         for (training, scoring) in [(5 << 30, 1 << 30), (1 << 30, 5 << 30)] {
-            let estimate = CausalMemory { weights: 0, training, scoring, frozen: 2 << 30 };
+            let estimate = CausalMemory { weights: 0, training, scoring, frozen: 2 << 30, trained: 0 };
             assert_eq!(estimate.total(), FIXED + (7 << 30));
         }
     }

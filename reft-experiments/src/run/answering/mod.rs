@@ -52,7 +52,7 @@ impl Experiment for Answering {
         let (plan, dims) = (run.plan, self.loaded.decoder.dims());
         let adapted = match &plan.adapt {
             Some(spec) => {
-                let adaptation = spec.build(dims, Seed(plan.seed), plan.device.0)?;
+                let adaptation = spec.build_on(dims, &self.loaded.lender(), Seed(plan.seed), plan.device.0)?;
                 let (examples, too_long) = self.rows.examples(&self.loaded)?;
                 Some(Adapted { spec, adaptation, examples, too_long })
             }
@@ -96,7 +96,11 @@ impl Trainee for Answerer<'_> {
         }
         let (dims, parameters) = (model.dims(), model.parameters());
         let graph = dims.layers - adaptation.frontier().blocks;
-        let memory = CausalMemory::new(plan, dims, parameters, longest, graph, kept);
+        let memory = CausalMemory::new(plan, dims, parameters, longest, graph, kept).with_trainable(
+            plan,
+            adaptation.params().count(),
+            parameters,
+        );
         settle(&memory, plan.device.0, parameters as usize * plan.dtype.kind().elt_size_in_bytes())?;
         let causal = Causal::new(model, frozen, train.micro_batch_tokens);
         let mut objective = Causal { shelf, recompute: train.recompute_blocks, ..causal };

@@ -38,7 +38,7 @@ impl Opened {
         let named = |(path, saved): (&PathBuf, &SavedAdapter)| {
             let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
             warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
-            Ok((path.display().to_string(), saved.onto(&base, device.0)?))
+            Ok((path.display().to_string(), saved.onto_lent(&base, &loaded.lender(), device.0)?))
         };
         let adapters = adapters.iter().zip(&saved).map(named).collect::<Result<Vec<_>>>()?;
         Ok(Self { loaded, adapters })

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use reft_core::AdaptSpec;
+use reft_core::lender::NoLender;
 use reft_core::rng::Seed;
 use reft_models::encoder::EncoderConfig;
 
@@ -76,8 +77,14 @@ fn trained(plan: &RunPlan, config: &EncoderConfig) -> Result<(usize, i64)> {
         None => (0, 0),
         Some(spec) if spec.own_weights() => {
             let trained = config.tensors().into_iter().filter(|(name, _)| spec.config().trains_own(name));
-            (layers, trained.map(|(_, shape)| shape.iter().product::<i64>()).sum())
+            let own: i64 = trained.map(|(_, shape)| shape.iter().product::<i64>()).sum();
+            let beside = spec.config().members().into_iter().filter_map(|member| {
+                if member.own_weights() { None } else { member.trainable(&config.dims, &NoLender).ok() }
+            });
+            (layers, own + beside.sum::<i64>())
         }
+        // The model is needed to build these, and not to count.
+        Some(spec) if spec.config().computes_with_weights() => (layers, spec.trainable(&config.dims)?),
         Some(spec) => {
             let adaptation = spec.build(&config.dims, Seed(plan.seed), plan.device.0)?;
             (layers - adaptation.frontier().blocks.min(layers), adaptation.params().count())

@@ -13,12 +13,10 @@ pub mod saved;
 use std::rc::Rc;
 
 use anyhow::Result;
-use reft_core::adapt_config::LentTensors;
-use reft_core::adaptation::{Adaptation, NamedTensor};
+use reft_core::adaptation::Adaptation;
 use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file;
 use reft_core::rng::Seed;
-use reft_models::encoder;
 use reft_models::identity::Identity;
 use tch::Kind;
 
@@ -94,9 +92,7 @@ impl Experiment for Classifying {
 /// What is trained beside the head.
 fn adaptation(plan: &RunPlan, loaded: &LoadedEncoder) -> Result<Box<dyn Adaptation>> {
     let Some(spec) = &plan.adapt else { return Ok(Box::new(Nothing::new(plan.device.0))) };
-    let lent: Vec<NamedTensor> =
-        if spec.own_weights() { encoder::lend(&loaded.weights, plan.device.0)? } else { Vec::new() };
-    Ok(spec.build_on(loaded.encoder.dims(), &LentTensors(&lent), Seed(plan.seed), plan.device.0)?)
+    Ok(spec.build_on(loaded.encoder.dims(), &loaded.lender(), Seed(plan.seed), plan.device.0)?)
 }
 
 /// The encoder with its adaptation and its head.

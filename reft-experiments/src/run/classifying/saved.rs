@@ -1,12 +1,10 @@
 //! A trained encoder read back from disk: interventions or weights, and the head, on the base they were trained on.
 
 use anyhow::Result;
-use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::Adaptation;
 use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file::SavedAdapter;
 use reft_core::rng::Seed;
-use reft_models::encoder;
 use tch::Kind;
 
 use super::answers::Questions;
@@ -48,11 +46,7 @@ impl Classifier {
         warn_of_precision(&head_file.display(), &base, saved.check_base(&base)?);
         let adaptation: Box<dyn Adaptation> = match &adapter {
             None => Box::new(Nothing::new(device.0)),
-            Some(adapter) if adapter.config.adapt.own_weights() => {
-                let lent = encoder::lend(&loaded.weights, device.0)?;
-                adapter.onto_lent(&base, &LentTensors(&lent), device.0)?
-            }
-            Some(adapter) => adapter.onto(&base, device.0)?,
+            Some(adapter) => adapter.onto_lent(&base, &loaded.lender(), device.0)?,
         };
         let head = saved.onto(&base, task.key(), task.labels().outputs(), device.0)?;
         if saved.note.task != task.key() {

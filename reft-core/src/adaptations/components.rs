@@ -1,0 +1,485 @@
+//! Methods that change what components of a model compute: `y' = g(x, y)` with parameters of its own at every site.
+//!
+//! A method is a [`ComponentMethod`]; [`AtComponents`] puts it at layers and components, on all tokens or, like an
+//! intervention, on some positions only. The arithmetic is in f32 whatever the model's type.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::adapt_config::SpecError;
+use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
+use crate::hooks::Hooks;
+use crate::intervention::Declared;
+use crate::layers::Layers;
+use crate::layout::Layout;
+use crate::lender::{Lender, NormWeight};
+use crate::params::{Leaves, ParamSet, Stack};
+use crate::positions::{Group, Positions, Truncation};
+use crate::rng::Seed;
+use crate::site::{Component, Dims, LayerId, LinearWeight, Site};
+
+/// A method that cannot be put where a specification puts it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MethodFault {
+    /// No components.
+    #[error("components is empty: name at least one, such as [query, value]")]
+    NoComponents,
+    /// A component twice.
+    #[error("component {0} is listed twice: name each component once")]
+    Twice(Component),
+    /// Not a linear map.
+    #[error("{method} changes linear maps, and {component} is none: choose {known}")]
+    NotLinear {
+        /// The method.
+        method: &'static str,
+        /// The component asked for.
+        component: Component,
+        /// Linear components of the model.
+        known: String,
+    },
+    /// A component that the method has no formula for.
+    #[error("{method} is not defined at {component}: choose {known}")]
+    NotDefined {
+        /// The method.
+        method: &'static str,
+        /// The component asked for.
+        component: Component,
+        /// Where it is defined.
+        known: &'static str,
+    },
+    /// A number that must be positive.
+    #[error("{key} {given} is impossible: choose {allowed}")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// The number given.
+        given: String,
+        /// What is possible.
+        allowed: &'static str,
+    },
+    /// The model lends nothing at that site.
+    #[error(
+        "{method} computes with the model's own {what} of {site}, which this model does not lend: choose another method"
+    )]
+    NotLent {
+        /// The method.
+        method: &'static str,
+        /// Weight or normalisation.
+        what: &'static str,
+        /// Where.
+        site: String,
+    },
+    /// Stages within a list.
+    #[error("staged cannot be a member of joint or staged: list its members there")]
+    NestedStages,
+    /// Two parts that cannot be trained together.
+    #[error("{0} computes with the model's weights as they were loaded, and {1} trains them: choose one of the two")]
+    Together(&'static str, &'static str),
+}
+
+/// Layers, components and tokens that a method is put at.
+#[derive(Clone, Debug)]
+pub struct Where {
+    sites: Vec<Site>,
+    positions: Positions,
+    truncation: Truncation,
+}
+
+/// The same, as specifications have it.
+#[derive(Clone, Copy, Debug)]
+pub struct WhereSpec<'a> {
+    /// The method, for messages.
+    pub method: &'static str,
+    /// The components in each layer.
+    pub components: &'a [Component],
+    /// The layers.
+    pub layers: &'a Layers,
+    /// The tokens.
+    pub positions: Positions,
+    /// Rule for short prompts.
+    pub truncation: Truncation,
+}
+
+impl WhereSpec<'_> {
+    /// The sites in a model of these dimensions, by layer.
+    ///
+    /// # Errors
+    /// When a layer or a component does not exist there.
+    pub fn resolve(&self, dims: &Dims) -> Result<Where, SpecError> {
+        let layers = self.layers.resolve(dims)?;
+        let mut components = self.components.to_vec();
+        components.sort_unstable();
+        if let Some(pair) = components.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(MethodFault::Twice(pair[0]).into());
+        }
+        let missing = components.iter().find(|component| !component.exists(dims));
+        match (components.is_empty(), missing) {
+            (true, _) => Err(MethodFault::NoComponents.into()),
+            (_, Some(&component)) => Err(SpecError::Component(component, "its MLP has no gate; choose up")),
+            (false, None) => {
+                let of_layer = |&layer| components.iter().map(move |&component| Site { layer, component });
+                let sites = layers.iter().flat_map(of_layer).collect();
+                Ok(Where { sites, positions: self.positions, truncation: self.truncation })
+            }
+        }
+    }
+
+    /// The same for methods that change linear maps.
+    ///
+    /// # Errors
+    /// When a layer or a component does not exist, or is no linear map.
+    pub fn linear(&self, dims: &Dims) -> Result<Where, SpecError> {
+        if let Some(&component) = self.components.iter().find(|component| !component.is_linear()) {
+            let linear = Component::ALL.into_iter().filter(|component| component.is_linear() && component.exists(dims));
+            let known = linear.map(Component::name).collect::<Vec<_>>().join(", ");
+            return Err(MethodFault::NotLinear { method: self.method, component, known }.into());
+        }
+        self.resolve(dims)
+    }
+}
+
+/// Every token: where a method acts unless positions are given.
+pub(crate) fn everywhere() -> Positions {
+    Positions::All
+}
+
+/// A number above 0 under this key.
+pub(crate) fn positive(key: &'static str, given: f64) -> Result<(), SpecError> {
+    let fine = given > 0.0 && given.is_finite();
+    let fault = || MethodFault::Number { key, given: given.to_string(), allowed: "a number above 0" };
+    if fine { Ok(()) } else { Err(fault().into()) }
+}
+
+/// A probability below 1.
+pub(crate) fn probability(p: f64) -> Result<(), SpecError> {
+    if (0.0..1.0).contains(&p) { Ok(()) } else { Err(SpecError::Dropout(p)) }
+}
+
+/// One site with what is known of it.
+#[derive(Debug)]
+pub struct Place {
+    /// Where.
+    pub site: Site,
+    /// Width of `x`.
+    pub input: i64,
+    /// Width of `y`.
+    pub output: i64,
+    /// The frozen map, where the method [borrows](ComponentMethod::borrows) it.
+    pub linear: Option<LinearWeight>,
+    /// The normalisation at the block's end, likewise.
+    pub norm: Option<NormWeight>,
+}
+
+impl Place {
+    /// Sizes alone.
+    fn bare(site: Site, dims: &Dims) -> Self {
+        let (input, output) = (site.component.input_width(dims).unwrap_or(0), site.component.width(dims));
+        Self { site, input, output, linear: None, norm: None }
+    }
+
+    /// The frozen map.
+    ///
+    /// # Panics
+    /// When the method does not say that it borrows it.
+    pub fn map(&self) -> &LinearWeight {
+        self.linear.as_ref().expect("a method that says so has it")
+    }
+}
+
+/// What of the model a method computes with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Borrows {
+    /// Inputs and outputs alone.
+    Nothing,
+    /// The weights of the maps it changes.
+    Linear,
+    /// The normalisation at the block's end.
+    Norm,
+}
+
+/// Rows of one site in one pass.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// Where.
+    pub place: &'a Place,
+    /// The site's tensors, in the order of [`ComponentMethod::declare`].
+    pub parameters: &'a [Tensor],
+    /// What [`ComponentMethod::constants`] made of them.
+    pub constants: &'a [Tensor],
+    /// Input rows `[M, in]`, in the model's type.
+    pub x: Tensor,
+    /// Output rows `[M, out]`, in the model's type.
+    pub y: Tensor,
+    /// The input of [`ComponentMethod::beside`] in the same rows.
+    pub beside: Option<Tensor>,
+    /// Training or not.
+    pub mode: Mode,
+}
+
+impl Rows<'_> {
+    /// `x` in f32, with coordinates dropped in training.
+    pub fn dropped_x(&self, p: f64) -> Tensor {
+        self.dropped(self.x.to_kind(Kind::Float), p)
+    }
+
+    /// `z` with coordinates dropped in training.
+    pub fn dropped(&self, z: Tensor, p: f64) -> Tensor {
+        if self.mode == Mode::Train && p > 0.0 { z.dropout(p, true) } else { z }
+    }
+
+    /// `y` in f32.
+    pub fn y(&self) -> Tensor {
+        self.y.to_kind(Kind::Float)
+    }
+}
+
+/// `g`: a component's new output from its input and its output.
+pub trait ComponentMethod: Debug {
+    /// The key in configurations.
+    fn key(&self) -> &'static str;
+
+    /// The tensors that one site needs.
+    fn declare(&self, place: &Place) -> Vec<Declared>;
+
+    /// What of the model it computes with.
+    fn borrows(&self) -> Borrows {
+        Borrows::Nothing
+    }
+
+    /// A component of the same block, visited before, whose input it computes with too.
+    fn beside(&self) -> Option<Component> {
+        None
+    }
+
+    /// Initial values that depend on the model's weights, put into the site's tensors.
+    fn initialise(&self, _: &Place, _: &[Tensor]) {}
+
+    /// What follows from a site's tensors and is constant to the gradient; made once between two updates.
+    fn constants(&self, _: &Place, _: &[Tensor]) -> Vec<Tensor> {
+        Vec::new()
+    }
+
+    /// Frozen tensors of its own, shared by all sites; they are saved with the trained ones.
+    fn shared(&self) -> Vec<NamedTensor> {
+        Vec::new()
+    }
+
+    /// The rows' new output `[M, out]`, f32.
+    fn change(&self, rows: &Rows<'_>) -> Tensor;
+}
+
+/// A method at its sites.
+#[derive(Debug)]
+pub struct AtComponents {
+    method: Box<dyn ComponentMethod>,
+    places: Vec<Place>,
+    positions: Positions,
+    truncation: Truncation,
+    params: ParamSet,
+    /// Tensors of each site.
+    tensors: usize,
+}
+
+impl AtComponents {
+    /// Fresh parameters.
+    ///
+    /// # Errors
+    /// When the model does not lend what the method computes with.
+    pub fn new(
+        method: Box<dyn ComponentMethod>,
+        at: Where,
+        (dims, lender): (&Dims, &dyn Lender),
+        seed: Seed,
+        device: Device,
+    ) -> Result<Self, SpecError> {
+        let borrow = |&site: &Site| borrow(method.as_ref(), Place::bare(site, dims), lender);
+        let places = at.sites.iter().map(borrow).collect::<Result<Vec<_>, _>>()?;
+        let stacks = places.iter().flat_map(|place| method.declare(place));
+        let stacks: Vec<Stack> = stacks.map(|declared| Stack { declared, sites: 1 }).collect();
+        let tensors = stacks.len() / places.len();
+        let params = ParamSet::new(stacks, &mut seed.stream("init", 0), device);
+        let (positions, truncation) = (at.positions, at.truncation);
+        let made = Self { method, places, positions, truncation, params, tensors };
+        let views = no_grad(|| made.views());
+        made.by_site(&views).for_each(|(place, views)| no_grad(|| made.method.initialise(place, views)));
+        Ok(made)
+    }
+
+    /// One view of the flat leaf for each tensor of each site.
+    fn views(&self) -> Vec<Tensor> {
+        self.params.views().into_iter().map(|view| view.squeeze_dim(0)).collect()
+    }
+
+    /// One entry for each tensor, taken apart by site.
+    fn by_site<'t>(&'t self, tensors: &'t [Tensor]) -> impl Iterator<Item = (&'t Place, &'t [Tensor])> {
+        self.places.iter().zip(tensors.chunks(self.tensors))
+    }
+
+    fn rows(&self, layout: &Layout) -> Vec<i64> {
+        self.positions.resolve(layout, &[Group::Both], self.truncation).concat()
+    }
+}
+
+/// Numbers that a method trains at these sites.
+pub(crate) fn count(method: &dyn ComponentMethod, at: &Where, dims: &Dims) -> i64 {
+    let of_site = |&site: &Site| method.declare(&Place::bare(site, dims));
+    at.sites.iter().flat_map(of_site).map(|declared| declared.shape.iter().product::<i64>()).sum()
+}
+
+/// A place with what the method computes with.
+fn borrow(method: &dyn ComponentMethod, bare: Place, lender: &dyn Lender) -> Result<Place, SpecError> {
+    let site = bare.site;
+    let missing = |what| SpecError::from(MethodFault::NotLent { method: method.key(), what, site: site.to_string() });
+    match method.borrows() {
+        Borrows::Nothing => Ok(bare),
+        Borrows::Linear => {
+            let linear = lender.linear(site).ok_or_else(|| missing("weight"))?;
+            Ok(Place { linear: Some(linear), ..bare })
+        }
+        Borrows::Norm => {
+            let norm = lender.norm(site.layer).ok_or_else(|| missing("normalisation"))?;
+            Ok(Place { norm: Some(norm), ..bare })
+        }
+    }
+}
+
+impl Adaptation for AtComponents {
+    fn params(&self) -> &ParamSet {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut ParamSet {
+        &mut self.params
+    }
+
+    fn named(&self) -> Vec<NamedTensor> {
+        let names = self.places.iter().flat_map(|place| {
+            let site = place.site;
+            self.method.declare(place).into_iter().map(move |declared| format!("{site}.{}", declared.name))
+        });
+        names.zip(self.views()).map(|(name, tensor)| NamedTensor { name, tensor }).collect()
+    }
+
+    fn fixed(&self) -> Vec<NamedTensor> {
+        self.method.shared()
+    }
+
+    fn begin(&self, mode: Mode) -> Box<dyn Step + '_> {
+        let leaves = self.params.leaves(mode);
+        let tensors: Vec<Tensor> = leaves.tensors().iter().map(|leaf| leaf.squeeze_dim(0)).collect();
+        let of_site = |(place, tensors): (&Place, &[Tensor])| no_grad(|| self.method.constants(place, tensors));
+        let constants = self.by_site(&tensors).map(of_site).collect();
+        Box::new(ComponentsStep { adaptation: self, mode, leaves, tensors, constants })
+    }
+
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
+        let rows = self.rows(layout);
+        let at = |place: &Place| EditedRows { site: place.site, group: Group::Both, rows: rows.clone() };
+        self.places.iter().map(at).collect()
+    }
+
+    fn frontier(&self) -> Frontier {
+        let lowest = self.places.iter().map(|place| place.site.layer.0).min();
+        Frontier { blocks: lowest.unwrap_or(0), visits_last: false }
+    }
+
+    fn first_edited(&self, prompt: i64) -> Option<i64> {
+        self.positions.first_edited(prompt, self.truncation)
+    }
+}
+
+struct ComponentsStep<'a> {
+    adaptation: &'a AtComponents,
+    mode: Mode,
+    leaves: Leaves,
+    /// The leaves without the axis of sites.
+    tensors: Vec<Tensor>,
+    constants: Vec<Vec<Tensor>>,
+}
+
+impl Step for ComponentsStep<'_> {
+    fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
+        let AtComponents { positions, params, places, method, .. } = self.adaptation;
+        let rows = match positions {
+            Positions::All if layout.is_whole() => RowsOf::All,
+            _ => {
+                let rows = self.adaptation.rows(layout);
+                RowsOf::Some(Tensor::from_slice(&rows).to_device(params.flat().device()))
+            }
+        };
+        let none = matches!(&rows, RowsOf::Some(rows) if rows.numel() == 0);
+        let sites = places.iter().enumerate().filter(|_| !none).map(|(index, place)| (place.site, index)).collect();
+        Ok(Box::new(ComponentsHooks { step: self, rows, sites, beside: method.beside(), inputs: RefCell::default() }))
+    }
+
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
+        self.adaptation.edits(layout)
+    }
+
+    fn backprop(self: Box<Self>) {
+        self.leaves.backprop();
+    }
+}
+
+/// Rows of a pass that are changed.
+enum RowsOf {
+    All,
+    Some(Tensor),
+}
+
+impl RowsOf {
+    fn of(&self, x: &Tensor) -> Tensor {
+        match self {
+            Self::All => x.shallow_clone(),
+            Self::Some(rows) => x.index_select(0, rows),
+        }
+    }
+}
+
+/// The hooks of one pass.
+struct ComponentsHooks<'a> {
+    step: &'a ComponentsStep<'a>,
+    rows: RowsOf,
+    /// Index of each site.
+    sites: BTreeMap<Site, usize>,
+    beside: Option<Component>,
+    /// Inputs of the component beside, by layer, in the rows that are changed.
+    inputs: RefCell<BTreeMap<LayerId, Tensor>>,
+}
+
+impl ComponentsHooks<'_> {
+    fn is_beside(&self, at: Site) -> bool {
+        self.beside == Some(at.component) && self.sites.keys().any(|site| site.layer == at.layer)
+    }
+}
+
+impl Hooks for ComponentsHooks<'_> {
+    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        if self.is_beside(at) {
+            self.inputs.borrow_mut().insert(at.layer, self.rows.of(x));
+        }
+        let Some(&index) = self.sites.get(&at) else { return y };
+        let AtComponents { method, places, tensors, .. } = self.step.adaptation;
+        let changed = method.change(&Rows {
+            place: &places[index],
+            parameters: &self.step.tensors[index * tensors..(index + 1) * tensors],
+            constants: &self.step.constants[index],
+            x: self.rows.of(x),
+            y: self.rows.of(&y),
+            beside: self.inputs.borrow_mut().remove(&at.layer),
+            mode: self.step.mode,
+        });
+        let changed = changed.to_kind(y.kind());
+        match &self.rows {
+            RowsOf::All => changed,
+            RowsOf::Some(rows) => y.index_copy(0, rows, &changed),
+        }
+    }
+
+    fn wants(&self, at: Site) -> bool {
+        self.sites.contains_key(&at) || self.is_beside(at)
+    }
+}

@@ -1,0 +1,107 @@
+//! IA3 (Liu et al., arXiv 2205.05638): learned scales of activations, `y' = l ⊙ y` with `l` at 1 in the beginning.
+//!
+//! Keys, values and the MLP's hidden activation in the paper. What peft calls a feedforward module scales its input: that of
+//! the down projection is `mlp_hidden` here, that of attention's output projection `head_output`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
+use crate::adaptation::Adaptation;
+use crate::adaptations::components::{
+    AtComponents, ComponentMethod, MethodFault, Place, Rows, Where, WhereSpec, count, everywhere,
+};
+use crate::decay::Role;
+use crate::intervention::{Constraint, Declared, Init};
+use crate::layers::Layers;
+use crate::lender::Lender;
+use crate::positions::{Positions, Truncation};
+use crate::rng::Seed;
+use crate::site::{Component, Dims};
+
+/// Trained scales of activations.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ia3Spec {
+    /// The components whose output is scaled.
+    #[serde(default = "paper")]
+    pub components: Vec<Component>,
+    /// The layers.
+    #[serde(default)]
+    pub layers: Layers,
+    /// The tokens.
+    #[serde(default = "everywhere")]
+    pub positions: Positions,
+    /// Rule for short prompts.
+    #[serde(default)]
+    pub truncation: Truncation,
+}
+
+/// As in the paper.
+fn paper() -> Vec<Component> {
+    vec![Component::Key, Component::Value, Component::MlpHidden]
+}
+
+impl Ia3Spec {
+    fn at(&self, dims: &Dims) -> Result<Where, SpecError> {
+        if self.components.contains(&Component::Embedding) {
+            let known = "a component of every layer, such as key, value or mlp_hidden";
+            return Err(MethodFault::NotDefined { method: "ia3", component: Component::Embedding, known }.into());
+        }
+        let Self { components, layers, positions, truncation } = self;
+        let (positions, truncation) = (*positions, *truncation);
+        WhereSpec { method: "ia3", components, layers, positions, truncation }.resolve(dims)
+    }
+}
+
+impl AdaptConfig for Ia3Spec {
+    fn build(
+        &self,
+        dims: &Dims,
+        lender: &dyn Lender,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Box<dyn Adaptation>, SpecError> {
+        Ok(Box::new(AtComponents::new(Box::new(Ia3), self.at(dims)?, (dims, lender), seed, device)?))
+    }
+
+    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
+        Ok(count(&Ia3, &self.at(dims)?, dims))
+    }
+
+    fn title(&self) -> String {
+        Self::TITLE.to_owned()
+    }
+}
+
+impl AdaptMethod for Ia3Spec {
+    const KEY: &'static str = "ia3";
+    const TITLE: &'static str = "IA3";
+    const PARAMETERS: &'static str = "out for each component of each layer";
+    const STARTS_AS_BASE: bool = true;
+
+    fn example() -> Self {
+        Self { components: paper(), layers: Layers::All, positions: everywhere(), truncation: Truncation::default() }
+    }
+}
+
+/// The method of [`Ia3Spec`].
+#[derive(Debug)]
+struct Ia3;
+
+impl ComponentMethod for Ia3 {
+    fn key(&self) -> &'static str {
+        "ia3"
+    }
+
+    fn declare(&self, place: &Place) -> Vec<Declared> {
+        let (shape, init) = (vec![place.output], Init::Constant(1.0));
+        vec![Declared { name: "ia3_l", shape, init, constraint: Constraint::Free, role: Role::Gain }]
+    }
+
+    fn change(&self, rows: &Rows<'_>) -> Tensor {
+        let [scale] = rows.parameters else { unreachable!("one tensor is declared") };
+        rows.y() * scale
+    }
+}

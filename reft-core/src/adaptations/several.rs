@@ -1,0 +1,348 @@
+//! Several adaptations of one model: `{joint: [...]}` trained together, `{staged: [...]}` one after the other.
+//!
+//! Their parameters lie in one flat leaf, so that there is one optimiser and one checkpoint; each member may have a learning
+//! rate of its own. In stages, members of later stages do not act yet and those of earlier stages act but no longer move.
+//! A stage has the updates and the schedule of a whole run, and begins with fresh moments.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
+use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
+use crate::adaptations::AdaptSpec;
+use crate::adaptations::components::{MethodFault, positive};
+use crate::adaptations::lora::LoraSpec;
+use crate::adaptations::reft::ReftSpec;
+use crate::hooks::{Chain, Hooks};
+use crate::layout::Layout;
+use crate::lender::Lender;
+use crate::params::ParamSet;
+use crate::rng::Seed;
+use crate::site::Dims;
+
+/// One of several adaptations.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemberSpec {
+    /// What is trained.
+    pub adapt: AdaptSpec,
+    /// Its peak learning rate; that of the run if it has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+}
+
+/// Several adaptations trained together: a list of `{adapt: {...}, lr: 1e-3}`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct JointSpec(pub Vec<MemberSpec>);
+
+/// Several adaptations trained one after the other, in this order, each on top of those before: the same list.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StagedSpec(pub Vec<MemberSpec>);
+
+impl AdaptConfig for JointSpec {
+    fn build(
+        &self,
+        dims: &Dims,
+        lender: &dyn Lender,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Box<dyn Adaptation>, SpecError> {
+        Ok(jointly(members(&self.0, (dims, lender), seed, device)?))
+    }
+
+    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
+        trainable(&self.0, dims)
+    }
+
+    fn own_weights(&self) -> bool {
+        self.members().iter().any(|member| member.own_weights())
+    }
+
+    fn trains_own(&self, name: &str) -> bool {
+        self.members().iter().any(|member| member.trains_own(name))
+    }
+
+    fn computes_with_weights(&self) -> bool {
+        self.members().iter().any(|member| member.computes_with_weights())
+    }
+
+    fn members(&self) -> Vec<&dyn AdaptConfig> {
+        self.0.iter().map(|member| member.adapt.config()).collect()
+    }
+
+    fn title(&self) -> String {
+        title(&self.0, " + ")
+    }
+}
+
+impl AdaptMethod for JointSpec {
+    const KEY: &'static str = "joint";
+    const TITLE: &'static str = "several, together";
+    const PARAMETERS: &'static str = "the sum over the members";
+    const STARTS_AS_BASE: bool = false;
+
+    fn example() -> Self {
+        Self(vec![member(LoraSpec::example()), member(ReftSpec::example())])
+    }
+}
+
+impl AdaptConfig for StagedSpec {
+    fn build(
+        &self,
+        dims: &Dims,
+        lender: &dyn Lender,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Box<dyn Adaptation>, SpecError> {
+        Ok(Box::new(Several::new(members(&self.0, (dims, lender), seed, device)?, Order::Stages)))
+    }
+
+    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
+        trainable(&self.0, dims)
+    }
+
+    fn own_weights(&self) -> bool {
+        self.members().iter().any(|member| member.own_weights())
+    }
+
+    fn trains_own(&self, name: &str) -> bool {
+        self.members().iter().any(|member| member.trains_own(name))
+    }
+
+    fn computes_with_weights(&self) -> bool {
+        self.members().iter().any(|member| member.computes_with_weights())
+    }
+
+    fn members(&self) -> Vec<&dyn AdaptConfig> {
+        self.0.iter().map(|member| member.adapt.config()).collect()
+    }
+
+    fn title(&self) -> String {
+        title(&self.0, " then ")
+    }
+}
+
+impl AdaptMethod for StagedSpec {
+    const KEY: &'static str = "staged";
+    const TITLE: &'static str = "several, in stages";
+    const PARAMETERS: &'static str = "the sum over the members";
+    const STARTS_AS_BASE: bool = false;
+
+    fn example() -> Self {
+        Self(vec![member(LoraSpec::example()), member(ReftSpec::example())])
+    }
+}
+
+/// The members' titles.
+fn title(specs: &[MemberSpec], between: &str) -> String {
+    specs.iter().map(|member| member.adapt.title()).collect::<Vec<_>>().join(between)
+}
+
+/// An adaptation as a member.
+fn member<M: AdaptMethod>(settings: M) -> MemberSpec {
+    MemberSpec { adapt: AdaptSpec::new(settings), lr: None }
+}
+
+/// Trained together.
+pub(crate) fn jointly(members: Vec<Member>) -> Box<dyn Adaptation> {
+    Box::new(Several::new(members, Order::Together))
+}
+
+fn trainable(specs: &[MemberSpec], dims: &Dims) -> Result<i64, SpecError> {
+    check(specs)?;
+    specs.iter().map(|member| member.adapt.trainable(dims)).sum()
+}
+
+/// Refuses lists that cannot be trained.
+fn check(specs: &[MemberSpec]) -> Result<(), SpecError> {
+    if specs.is_empty() {
+        return Err(SpecError::Empty);
+    }
+    if specs.iter().any(|member| member.adapt.key() == StagedSpec::KEY) {
+        return Err(MethodFault::NestedStages.into());
+    }
+    specs.iter().filter_map(|member| member.lr).try_for_each(|lr| positive("lr", lr))?;
+    let first = |wanted: fn(&dyn AdaptConfig) -> bool| {
+        specs.iter().map(|member| &member.adapt).find(|adapt| wanted(adapt.config()))
+    };
+    match (first(|config| config.computes_with_weights()), first(|config| config.own_weights())) {
+        (Some(reads), Some(trains)) => Err(MethodFault::Together(reads.key(), trains.key()).into()),
+        (None, _) | (_, None) => Ok(()),
+    }
+}
+
+fn members(
+    specs: &[MemberSpec],
+    (dims, lender): (&Dims, &dyn Lender),
+    seed: Seed,
+    device: Device,
+) -> Result<Vec<Member>, SpecError> {
+    check(specs)?;
+    let member = |(index, spec): (usize, &MemberSpec)| {
+        let seed = if index == 0 { seed } else { seed.derived("member", index as u64) };
+        let adaptation = spec.adapt.build_on(dims, lender, seed, device)?;
+        Ok(Member { name: index.to_string(), adaptation, lr: spec.lr })
+    };
+    specs.iter().enumerate().map(member).collect()
+}
+
+/// One of several, built.
+#[derive(Debug)]
+pub(crate) struct Member {
+    name: String,
+    adaptation: Box<dyn Adaptation>,
+    lr: Option<f64>,
+}
+
+impl Member {
+    /// One whose tensors are called `NAME....` in files.
+    pub(crate) fn named(name: &str, adaptation: Box<dyn Adaptation>) -> Self {
+        Self { name: name.to_owned(), adaptation, lr: None }
+    }
+}
+
+/// How members are trained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Order {
+    Together,
+    Stages,
+}
+
+/// Several adaptations on one flat leaf.
+#[derive(Debug)]
+struct Several {
+    members: Vec<Member>,
+    order: Order,
+    /// The member that is trained, where there are stages: those before it act too. The last one unless training is under way.
+    stage: usize,
+    params: ParamSet,
+}
+
+impl Several {
+    fn new(mut members: Vec<Member>, order: Order) -> Self {
+        let sets: Vec<(&ParamSet, Option<f64>)> =
+            members.iter().map(|member| (member.adaptation.params(), member.lr)).collect();
+        let params = ParamSet::joined(&sets);
+        let flat = params.flat().shallow_clone();
+        let stage = members.len() - 1;
+        bind(&mut members, &flat);
+        Self { members, order, stage, params }
+    }
+
+    /// The members that act now.
+    fn acting(&self) -> &[Member] {
+        match self.order {
+            Order::Together => &self.members,
+            Order::Stages => &self.members[..=self.stage],
+        }
+    }
+
+    fn prefixed(member: &Member, named: Vec<NamedTensor>) -> impl Iterator<Item = NamedTensor> {
+        named
+            .into_iter()
+            .map(|NamedTensor { name, tensor }| NamedTensor { name: format!("{}.{name}", member.name), tensor })
+    }
+}
+
+/// Makes the members' parameters parts of a leaf, one after the other.
+fn bind(members: &mut [Member], flat: &Tensor) {
+    let mut start = 0;
+    for member in members {
+        let count = member.adaptation.params().count();
+        member.adaptation.bind(&flat.narrow(0, start, count));
+        start += count;
+    }
+}
+
+impl Adaptation for Several {
+    fn params(&self) -> &ParamSet {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut ParamSet {
+        &mut self.params
+    }
+
+    fn bind(&mut self, flat: &Tensor) {
+        self.params.bind(flat);
+        bind(&mut self.members, flat);
+    }
+
+    fn named(&self) -> Vec<NamedTensor> {
+        self.members.iter().flat_map(|member| Self::prefixed(member, member.adaptation.named())).collect()
+    }
+
+    fn fixed(&self) -> Vec<NamedTensor> {
+        self.members.iter().flat_map(|member| Self::prefixed(member, member.adaptation.fixed())).collect()
+    }
+
+    fn begin(&self, mode: Mode) -> Box<dyn Step + '_> {
+        let mut steps = Vec::new();
+        for (index, member) in self.acting().iter().enumerate() {
+            let moves = self.order == Order::Together || index == self.stage;
+            steps.push(member.adaptation.begin(if moves { mode } else { Mode::Eval }));
+        }
+        Box::new(SeveralStep(steps))
+    }
+
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
+        self.acting().iter().flat_map(|member| member.adaptation.edits(layout)).collect()
+    }
+
+    fn frontier(&self) -> Frontier {
+        let frontiers: Vec<Frontier> = self.members.iter().map(|member| member.adaptation.frontier()).collect();
+        let Some(blocks) = frontiers.iter().map(|frontier| frontier.blocks).min() else { return Frontier::NONE };
+        let visits_last = frontiers.iter().any(|frontier| frontier.blocks == blocks && frontier.visits_last);
+        Frontier { blocks, visits_last }
+    }
+
+    fn first_edited(&self, prompt: i64) -> Option<i64> {
+        self.members.iter().filter_map(|member| member.adaptation.first_edited(prompt)).min()
+    }
+
+    fn stages(&self) -> usize {
+        match self.order {
+            Order::Together => 1,
+            Order::Stages => self.members.len(),
+        }
+    }
+
+    fn enter(&mut self, stage: usize) {
+        if self.order == Order::Stages {
+            self.stage = stage;
+            let counts = self.members.iter().map(|member| member.adaptation.params().count());
+            let start: i64 = counts.clone().take(stage).sum();
+            self.params.only(start, counts.skip(stage).take(1).sum());
+        }
+    }
+
+    fn is_last_stage(&self) -> bool {
+        self.stage + 1 == self.members.len()
+    }
+}
+
+struct SeveralStep<'a>(Vec<Box<dyn Step + 'a>>);
+
+impl Step for SeveralStep<'_> {
+    fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
+        let hooks: Vec<Box<dyn Hooks + 's>> = self.0.iter().map(|step| step.hooks(layout)).collect::<Result<_, _>>()?;
+        Ok(Box::new(Chain(hooks)))
+    }
+
+    fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
+        self.0.iter().flat_map(|step| step.edits(layout)).collect()
+    }
+
+    fn weights(&self) -> Option<&BTreeMap<String, Tensor>> {
+        self.0.iter().find_map(|step| step.weights())
+    }
+
+    fn backprop(self: Box<Self>) {
+        self.0.into_iter().for_each(Step::backprop);
+    }
+}

@@ -1,0 +1,110 @@
+//! `reft import`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use reft_core::adapter_file;
+use reft_core::positions::Positions;
+use reft_core::rng::Seed;
+use tch::{Device, no_grad};
+
+use crate::interop::ours::Base;
+use crate::interop::{self, Foreign, Told};
+use crate::tasks::TaskId;
+use crate::train::head::Head;
+use crate::train::head_file::{self, HeadNote};
+
+/// Arguments of `reft import`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A folder that peft, LLM-Adapters, adapters or pyreft saved
+    folder: PathBuf,
+    /// The base model [default: the one that the folder names]
+    #[arg(long)]
+    model: Option<String>,
+    /// The folder to write: `adapter/`, which --adapter takes, `head.safetensors` where there is a head, and `origin.json`
+    #[arg(long)]
+    out: PathBuf,
+    /// The tokens that interventions edit, such as f7+l7: pyreft's folders do not say
+    #[arg(long)]
+    positions: Option<Positions>,
+    /// The folder of the adapters library holds a DiReFT and no NoReFT: it does not say
+    #[arg(long)]
+    direft: bool,
+    /// The GLUE task that a classification head was trained on
+    #[arg(long)]
+    task: Option<TaskId>,
+    /// Leave out a classification head
+    #[arg(long, conflicts_with = "task")]
+    without_head: bool,
+}
+
+impl Args {
+    /// Reads the folder and writes ours.
+    ///
+    /// # Errors
+    /// When the folder is damaged or holds what is not computed here, or does not fit the model.
+    pub fn run(self) -> Result<()> {
+        let foreign = interop::read(&self.folder, Told { positions: self.positions, direft: self.direft })?;
+        if !foreign.head.is_empty() && self.task.is_none() && !self.without_head {
+            bail!(
+                "{}: it holds a classification head: give --task with the GLUE task that it was trained on, or --without-head",
+                self.folder.display()
+            );
+        }
+        let named = self.model.clone().or_else(|| foreign.origin.base_model.clone());
+        let model = named.context("no base model is named: give --model")?;
+        let base = Base::open(&model)?;
+        let adaptation = base
+            .put(|lender| foreign.onto(base.dims(), lender, Device::Cpu))
+            .with_context(|| self.folder.display().to_string())?;
+        let base_model = base.base_model()?;
+        super::fresh_folder(&self.out, |folder| {
+            adapter_file::save(&folder.join("adapter"), &base_model, &foreign.spec, adaptation.as_ref())?;
+            if let Some(task) = self.task {
+                let head = head(&foreign, base.dims().width).with_context(|| self.folder.display().to_string())?;
+                let note = HeadNote { task: task.key().to_owned(), base_model: base_model.clone() };
+                head_file::save(&folder.join("head.safetensors"), &head, &note)?;
+            }
+            let origin = serde_json::to_vec_pretty(&foreign.origin)?;
+            Ok(crate::atomic::write(&folder.join("origin.json"), &origin)?)
+        })?;
+        println!(
+            "{}: {} of {}, {} trained numbers, for {model}",
+            self.out.join("adapter").display(),
+            foreign.spec.title(),
+            foreign.origin.library,
+            adaptation.params().count()
+        );
+        Ok(())
+    }
+}
+
+/// The head as ours: a layer of the model's width, then the scores.
+fn head(foreign: &Foreign, width: i64) -> Result<Head> {
+    let Some(scores) = foreign.head.get("out_proj.bias") else {
+        bail!("its head is none of RoBERTa's form (dense, out_proj): give --without-head");
+    };
+    let head = Head::new(width, scores.size()[0], Seed(0), Device::Cpu);
+    for named in head.named() {
+        let found = foreign.head.get(&named.name).with_context(|| format!("no tensor `classifier.{}`", named.name))?;
+        if found.size() != named.tensor.size() {
+            bail!("tensor `classifier.{}` has the shape {:?}: give the right base model", named.name, found.size());
+        }
+        no_grad(|| named.tensor.shallow_clone().copy_(found));
+    }
+    Ok(head)
+}
+
+/// The head's tensors of a file of ours; none where there is no file.
+///
+/// # Errors
+/// When it is damaged.
+pub(super) fn head_beside(adapter: &Path) -> Result<interop::Tensors> {
+    let path = adapter.parent().unwrap_or(Path::new("")).join("head.safetensors");
+    if !path.exists() {
+        return Ok(interop::Tensors::new());
+    }
+    let bare = |(name, tensor): (String, _)| (name.strip_prefix("classifier.").unwrap_or(&name).to_owned(), tensor);
+    Ok(reft_models::weights::read_tensors(&path)?.into_iter().map(bare).collect())
+}

@@ -1,0 +1,176 @@
+//! Adapters that travel: folders of peft, LLM-Adapters, adapters and pyreft read as ours, ours written as theirs, and adapters
+//! merged into their model.
+
+pub mod adapter_hub;
+pub mod householder;
+pub mod merge;
+pub mod model_folder;
+pub mod names;
+pub mod ours;
+pub mod peft;
+pub mod peft_export;
+pub mod pyreft;
+pub mod pyreft_export;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use reft_core::AdaptSpec;
+use reft_core::adaptation::{Adaptation, NamedTensor};
+use reft_core::lender::Lender;
+use reft_core::positions::Positions;
+use reft_core::rng::Seed;
+use reft_core::site::Dims;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tch::{Device, Tensor, no_grad};
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// Where an adapter comes from: kept beside it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Origin {
+    /// The library that wrote it, with its version where the folder says it.
+    pub library: String,
+    /// The base model as the folder names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
+    /// Fields of the folder's model card: license, datasets, author and others, as they stand there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub card: BTreeMap<String, String>,
+}
+
+/// An adapter of another library in our terms.
+#[derive(Debug)]
+pub struct Foreign {
+    /// What it is.
+    pub spec: AdaptSpec,
+    /// Its tensors by our names.
+    pub tensors: Tensors,
+    /// A classification head trained with it, by the names of [`crate::train::head`]; empty where there is none.
+    pub head: Tensors,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What a folder does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// The tokens that interventions edit.
+    pub positions: Option<Positions>,
+    /// That a folder of the adapters library, which cannot tell the two apart, holds a DiReFT and no NoReFT.
+    pub direft: bool,
+}
+
+/// Reads a folder of any library that is known.
+///
+/// # Errors
+/// When the folder is none of these, is damaged, or holds what is not computed here.
+pub fn read(folder: &Path, told: Told) -> Result<Foreign> {
+    let foreign = if folder.join("config.json").exists() && !folder.join("adapter_config.json").exists() {
+        pyreft::read(folder, told.positions.or_else(|| pyreft_export::positions_of(folder)))
+    } else {
+        let config = json(&folder.join("adapter_config.json"))?;
+        match (config.get("peft_type"), config.get("schema"), config.get("config")) {
+            (Some(_), _, _) => peft::read(folder, &config),
+            (None, Some(_), _) => bail!("it is an adapter of this program already: give its folder as --adapter"),
+            (None, None, Some(_)) => adapter_hub::read(folder, &config, told),
+            (None, None, None) => bail!(
+                "adapter_config.json has neither peft_type (peft) nor config (adapters): give a folder that one of these \
+                 libraries, LLM-Adapters or pyreft saved"
+            ),
+        }
+    };
+    let mut foreign = foreign.with_context(|| folder.display().to_string())?;
+    foreign.origin.card = card(folder);
+    Ok(foreign)
+}
+
+/// The fields between the lines `---` of a model card, one line each; none where there is no card.
+fn card(folder: &Path) -> BTreeMap<String, String> {
+    let Ok(text) = std::fs::read_to_string(folder.join("README.md")) else { return BTreeMap::new() };
+    let Some(front) = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---")) else {
+        return BTreeMap::new();
+    };
+    let field = |line: &str| line.split_once(": ").map(|(key, value)| (key.to_owned(), value.trim().to_owned()));
+    front.0.lines().filter(|line| !line.starts_with([' ', '-'])).filter_map(field).collect()
+}
+
+/// A JSON file.
+pub(crate) fn json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    reft_core::value_reader::json(&text).with_context(|| path.display().to_string())
+}
+
+/// The tensors of the first of these files that is there.
+pub(crate) fn tensors(folder: &Path, names: &[&str]) -> Result<Tensors> {
+    let Some(name) = names.iter().find(|name| folder.join(name).exists()) else {
+        bail!("none of {} is there: copy the whole folder", names.join(", "));
+    };
+    Ok(reft_models::weights::read_tensors(&folder.join(name))?)
+}
+
+/// The text of a key.
+pub(crate) fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+/// A whole number that must be there.
+pub(crate) fn whole(value: &Value, key: &str) -> Result<i64> {
+    value.get(key).and_then(Value::as_i64).with_context(|| format!("`{key}` is missing or no whole number"))
+}
+
+/// Refuses settings that other values than these would change results by: null, false, 0 and empty ones pass.
+pub(crate) fn refuse(config: &Value, keys: &[&str]) -> Result<()> {
+    let empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(true) => false,
+    };
+    match keys.iter().find(|key| config.get(**key).is_some_and(|value| !empty(value))) {
+        Some(key) => bail!("`{key}` is {}, which is not computed here", config[*key]),
+        None => Ok(()),
+    }
+}
+
+impl Foreign {
+    /// The adaptation with these tensors, on a model.
+    ///
+    /// # Errors
+    /// When it does not fit the model, or a tensor is missing, of another shape, superfluous or not finite.
+    pub fn onto(&self, dims: &Dims, lender: &dyn Lender, device: Device) -> Result<Box<dyn Adaptation>> {
+        let adaptation = self.spec.build_on(dims, lender, Seed(0), device)?;
+        let (named, fixed) = (adaptation.named(), adaptation.fixed());
+        let known = |name: &String| named.iter().chain(&fixed).any(|named| named.name == *name);
+        if let Some(extra) = self.tensors.keys().find(|name| !known(name)) {
+            bail!("tensor `{extra}` has no place in {} on this model: is it the right base model?", self.spec.key());
+        }
+        named.iter().try_for_each(|named| self.put(named, true))?;
+        // A frozen random pair that the folder does not hold is drawn from its key.
+        fixed.iter().try_for_each(|named| self.put(named, false))?;
+        Ok(adaptation)
+    }
+
+    fn put(&self, NamedTensor { name, tensor }: &NamedTensor, needed: bool) -> Result<()> {
+        let Some(found) = self.tensors.get(name) else {
+            return if needed { bail!("no tensor for `{name}`: the folder is not complete") } else { Ok(()) };
+        };
+        if found.size() != tensor.size() {
+            bail!(
+                "tensor `{name}` has the shape {:?}, this model needs {:?}: give the base model that it was trained on",
+                found.size(),
+                tensor.size()
+            );
+        }
+        if found.isfinite().all().int64_value(&[]) != 1 {
+            bail!("tensor `{name}` holds values that are not finite: copy the folder again, or train anew");
+        }
+        no_grad(|| tensor.shallow_clone().copy_(found));
+        Ok(())
+    }
+}

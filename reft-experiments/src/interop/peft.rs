@@ -1,0 +1,268 @@
+//! Folders of peft (LoRA, DoRA, VeRA, IA3, prefix-tuning) and of LLM-Adapters, a fork of it (bottlenecks).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use reft_core::AdaptSpec;
+use reft_core::adaptations::bottleneck::{Nonlinearity, ParallelSpec, SeriesSpec};
+use reft_core::adaptations::dora::DoraSpec;
+use reft_core::adaptations::ia3::Ia3Spec;
+use reft_core::adaptations::lora::{LoraBias, LoraSpec};
+use reft_core::adaptations::prefix::PrefixSpec;
+use reft_core::adaptations::vera::VeraSpec;
+use reft_core::layers::Layers;
+use reft_core::positions::{Positions, Truncation};
+use reft_core::site::{Component, Site};
+use serde_json::Value;
+
+use super::names::{grid, site};
+use super::{Foreign, Origin, Tensors, refuse, tensors, text, whole};
+
+/// What wraps the model in names of tensors.
+const WRAPPER: &str = "base_model.model.";
+
+/// Settings that change results and have no counterpart here.
+const UNKNOWN: &[&str] = &[
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "lora_bias",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
+    "monteclora_config",
+];
+
+/// Reads a folder.
+///
+/// # Errors
+/// When it is damaged, or holds what is not computed here.
+pub fn read(folder: &Path, config: &Value) -> Result<Foreign> {
+    convert(config, tensors(folder, &["adapter_model.safetensors", "adapter_model.bin"])?)
+}
+
+/// The same of a configuration and tensors at hand.
+///
+/// # Errors
+/// As for [`read`].
+pub fn convert(config: &Value, tensors: Tensors) -> Result<Foreign> {
+    refuse(config, UNKNOWN)?;
+    let kind = text(config, "peft_type").context("`peft_type` is no text")?;
+    let parts = Parts::of(tensors, kind)?;
+    let (layers, components) = match kind {
+        "PREFIX_TUNING" => (Layers::All, Vec::new()),
+        _ => grid(&parts.sites)?,
+    };
+    let everywhere = (layers, components);
+    let spec = match kind {
+        "LORA" => lora(config, everywhere)?,
+        "VERA" => AdaptSpec::new(vera(config, everywhere)?),
+        "IA3" => return ia3(config, parts),
+        "PREFIX_TUNING" => AdaptSpec::new(prefix(config, &parts)?),
+        "BOTTLENECK" => bottleneck(config, everywhere)?,
+        other => bail!("peft_type {other} is not read here: LORA, VERA, IA3, PREFIX_TUNING and BOTTLENECK are"),
+    };
+    Ok(parts.into_foreign(config, spec))
+}
+
+fn origin(config: &Value) -> Origin {
+    let version = text(config, "peft_version").map_or(String::new(), |version| format!(" {version}"));
+    let library = if text(config, "peft_type") == Some("BOTTLENECK") { "LLM-Adapters" } else { "peft" };
+    let base_model = text(config, "base_model_name_or_path").map(str::to_owned);
+    Origin { library: format!("{library}{version}"), base_model, ..Origin::default() }
+}
+
+/// A file's tensors, sorted.
+struct Parts {
+    /// Where there is one.
+    sites: BTreeSet<Site>,
+    /// By our names, without those of biases.
+    own: Tensors,
+    /// Biases of the model itself, by our names of its tensors.
+    biases: Tensors,
+    head: Tensors,
+}
+
+impl Parts {
+    fn of(tensors: Tensors, kind: &str) -> Result<Self> {
+        let mut parts =
+            Self { sites: BTreeSet::new(), own: Tensors::new(), biases: Tensors::new(), head: Tensors::new() };
+        for (name, tensor) in tensors {
+            let bare = name.strip_prefix(WRAPPER).unwrap_or(&name);
+            if let Some(of_head) = bare.strip_prefix("classifier.") {
+                // peft's file holds the head trained and as it was, beside the names that it is loaded by.
+                if !of_head.starts_with("modules_to_save.") && !of_head.starts_with("original_module.") {
+                    parts.head.insert(of_head.to_owned(), tensor);
+                }
+                continue;
+            }
+            if let Some(shared) = name.strip_prefix("base_model.").filter(|name| ["vera_A", "vera_B"].contains(name)) {
+                parts.own.insert(shared.to_owned(), tensor);
+                continue;
+            }
+            if kind == "PREFIX_TUNING" && name == "prompt_embeddings" {
+                parts.own.insert("embedding".to_owned(), tensor);
+                continue;
+            }
+            let suffixes = [
+                ("lora_A.weight", "lora_A"),
+                ("lora_B.weight", "lora_B"),
+                ("lora_magnitude_vector", "magnitude"),
+                ("lora_magnitude_vector.weight", "magnitude"),
+                ("vera_lambda_b", "vera_lambda_b"),
+                ("vera_lambda_d", "vera_lambda_d"),
+                ("ia3_l", "ia3_l"),
+                ("adapter_down.weight", "adapter_down"),
+                ("adapter_up.weight", "adapter_up"),
+            ];
+            let split = |(theirs, ours): &(&str, &'static str)| {
+                Some((bare.strip_suffix(theirs)?.strip_suffix('.')?.to_owned(), *ours))
+            };
+            match suffixes.iter().find_map(split) {
+                Some((module, ours)) => {
+                    let site = site(&module)?;
+                    parts.sites.insert(site);
+                    parts.own.insert(format!("{site}.{ours}"), tensor);
+                }
+                None if bare.ends_with(".bias") => {
+                    let bare = bare.replace(".base_layer.", ".");
+                    let bare = bare.strip_prefix("roberta.").or(bare.strip_prefix("bert.")).unwrap_or(&bare);
+                    parts.biases.insert(bare.to_owned(), tensor);
+                }
+                None => bail!("tensor `{name}` has no counterpart here"),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn into_foreign(self, config: &Value, spec: AdaptSpec) -> Foreign {
+        let tensors = if self.biases.is_empty() {
+            self.own
+        } else {
+            let own = self.own.into_iter().map(|(name, tensor)| (format!("lora.{name}"), tensor));
+            let biases = self.biases.into_iter().map(|(name, tensor)| (format!("bias.{name}"), tensor));
+            own.chain(biases).collect()
+        };
+        Foreign { spec, tensors, head: self.head, origin: origin(config) }
+    }
+}
+
+fn number(config: &Value, key: &str, otherwise: f64) -> Result<f64> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(otherwise),
+        Some(value) => value.as_f64().with_context(|| format!("`{key}` is no number")),
+    }
+}
+
+fn switch(config: &Value, key: &str) -> bool {
+    config.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn lora(config: &Value, (layers, components): (Layers, Vec<Component>)) -> Result<AdaptSpec> {
+    let (rank, alpha) = (whole(config, "r")?, number(config, "lora_alpha", 8.0)?);
+    let (dropout, rslora) = (number(config, "lora_dropout", 0.0)?, switch(config, "use_rslora"));
+    let (positions, truncation) = (Positions::All, Truncation::default());
+    let bias = match text(config, "bias") {
+        None | Some("none") => LoraBias::None,
+        Some("all") => LoraBias::All,
+        Some(other) => bail!("`bias` is {other}: none and all are read here"),
+    };
+    if !switch(config, "use_dora") {
+        let spec = LoraSpec { rank, alpha, components, layers, positions, truncation, dropout, rslora, bias };
+        return Ok(AdaptSpec::new(spec));
+    }
+    if bias == LoraBias::All {
+        bail!("`bias` is all, which is read for LoRA and not for DoRA");
+    }
+    Ok(AdaptSpec::new(DoraSpec { rank, alpha, components, layers, positions, truncation, dropout, rslora }))
+}
+
+fn vera(config: &Value, (layers, components): (Layers, Vec<Component>)) -> Result<VeraSpec> {
+    let key = whole(config, "projection_prng_key")?;
+    if text(config, "bias").is_some_and(|bias| bias != "none") {
+        bail!("`bias` is {}: none is read for VeRA", config["bias"]);
+    }
+    Ok(VeraSpec {
+        rank: whole(config, "r")?,
+        d_initial: number(config, "d_initial", 0.1)?,
+        projection_key: u32::try_from(key).with_context(|| format!("`projection_prng_key` is {key}"))?,
+        components,
+        layers,
+        positions: Positions::All,
+        truncation: Truncation::default(),
+        dropout: number(config, "vera_dropout", 0.0)?,
+    })
+}
+
+/// Of a feedforward module the input is scaled, which is the output of what comes before it.
+fn ia3(config: &Value, parts: Parts) -> Result<Foreign> {
+    let feedforward = config.get("feedforward_modules").cloned().unwrap_or_default();
+    let feedforward: Vec<&str> = feedforward.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut moved = Parts { sites: BTreeSet::new(), own: Tensors::new(), ..parts };
+    for (name, tensor) in parts.own {
+        let at = parts.sites.iter().find(|site| name.starts_with(&format!("{site}."))).context("a scale's site")?;
+        let is_input = tensor.size().len() == 2 && tensor.size()[0] == 1;
+        let component = match (is_input, at.component) {
+            (false, component) => component,
+            (true, Component::MlpOutput) => Component::MlpHidden,
+            (true, Component::AttentionOutput) => Component::HeadOutput,
+            (true, component) => {
+                bail!("feedforward_modules has {feedforward:?}: the input of {component} is not scaled here")
+            }
+        };
+        let site = Site { component, ..*at };
+        moved.sites.insert(site);
+        moved.own.insert(format!("{site}.ia3_l"), tensor.flatten(0, -1));
+    }
+    let (layers, components) = grid(&moved.sites)?;
+    let spec = Ia3Spec { components, layers, positions: Positions::All, truncation: Truncation::default() };
+    Ok(moved.into_foreign(config, AdaptSpec::new(spec)))
+}
+
+fn prefix(config: &Value, parts: &Parts) -> Result<PrefixSpec> {
+    let tokens = whole(config, "num_virtual_tokens")?;
+    if whole(config, "num_transformer_submodules")? != 1 {
+        bail!("`num_transformer_submodules` is {}, which is not computed here", config["num_transformer_submodules"]);
+    }
+    // A reparametrisation is no part of the file, only what it led to.
+    if !parts.own.contains_key("embedding") {
+        bail!("tensor `prompt_embeddings` is missing: copy the whole folder");
+    }
+    Ok(PrefixSpec { tokens, reparametrisation: None })
+}
+
+fn bottleneck(config: &Value, (layers, components): (Layers, Vec<Component>)) -> Result<AdaptSpec> {
+    refuse(config, &["use_adapterp", "modules_to_save"])?;
+    let activation = match text(config, "non_linearity").unwrap_or("tanh") {
+        "tanh" => Nonlinearity::Tanh,
+        "relu" => Nonlinearity::Relu,
+        "swish" | "silu" => Nonlinearity::Silu,
+        "gelu" => Nonlinearity::Gelu,
+        other => bail!("`non_linearity` {other} is not computed here: tanh, relu, silu and gelu are"),
+    };
+    let (bottleneck, scaling) = (whole(config, "bottleneck_size")?, number(config, "scaling", 1.0)?);
+    let (positions, truncation) = (Positions::All, Truncation::default());
+    let dropout = number(config, "adapter_dropout", 0.0)?;
+    Ok(if switch(config, "use_parallel_adapter") {
+        let spec = ParallelSpec { bottleneck, activation, scaling, components, layers, positions, truncation, dropout };
+        AdaptSpec::new(spec)
+    } else {
+        AdaptSpec::new(SeriesSpec {
+            bottleneck,
+            activation,
+            scaling,
+            components,
+            layers,
+            positions,
+            truncation,
+            dropout,
+        })
+    })
+}
