@@ -38,6 +38,7 @@ mod atomic;
 pub mod bench;
 #[cfg(feature = "program")]
 pub mod cli;
+pub mod collect;
 #[cfg(feature = "program")]
 mod columns;
 #[cfg(feature = "program")]
