@@ -92,8 +92,8 @@ impl Reading {
 
 /// The right singular vector of the largest singular value of `[n, d]`.
 fn first_component(rows: &Tensor) -> Result<Tensor, ReadingError> {
-    let (_, values, right) = Tensor::linalg_svd(rows, false, "");
-    if values.double_value(&[0]) > 0.0 { Ok(right.get(0)) } else { Err(ReadingError::NoDirection) }
+    let (_, values, right) = rows.svd(true, true);
+    if values.double_value(&[0]) > 0.0 { Ok(right.select(1, 0)) } else { Err(ReadingError::NoDirection) }
 }
 
 /// Which of `pairs` pairs change their order: half of them, drawn.

@@ -8,7 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, compare, eval, generate, inspect, judge, list, report, results, schema, sweep, table, train, win_rate,
+    bench, collect, compare, eval, generate, inspect, judge, list, read, report, results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
 
@@ -30,6 +30,10 @@ enum Command {
     Generate(generate::Args),
     /// Show a prompt's tokens with the positions and layers that are edited
     Inspect(inspect::Args),
+    /// Write hidden states of a file of texts
+    Collect(collect::Args),
+    /// Read a steering vector from pairs of texts, as an adapter
+    Read(read::Args),
     /// Search for the best setting on dev rows, then run it on test rows
     Sweep(sweep::Args),
     /// List complete runs: filter, sort, write CSV
@@ -82,6 +86,8 @@ impl Cli {
             | Command::Eval(_)
             | Command::Generate(_)
             | Command::Inspect(_)
+            | Command::Collect(_)
+            | Command::Read(_)
             | Command::Bench(_)
             | Command::BenchJob(_) => true,
             Command::Sweep(args) => args.computes(),
@@ -106,6 +112,8 @@ impl Cli {
             Command::Eval(args) => args.run(),
             Command::Generate(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Collect(args) => args.run(),
+            Command::Read(args) => args.run(),
             Command::Sweep(args) => args.run(),
             Command::Results(args) => args.run(),
             Command::Report(args) => args.run(),

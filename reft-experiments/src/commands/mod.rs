@@ -2,12 +2,14 @@
 
 pub mod bench;
 pub mod chat;
+pub mod collect;
 pub mod compare;
 pub mod eval;
 pub mod generate;
 pub mod inspect;
 pub mod judge;
 pub mod list;
+pub mod read;
 pub mod report;
 pub mod results;
 pub mod schema;
@@ -83,8 +85,13 @@ impl BaseArgs {
 
     /// The model with these adapters; without a model, the one the first was trained on.
     fn open(&self, adapters: &[PathBuf]) -> Result<Opened> {
+        self.open_with(adapters, &[])
+    }
+
+    /// The same, with the adapters' interventions at these strengths where some are given.
+    fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<Opened> {
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
-        Opened::new(adapters, self.model.as_deref(), self.dtype.unwrap_or_default().on(device), device)
+        Opened::at_strengths((adapters, strengths), self.model.as_deref(), self.dtype.unwrap_or_default().on(device), device)
     }
 }
 

@@ -113,7 +113,7 @@ fn assigned(golden: &Tensors, batch: i64, parts: &[usize]) -> Vec<Assigned> {
 fn gradients_of_free_matrices() {
     let (index, golden, model) = open();
     let count = groups(&index).len();
-    for start in list(&index["facts"], "gradients_at_the_start") {
+    for start in list(&index, "gradients_at_the_start") {
         let (which, batch) = (text(start, "groups"), start["batch"].as_i64().expect("a number"));
         let part = groups(&index).iter().position(|(name, _)| name == which);
         let rows = examples(&golden, &format!("batch{batch}")).len();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use reft_core::adaptation::Mode;
 use reft_core::hooks::{Chain, Collect, Frozen};
+use reft_core::interventions::interchange::interchange;
 use reft_core::layout::{Extent, Layout, Link};
 use reft_core::site::{LayerId, Site};
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
@@ -20,7 +21,13 @@ struct Planned<'v> {
     basis: Tensor,
 }
 
-impl Planned<'_> {
+impl<'v> Planned<'v> {
+    fn new(place: usize, value: &'v Value, tensors: &Tensors) -> Self {
+        let identity = || Tensor::eye(width(tensors, place), (Kind::Float, Device::Cpu));
+        let basis = value["basis"].as_str().map_or_else(identity, |name| tensors[name].shallow_clone());
+        Self { place, value, basis }
+    }
+
     fn site(&self) -> Site {
         let component = serde_json::from_value(self.value["component"].clone()).expect("a component");
         Site { layer: LayerId(self.value["layer"].as_u64().expect("a layer") as usize), component }
@@ -88,12 +95,11 @@ fn states(y: &Tensor, layout: &Layout, one: &Planned<'_>, first: usize, key: &st
 fn check(case: &Value) {
     let (model, name) = (model(case), text(case, "file"));
     let tensors = golden_tensors(&format!("studies/interchange/{name}"));
-    let plan = |(place, value): (usize, &Value)| {
-        let identity = || Tensor::eye(width(&tensors, place), (Kind::Float, Device::Cpu));
-        let basis = value["basis"].as_str().map_or_else(identity, |name| tensors[name].shallow_clone());
-        Planned { place, value, basis }
-    };
-    let planned: Vec<Planned<'_>> = list(case, "interventions").iter().enumerate().map(plan).collect();
+    let planned: Vec<Planned<'_>> = list(case, "interventions")
+        .iter()
+        .enumerate()
+        .map(|(place, value)| Planned::new(place, value, &tensors))
+        .collect();
     let (specs, families) = specs(&planned);
     let adaptation = build(json!({ "refts": specs }), model.as_ref());
     for family in &families {
@@ -143,17 +149,22 @@ fn check(case: &Value) {
         assert_close(&format!("{name} source {source}"), &group(&edited, 1 + source), expected, CLOSE);
     }
     let (before, after) = (before.into_states(), after.into_states());
-    for one in &planned {
-        let (site, place) = (one.site(), one.place);
-        let first = (1 + one.source()) * rows;
-        for (what, y, first, key) in [
-            ("base", &before, 0, "base_positions"),
-            ("source", &before, first, "source_positions"),
-            ("mixed", &after, 0, "base_positions"),
-        ] {
-            let got = states(&y[&site], &layout, one, first, key);
-            assert_close(&format!("{name} {what} {place}"), &got, &tensors[&format!("{what}_state{place}")], CLOSE);
+    for family in &families {
+        let mut sum = None;
+        for one in family.iter().map(|&index| &planned[index]) {
+            let (site, place) = (one.site(), one.place);
+            let base = states(&before[&site], &layout, one, 0, "base_positions");
+            let source = states(&before[&site], &layout, one, (1 + one.source()) * rows, "source_positions");
+            // Each alone; the run has all that share a site together.
+            let mixed = interchange(&base, &source, &one.basis);
+            for (what, got) in [("base", &base), ("source", &source), ("mixed", &mixed)] {
+                assert_close(&format!("{name} {what} {place}"), got, &tensors[&format!("{what}_state{place}")], CLOSE);
+            }
+            sum = Some(sum.unwrap_or_else(|| base.copy()) + (mixed - base));
         }
+        let one = &planned[family[0]];
+        let got = states(&after[&one.site()], &layout, one, 0, "base_positions");
+        assert_close(&format!("{name} run"), &got, &sum.expect("one at least"), CLOSE);
     }
 }
 
