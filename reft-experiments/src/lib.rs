@@ -54,6 +54,8 @@ pub mod run;
 pub mod score;
 pub mod store;
 #[cfg(feature = "program")]
+pub mod studies;
+#[cfg(feature = "program")]
 pub mod sweep;
 #[cfg(feature = "program")]
 pub mod tables;

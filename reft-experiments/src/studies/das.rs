@@ -80,7 +80,13 @@ impl Search {
     ///
     /// # Errors
     /// When the rank does not fit, or the loss is not finite.
-    pub fn at(&self, model: &dyn Decoder, (layer, back): (LayerId, usize), train: &[Pair], test: &[Pair]) -> Result<Found> {
+    pub fn at(
+        &self,
+        model: &dyn Decoder,
+        (layer, back): (LayerId, usize),
+        train: &[Pair],
+        test: &[Pair],
+    ) -> Result<Found> {
         let spec = self.spec(layer)?;
         let mut adaptation = spec.build(model.dims(), self.seed, model.options().1)?;
         let cases: Vec<Counterfactual> = train.iter().map(|pair| pair.at(back, 0)).collect();

@@ -19,7 +19,7 @@ const QUERY: i64 = 2;
 const FIRST: i64 = 3;
 
 /// Entities there are.
-pub const ENTITIES: i64 = 12;
+pub const ENTITIES: i64 = 8;
 /// Tokens there are.
 pub const VOCABULARY: i64 = FIRST + ENTITIES;
 /// The tokens of an input.

@@ -11,9 +11,12 @@ use rand_chacha::ChaCha8Rng;
 use reft_core::AdaptSpec;
 use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
+use reft_core::adaptations::nothing::Nothing;
+use reft_core::base_model::BaseModel;
 use reft_core::params::ParamSet;
 use reft_core::rng::Seed;
 use reft_core::site::LayerId;
+use reft_models::identity::Identity;
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -22,6 +25,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::das::Pair;
 use super::equality::{self, TOKENS, VOCABULARY, Variable};
+use crate::session::base_model;
 use crate::train::interchange::{Counterfactual, Interchanges};
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::objective::Objective;
@@ -30,15 +34,15 @@ use crate::train::trainer::TrainError;
 
 /// Blocks of the network.
 pub const LAYERS: usize = 3;
-const WIDTH: i64 = 48;
-const MLP: i64 = 96;
+const WIDTH: i64 = 64;
+const MLP: i64 = 128;
 const HEADS: i64 = 4;
 /// Rows of each planted subspace.
 pub const PLANTED_RANK: i64 = 4;
 /// The block behind which the variables are planted.
-pub const PLANTED: LayerId = LayerId(0);
+pub const PLANTED: LayerId = LayerId(1);
 
-const UPDATES: u64 = 1200;
+const UPDATES: u64 = 2000;
 const BATCH: usize = 128;
 const RATE: f64 = 3e-3;
 
@@ -196,4 +200,39 @@ pub fn train(folder: &Path, seed: Seed) -> Result<f64> {
     }
     std::fs::rename(fresh.keep(), folder).with_context(|| folder.display().to_string())?;
     Ok(last)
+}
+
+/// A network with what an `R` on it says of it.
+pub struct Network {
+    /// The model.
+    pub model: Box<dyn Decoder>,
+    /// Its weights and sizes.
+    pub base: BaseModel,
+}
+
+/// Reads a network's folder.
+///
+/// # Errors
+/// When it is not one.
+pub fn open(folder: &Path) -> Result<Network> {
+    let weights = Weights::open(folder)?;
+    let model = registry::load(&weights, Kind::Float, Device::Cpu)?;
+    let identity = Identity::of(&weights)?;
+    let base = base_model(folder.display().to_string(), &identity, model.dims());
+    Ok(Network { model, base })
+}
+
+/// The share of inputs after which the answer is the most likely token.
+///
+/// # Errors
+/// When an input cannot be run.
+pub fn accuracy(model: &dyn Decoder, inputs: &[(Vec<i64>, i64)]) -> Result<f64> {
+    let case = |(base, label): &(Vec<i64>, i64)| Counterfactual {
+        base: base.clone(),
+        sources: Vec::new(),
+        label: *label,
+        name: "input".to_owned(),
+    };
+    let cases: Vec<Counterfactual> = inputs.iter().map(case).collect();
+    Ok(Interchanges { model }.accuracy(&Nothing::new(model.options().1), &cases, BATCH)?)
 }

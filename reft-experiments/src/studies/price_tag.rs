@@ -36,7 +36,6 @@ const NO: [(Region, Region); 5] = [
 ];
 
 /// The task in a model's tokens.
-#[derive(Debug)]
 pub struct PriceTag<'a> {
     tokenizer: &'a Tokenizer,
     yes: i64,
@@ -96,7 +95,9 @@ impl<'a> PriceTag<'a> {
         };
         let (yes, no) = (first("Yes")?, first("No")?);
         if yes == no {
-            bail!("this tokenizer begins Yes and No with the same token, so one token cannot answer: take another model");
+            bail!(
+                "this tokenizer begins Yes and No with the same token, so one token cannot answer: take another model"
+            );
         }
         Ok(Self { tokenizer, yes, no })
     }

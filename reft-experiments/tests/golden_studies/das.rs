@@ -59,7 +59,7 @@ fn with_a_free_basis(
     let sources: Vec<&[i64]> = pairs.iter().map(|pair| pair.sources[0].ids.as_slice()).collect();
     let layout = layout_of(&sources);
     let collect = Collect::new(vec![site]);
-    run(model, &layout, &sources, &Chain(vec![Box::new(Frozen), Box::new(&collect)]));
+    let _ = run(model, &layout, &sources, &Chain(vec![Box::new(Frozen), Box::new(&collect)]));
     let source = collect.into_states()[&site].index_select(0, &rows(&layout, &|source| source.source_positions[0]));
     let bases: Vec<&[i64]> = pairs.iter().map(|pair| pair.base.as_slice()).collect();
     let layout = layout_of(&bases);
