@@ -117,7 +117,7 @@ impl TryFrom<String> for Positions {
 }
 
 /// What can be written, each with what it means.
-pub const SPELLINGS: [(&str, &str); 7] = [
+pub const SPELLINGS: [(&str, &str); 9] = [
     ("f7+l7", "the first 7 and the last 7 tokens of the prompt"),
     ("f7", "the first 7 tokens of the prompt"),
     ("l1", "the last token of the prompt"),
@@ -125,6 +125,8 @@ pub const SPELLINGS: [(&str, &str); 7] = [
     ("all", "every token, generated ones included"),
     ("gen", "every generated token"),
     ("gen[:4]", "the first 4 generated tokens"),
+    ("l1+gen", "the last token of the prompt and every generated token"),
+    ("given", "the tokens that a pass names itself: interchange (dii), and nothing else"),
 ];
 
 impl JsonSchema for Positions {
@@ -137,7 +139,7 @@ impl JsonSchema for Positions {
         json_schema!({
             "type": "string",
             "description": format!("The tokens to edit. {spellings}."),
-            "pattern": r"^(f[1-9][0-9]*|l[1-9][0-9]*|f[1-9][0-9]*\+l[1-9][0-9]*|prompt|all|gen|gen\[:[1-9][0-9]*\])$"
+            "pattern": r"^(f[1-9][0-9]*|l[1-9][0-9]*|f[1-9][0-9]*\+l[1-9][0-9]*|l[1-9][0-9]*\+gen|prompt|all|given|gen|gen\[:[1-9][0-9]*\])$"
         })
     }
 }

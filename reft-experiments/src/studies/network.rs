@@ -145,6 +145,10 @@ impl Objective for Planting<'_> {
         Ok(())
     }
 
+    fn scored(&self, batch: &[&Batch]) -> usize {
+        batch.len()
+    }
+
     fn gradients(&self, step: &dyn Step, batch: &[&Batch]) -> Result<(f64, usize), OverlapError> {
         let weights = step.weights().expect("the network's own weights are trained");
         let model = self.model.on(weights).expect("the weights it lent");
@@ -158,7 +162,7 @@ impl Objective for Planting<'_> {
                 (loss, tokens) = (loss + part, tokens + seen);
             }
         }
-        Ok((loss, tokens))
+        Ok((loss / batch.len().max(1) as f64, tokens))
     }
 
     fn after_epoch(&mut self, _: u64, _: &dyn Adaptation) -> Result<(), TrainError> {

@@ -57,8 +57,12 @@ impl Objective for Composed<'_> {
         Ok(())
     }
 
+    fn scored(&self, batch: &[&Assigned]) -> usize {
+        batch.iter().map(|row| labels(&row.example)).sum()
+    }
+
     fn gradients(&self, step: &dyn Step, batch: &[&Assigned]) -> Result<(f64, usize), OverlapError> {
-        let outputs: usize = batch.iter().map(|row| labels(&row.example)).sum();
+        let outputs = self.scored(batch);
         let lengths: Vec<usize> = batch.iter().map(|row| row.example.ids.len()).collect();
         let device = self.model.options().1;
         let mut loss = 0.0;

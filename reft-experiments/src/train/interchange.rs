@@ -138,6 +138,10 @@ impl Objective for Interchanges<'_> {
         Ok(())
     }
 
+    fn scored(&self, batch: &[&Counterfactual]) -> usize {
+        batch.len()
+    }
+
     fn gradients(&self, step: &dyn Step, batch: &[&Counterfactual]) -> Result<(f64, usize), OverlapError> {
         let logits = self.logits(step, batch)?;
         let loss = logits.cross_entropy_loss::<Tensor>(&labels(batch, &logits), None, Reduction::Mean, -100, 0.0);

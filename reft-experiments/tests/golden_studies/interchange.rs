@@ -139,8 +139,9 @@ fn check(case: &Value) {
     };
     assert_close(&format!("{name} base"), &group(&logits, 0), &tensors["base_logits"], CLOSE);
     let step = adaptation.begin(Mode::Eval);
-    let after = Collect::new(sites);
-    let hooks = Chain(vec![step.hooks(&linked).expect("disjoint"), Box::new(&after)]);
+    // What reaches a site may have been changed in a layer below.
+    let (reaching, after) = (Collect::new(sites.clone()), Collect::new(sites));
+    let hooks = Chain(vec![Box::new(&reaching), step.hooks(&linked).expect("disjoint"), Box::new(&after)]);
     let edited = run(model.as_ref(), &linked, &sequences, &hooks);
     drop(hooks);
     assert_close(&format!("{name} logits"), &group(&edited, 0), &tensors["logits"], CLOSE);
@@ -148,10 +149,11 @@ fn check(case: &Value) {
         let expected = &tensors[&format!("source{source}_logits")];
         assert_close(&format!("{name} source {source}"), &group(&edited, 1 + source), expected, CLOSE);
     }
-    let (before, after) = (before.into_states(), after.into_states());
+    let (before, reaching, after) = (before.into_states(), reaching.into_states(), after.into_states());
     for family in &families {
         // The golden's interchanges of one site come one after the other; ours come at once, with the same result.
-        let mut state = states(&before[&planned[family[0]].site()], &layout, &planned[family[0]], 0, "base_positions");
+        let mut state =
+            states(&reaching[&planned[family[0]].site()], &layout, &planned[family[0]], 0, "base_positions");
         for one in family.iter().map(|&index| &planned[index]) {
             let first = (1 + one.source()) * rows;
             let source = states(&before[&one.site()], &layout, one, first, "source_positions");
