@@ -8,10 +8,12 @@ use reft_core::rng::Seed;
 use serde::Deserialize;
 
 use super::cells::Cells;
+use super::composition::Composition;
 use super::memorise::Memorise;
 use super::overhead::Overhead;
 use super::pairs::Pairs;
 use super::panels::{self, Axes, Series};
+use super::style::Style;
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::DeviceSpec;
 use crate::config::read::{typed_at, written};
@@ -58,6 +60,10 @@ pub enum Study {
     Pairs(Pairs),
     /// Figure 11.
     Overhead(Overhead),
+    /// Appendix G.1.
+    Composition(Composition),
+    /// Appendix G.2.
+    Style(Style),
 }
 
 impl FigureSpec {
@@ -126,6 +132,14 @@ impl FigureSpec {
             Study::Overhead(study) => {
                 let axes = Axes { panel: "by", x: "value", y: "ms more", range: None };
                 (study.run(&loaded, &cells("overhead"), seed)?, axes)
+            }
+            Study::Composition(study) => {
+                let axes = Axes { panel: "part", x: "strength", y: "rate", range: Some((-0.1, 1.1)) };
+                (study.run(&loaded, &cells("composition"), seed)?, axes)
+            }
+            Study::Style(study) => {
+                let axes = Axes { panel: "style", x: "strength", y: "rate", range: Some((-0.1, 1.1)) };
+                (study.run(&loaded, &cells("style"), seed)?, axes)
             }
         };
         let title = format!("{} ({}: {})", self.title, profile.model, profile.purpose);

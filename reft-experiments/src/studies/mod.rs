@@ -1,6 +1,7 @@
 //! The studies beside the tables: what a representation holds, and what one edit can do.
 
 pub mod cells;
+pub mod composition;
 pub mod constant_edit;
 pub mod das;
 pub mod equality;
@@ -12,4 +13,6 @@ pub mod overhead;
 pub mod pairs;
 pub mod panels;
 pub mod price_tag;
+pub mod style;
 pub mod text;
+pub mod things;
