@@ -11,7 +11,7 @@
 //! | LoReFT (eq. 2), DiReFT (eq. 3), table 17 | [`interventions::low_rank`] |
 //! | `h_p ← Φ(h_p)` (eq. 7) | [`hooks::Hooks::visit`] |
 //! | prefix, suffix, tied, truncation (section 4.1) | [`positions`] |
-//! | steering vectors (eq. 10-12), RepE | [`interventions::steer`], [`reading`] |
+//! | steering vectors (eq. 10-12), `RepE` | [`interventions::steer`], [`reading`] |
 //! | composed subspaces (G.1) | [`subspace`] |
 //! | `R Rᵀ = I` | [`orthonormal`] |
 //!

@@ -3,9 +3,9 @@
 //! | reading | vector |
 //! |---|---|
 //! | difference | mean over the pairs of positive − negative: activation addition with one pair (eq. 10), contrastive addition with several |
-//! | pca | first principal component of the differences, their mean taken off |
-//! | pca_swapped | the same after half of the pairs changed their order, which leaves almost no mean to take off (RepE) |
-//! | pca_uncentred | first right singular vector of the differences as they are |
+//! | `pca` | first principal component of the differences, their mean taken off |
+//! | `pca_swapped` | the same after half of the pairs changed their order, which leaves almost no mean to take off (`RepE`) |
+//! | `pca_uncentred` | first right singular vector of the differences as they are |
 //!
 //! Components have length 1 and the sign that makes the positives' mean projection the larger one. All arithmetic is in f64.
 

@@ -2,9 +2,9 @@
 //!
 //! | operator | `Φ(h)` | used by |
 //! |---|---|---|
-//! | linear | `h + a` | activation addition (eq. 10-12), contrastive addition, RepE |
-//! | piecewise | `h + sign(a·h) a` | RepE |
-//! | projection | `h − (a·h)/|a|² a` | RepE |
+//! | linear | `h + a` | activation addition (eq. 10-12), contrastive addition, `RepE` |
+//! | piecewise | `h + sign(a·h) a` | `RepE` |
+//! | projection | `h − (a·h)/|a|² a` | `RepE` |
 //!
 //! A strength `c` scales the edit `Φ(h) − h`, so that it stands outside of the sign, as in the paper
 //! ([`ReftSpec::strength`](crate::adaptations::reft::ReftSpec::strength)). Shapes: `a` `[d]`, whatever the rank says. A vector
@@ -31,7 +31,7 @@ pub enum Operator {
     Projection,
 }
 
-/// A vector read from pairs of texts: activation addition, contrastive addition, RepE (appendix B).
+/// A vector read from pairs of texts: activation addition, contrastive addition, `RepE` (appendix B).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Steer {

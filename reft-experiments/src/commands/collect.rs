@@ -30,7 +30,7 @@ pub struct Args {
     /// what each row is of
     #[arg(long, short)]
     out: PathBuf,
-    /// Components to look at: block_output, mlp_output, attention_output, head_output, query, ...
+    /// Components to look at: `block_output`, `mlp_output`, `attention_output`, `head_output`, `query`, ...
     #[arg(long, value_delimiter = ',', default_value = "block_output", value_parser = component)]
     component: Vec<Component>,
     /// Layers to look at: all, or a list such as 0;5;-1

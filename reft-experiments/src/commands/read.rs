@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, short)]
     out: PathBuf,
     /// How the vector is computed: difference (one pair: activation addition; several: contrastive addition), pca,
-    /// pca_swapped (RepE), pca_uncentred, or sequence (one pair, a vector for each token from the first)
+    /// `pca_swapped` (`RepE`), `pca_uncentred`, or sequence (one pair, a vector for each token from the first)
     #[arg(long, default_value = "difference", value_parser = reading)]
     reading: How,
     /// Tokens whose states are read (their mean, where there are several)
@@ -60,7 +60,7 @@ pub struct Args {
     /// What the edit is multiplied by, unless --strength of a later command says something else
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     strength: f64,
-    /// Decides which pairs change their order (pca_swapped)
+    /// Decides which pairs change their order (`pca_swapped`)
     #[arg(long, default_value_t = 42)]
     seed: u64,
     #[command(flatten)]
@@ -118,7 +118,10 @@ impl Args {
             let ids = loaded.tokenizer.encode(text, Specials::AsModel)?;
             let what = format!("{}: row {}, {side}", self.pairs.display(), row + 1);
             context::check_prompt(&what, ids.len(), model.context())?;
-            if ids.is_empty() { bail!("{what} has no tokens") } else { Ok(ids) }
+            if ids.is_empty() {
+                bail!("{what} has no tokens: write at least one character");
+            }
+            Ok(ids)
         };
         let mut sides = [Vec::new(), Vec::new()];
         for (row, pair) in pairs.iter().enumerate() {
