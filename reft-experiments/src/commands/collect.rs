@@ -15,7 +15,7 @@ use super::BaseArgs;
 use super::generate::prompts;
 use crate::atomic;
 use crate::collect::{Keep, Wanted};
-use crate::context;
+use crate::run::context;
 use crate::train::batches;
 
 /// Tokens of one pass.

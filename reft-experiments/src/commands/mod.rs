@@ -93,7 +93,12 @@ impl BaseArgs {
     /// The same, with the adapters' interventions at these strengths where some are given.
     fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<Opened> {
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
-        Opened::at_strengths((adapters, strengths), self.model.as_deref(), self.dtype.unwrap_or_default().on(device), device)
+        Opened::at_strengths(
+            (adapters, strengths),
+            self.model.as_deref(),
+            self.dtype.unwrap_or_default().on(device),
+            device,
+        )
     }
 }
 

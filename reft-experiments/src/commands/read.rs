@@ -23,8 +23,8 @@ use tch::{Kind, Tensor, no_grad};
 use super::BaseArgs;
 use super::collect::{component, layers, positions, sites};
 use crate::collect::{Keep, Wanted};
-use crate::context;
 use crate::data::pairs;
+use crate::run::context;
 use crate::train::batches;
 
 /// Tokens of one pass.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::atomic;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 use crate::store::environment::RESULTS_VERSION;
 
 /// The folder of one study's results.

@@ -16,7 +16,7 @@ use super::constant_edit::{Training, said};
 use super::panels::Series;
 use super::things::{THINGS, TRAINING, answer, prompt};
 use crate::data::encode::Example;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 use crate::train::batches;
 use crate::train::composed::{Assigned, Composed};
 use crate::train::learner::{Learner, UpdateRules};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::data::encode::Example;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 use crate::train::batches;
 use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;

@@ -18,7 +18,7 @@ use crate::config::dtype::DtypeChoice;
 use crate::config::plan::DeviceSpec;
 use crate::config::read::{typed_at, written};
 use crate::report::figure::Figure;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 
 /// A figure's file.
 #[derive(Clone, Debug, Deserialize)]

@@ -10,7 +10,7 @@ use super::constant_edit::{Training, said, train};
 use super::panels::Series;
 use super::text::{Book, Content};
 use crate::data::encode::Example;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

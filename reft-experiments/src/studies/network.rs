@@ -25,7 +25,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::das::Pair;
 use super::equality::{self, TOKENS, VOCABULARY, Variable};
-use crate::session::base_model;
+use crate::run::session::base_model;
 use crate::train::interchange::{Counterfactual, Interchanges};
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::objective::Objective;

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::cells::Cells;
 use super::panels::Series;
 use super::text::Book;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

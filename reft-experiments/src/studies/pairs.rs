@@ -12,7 +12,7 @@ use super::constant_edit::{Training, said, train};
 use super::panels::Series;
 use super::text::Book;
 use crate::data::encode::Example;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 
 /// Tokens that an answer may have.
 const MOST: usize = 10;

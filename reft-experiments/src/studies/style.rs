@@ -15,7 +15,7 @@ use super::constant_edit::Training;
 use super::panels::Series;
 use super::things::THINGS;
 use crate::data::encode::Example;
-use crate::session::Loaded;
+use crate::run::session::Loaded;
 use crate::train::batches;
 use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;
