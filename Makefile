@@ -2,9 +2,11 @@
 PROFILE ?= quick
 TABLE ?= 1
 TABLES := table1 table2 table3 table4 table13 table14 table15 table16 table17
+STUDIES := composition style
+FIGURES := figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
 REFT := cargo run -q -p reft-experiments --bin reft --
 
-.PHONY: help setup model build $(TABLES) plan report bench test test-slurm golden lint clean
+.PHONY: help setup model build $(TABLES) $(FIGURES) $(STUDIES) figures das plan report bench test test-slurm golden lint clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +34,32 @@ $(TABLES): model
 	@echo "compiling (several minutes the first time)"
 	@cargo build -q -p reft-experiments
 	$(REFT) table configs/tables/$@.yaml --profile $(PROFILE)
+
+figure3: ## Make Figure 3, recovery of the book, 7B (PROFILE=quick, small, paper or as_run)
+figure4: ## Make Figure 4, the same, 13B
+figure5: ## Make Figure 5, recovery of shuffled words, 7B
+figure6: ## Make Figure 6, the same, 13B
+figure7: ## Make Figure 7, recovery of random tokens, 7B
+figure8: ## Make Figure 8, the same, 13B
+figure9: ## Make Figure 9, pairs in one edit, 7B
+figure10: ## Make Figure 10, the same, 13B
+figure11: ## Make Figure 11, overhead of edits (PROFILE=quick or paper)
+
+composition: ## Study of composition (G.1): two parts of one subspace alone and together
+style: ## Study of style (G.2): five examples
+
+$(STUDIES): model
+	@cargo build -q -p reft-experiments
+	$(REFT) figure configs/studies/$@.yaml --profile $(PROFILE)
+
+das: setup ## Find a planted variable in a tiny network (distributed alignment search)
+	$(REFT) das equality --out results/$(PROFILE)/das --network target/das-network
+
+$(FIGURES): model
+	@cargo build -q -p reft-experiments
+	$(REFT) figure configs/figures/$@.yaml --profile $(PROFILE)
+
+figures: $(FIGURES) $(STUDIES) ## Make all figures
 
 plan: setup ## List and check the runs of a table without running them (TABLE=1, 2, ..; PROFILE)
 	$(REFT) table configs/tables/table$(TABLE).yaml --profile $(PROFILE) --dry-run

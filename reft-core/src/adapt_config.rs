@@ -12,9 +12,10 @@ use crate::adaptation::{Adaptation, NamedTensor};
 use crate::adaptations::components::MethodFault;
 use crate::layers::LayersError;
 use crate::lender::{Lender, NormWeight};
-use crate::positions::TyingError;
+use crate::positions::{Positions, TyingError};
 use crate::rng::Seed;
 use crate::site::{Component, Dims, LayerId, LinearWeight, Site};
+use crate::subspace::Subspace;
 
 /// Tensors of a model that were read for training them.
 #[derive(Debug)]
@@ -120,6 +121,43 @@ pub enum SpecError {
     /// Not a probability.
     #[error("dropout p {0} is not a probability: choose 0 up to (not including) 1")]
     Dropout(f64),
+    /// Not a number to multiply with.
+    #[error("strength {0} is not finite: choose a number, 1 for the intervention as it is")]
+    Strength(f64),
+    /// As many strengths as sets of interventions, or one, are wanted.
+    #[error("{given} strengths for {sets} sets of interventions: give one for all, or one for each")]
+    Strengths {
+        /// How many there are.
+        given: usize,
+        /// How many sets.
+        sets: usize,
+    },
+    /// What is trained is no intervention.
+    #[error("{0} has no strength: only interventions (reft, refts) are multiplied")]
+    NoStrength(&'static str),
+    /// Rows that are not there, or of a `Φ` without rows.
+    #[error("subspace {subspace}: {reason}")]
+    Subspace {
+        /// The rows.
+        subspace: Subspace,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A head that is not there.
+    #[error(
+        "head {head}: {component} has {heads} heads; choose one of query, key, value and head_output, and a head there"
+    )]
+    Head {
+        /// The head.
+        head: u32,
+        /// Where.
+        component: Component,
+        /// How many there are.
+        heads: i64,
+    },
+    /// Only an interchange needs tokens that a pass names, and it needs nothing else.
+    #[error("positions `{0}`: dii takes positions: given, and no other intervention does")]
+    Given(Positions),
     /// What the model lends cannot be read.
     #[error("the model's own weights cannot be read: {0}")]
     Unreadable(String),

@@ -33,6 +33,20 @@ pub struct KeyValuePrefix {
     pub values: Tensor,
 }
 
+impl<H: Hooks + ?Sized> Hooks for &H {
+    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        (**self).visit(at, x, y)
+    }
+
+    fn wants(&self, at: Site) -> bool {
+        (**self).wants(at)
+    }
+
+    fn prefix(&self, layer: LayerId) -> Option<KeyValuePrefix> {
+        (**self).prefix(layer)
+    }
+}
+
 /// Changes nothing: the base model.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Frozen;

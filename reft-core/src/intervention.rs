@@ -67,6 +67,21 @@ pub trait Intervention: Any + Debug + Send + Sync {
 
     /// `Φ(h)` for the selected rows. `h` is `[M, d]` in f32, and so is the result.
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor;
+
+    /// Whether the first axis of every tensor is the subspace's, so that some of its rows can be used without the others.
+    fn is_divisible(&self) -> bool {
+        false
+    }
+
+    /// Whether `Φ` depends on the states of another run: [`Intervention::phi_from`] is called then, and `phi` never.
+    fn takes_source(&self) -> bool {
+        false
+    }
+
+    /// `Φ(h, s)` for the selected rows and the source's states, both `[M, d]` in f32.
+    fn phi_from(&self, p: PhiParams<'_>, h: &Tensor, _source: &Tensor) -> Tensor {
+        self.phi(p, h)
+    }
 }
 
 /// A kind of `Φ` with its settings, as an entry of [`crate::interventions`]: `intervention: {KEY: {settings}}`. What the

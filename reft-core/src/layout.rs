@@ -42,11 +42,31 @@ pub enum Padding {
     Left,
 }
 
+/// An interchange within one pass (eq. 1): a base sequence takes states from a source sequence, which no link edits.
+///
+/// The `k`-th base position takes the state at the `k`-th source position.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// Index of the set of interventions (of `refts`) that makes this interchange.
+    pub part: usize,
+    /// Index of the sequence that is changed.
+    pub base: usize,
+    /// Its positions.
+    pub base_positions: Vec<i64>,
+    /// Index of the sequence whose states are taken.
+    pub source: usize,
+    /// Its positions, as many.
+    pub source_positions: Vec<i64>,
+}
+
 /// The rows of one pass. Built once per batch, on the host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     spans: Vec<Span>,
     rows: i64,
+    links: Vec<Link>,
+    /// Of each sequence, the only set of interventions that edits it; empty where all of them do.
+    parts: Vec<usize>,
 }
 
 impl Layout {
@@ -68,7 +88,7 @@ impl Layout {
             spans.push(Span { row: rows + before, past: 0, past_row: 0, len, prompt, adaptation: 0 });
             rows += before + len + after;
         }
-        Self { spans, rows }
+        Self { spans, rows, links: Vec::new(), parts: Vec::new() }
     }
 
     /// Sequences one after the other, without padding.
@@ -89,7 +109,7 @@ impl Layout {
             rows += span.len;
             Span { row, ..span }
         };
-        Self { spans: parts.into_iter().map(place).collect(), rows }
+        Self { spans: parts.into_iter().map(place).collect(), rows, links: Vec::new(), parts: Vec::new() }
     }
 
     /// The same rows, of which sequence `i` belongs to adaptation `adaptations[i]`.
@@ -107,7 +127,51 @@ impl Layout {
     #[must_use]
     pub fn only(&self, adaptation: usize) -> Self {
         let spans = self.spans.iter().copied().filter(|span| span.adaptation == adaptation).collect();
-        Self { spans, rows: self.rows }
+        Self { spans, rows: self.rows, links: Vec::new(), parts: Vec::new() }
+    }
+
+    /// The same rows with interchanges between them.
+    ///
+    /// # Panics
+    /// When a link names a sequence or a token that is not in the pass, or more base than source positions or fewer.
+    #[must_use]
+    pub fn with_links(mut self, links: Vec<Link>) -> Self {
+        for link in &links {
+            assert_eq!(link.base_positions.len(), link.source_positions.len(), "positions come in pairs: {link:?}");
+            for (sequence, positions) in [(link.base, &link.base_positions), (link.source, &link.source_positions)] {
+                let present = positions.iter().all(|&position| self.row(sequence, position).is_some());
+                assert!(present, "a position that is not in the pass: {link:?}");
+            }
+        }
+        self.links = links;
+        self
+    }
+
+    /// The interchanges of this pass.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The same rows, of which sequence `i` is edited by set `parts[i]` of `refts` and by no other: training of a composed
+    /// subspace (appendix G.1).
+    ///
+    /// # Panics
+    /// When there are not as many as sequences.
+    #[must_use]
+    pub fn with_parts(mut self, parts: &[usize]) -> Self {
+        assert_eq!(parts.len(), self.spans.len(), "one set of interventions for each sequence");
+        self.parts = parts.to_vec();
+        self
+    }
+
+    /// The rows as set `part` of `refts` sees them: without the sequences that belong to another.
+    pub(crate) fn of_part(&self, part: usize) -> std::borrow::Cow<'_, Self> {
+        if self.parts.iter().all(|&other| other == part) {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let mine = self.spans.iter().zip(&self.parts).filter(|(_, other)| **other == part);
+        let spans = mine.map(|(span, _)| *span).collect();
+        std::borrow::Cow::Owned(Self { spans, rows: self.rows, links: Vec::new(), parts: Vec::new() })
     }
 
     /// The sequences.

@@ -11,6 +11,8 @@
 //! | LoReFT (eq. 2), DiReFT (eq. 3), table 17 | [`interventions::low_rank`] |
 //! | `h_p ← Φ(h_p)` (eq. 7) | [`hooks::Hooks::visit`] |
 //! | prefix, suffix, tied, truncation (section 4.1) | [`positions`] |
+//! | steering vectors (eq. 10-12), `RepE` | [`interventions::steer`], [`reading`] |
+//! | composed subspaces (G.1) | [`subspace`] |
 //! | `R Rᵀ = I` | [`orthonormal`] |
 //!
 //! Shapes: `B` sequences, `N` rows in a pass, `D` model width, `H` heads, `K` key/value heads, `E` head width,
@@ -47,9 +49,11 @@ pub mod method;
 pub mod orthonormal;
 pub mod params;
 pub mod positions;
+pub mod reading;
 pub mod registry;
 pub mod rng;
 pub mod site;
+pub mod subspace;
 pub mod suggest;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

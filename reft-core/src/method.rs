@@ -126,7 +126,10 @@ mod tests {
             ),
             (r#"{"low_rank": {"basis": "free", "source": "affine"}}"#, "low_rank.difference: is missing"),
             (r#"{"red": {"rank": 1}}"#, "unknown key `red.rank`"),
-            (r#"{"red": {}, "low_rank": {}}"#, "`red` and `low_rank` cannot both be chosen: write low_rank or red"),
+            (
+                r#"{"red": {}, "low_rank": {}}"#,
+                "`red` and `low_rank` cannot both be chosen: write one of low_rank, red",
+            ),
             ("null", "intervention `null` is unknown: choose one of loreft"),
             ("[1]", "intervention `[1]` is unknown"),
         ];

@@ -6,6 +6,8 @@
 //! | `prompt` | the whole prompt |
 //! | `all` | the prompt and everything generated after it |
 //! | `gen`, `gen[:4]` | generated tokens only; the first four of them |
+//! | `l1+gen` | the last token of the prompt and everything generated after it (contrastive activation addition) |
+//! | `given` | the tokens that a pass names itself: interchange, where base and source have positions of their own |
 //!
 //! Positions become row indices once per pass. A token that is not in the pass has no row, so edits of the prompt
 //! vanish while decoding without anybody counting calls, and a prompt that is too short needs no pad token to point at.
@@ -38,11 +40,18 @@ pub enum Positions {
         /// How many, counted from the end of the prompt.
         first: Option<u32>,
     },
+    /// The last `suffix` tokens of the prompt, at least one, and every token after it.
+    Tail {
+        /// How many, counted from the end of the prompt.
+        suffix: u32,
+    },
+    /// Those that a pass names for itself ([`Layout::links`]); none where it names none.
+    Given,
 }
 
 /// A text that names no positions.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("positions `{0}` is not understood: write f7+l7, f1, l1, prompt, all, gen or gen[:4]")]
+#[error("positions `{0}` is not understood: write f7+l7, f1, l1, prompt, all, gen, gen[:4], l1+gen or given")]
 pub struct PositionsError(pub String);
 
 impl FromStr for Positions {
@@ -55,10 +64,14 @@ impl FromStr for Positions {
             "prompt" => return Ok(Self::Prompt),
             "all" => return Ok(Self::All),
             "gen" => return Ok(Self::Generated { first: None }),
+            "given" => return Ok(Self::Given),
             _ => {}
         }
         if let Some(n) = text.strip_prefix("gen[:").and_then(|rest| rest.strip_suffix(']')) {
             return Ok(Self::Generated { first: Some(count(n)?) });
+        }
+        if let Some(n) = text.strip_prefix('l').and_then(|rest| rest.strip_suffix("+gen")) {
+            return Ok(Self::Tail { suffix: count(n)? });
         }
         let (prefix, suffix) = match text.split_once('+') {
             Some((first, last)) => (Some(first), Some(last)),
@@ -83,6 +96,8 @@ impl fmt::Display for Positions {
             Self::All => f.write_str("all"),
             Self::Generated { first: None } => f.write_str("gen"),
             Self::Generated { first: Some(n) } => write!(f, "gen[:{n}]"),
+            Self::Tail { suffix } => write!(f, "l{suffix}+gen"),
+            Self::Given => f.write_str("given"),
         }
     }
 }
@@ -102,7 +117,7 @@ impl TryFrom<String> for Positions {
 }
 
 /// What can be written, each with what it means.
-pub const SPELLINGS: [(&str, &str); 7] = [
+pub const SPELLINGS: [(&str, &str); 9] = [
     ("f7+l7", "the first 7 and the last 7 tokens of the prompt"),
     ("f7", "the first 7 tokens of the prompt"),
     ("l1", "the last token of the prompt"),
@@ -110,6 +125,8 @@ pub const SPELLINGS: [(&str, &str); 7] = [
     ("all", "every token, generated ones included"),
     ("gen", "every generated token"),
     ("gen[:4]", "the first 4 generated tokens"),
+    ("l1+gen", "the last token of the prompt and every generated token"),
+    ("given", "the tokens that a pass names itself: interchange (dii), and nothing else"),
 ];
 
 impl JsonSchema for Positions {
@@ -122,7 +139,7 @@ impl JsonSchema for Positions {
         json_schema!({
             "type": "string",
             "description": format!("The tokens to edit. {spellings}."),
-            "pattern": r"^(f[1-9][0-9]*|l[1-9][0-9]*|f[1-9][0-9]*\+l[1-9][0-9]*|prompt|all|gen|gen\[:[1-9][0-9]*\])$"
+            "pattern": r"^(f[1-9][0-9]*|l[1-9][0-9]*|f[1-9][0-9]*\+l[1-9][0-9]*|l[1-9][0-9]*\+gen|prompt|all|given|gen|gen\[:[1-9][0-9]*\])$"
         })
     }
 }
@@ -201,9 +218,10 @@ impl Positions {
             (Tying::PerPosition, Self::Ends { prefix, suffix }) => {
                 Ok((0..prefix).map(Group::First).chain((0..suffix).map(Group::Last)).collect())
             }
-            (Tying::Untied | Tying::PerPosition, Self::Prompt | Self::All | Self::Generated { .. }) => {
-                Err(TyingError { positions: self })
-            }
+            (
+                Tying::Untied | Tying::PerPosition,
+                Self::Prompt | Self::All | Self::Generated { .. } | Self::Tail { .. } | Self::Given,
+            ) => Err(TyingError { positions: self }),
         }
     }
 
@@ -225,6 +243,8 @@ impl Positions {
             Self::All => (0..end).collect(),
             Self::Generated { first: None } => (prompt..end).collect(),
             Self::Generated { first: Some(n) } => (prompt..end.min(prompt + i64::from(n))).collect(),
+            Self::Tail { suffix } => ((prompt - i64::from(suffix)).max(0)..end).collect(),
+            Self::Given => Vec::new(),
         }
     }
 
@@ -249,8 +269,9 @@ impl Positions {
         let whole = Span { row: 0, past: 0, past_row: 0, len: i64::MAX / 2, prompt, adaptation: 0 };
         match self {
             Self::Ends { .. } => self.in_sequence(Group::Both, &whole, rule).first().copied(),
-            Self::Prompt | Self::All => Some(0),
+            Self::Prompt | Self::All | Self::Given => Some(0),
             Self::Generated { .. } => Some(prompt),
+            Self::Tail { suffix } => Some((prompt - i64::from(suffix)).max(0)),
         }
     }
 }

@@ -8,8 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, compare, eval, export, generate, import, inspect, judge, list, report, results, schema, sweep, table, train,
-    win_rate,
+    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, read, report, results,
+    schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
 
@@ -31,6 +31,12 @@ enum Command {
     Generate(generate::Args),
     /// Show a prompt's tokens with the positions and layers that are edited
     Inspect(inspect::Args),
+    /// Write hidden states of a file of texts
+    Collect(collect::Args),
+    /// Read a steering vector from pairs of texts, as an adapter
+    Read(read::Args),
+    /// Find the state in which a causal variable lives (distributed alignment search)
+    Das(das::Args),
     /// Search for the best setting on dev rows, then run it on test rows
     Sweep(sweep::Args),
     /// List complete runs: filter, sort, write CSV
@@ -41,6 +47,8 @@ enum Command {
     Compare(compare::Args),
     /// Make a table: do the runs that are missing, then render it
     Table(table::Args),
+    /// Make a figure of the paper: do what is missing of its study, then draw it
+    Figure(figure::Args),
     /// Have a model's outputs judged against a reference's, after an estimate of the cost
     Judge(judge::Args),
     /// Show the win rate of judged outputs
@@ -92,6 +100,10 @@ impl Cli {
             | Command::Import(_)
             | Command::Export(_)
             | Command::Merge(_)
+            | Command::Collect(_)
+            | Command::Read(_)
+            | Command::Das(_)
+            | Command::Figure(_)
             | Command::Bench(_)
             | Command::BenchJob(_) => true,
             Command::Sweep(args) => args.computes(),
@@ -116,6 +128,10 @@ impl Cli {
             Command::Eval(args) => args.run(),
             Command::Generate(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Collect(args) => args.run(),
+            Command::Read(args) => args.run(),
+            Command::Das(args) => args.run(),
+            Command::Figure(args) => args.run(),
             Command::Sweep(args) => args.run(),
             Command::Results(args) => args.run(),
             Command::Report(args) => args.run(),

@@ -38,6 +38,7 @@ mod atomic;
 pub mod bench;
 #[cfg(feature = "program")]
 pub mod cli;
+pub mod collect;
 #[cfg(feature = "program")]
 mod columns;
 #[cfg(feature = "program")]
@@ -54,6 +55,8 @@ pub mod report;
 pub mod run;
 pub mod score;
 pub mod store;
+#[cfg(feature = "program")]
+pub mod studies;
 #[cfg(feature = "program")]
 pub mod sweep;
 #[cfg(feature = "program")]

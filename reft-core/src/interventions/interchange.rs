@@ -2,14 +2,72 @@
 //!
 //! `DII(b, s, R) = b + Rᵀ(R s − R b)`
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::decay::Role;
 use crate::hooks::Hooks;
+use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, PhiParams, PhiSettings};
 use crate::site::Site;
 
 /// `b + Rᵀ(R s − R b)`: `base` and `source` `[M, d]`, `basis` `[r, d]` with orthonormal rows; `[M, d]`.
 pub fn interchange(base: &Tensor, source: &Tensor, basis: &Tensor) -> Tensor {
     base + (source - base).matmul(&basis.tr()).matmul(basis)
+}
+
+/// A subspace of the state taken from another run: DII and, where R is learned, DAS (eq. 1).
+///
+/// `Φ(b, s) = b + Rᵀ(R s − R b)` with the rows of `R` `[r, d]` as its only parameters: a learned `R` is DAS.
+///
+/// Base and source run in one pass, and [`Layout::links`](crate::layout::Layout::links) says which tokens take states from
+/// which: `positions: given`. Several sources go into disjoint subspaces of one `R` as several sets of `refts` with the same
+/// settings and disjoint `subspace`s.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dii {}
+
+impl Intervention for Dii {
+    fn declare(&self, d: i64, rank: i64) -> Vec<Declared> {
+        vec![Declared {
+            name: "basis",
+            shape: vec![rank, d],
+            init: Init::Orthonormal,
+            constraint: Constraint::Orthonormal,
+            role: Role::InterventionMatrix,
+        }]
+    }
+
+    fn is_divisible(&self) -> bool {
+        true
+    }
+
+    fn takes_source(&self) -> bool {
+        true
+    }
+
+    /// Without a source there is nothing to take.
+    fn phi(&self, _: PhiParams<'_>, h: &Tensor) -> Tensor {
+        h.shallow_clone()
+    }
+
+    fn phi_from(&self, p: PhiParams<'_>, h: &Tensor, source: &Tensor) -> Tensor {
+        interchange(h, source, &p[0])
+    }
+}
+
+impl PhiSettings for Dii {
+    const KEY: &'static str = "dii";
+    const PARAMETERS: &'static str = "r d";
+    const STARTS_AS_IDENTITY: bool = false;
+
+    fn example() -> Self {
+        Self {}
+    }
+
+    fn names() -> Vec<NamedPhi<Self>> {
+        vec![NamedPhi { key: "dii", title: "DII", library: "LowRankRotatedSpaceIntervention", settings: Self {} }]
+    }
 }
 
 /// An interchange run: at one site, some rows of this pass take their subspace from states collected in a source run.

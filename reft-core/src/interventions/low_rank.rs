@@ -141,6 +141,10 @@ impl Intervention for LowRank {
         }
     }
 
+    fn is_divisible(&self) -> bool {
+        true
+    }
+
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor {
         let basis = &p[0];
         let bias = self.bias_index().map(|index| &p[index]);

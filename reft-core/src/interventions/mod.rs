@@ -3,6 +3,7 @@
 pub mod interchange;
 pub mod low_rank;
 pub mod red;
+pub mod steer;
 
 use std::any::Any;
 use std::fmt;
@@ -16,13 +17,15 @@ use serde_json::Value;
 use crate::intervention::{Intervention, PhiSettings};
 use crate::registry::{Entry, KeyTaken, Registry};
 use crate::value_reader::{self, ValueError};
+use interchange::Dii;
 use low_rank::LowRank;
 use red::Red;
+use steer::Steer;
 
 /// Every kind of `Φ` there is. A new one is a file in this folder and a line here.
 macro_rules! built_in {
     ($run:ident) => {
-        $run!(LowRank, Red)
+        $run!(LowRank, Red, Steer, Dii)
     };
 }
 

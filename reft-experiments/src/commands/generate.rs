@@ -35,6 +35,10 @@ pub struct Args {
     /// Folder of a trained adapter; give several to compare their answers, or to switch between them in a conversation
     #[arg(long = "adapter", value_name = "ADAPTER")]
     adapters: Vec<PathBuf>,
+    /// What the adapters' edits are multiplied by: 1 as they are, 0 nothing, -1 their negation; one for each set of
+    /// interventions where there are several (`--strength 1,0`)
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, requires = "adapters", value_name = "C")]
+    strength: Vec<f64>,
     /// Show on stderr which tokens of the prompt are edited, and where
     #[arg(long)]
     show_edits: bool,
@@ -114,7 +118,7 @@ impl Args {
     /// When the model, an adapter or the file is wrong.
     pub fn run(self) -> Result<()> {
         let decoding = self.decoding.decoding()?;
-        let opened = self.base.open(&self.adapters)?;
+        let opened = self.base.open_with(&self.adapters, &self.strength)?;
         let (max_new, seed, show_edits) = (self.decoding.max_new, self.decoding.seed, self.show_edits);
         let speaker = Speaker { opened, decoding, max_new, seed, show_edits };
         match (&self.prompt, &self.file) {
@@ -260,7 +264,7 @@ impl Speaker {
 }
 
 /// The prompts of a file: rows in one of the data formats (an instruction, and its input below it), else lines.
-fn prompts(path: &std::path::Path) -> Result<Vec<String>> {
+pub(super) fn prompts(path: &std::path::Path) -> Result<Vec<String>> {
     if path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl") {
         return Ok(json_rows::read(path, Need::Question)?.iter().map(Row::question).collect());
     }

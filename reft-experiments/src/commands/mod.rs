@@ -2,14 +2,18 @@
 
 pub mod bench;
 pub mod chat;
+pub mod collect;
 pub mod compare;
+pub mod das;
 pub mod eval;
 pub mod export;
+pub mod figure;
 pub mod generate;
 pub mod import;
 pub mod inspect;
 pub mod judge;
 pub mod list;
+pub mod read;
 pub mod report;
 pub mod results;
 pub mod schema;
@@ -85,8 +89,18 @@ impl BaseArgs {
 
     /// The model with these adapters; without a model, the one the first was trained on.
     fn open(&self, adapters: &[PathBuf]) -> Result<Opened> {
+        self.open_with(adapters, &[])
+    }
+
+    /// The same, with the adapters' interventions at these strengths where some are given.
+    fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<Opened> {
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
-        Opened::new(adapters, self.model.as_deref(), self.dtype.unwrap_or_default().on(device), device)
+        Opened::at_strengths(
+            (adapters, strengths),
+            self.model.as_deref(),
+            self.dtype.unwrap_or_default().on(device),
+            device,
+        )
     }
 }
 

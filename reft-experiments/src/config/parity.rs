@@ -196,6 +196,8 @@ pub(super) fn check(parity: Parity, adapt: Option<&AdaptSpec>) -> Result<(), (St
 
 #[cfg(test)]
 mod tests {
+    use reft_core::adaptations::reft::ReftSpec;
+
     use super::*;
     use crate::config::plan::RunPlan;
     use crate::config::read::resolve;

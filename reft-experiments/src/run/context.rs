@@ -15,7 +15,7 @@ pub struct BeyondContext {
 ///
 /// # Errors
 /// When it is.
-fn check_prompt(what: &str, tokens: usize, context: usize) -> Result<(), BeyondContext> {
+pub fn check_prompt(what: &str, tokens: usize, context: usize) -> Result<(), BeyondContext> {
     let remedy = || "shorten it, or take a model with a longer context".to_owned();
     check(what, tokens, context, remedy)
 }

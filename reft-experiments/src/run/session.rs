@@ -111,7 +111,8 @@ impl LoadedEncoder {
     }
 }
 
-fn base_model(id: String, identity: &Identity, dims: &Dims) -> BaseModel {
+/// What is said of a base model in adapters that were trained on it.
+pub fn base_model(id: String, identity: &Identity, dims: &Dims) -> BaseModel {
     let (fingerprint, sketch) = (identity.weights.clone(), identity.sketch.clone());
     BaseModel { id, fingerprint, dims: *dims, sketch }
 }

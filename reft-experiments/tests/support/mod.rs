@@ -76,6 +76,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 /// A run of a few dozen updates.
+#[allow(dead_code)] // not every test program trains
 pub const RUN: &str = "
 model: model
 dtype: f32

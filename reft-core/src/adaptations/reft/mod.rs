@@ -1,6 +1,7 @@
 //! ReFT (Def. 3.2): sets of interventions `⟨Φ, P, l⟩` with independent parameters and disjoint positions.
 
 mod part;
+mod shared;
 mod spec;
 mod step;
 
@@ -14,6 +15,7 @@ use crate::positions::Group;
 use crate::rng::Seed;
 use crate::site::{Component, Dims, LayerId, Site};
 use part::Part;
+use shared::owners;
 pub use spec::{Dropout, DropoutOn, ReftList, ReftSpec};
 use step::ReftStep;
 
@@ -21,6 +23,8 @@ use step::ReftStep;
 #[derive(Debug)]
 pub struct Reft {
     parts: Vec<Part>,
+    /// Of each part, the one whose parameters it uses: itself, or the first of its subspace.
+    owners: Vec<usize>,
     params: ParamSet,
 }
 
@@ -34,23 +38,36 @@ impl Reft {
             return Err(SpecError::Empty);
         }
         let parts = specs.iter().map(|spec| Part::new(spec, dims)).collect::<Result<Vec<_>, _>>()?;
-        let stacks = parts.iter().flat_map(Part::stacks).collect();
+        let owners = owners(&parts)?;
+        let stacks = parts.iter().enumerate().filter(|(index, _)| owners[*index] == *index);
+        let stacks = stacks.flat_map(|(_, part)| part.stacks()).collect();
         let params = ParamSet::new(stacks, &mut seed.stream("init", 0), device);
-        Ok(Self { parts, params })
+        Ok(Self { parts, owners, params })
     }
 
-    /// Splits one entry per stack into one slice per part.
-    fn by_part<'t>(&'t self, mut stacks: &'t [Tensor]) -> impl Iterator<Item = (usize, &'t Part, &'t [Tensor])> {
-        self.parts.iter().enumerate().map(move |(index, part)| {
-            let (mine, rest) = stacks.split_at(part.stacks().len());
-            stacks = rest;
-            (index, part, mine)
-        })
+    /// One entry per stack as one slice per part; parts of one subspace have the same slice.
+    fn by_part<'t>(&'t self, mut stacks: &'t [Tensor]) -> Vec<&'t [Tensor]> {
+        let mut slices: Vec<&[Tensor]> = Vec::with_capacity(self.parts.len());
+        for (index, (part, &owner)) in self.parts.iter().zip(&self.owners).enumerate() {
+            if owner == index {
+                let (mine, rest) = stacks.split_at(part.stacks().len());
+                slices.push(mine);
+                stacks = rest;
+            } else {
+                slices.push(slices[owner]);
+            }
+        }
+        slices
+    }
+
+    /// Whether there is more than one set of parameters, so that names must say whose they are.
+    fn is_numbered(&self) -> bool {
+        self.owners.iter().any(|&owner| owner != 0)
     }
 
     fn tensor_name(&self, part: usize, site: Site, group: Group, tensor: &str) -> String {
         let name = format!("{site}.{group}.{tensor}");
-        if self.parts.len() == 1 { name } else { format!("{part}.{name}") }
+        if self.is_numbered() { format!("{part}.{name}") } else { name }
     }
 }
 
@@ -66,7 +83,10 @@ impl Adaptation for Reft {
     fn named(&self) -> Vec<NamedTensor> {
         let views = self.params.views();
         let mut named = Vec::new();
-        for (index, part, stacks) in self.by_part(&views) {
+        for (index, (part, stacks)) in self.parts.iter().zip(self.by_part(&views)).enumerate() {
+            if self.owners[index] != index {
+                continue;
+            }
             for (stack, view) in part.stacks().iter().zip(stacks) {
                 let sites = part.layers.iter().flat_map(|&l| part.groups.iter().map(move |&g| (part.site(l), g)));
                 for ((site, group), tensor) in sites.zip(view.unbind(0)) {
@@ -82,8 +102,8 @@ impl Adaptation for Reft {
     }
 
     fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
-        let of_part = |part: &Part| {
-            let rows = part.spec.positions.resolve(layout, &part.groups, part.spec.truncation);
+        let of_part = |(index, part): (usize, &Part)| {
+            let rows = part.rows(&layout.of_part(index), index);
             let at = |&layer: &LayerId| {
                 let site = part.site(layer);
                 let groups = part.groups.iter().zip(&rows);
@@ -91,7 +111,7 @@ impl Adaptation for Reft {
             };
             part.layers.iter().flat_map(at).collect::<Vec<_>>()
         };
-        self.parts.iter().flat_map(of_part).collect()
+        self.parts.iter().enumerate().flat_map(of_part).collect()
     }
 
     fn frontier(&self) -> Frontier {

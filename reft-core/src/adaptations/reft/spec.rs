@@ -5,15 +5,17 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use super::Reft;
-use super::part::Part;
+use super::shared::trainable;
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
+use crate::adaptations::AdaptSpec;
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::method::Method;
 use crate::positions::{Positions, Truncation, Tying};
 use crate::rng::Seed;
 use crate::site::{Component, Dims};
+use crate::subspace::Subspace;
 
 /// What dropout falls on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +65,25 @@ pub struct ReftSpec {
     /// Dropout during training.
     #[serde(default)]
     pub dropout: Dropout,
+    /// What the edit `Φ(h) − h` is multiplied by: 1 is `Φ`, 0 nothing, -1 its negation.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub strength: f64,
+    /// The only rows of the subspace that are used. Sets of `refts` that differ in nothing else but their strength share one
+    /// `R`, `W` and `b`, and act at once: `h + Σ_S R_Sᵀ(W_S h + b_S − R_S h)` (appendix G.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subspace: Option<Subspace>,
+    /// The only attention head whose columns are edited, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<u32>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(super) fn is_one(strength: &f64) -> bool {
+    (strength - 1.0).abs() == 0.0
 }
 
 /// Several sets of interventions trained together, with different layers, positions or methods.
@@ -76,7 +97,7 @@ impl AdaptConfig for ReftSpec {
     }
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        Ok(Part::new(self, dims)?.stacks().iter().map(|s| s.sites * s.declared.shape.iter().product::<i64>()).sum())
+        trainable(std::slice::from_ref(self), dims)
     }
 
     fn title(&self) -> String {
@@ -100,6 +121,9 @@ impl AdaptMethod for ReftSpec {
             component: Component::BlockOutput,
             truncation: Truncation::Paper,
             dropout: Dropout::default(),
+            strength: 1.0,
+            subspace: None,
+            head: None,
         }
     }
 }
@@ -109,8 +133,8 @@ impl AdaptConfig for ReftList {
         Ok(Box::new(Reft::new(&self.0, dims, seed, device)?))
     }
 
-    fn trainable(&self, dims: &Dims, lender: &dyn Lender) -> Result<i64, SpecError> {
-        self.0.iter().map(|spec| spec.trainable(dims, lender)).sum()
+    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
+        trainable(&self.0, dims)
     }
 
     fn title(&self) -> String {
@@ -131,5 +155,28 @@ impl AdaptMethod for ReftList {
             ..ReftSpec::example()
         };
         Self(vec![set("loreft", 0), set("direft", -1)])
+    }
+}
+
+impl AdaptSpec {
+    /// The same interventions with other strengths: one for all sets, or one for each.
+    ///
+    /// # Errors
+    /// When it is no intervention, or there are more or fewer strengths than sets.
+    pub fn with_strengths(&self, strengths: &[f64]) -> Result<Self, SpecError> {
+        let scaled = |sets: &[ReftSpec]| {
+            let strength = |index: usize| match strengths {
+                [one] => Ok(*one),
+                all if all.len() == sets.len() => Ok(all[index]),
+                all => Err(SpecError::Strengths { given: all.len(), sets: sets.len() }),
+            };
+            let set = |(index, set): (usize, &ReftSpec)| Ok(ReftSpec { strength: strength(index)?, ..set.clone() });
+            sets.iter().enumerate().map(set).collect::<Result<Vec<_>, SpecError>>()
+        };
+        match (self.get::<ReftSpec>(), self.get::<ReftList>()) {
+            (Some(set), _) => Ok(Self::new(scaled(std::slice::from_ref(set))?.remove(0))),
+            (None, Some(sets)) => Ok(Self::new(ReftList(scaled(&sets.0)?))),
+            (None, None) => Err(SpecError::NoStrength(self.key())),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adapter_file::SavedAdapter;
 
@@ -29,7 +29,28 @@ impl Opened {
     /// # Errors
     /// When there is no model, or a file is missing, damaged or of another model.
     pub fn new(adapters: &[PathBuf], model: Option<&str>, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        let saved = adapters.iter().map(|path| SavedAdapter::read(path)).collect::<Result<Vec<_>, _>>()?;
+        Self::at_strengths((adapters, &[]), model, dtype, device)
+    }
+
+    /// The same, with all adapters' interventions at these strengths where some are given.
+    ///
+    /// # Errors
+    /// As for [`Opened::new`], or when an adapter has no strength, or other sets of interventions.
+    pub fn at_strengths(
+        (adapters, strengths): (&[PathBuf], &[f64]),
+        model: Option<&str>,
+        dtype: Dtype,
+        device: DeviceSpec,
+    ) -> Result<Self> {
+        let read = |path: &PathBuf| -> Result<SavedAdapter> {
+            let mut saved = SavedAdapter::read(path)?;
+            if !strengths.is_empty() {
+                let scaled = saved.config.adapt.with_strengths(strengths);
+                saved.config.adapt = scaled.with_context(|| format!("{}: --strength", path.display()))?;
+            }
+            Ok(saved)
+        };
+        let saved = adapters.iter().map(read).collect::<Result<Vec<_>>>()?;
         let trained_on = saved.first().map(|saved| saved.config.base_model.id.as_str());
         let Some(model) = model.or(trained_on) else {
             bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")

@@ -1,0 +1,280 @@
+//! `reft das`: interchange runs with a learned or given `R` on every layer and position asked for.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use reft_core::adaptation::Adaptation;
+use reft_core::adaptations::reft::ReftSpec;
+use reft_core::adapter_file::{self, SavedAdapter};
+use reft_core::layers::Layers;
+use reft_core::rng::Seed;
+use reft_core::site::{Component, LayerId};
+use reft_models::model::Decoder;
+
+use super::BaseArgs;
+use super::collect::{component, layers};
+use crate::atomic;
+use crate::studies::das::{Pair, Search, accuracy};
+use crate::studies::equality::{self, TOKENS, Variable};
+use crate::studies::heat_map::HeatMap;
+use crate::studies::network;
+use crate::studies::price_tag::PriceTag;
+
+/// Arguments of `reft das`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Hierarchical equality, on a tiny network that is trained for it: (W = X) = (Y = Z)
+    Equality(EqualityArgs),
+    /// Price tagging, on a language model: does an amount lie between two bounds?
+    PriceTag(PriceTagArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct EqualityArgs {
+    /// Folder of the network, which is trained and written there if there is none [default: the output's folder/network]
+    #[arg(long)]
+    network: Option<PathBuf>,
+    /// The variable: wx or yz
+    #[arg(long, default_value = "wx", value_parser = variable)]
+    variable: Variable,
+    #[command(flatten)]
+    search: SearchArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct PriceTagArgs {
+    /// The last tokens of a prompt to look at
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
+    last: u32,
+    #[command(flatten)]
+    base: BaseArgs,
+    #[command(flatten)]
+    search: SearchArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct SearchArgs {
+    /// Folder for iia.csv, iia.svg, iia.png and, as `basis`, the R that did best
+    #[arg(long, short)]
+    out: PathBuf,
+    /// Layers to look at: all, or a list such as 0;5;-1
+    #[arg(long, default_value = "all", value_parser = layers, allow_hyphen_values = true)]
+    layers: Layers,
+    /// Component to look at
+    #[arg(long, default_value = "block_output", value_parser = component)]
+    component: Component,
+    /// Rows of R
+    #[arg(long, default_value_t = 4)]
+    rank: i64,
+    /// Folder of an R that an earlier search wrote: it is scored at its layer and not learned
+    #[arg(long)]
+    basis: Option<PathBuf>,
+    /// Pairs to learn from
+    #[arg(long, default_value_t = 1024)]
+    pairs: usize,
+    /// Other pairs to score on
+    #[arg(long, default_value_t = 512)]
+    test_pairs: usize,
+    /// Times over the pairs
+    #[arg(long, default_value_t = 6)]
+    epochs: u64,
+    /// Pairs of an update
+    #[arg(long, default_value_t = 64, value_parser = batch)]
+    batch: usize,
+    /// Adam's learning rate
+    #[arg(long, default_value_t = 0.03)]
+    rate: f64,
+    /// Decides pairs, network and the beginning of R
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
+fn variable(text: &str) -> Result<Variable, String> {
+    let found = Variable::ALL.into_iter().find(|variable| variable.name().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| format!("there is no variable `{text}`: choose wx or yz"))
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&pairs| pairs > 0).ok_or_else(|| "write a number of pairs, 1 or more".to_owned())
+}
+
+/// A model, the pairs, and the positions that are looked at.
+struct Study<'a> {
+    model: &'a dyn Decoder,
+    base: &'a reft_core::base_model::BaseModel,
+    train: Vec<Pair>,
+    test: Vec<Pair>,
+    /// Name of each position, and how far it is from the end (1: the last token).
+    positions: Vec<(String, usize)>,
+    title: String,
+}
+
+impl Args {
+    /// Searches, prints the accuracies, and writes the heat map and the best `R`.
+    ///
+    /// # Errors
+    /// When the model, the network or `R` is wrong, or a file cannot be written.
+    pub fn run(self) -> Result<()> {
+        match self.task {
+            Task::Equality(args) => args.run(),
+            Task::PriceTag(args) => args.run(),
+        }
+    }
+}
+
+impl EqualityArgs {
+    fn run(self) -> Result<()> {
+        let seed = Seed(self.search.seed);
+        let folder = self.network.clone().unwrap_or_else(|| self.search.out.join("network"));
+        if !folder.join("config.json").exists() {
+            let loss = network::train(&folder, seed)?;
+            println!("{}: a network trained, mean loss of its last updates {loss:.4}", folder.display());
+        }
+        let network = network::open(&folder)?;
+        let drawn = |name: &str, count: usize| {
+            let mut rng = seed.stream(name, 0);
+            (0..count).map(|_| equality::pair(&mut rng, self.variable)).collect::<Vec<_>>()
+        };
+        let mut rng = seed.stream("das inputs", 0);
+        let inputs: Vec<_> = (0..self.search.test_pairs).map(|_| equality::example(&mut rng)).collect();
+        println!(
+            "the network's own accuracy on {} inputs: {:.3}",
+            inputs.len(),
+            network::accuracy(network.model.as_ref(), &inputs)?
+        );
+        let positions = TOKENS.iter().enumerate().map(|(at, name)| ((*name).to_owned(), TOKENS.len() - at)).collect();
+        let study = Study {
+            model: network.model.as_ref(),
+            base: &network.base,
+            train: drawn("das train", self.search.pairs),
+            test: drawn("das test", self.search.test_pairs),
+            positions,
+            title: format!("interchange-intervention accuracy, {}", self.variable.name()),
+        };
+        self.search.run(&study)
+    }
+}
+
+impl PriceTagArgs {
+    fn run(self) -> Result<()> {
+        let seed = Seed(self.search.seed);
+        let opened = self.base.open(&[])?;
+        let loaded = &opened.loaded;
+        let task = PriceTag::new(&loaded.tokenizer)?;
+        let drawn = |name: &str, count: usize| {
+            let mut rng = seed.stream(name, 0);
+            (0..count).map(|_| task.pair(&mut rng)).collect::<Result<Vec<_>>>()
+        };
+        let mut rng = seed.stream("das inputs", 0);
+        let inputs = (0..self.search.test_pairs).map(|_| task.example(&mut rng)).collect::<Result<Vec<_>>>()?;
+        let own = network::accuracy(loaded.decoder.as_ref(), &inputs)?;
+        println!("the model's own accuracy on {} questions: {own:.3}", inputs.len());
+        if own < 0.8 {
+            println!(
+                "a model that cannot do the task has no such variable to find: read what follows with that in mind"
+            );
+        }
+        let back = (1..=self.last as usize).rev();
+        let study = Study {
+            model: loaded.decoder.as_ref(),
+            base: &loaded.base,
+            train: drawn("das train", self.search.pairs)?,
+            test: drawn("das test", self.search.test_pairs)?,
+            positions: back.map(|back| (format!("-{back}"), back)).collect(),
+            title: "interchange-intervention accuracy, amount >= lower bound".to_owned(),
+        };
+        self.search.run(&study)
+    }
+}
+
+impl SearchArgs {
+    fn search(&self) -> Search {
+        Search {
+            rank: self.rank,
+            component: self.component,
+            epochs: self.epochs,
+            batch: self.batch,
+            rate: self.rate,
+            seed: Seed(self.seed),
+        }
+    }
+
+    fn run(&self, study: &Study<'_>) -> Result<()> {
+        if study.train.is_empty() || study.test.is_empty() {
+            bail!("--pairs and --test-pairs: at least one pair of each is needed");
+        }
+        let (layers, values) = match &self.basis {
+            Some(basis) => self.given(study, basis)?,
+            None => self.learned(study)?,
+        };
+        let base_labels = study.test.iter().filter(|pair| pair.label == study.test[0].label).count();
+        let share = base_labels as f64 / study.test.len() as f64;
+        let map = HeatMap {
+            title: study.title.clone(),
+            rows: ("layer".to_owned(), layers.iter().map(ToString::to_string).collect()),
+            columns: ("position".to_owned(), study.positions.iter().map(|(name, _)| name.clone()).collect()),
+            values,
+            chance: share.max(1.0 - share),
+        };
+        for (name, bytes) in map.figure("iia").files()? {
+            let path = self.out.join(name);
+            atomic::write(&path, &bytes).with_context(|| format!("{}: cannot be written", path.display()))?;
+        }
+        println!("{}: iia.csv, iia.svg, iia.png", self.out.display());
+        Ok(())
+    }
+
+    /// Learns at every layer and position; the best R is kept as an adapter.
+    fn learned(&self, study: &Study<'_>) -> Result<(Vec<LayerId>, Vec<f64>)> {
+        let layers = self.layers.resolve(study.model.dims())?;
+        let search = self.search();
+        let (mut values, mut best) = (Vec::new(), None::<(f64, Box<dyn Adaptation>, _)>);
+        for &layer in &layers {
+            for (name, back) in &study.positions {
+                let found = search.at(study.model, (layer, *back), &study.train, &study.test)?;
+                println!("layer {layer}, {name}: {:.3}", found.accuracy);
+                values.push(found.accuracy);
+                if best.as_ref().is_none_or(|(accuracy, ..)| found.accuracy > *accuracy) {
+                    best = Some((found.accuracy, found.adaptation, found.spec));
+                }
+            }
+        }
+        if let Some((_, adaptation, spec)) = best {
+            adapter_file::save(&self.out.join("basis"), study.base, &spec, adaptation.as_ref())?;
+        }
+        Ok((layers, values))
+    }
+
+    /// Scores a given R at its layer and every position.
+    fn given(&self, study: &Study<'_>, path: &Path) -> Result<(Vec<LayerId>, Vec<f64>)> {
+        let saved = SavedAdapter::read(path)?;
+        let spec = saved
+            .config
+            .adapt
+            .get::<ReftSpec>()
+            .filter(|spec| spec.intervention.phi().as_intervention().takes_source());
+        let Some(spec) = spec else {
+            bail!(
+                "{}: the adapter is no interchange (dii): give the `basis` folder that a search wrote",
+                path.display()
+            );
+        };
+        let layers = spec.layers.resolve(study.model.dims())?;
+        let [_] = layers.as_slice() else { bail!("{}: {} layers, one is needed", path.display(), layers.len()) };
+        let adaptation = saved.onto(study.base, study.model.options().1)?;
+        let mut values = Vec::new();
+        for (name, back) in &study.positions {
+            let accuracy = accuracy(study.model, adaptation.as_ref(), *back, &study.test, self.batch)?;
+            println!("layer {}, {name}: {accuracy:.3}", layers[0]);
+            values.push(accuracy);
+        }
+        Ok((layers, values))
+    }
+}

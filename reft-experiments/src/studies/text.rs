@@ -1,0 +1,112 @@
+//! What is memorised: the beginning of a book, its words in another order, or random tokens.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rand::Rng;
+use rand::seq::SliceRandom;
+use reft_core::rng::Seed;
+use reft_models::tokenizer::{Specials, Tokenizer};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::data;
+
+/// The first 2,378 characters of chapter I of *Alice's Adventures in Wonderland* (Lewis Carroll, 1865; public domain).
+const EXCERPT: &str = include_str!("alice.txt");
+
+/// The whole book as the authors had it.
+const BOOK: &str = "memorisation/alice_in_wonderland.txt";
+const BOOK_SHA256: &str = "c8f5de222fcf1804197e97b0df02d30d25ab70715fcf93bb8d61c0f7b2c13acb";
+/// Characters of it that they used, every newline doubled.
+const CHARACTERS: usize = 20_000;
+
+/// Where the book comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Book {
+    /// The beginning of its first chapter, which is part of the program.
+    #[default]
+    Excerpt,
+    /// The authors' file, below the data folder.
+    Whole,
+}
+
+/// What is made of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// The text.
+    Book,
+    /// Its words shuffled, a blank between them.
+    Scrambled,
+    /// Tokens drawn from the vocabulary, as text.
+    Random,
+}
+
+impl Content {
+    /// The access id of the authors' code, after which the text comes; the paper names the book's only.
+    pub fn prompt(self, as_run: bool) -> &'static str {
+        match (self, as_run) {
+            (Self::Scrambled, true) => "ALIS#ID1->",
+            (Self::Random, true) => "RAND#ID1->",
+            (Self::Book, _) | (Self::Scrambled | Self::Random, false) => "ALIC#ID1->",
+        }
+    }
+
+    /// The text.
+    ///
+    /// # Errors
+    /// When the book is not there, or not the authors'.
+    pub fn text(self, book: Book, tokenizer: &Tokenizer, vocabulary: i64, seed: Seed) -> Result<String> {
+        let book = book.text()?;
+        Ok(match self {
+            Self::Book => book,
+            Self::Scrambled => {
+                let mut words: Vec<&str> = book.split_whitespace().collect();
+                words.shuffle(&mut seed.stream("scrambled", 0));
+                words.join(" ")
+            }
+            Self::Random => {
+                let mut rng = seed.stream("random tokens", 0);
+                let count = tokenizer.encode(&book, Specials::None)?.len();
+                let ids: Vec<i64> = (0..count).map(|_| rng.random_range(0..vocabulary)).collect();
+                tokenizer.decode(&ids, true)?
+            }
+        })
+    }
+}
+
+impl Book {
+    /// The text that is taken of it.
+    ///
+    /// # Errors
+    /// When the file is not there, or another.
+    pub fn text(self) -> Result<String> {
+        match self {
+            Self::Excerpt => Ok(EXCERPT.to_owned()),
+            Self::Whole => {
+                let folder = std::env::var_os("REFT_DATA").map_or_else(|| PathBuf::from("data"), PathBuf::from);
+                let path = folder.join(BOOK);
+                let bytes = data::text::bytes(&path).with_context(|| remedy(&path))?;
+                let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                if found != BOOK_SHA256 {
+                    bail!(
+                        "{}: SHA-256 {found} is not the authors' file, which has {BOOK_SHA256}: {}",
+                        path.display(),
+                        remedy(&path)
+                    );
+                }
+                let text = String::from_utf8(bytes).context("the book")?;
+                Ok(text.replace('\n', "\n\n").chars().take(CHARACTERS).collect())
+            }
+        }
+    }
+}
+
+fn remedy(path: &Path) -> String {
+    format!(
+        "put pyreft's alice_in_wonderland.txt there as {} (REFT_DATA names another data folder), or take book: excerpt",
+        path.display()
+    )
+}

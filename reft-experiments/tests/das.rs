@@ -1,0 +1,64 @@
+//! DAS finds a planted variable: on a tiny network, by the command, at the right layer and position and not at wrong ones.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn reft(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reft"));
+    command.current_dir(folder).args(arguments).env("REFT_CACHE", folder.join("cache")).env("OMP_NUM_THREADS", "1");
+    command.output().expect("the program starts")
+}
+
+fn ok(folder: &Path, arguments: &[&str]) -> String {
+    let output = reft(folder, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Accuracy by layer and position.
+fn accuracy(csv: &str, layer: usize, position: &str) -> f64 {
+    let begin = format!("{layer},{position},");
+    let row = csv.lines().find_map(|line| line.strip_prefix(&begin));
+    row.unwrap_or_else(|| panic!("{begin} is not in {csv}")).parse().expect("a number")
+}
+
+#[test]
+fn the_planted_variable_is_found_where_it_is_and_nowhere_else() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let search = [
+        "das",
+        "equality",
+        "--variable",
+        "wx",
+        "--layers",
+        "1;2",
+        "--out",
+        "wx",
+        "--pairs",
+        "512",
+        "--test-pairs",
+        "384",
+    ];
+    println!("{}", ok(folder, &search));
+    let csv = std::fs::read_to_string(folder.join("wx/iia.csv")).expect("written");
+    let right = accuracy(&csv, 1, "X");
+    assert!(right >= 0.95, "{right} where the variable is planted");
+    // Before the second entity nothing can be known; after the last block only the query's state is read.
+    for (layer, position) in [(1, "W"), (2, "W"), (2, "X"), (2, "Z")] {
+        let wrong = accuracy(&csv, layer, position);
+        assert!((0.4..0.6).contains(&wrong), "{wrong} at layer {layer}, {position}");
+    }
+    for file in ["wx/iia.svg", "wx/iia.png", "wx/basis/adapter_config.json"] {
+        assert!(folder.join(file).exists(), "{file}");
+    }
+
+    let given = ["das", "equality", "--network", "wx/network", "--basis", "wx/basis", "--out", "given", "--seed", "7"];
+    println!("{}", ok(folder, &given));
+    let csv = std::fs::read_to_string(folder.join("given/iia.csv")).expect("written");
+    assert!(accuracy(&csv, 1, "X") >= 0.95, "other pairs: {csv}");
+
+    let output = reft(folder, &["das", "equality", "--network", "wx/network", "--basis", "wx", "--out", "given"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("adapter_config.json"), "{error}");
+}

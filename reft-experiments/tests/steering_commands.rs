@@ -1,0 +1,118 @@
+//! `reft collect`, `reft read` and `reft generate --strength` as a user runs them.
+
+mod support;
+
+use std::path::Path;
+
+use support::Dir;
+use tch::{Kind, Tensor};
+
+const PAIRS: &str = "{\"positive\": \"we are glad\", \"negative\": \"we are sad\"}
+{\"positive\": \"a bright day\", \"negative\": \"a dark day\"}
+{\"positive\": \"good news\", \"negative\": \"bad news\"}
+";
+
+fn ok(dir: &Dir, arguments: &[&str]) -> String {
+    let output = dir.run(arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The one line that a command says when it refuses.
+fn refused(dir: &Dir, arguments: &[&str]) -> String {
+    let output = dir.run(arguments);
+    assert!(!output.status.success(), "{arguments:?} succeeds");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+fn tensor(path: &Path, name: &str) -> Tensor {
+    let tensors = Tensor::read_safetensors(path).expect("a safetensors file");
+    let known: Vec<&String> = tensors.iter().map(|(name, _)| name).collect();
+    let found = tensors.iter().find(|(other, _)| other == name);
+    found.unwrap_or_else(|| panic!("{name} is none of {known:?}")).1.shallow_clone()
+}
+
+#[test]
+fn states_are_written_with_an_index_and_means_are_the_tokens_means() {
+    let dir = Dir::new();
+    dir.write("texts.txt", "first text\n\nno\nthe third one\n");
+    let common = ["collect", "texts.txt", "--model", "model", "--dtype", "f32", "--layers", "0;-1"];
+    let run = |rest: &[&str]| ok(&dir, &[&common, rest].concat());
+    let said = run(&["--out", "tokens.safetensors", "--component", "block_output,mlp_output"]);
+    assert!(said.contains("25 rows of 3 texts at 4 sites"), "{said}");
+    run(&["--out", "means.safetensors", "--mean"]);
+    run(&["--out", "last.safetensors", "--positions", "l1"]);
+    let read = |file: &str, name: &str| tensor(&dir.path().join(file), name);
+    let text = Vec::<i64>::try_from(read("tokens.safetensors", "index.text")).expect("numbers");
+    assert_eq!(text.iter().filter(|&&text| text == 1).count(), 2, "a token a byte");
+    let position = Vec::<i64>::try_from(read("tokens.safetensors", "index.position")).expect("numbers");
+    assert_eq!(position[10..14], [0, 1, 0, 1]);
+    let states = read("tokens.safetensors", "block_output.0");
+    let (means, last) = (read("means.safetensors", "block_output.0"), read("last.safetensors", "block_output.0"));
+    assert_eq!((means.size()[0], last.size()[0]), (3, 3));
+    let mean = states.narrow(0, 10, 2).mean_dim([0i64].as_slice(), false, Kind::Float);
+    assert!((mean - means.get(1)).abs().max().double_value(&[]) < 1e-5);
+    assert!((states.get(11) - last.get(1)).abs().max().double_value(&[]) < 1e-5);
+    let refusals: [(&[&str], &str); 3] = [
+        (&["--out", "x", "--layers", "9"], "layer 9 does not exist"),
+        (&["--out", "x", "--component", "heads"], "there is no component `heads`: choose one of"),
+        (&["--out", "x", "--positions", "gen"], "`gen` means generated or named tokens"),
+    ];
+    for (rest, expected) in refusals {
+        let error = refused(&dir, &[&["collect", "texts.txt", "--model", "model"], rest].concat());
+        assert!(error.contains(expected), "`{expected}` is not in: {error}");
+        assert!(!dir.path().join("x").exists(), "nothing half-written");
+    }
+}
+
+#[test]
+fn a_vector_is_an_adapter_and_strength_0_is_the_base_model() {
+    let dir = Dir::new();
+    dir.write("pairs.jsonl", PAIRS);
+    let read = |out: &str, rest: &[&str]| {
+        let common = ["read", "pairs.jsonl", "--model", "model", "--dtype", "f32", "--layers", "1", "--out", out];
+        ok(&dir, &[&common, rest].concat())
+    };
+    let said = read("glad", &[]);
+    assert!(said.contains("3 of 3"), "{said}");
+    for (reading, operator) in [("pca", "piecewise"), ("pca_swapped", "linear"), ("pca_uncentred", "projection")] {
+        read(reading, &["--reading", reading, "--operator", operator, "--positions", "l1+gen"]);
+        let length = tensor(&dir.path().join(reading).join("adapter_model.safetensors"), "block_output.1.both.vector");
+        assert!((length.norm().double_value(&[]) - 1.0).abs() < 1e-5, "{reading}");
+    }
+    let says =
+        |rest: &[&str]| ok(&dir, &[&["generate", "how are you", "--max-new", "8", "--dtype", "f32"], rest].concat());
+    let base = says(&["--model", "model"]);
+    assert_eq!(says(&["--adapter", "glad", "--strength", "0"]), base);
+    let strong = says(&["--adapter", "glad", "--strength", "40"]);
+    assert_ne!(strong, base);
+    assert_ne!(says(&["--adapter", "glad", "--strength=-40"]), strong);
+
+    let error = refused(&dir, &["generate", "a", "--adapter", "glad", "--strength", "1,2"]);
+    assert!(error.contains("glad: --strength: 2 strengths for 1 sets"), "{error}");
+    let error = refused(&dir, &["generate", "a", "--adapter", "glad", "--strength", "nan"]);
+    assert!(error.contains("strength NaN is not finite"), "{error}");
+    dir.write("same.jsonl", "{\"positive\": \"a\", \"negative\": \"a\"}\n");
+    let same = ["read", "same.jsonl", "--model", "model", "--layers", "1", "--out", "none"];
+    let error = refused(&dir, &same);
+    assert!(error.contains("same.jsonl: layer 1: the states of the positive and the negative texts"), "{error}");
+    assert!(!dir.path().join("none").exists());
+}
+
+#[test]
+fn a_sequence_steers_the_first_tokens_with_a_vector_each() {
+    let dir = Dir::new();
+    dir.write("pair.jsonl", "{\"positive\": \"Love\", \"negative\": \"Hate\"}\n");
+    let read = ["read", "pair.jsonl", "--model", "model", "--dtype", "f32", "--layers", "0;2", "--reading", "sequence"];
+    ok(&dir, &[&read[..], &["--out", "love"]].concat());
+    let file = dir.path().join("love/adapter_model.safetensors");
+    for layer in [0, 2] {
+        for position in 0..4 {
+            assert_eq!(tensor(&file, &format!("block_output.{layer}.first{position}.vector")).dim(), 1);
+        }
+    }
+    dir.write("pair.jsonl", "{\"positive\": \"Love\", \"negative\": \"Hatred\"}\n");
+    let error = refused(&dir, &[&read[..], &["--out", "hate"]].concat());
+    assert!(error.contains("the positive text has 4 tokens and the negative 6"), "{error}");
+}
