@@ -9,6 +9,7 @@ pub mod labelled;
 pub mod left_out;
 pub mod need;
 pub mod overlap;
+pub mod own;
 pub mod pairs;
 #[cfg(feature = "parquet")]
 mod parquet_columns;

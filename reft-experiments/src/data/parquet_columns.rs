@@ -42,7 +42,8 @@ fn read_columns(path: &Path, texts: &[&'static str], stored: Stored) -> Result<V
     Ok((1..=rows).map(record).collect())
 }
 
-fn damaged(path: &Path, cause: &Cause) -> ParquetError {
+/// A file that the library cannot read.
+pub(super) fn damaged(path: &Path, cause: &Cause) -> ParquetError {
     let reason = cause.to_string().lines().next().unwrap_or_default().to_owned();
     ParquetError::Damaged { path: path.to_owned(), reason }
 }

@@ -3,4 +3,6 @@
 pub mod answers;
 pub mod metric;
 pub mod metrics;
+pub mod overlap_of_words;
+pub mod scoring;
 pub mod verdict;

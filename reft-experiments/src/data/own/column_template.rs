@@ -1,0 +1,212 @@
+//! Jinja templates over a row's columns.
+//!
+//! A text without `{{` or `{%` is the name of a column, which stands for its cell. Columns are variables; `row` holds all of
+//! them, for names that are no identifiers: `{{ row["#1 String"] }}`.
+
+use std::sync::LazyLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value as Jinja};
+use minijinja::{Environment, Error, UndefinedBehavior};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde_json::Value;
+
+use super::cells::{CellRow, text};
+use super::fault::OwnDataError;
+use crate::suggest::did_you_mean;
+
+/// Steps that a template may take: one that loops over `range(10 ** 9)` ends with an error.
+const FUEL: u64 = 20_000_000;
+
+/// The variable that holds all columns.
+const ROW: &str = "row";
+
+static JINJA: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut jinja = Environment::new();
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the usual signs");
+    jinja.set_syntax(syntax);
+    jinja.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    jinja.set_unknown_method_callback(unknown_method_callback);
+    jinja.set_fuel(Some(FUEL));
+    jinja
+});
+
+/// What a row's text, or list, is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ColumnTemplate {
+    /// The cell of a column.
+    Column(String),
+    /// A template in Jinja.
+    Jinja {
+        /// The template.
+        source: String,
+        /// The columns that it names.
+        columns: Vec<String>,
+    },
+}
+
+impl ColumnTemplate {
+    /// A template as a configuration has it.
+    ///
+    /// # Errors
+    /// When it is not valid Jinja, in words.
+    pub fn parse(source: &str) -> Result<Self, String> {
+        if !source.contains("{{") && !source.contains("{%") {
+            return Ok(Self::Column(source.to_owned()));
+        }
+        let template = JINJA.template_from_str(source).map_err(|error| reason(&error))?;
+        let is_column = |name: &String| name != ROW && JINJA.globals().all(|(global, _)| global != name);
+        let mut columns: Vec<String> = template.undeclared_variables(false).into_iter().filter(is_column).collect();
+        columns.sort();
+        Ok(Self::Jinja { source: source.to_owned(), columns })
+    }
+
+    /// The columns that it names.
+    pub fn columns(&self) -> &[String] {
+        match self {
+            Self::Column(name) => std::slice::from_ref(name),
+            Self::Jinja { columns, .. } => columns,
+        }
+    }
+
+    /// The text of a row.
+    ///
+    /// # Errors
+    /// When the row lacks a cell that is printed, or the template cannot be rendered.
+    pub fn render(&self, row: &CellRow) -> Result<String, OwnDataError> {
+        match self {
+            Self::Column(name) => Ok(text(cell(row, name)?)),
+            Self::Jinja { source, columns } => {
+                let columns_and_row = Columns { cells: &row.cells, row: &row.cells };
+                JINJA.render_str(source, Jinja::from(Serde(columns_and_row))).map_err(|error| {
+                    let absent: Vec<&str> =
+                        columns.iter().filter(|name| !row.cells.contains_key(*name)).map(String::as_str).collect();
+                    row.fault(failure(&error, source, &absent))
+                })
+            }
+        }
+    }
+
+    /// The cell of a row, where the template is the name of a column or nothing but it in braces.
+    ///
+    /// # Errors
+    /// When the row has no such cell.
+    pub fn value<'r>(&self, row: &'r CellRow) -> Result<Option<&'r Value>, OwnDataError> {
+        match self {
+            Self::Column(name) => cell(row, name).map(Some),
+            Self::Jinja { source, columns } => match columns.as_slice() {
+                [name] if source.trim().trim_matches(['{', '}']).trim() == name => cell(row, name).map(Some),
+                _ => Ok(None),
+            },
+        }
+    }
+}
+
+/// The variables of a template: every column, and `row` unless that is a column itself.
+#[derive(serde::Serialize)]
+struct Columns<'r> {
+    row: &'r serde_json::Map<String, Value>,
+    #[serde(flatten)]
+    cells: &'r serde_json::Map<String, Value>,
+}
+
+fn cell<'r>(row: &'r CellRow, name: &str) -> Result<&'r Value, OwnDataError> {
+    row.cells.get(name).ok_or_else(|| row.fault(format!("column `{name}` is empty: fill it in, or take the row out")))
+}
+
+/// Why a row cannot be rendered, and what to do.
+fn failure(error: &Error, source: &str, absent: &[&str]) -> String {
+    let what = reason(error);
+    match absent {
+        [] => format!("the template {} cannot be rendered ({what}): correct the template or the row", shown(source)),
+        names => format!(
+            "column {} is empty and the template {} prints it: fill it in, take the row out, or write {{% if {} %}}",
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            shown(source),
+            names[0]
+        ),
+    }
+}
+
+/// A template in a message, short and on one line.
+fn shown(source: &str) -> String {
+    let short: String = source.chars().take(60).collect();
+    let more = if short.len() < source.len() { "…" } else { "" };
+    format!("`{}{more}`", short.escape_debug())
+}
+
+fn reason(error: &Error) -> String {
+    let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    what.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What is wrong with a template of a key that names a column that no row has; none where every column is known.
+pub fn unknown_column(key: &str, template: &ColumnTemplate, known: &[String]) -> Option<String> {
+    let name = template.columns().iter().find(|name| !known.contains(name))?;
+    let near = did_you_mean(name, known.iter().map(String::as_str));
+    let listed = known.join(", ");
+    Some(format!("{key} names the column `{name}`, which no row has{near}: the columns are {listed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(cells: Value) -> CellRow {
+        let Value::Object(cells) = cells else { panic!("an object") };
+        CellRow { file: Path::new("a.jsonl").into(), place: "row 1".to_owned(), cells }
+    }
+
+    fn render(source: &str, cells: Value) -> Result<String, String> {
+        let template = ColumnTemplate::parse(source)?;
+        template.render(&row(cells)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn columns_are_variables_and_line_breaks_at_the_end_stay() {
+        let cells = json!({"question": "Why?", "n": 3, "row id": 7, "list": ["a", "b"]});
+        for (source, expected) in [
+            ("{{ question }}\n", "Why?\n"),
+            ("question", "Why?"),
+            ("n", "3"),
+            ("Q: {{ question.upper() }} {{ row['row id'] }}", "Q: WHY? 7"),
+            ("{% for x in list %}{{ loop.index }}{{ x }}{% endfor %}", "1a2b"),
+            ("{% if missing %}x{% endif %}{{ n + 1 }}", "4"),
+            ("{{ missing | default('-') }}", "-"),
+        ] {
+            assert_eq!(render(source, cells.clone()).as_deref(), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_rendered_is_named_with_file_row_and_remedy() {
+        let cells = json!({"question": "Why?"});
+        for (source, parts) in [
+            ("{{ answer }}", ["a.jsonl: row 1: column `answer` is empty", "write {% if answer %}"]),
+            ("answer", ["a.jsonl: row 1: column `answer` is empty", "take the row out"]),
+            ("{{ row['x'] }}", ["a.jsonl: row 1: the template", "correct the template or the row"]),
+            ("{% for i in range(100000000) %}{% endfor %}", ["row 1: the template", "cannot be rendered"]),
+        ] {
+            let error = render(source, cells.clone()).expect_err(source);
+            assert!(parts.iter().all(|part| error.contains(part)) && error.lines().count() == 1, "{error}");
+        }
+        assert!(ColumnTemplate::parse("{{ question").is_err(), "never closed");
+    }
+
+    #[test]
+    fn a_column_that_no_row_has_is_answered_with_the_nearest() {
+        let known = ["question".to_owned(), "answer".to_owned()];
+        let template = ColumnTemplate::parse("{{ qestion }}").expect("valid");
+        let said = unknown_column("prompt", &template, &known).expect("unknown");
+        assert!(
+            said.contains("prompt names the column `qestion`") && said.contains("did you mean `question`?"),
+            "{said}"
+        );
+        let fine = ColumnTemplate::parse("{% set x = range(3) %}{{ row.question }}{{ answer }}{{ x }}").expect("valid");
+        assert_eq!(unknown_column("prompt", &fine, &known), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! Data sets that a user brings: a file or a folder of rows, templates over their columns, a score.
+//!
+//! [`cells`] reads every format into rows of cells, [`column_template`] makes texts of them, [`spec`] is what a configuration
+//! says of a data set, and [`set`] is the data set itself: rows of each split.
+
+pub mod cells;
+pub mod column_template;
+mod csv_cells;
+pub mod fault;
+mod json_cells;
+#[cfg(feature = "parquet")]
+mod parquet_cells;
+pub mod portion;
