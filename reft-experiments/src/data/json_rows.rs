@@ -392,7 +392,7 @@ impl Fields {
             }
         }
         let text = Option::unwrap_or_default;
-        Ok(Row { instruction, input: text(input), output: text(output), answer: text(answer) })
+        Ok(Row { instruction, input: text(input), output: text(output), answer: text(answer), ..Row::default() })
     }
 }
 

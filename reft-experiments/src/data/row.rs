@@ -17,6 +17,15 @@ pub struct Row {
     /// The answer alone.
     #[serde(default)]
     pub answer: String,
+    /// What there is to choose from, as it follows the prompt; none of a row that is answered in words.
+    #[serde(skip)]
+    pub choices: Vec<String>,
+    /// The number of the right choice, from 0.
+    #[serde(skip)]
+    pub right: usize,
+    /// A conversation up to the assistant's last turn, as a JSON list of turns; empty for other rows.
+    #[serde(skip)]
+    pub conversation: String,
 }
 
 impl Row {

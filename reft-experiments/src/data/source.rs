@@ -120,6 +120,9 @@ pub enum DataError {
     /// A parquet file that is not as it should be.
     #[error(transparent)]
     Parquet(#[from] super::parquet_table::ParquetError),
+    /// A user's data set that cannot be used.
+    #[error(transparent)]
+    Own(#[from] super::own::fault::OwnDataError),
     /// The data set has no rows for this use.
     #[error("task {task} has no {split} rows: {remedy}")]
     NoRows {

@@ -80,6 +80,11 @@ pub fn fingerprint<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
             hash.update((field.len() as u64).to_le_bytes());
             hash.update(field);
         }
+        // Nothing for rows without them, whose fingerprints are older.
+        for field in row.choices.iter().chain([&row.conversation]).filter(|field| !field.is_empty()) {
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field);
+        }
     }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

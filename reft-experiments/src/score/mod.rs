@@ -1,6 +1,8 @@
 //! Scoring: from what a model said to right or wrong.
 
 pub mod answers;
+pub mod chosen;
+pub mod likelihood;
 pub mod metric;
 pub mod metrics;
 pub mod overlap_of_words;

@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod glue;
 pub mod instruct;
 pub mod labelled;
+pub mod own;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,9 +14,15 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::labelled::LabelledTask;
+use self::own::OwnTask;
 
+use crate::data::own::set::OwnSet;
+use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::Split;
@@ -86,6 +93,11 @@ pub trait Task: Sync {
         false
     }
 
+    /// The user's data set behind it; none for a task of this program.
+    fn own(&self) -> Option<&OwnSet> {
+        None
+    }
+
     /// Whether an extracted answer is right. Where nothing was found in what the model said it is wrong, whatever the right
     /// answer is.
     fn correct(&self, row: &Row, answer: &str) -> bool {
@@ -130,18 +142,28 @@ pub static TASKS: &[&dyn Task] = &[
     &glue::WNLI,
 ];
 
-/// A task by its name.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+/// A task by its name, or by the description of a data set.
+#[derive(Clone, Copy)]
 pub struct TaskId(&'static dyn Task);
 
 /// A name that no task has.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("task `{given}` is unknown{suggestion}: there is {known}")]
-pub struct TaskError {
-    given: String,
-    suggestion: String,
-    known: String,
+pub enum TaskError {
+    /// No task and no file.
+    #[error(
+        "task `{given}` is unknown{suggestion}: there is {known}; a data set of your own is described in configs/data/{given}.yaml"
+    )]
+    Unknown {
+        /// The name.
+        given: String,
+        /// The nearest one.
+        suggestion: String,
+        /// All of them.
+        known: String,
+    },
+    /// A description that cannot be used.
+    #[error("{0}")]
+    Description(String),
 }
 
 impl TaskId {
@@ -165,8 +187,15 @@ impl FromStr for TaskId {
     type Err = TaskError;
 
     fn from_str(text: &str) -> Result<Self, TaskError> {
-        let keys = || TASKS.iter().map(|task| task.key());
-        TASKS.iter().find(|task| task.key() == text).map(|&task| Self(task)).ok_or_else(|| TaskError {
+        if let Some(&task) = TASKS.iter().find(|task| task.key() == text) {
+            return Ok(Self(task));
+        }
+        if let Some(own) = OwnTask::named(text) {
+            return own.map(|task| Self(task)).map_err(TaskError::Description);
+        }
+        let names = OwnTask::names();
+        let keys = || TASKS.iter().map(|task| task.key()).chain(names.iter().map(String::as_str));
+        Err(TaskError::Unknown {
             given: text.to_owned(),
             suggestion: crate::suggest::did_you_mean(text, keys()),
             known: keys().collect::<Vec<_>>().join(", "),
@@ -174,17 +203,35 @@ impl FromStr for TaskId {
     }
 }
 
-impl TryFrom<String> for TaskId {
-    type Error = TaskError;
-
-    fn try_from(text: String) -> Result<Self, TaskError> {
-        text.parse()
+impl Serialize for TaskId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.own() {
+            None => serializer.serialize_str(self.key()),
+            Some(set) => DataSpec { name: Some(set.name.clone()), ..set.spec.clone() }.serialize(serializer),
+        }
     }
 }
 
-impl From<TaskId> for String {
-    fn from(id: TaskId) -> Self {
-        id.key().to_owned()
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = TaskId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a task's name, or a data set such as {file: faq.jsonl, prompt: .., completion: ..}")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<TaskId, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TaskId, A::Error> {
+                let spec = DataSpec::deserialize(MapAccessDeserializer::new(map))?;
+                OwnTask::of(spec).map(|task| TaskId(task)).map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(Read)
     }
 }
 
@@ -207,7 +254,7 @@ impl fmt::Debug for TaskId {
 
 impl PartialEq for TaskId {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.cmp(other) == Ordering::Equal
     }
 }
 
@@ -221,7 +268,8 @@ impl PartialOrd for TaskId {
 
 impl Ord for TaskId {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(other.key())
+        let described = |id: &Self| id.0.own().map(|set| serde_json::to_string(&set.spec).expect("plain data"));
+        self.key().cmp(other.key()).then_with(|| described(self).cmp(&described(other)))
     }
 }
 

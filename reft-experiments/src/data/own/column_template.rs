@@ -61,6 +61,17 @@ impl ColumnTemplate {
         Ok(Self::Jinja { source: source.to_owned(), columns })
     }
 
+    /// The same, but a text without `{{` or `{%` stands for itself.
+    ///
+    /// # Errors
+    /// When it is not valid Jinja, in words.
+    pub fn literal_or_parse(source: &str) -> Result<Self, String> {
+        match Self::parse(source)? {
+            Self::Column(text) => Ok(Self::Jinja { source: text, columns: Vec::new() }),
+            template @ Self::Jinja { .. } => Ok(template),
+        }
+    }
+
     /// The columns that it names.
     pub fn columns(&self) -> &[String] {
         match self {

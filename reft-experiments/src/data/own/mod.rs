@@ -4,10 +4,15 @@
 //! says of a data set, and [`set`] is the data set itself: rows of each split.
 
 pub mod cells;
+pub mod choices;
 pub mod column_template;
 mod csv_cells;
 pub mod fault;
+mod folder;
 mod json_cells;
 #[cfg(feature = "parquet")]
 mod parquet_cells;
 pub mod portion;
+pub mod rows;
+pub mod set;
+pub mod spec;

@@ -109,7 +109,7 @@ impl Problem {
     fn row(self, choices: &str, answer: String) -> Row {
         let Self { question, steps, .. } = self;
         let output = format!("{steps} The answer is {answer}.");
-        Row { instruction: question + choices, output, answer, input: String::new() }
+        Row { instruction: question + choices, output, answer, ..Row::default() }
     }
 }
 

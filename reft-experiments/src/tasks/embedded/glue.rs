@@ -168,7 +168,7 @@ fn two<T: Copy>(draw: &mut Draw, list: &[T]) -> (T, T) {
 }
 
 fn row(first: String, second: String, label: &str) -> Row {
-    Row { instruction: first, input: second, output: String::new(), answer: label.to_owned() }
+    Row { instruction: first, input: second, answer: label.to_owned(), ..Row::default() }
 }
 
 /// `CoLA`: a sentence, or the same sentence with one thing wrong about its order or its forms.

@@ -111,7 +111,7 @@ impl Glue {
 fn row(texts: Vec<String>, answer: String) -> Row {
     let mut texts = texts.into_iter();
     let (instruction, input) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
-    Row { instruction, input, output: String::new(), answer }
+    Row { instruction, input, answer, ..Row::default() }
 }
 
 #[cfg(test)]

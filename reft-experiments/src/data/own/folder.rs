@@ -1,0 +1,65 @@
+//! The files of a data set: one, those of a folder, or those of a split by the beginning of their names.
+
+use std::path::{Path, PathBuf};
+
+use super::cells::{self, CellRow, Format};
+use super::fault::OwnDataError;
+
+/// Beginnings of names that split a folder without being asked for.
+const CUSTOMARY: [(&str, &[&str]); 3] =
+    [("train", &["train"]), ("dev", &["dev", "validation", "valid"]), ("test", &["test"])];
+
+/// The files of a folder that hold rows, in the order of their names.
+///
+/// # Errors
+/// When it cannot be read, or holds none.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, OwnDataError> {
+    let unreadable = |error: std::io::Error| OwnDataError::file(folder, format!("{error}: check the path"));
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if Format::of(&path).is_some() {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(OwnDataError::file(
+            folder,
+            format!("no file of rows in this folder: put {} there", Format::endings()),
+        ));
+    }
+    Ok(found)
+}
+
+/// Those of these files whose names begin so, or whose folder has that name.
+pub(super) fn named<'f>(files: &'f [PathBuf], beginning: &str) -> Vec<&'f PathBuf> {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let is_of = |path: &&PathBuf| {
+        text(path.file_name()).starts_with(beginning) || text(path.parent().and_then(Path::file_name)) == beginning
+    };
+    files.iter().filter(is_of).collect()
+}
+
+/// The customary beginning of a split's files that some of these have.
+pub(super) fn customary(files: &[PathBuf], split: &str) -> Option<&'static str> {
+    let (_, beginnings) = CUSTOMARY.iter().find(|(name, _)| *name == split)?;
+    beginnings.iter().copied().find(|beginning| !named(files, beginning).is_empty())
+}
+
+/// The rows of several files, one after the other.
+///
+/// # Errors
+/// When one of them cannot be used.
+pub(super) fn read<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> Result<Vec<CellRow>, OwnDataError> {
+    let mut rows = Vec::new();
+    for file in files {
+        rows.extend(cells::read(file)?);
+    }
+    Ok(rows)
+}
