@@ -104,7 +104,7 @@ fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[R
     let decoding = Decoding { lookahead: job.lookahead, ..Decoding::default() };
     let plan = &EvalPlan { batch_size: job.batch, max_new_tokens: job.new, early_verdict: true, decoding };
     let (max_length, template) = (MAX_LENGTH, Template::Task);
-    let evaluator = Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0 };
+    let evaluator = Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0, tokens: 4096 };
     let began = Instant::now();
     let predictions = evaluator.answer(&ARC_E, rows)?.predictions;
     let total_s = began.elapsed().as_secs_f64();

@@ -20,6 +20,7 @@ pub mod schema;
 pub mod sweep;
 pub mod table;
 pub mod train;
+pub mod train_data;
 pub mod win_rate;
 
 use std::path::{Path, PathBuf};
@@ -135,6 +136,13 @@ fn print_score(task: &str, score: Score) {
     };
     match score {
         Score::Counts { correct, n, .. } => println!("{task}: {:.1} % ({correct} of {n}){cut}", score.percent()),
+        Score::Graded { grade, value, n, .. } if grade.is_loss() => {
+            println!("{task}: {value:.4} {grade} on {n} rows{cut}")
+        }
+        Score::Graded { grade, n, second, .. } => {
+            let also = second.map_or(String::new(), |also| format!(", {:.2} % {}", 100.0 * also.value, also.grade));
+            println!("{task}: {:.2} % {grade}{also} on {n} rows{cut}", score.percent());
+        }
         Score::Measured { metric, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.1} % {}", 100.0 * also.value, also.metric));
             println!("{task}: {:.1} % {metric}{also} on {n} rows{cut}", score.percent());

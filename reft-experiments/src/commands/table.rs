@@ -207,7 +207,7 @@ fn too_long(records: &[&Record]) -> Option<String> {
     for rows in records.iter().flat_map(|record| &record.too_long) {
         let what = match (rows.purpose, rows.fate) {
             (Use::Training, Fate::LeftOut) => "training rows left out",
-            (Use::Training, Fate::Cut | Fate::PairCut) => "training rows cut",
+            (Use::Training, Fate::Cut | Fate::PairCut | Fate::BeginningCut) => "training rows cut",
             (Use::Scoring, _) => "prompts cut when scoring",
         };
         let entry = all.entry((&rows.task, what)).or_insert((0, 0, 0));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Error, Result, bail};
 use reft_core::adapt_config::SpecError;
 
+use super::train_data::{self, DataArgs};
 use crate::config::read::run_plan;
 use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
@@ -12,8 +13,11 @@ use crate::run::{Claiming, Resume, Runner};
 /// Arguments of `reft train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Configuration of the run
-    config: PathBuf,
+    /// Configuration of the run; none with --data
+    #[arg(required_unless_present = "data")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    from_data: DataArgs,
     /// Override a setting: --set train.lr=1e-3
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -31,22 +35,43 @@ impl Args {
     /// # Errors
     /// When the configuration is wrong, something is missing, or training does not stay finite.
     pub fn run(self) -> Result<()> {
-        let plan = run_plan(Some(&self.config), &self.overrides)?;
+        let mut session = Session::from_env();
+        let plan = if self.from_data.is_given() {
+            let written = self.from_data.written(&self.overrides, &session)?;
+            if self.from_data.only_shows() {
+                print!("{}", serde_saphyr::to_string(&written.tree)?);
+                return Ok(());
+            }
+            train_data::plan(written)?
+        } else {
+            run_plan(self.config.as_deref(), &self.overrides)?
+        };
         if !plan.trains() {
-            bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.config.display());
+            bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.place());
         }
-        let title = self.config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let title = match &self.config {
+            Some(config) => config.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            None => self.from_data.title(),
+        };
         let resume = if self.resume { Resume::Asked } else { Resume::Never };
         let runner = Runner { root: &self.runs, resume, claiming: Claiming::ByRunner, title, turn: None };
-        let done = runner.execute(&plan, &mut Session::from_env());
+        let done = runner.execute(&plan, &mut session);
         let (record, paths) = done.map_err(|error| self.located(error))?;
         super::print_record(&record);
         println!("run {}", paths.folder().display());
+        if self.from_data.is_given() {
+            self.from_data.show(&plan, &paths, &mut session)?;
+        }
         Ok(())
+    }
+
+    /// What the settings come from.
+    fn place(&self) -> String {
+        self.config.as_ref().map_or("the command line".to_owned(), |config| config.display().to_string())
     }
 
     /// An adaptation that does not fit the model is a mistake in the configuration, which only the model brings to light.
     fn located(&self, error: Error) -> Error {
-        if error.is::<SpecError>() { error.context(format!("{}: adapt", self.config.display())) } else { error }
+        if error.is::<SpecError>() { error.context(format!("{}: adapt", self.place())) } else { error }
     }
 }

@@ -4,6 +4,7 @@ use reft_models::tokenizer::{Message, Role, Specials, Tokenizer, TokenizerError}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::own::conversation;
 use super::row::Row;
 use crate::tasks::Task;
 
@@ -24,6 +25,9 @@ impl Template {
     /// # Errors
     /// When the tokenizer has no chat template.
     pub fn prompt(self, task: &dyn Task, row: &Row, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
+        if !row.conversation.is_empty() {
+            return conversation::prompt(&row.conversation, tokenizer);
+        }
         match self {
             Self::Task => Ok(task.prompt(row)),
             Self::Chat => tokenizer.chat(&[Message { role: Role::User, content: row.question() }]),
@@ -35,6 +39,9 @@ impl Template {
     /// # Errors
     /// When the tokenizer has no chat template, or cannot encode the prompt.
     pub fn encode(self, task: &dyn Task, row: &Row, tokenizer: &Tokenizer) -> Result<Vec<i64>, TokenizerError> {
+        if !row.conversation.is_empty() {
+            return conversation::prompt_ids(&row.conversation, tokenizer);
+        }
         tokenizer.encode(&self.prompt(task, row, tokenizer)?, self.specials())
     }
 

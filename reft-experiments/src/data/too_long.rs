@@ -22,6 +22,8 @@ pub enum Fate {
     LeftOut,
     /// The tokens beyond the maximum length are cut off, as in the reference library.
     Cut,
+    /// The beginning of the prompt is left out, as in lm-evaluation-harness: nothing is generated.
+    BeginningCut,
     /// Of two texts, the longer one is cut until both fit, as in the reference library.
     PairCut,
 }
@@ -66,6 +68,12 @@ impl fmt::Display for TooLong {
                 write!(f, "{task}: {rows} of {of} {what} are longer than data.max_length and left out")?;
             }
             Fate::Cut => write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (their ends are lost")?,
+            Fate::BeginningCut => {
+                write!(
+                    f,
+                    "{task}: {rows} of {of} {what} with what follows them cut to {max_length} tokens (the beginning is lost"
+                )?;
+            }
             Fate::PairCut => {
                 write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (the longer text loses its end")?;
             }

@@ -11,7 +11,7 @@ use crate::store::record::Score;
 use crate::tasks::TaskId;
 
 /// One row's answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Prediction {
     /// What the model was asked; of a pair of texts the first.
     pub instruction: String,
@@ -31,6 +31,21 @@ pub struct Prediction {
     /// Whether the prompt of a causal model was longer than `data.max_length` and lost its end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// What completions or choices were scored by, where nothing is generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood: Option<ByLikelihood>,
+}
+
+/// What a row is scored by where nothing is generated.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ByLikelihood {
+    /// Log-likelihood of the completion, or of each choice, in nats.
+    pub logs: Vec<f64>,
+    /// Tokens that these are sums over.
+    pub tokens: usize,
+    /// Whether the choice that is likeliest for each of its characters is right; none of a completion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by_length: Option<bool>,
 }
 
 /// Predictions that cannot be kept or read.
@@ -75,22 +90,26 @@ struct Line {
     correct: Option<bool>,
     #[serde(default)]
     cut: bool,
+    #[serde(default)]
+    likelihood: Option<ByLikelihood>,
 }
 
 impl Line {
     /// The prediction; the key that is missing where there is none.
     fn prediction(self, task: TaskId) -> Result<Prediction, &'static str> {
-        let Self { instruction, input, said, answer, expected, correct, cut } = self;
+        let Self { instruction, input, said, answer, expected, correct, cut, likelihood } = self;
         let (instruction, said) = (instruction.ok_or("instruction")?, said.ok_or("said")?);
         let expected = expected.ok_or("expected")?;
         let (answer, correct) = match task.task().labelled() {
-            None => (answer.ok_or("answer")?, Some(correct.ok_or("correct")?)),
+            None => {
+                (answer.ok_or("answer")?, if likelihood.is_some() { correct } else { Some(correct.ok_or("correct")?) })
+            }
             Some(labelled) => {
                 let agrees = labelled.labels().are_classes().then(|| said == expected);
                 (answer.unwrap_or_else(|| said.clone()), correct.or(agrees))
             }
         };
-        Ok(Prediction { instruction, input, said, answer, expected, correct, cut })
+        Ok(Prediction { instruction, input, said, answer, expected, correct, cut, likelihood })
     }
 }
 
@@ -162,6 +181,7 @@ mod tests {
             expected: "0".to_owned(),
             correct,
             cut,
+            likelihood: None,
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("p.jsonl");

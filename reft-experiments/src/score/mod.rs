@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod chosen;
+pub mod grade;
 pub mod likelihood;
 pub mod metric;
 pub mod metrics;

@@ -11,6 +11,7 @@ use crate::config::plan::RunPlan;
 use crate::data::data_file::DataFile;
 use crate::data::left_out::LeftOut;
 use crate::data::too_long::TooLong;
+use crate::score::grade::{Grade, Graded};
 use crate::score::metric::{Answers, Metric};
 use crate::train::best::Epoch;
 
@@ -43,6 +44,21 @@ pub enum Score {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         second: Option<Measure>,
     },
+    /// A grade of all answers to a user's data set.
+    Graded {
+        /// Which.
+        grade: Grade,
+        /// From 0 to 1; of a loss any.
+        value: f64,
+        /// Rows scored.
+        n: usize,
+        /// Those among them that were cut.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cut: usize,
+        /// What is reported beside it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        second: Option<Graded>,
+    },
 }
 
 /// Whether a count says nothing.
@@ -71,30 +87,31 @@ impl Score {
     /// The second metric.
     pub fn second(self) -> Option<Measure> {
         match self {
-            Self::Counts { .. } => None,
+            Self::Counts { .. } | Self::Graded { .. } => None,
             Self::Measured { second, .. } => second,
         }
     }
 
-    /// Accuracy, or another metric, in percent.
+    /// Accuracy, or another metric, in percent; a loss with its sign turned, so that more is better always.
     pub fn percent(self) -> f64 {
         match self {
             Self::Counts { correct, n, .. } => 100.0 * correct as f64 / n.max(1) as f64,
-            Self::Measured { value, .. } => 100.0 * value,
+            Self::Graded { grade, value, .. } if grade.is_loss() => -value,
+            Self::Measured { value, .. } | Self::Graded { value, .. } => 100.0 * value,
         }
     }
 
     /// Rows whose prompts or texts were longer than `data.max_length` and were cut.
     pub fn cut(self) -> usize {
         match self {
-            Self::Counts { cut, .. } | Self::Measured { cut, .. } => cut,
+            Self::Counts { cut, .. } | Self::Measured { cut, .. } | Self::Graded { cut, .. } => cut,
         }
     }
 
     /// Rows scored.
     pub fn n(self) -> usize {
         match self {
-            Self::Counts { n, .. } | Self::Measured { n, .. } => n,
+            Self::Counts { n, .. } | Self::Measured { n, .. } | Self::Graded { n, .. } => n,
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod choices;
 pub mod column_template;
+pub mod conversation;
 mod csv_cells;
 pub mod fault;
 mod folder;
@@ -16,3 +17,16 @@ pub mod portion;
 pub mod rows;
 pub mod set;
 pub mod spec;
+
+use std::path::Path;
+
+use self::cells::CellRow;
+use self::fault::OwnDataError;
+
+/// The rows of a file, or of all files of a folder.
+///
+/// # Errors
+/// When it cannot be read, or a row is broken.
+pub fn folder_rows(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
+    if path.is_dir() { folder::read(&folder::files(path)?) } else { cells::read(path) }
+}

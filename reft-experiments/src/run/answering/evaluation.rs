@@ -1,7 +1,7 @@
 //! Scoring a task by what a causal model generates: every answer, compared with the right one.
 
 use rayon::prelude::*;
-use reft_core::adaptation::Step;
+use reft_core::adaptation::{OverlapError, Step};
 use reft_models::decode::{DecodeError, Generator, Stopping, stop};
 use reft_models::tokenizer::TokenizerError;
 
@@ -12,6 +12,7 @@ use crate::data::too_long::{Fate, TooLong, Use, ending};
 use crate::run::context::{Asked, BeyondContext, Remedy};
 use crate::run::prediction::Prediction;
 use crate::run::session::Loaded;
+use crate::score::scoring::Kind;
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;
 
@@ -31,6 +32,14 @@ pub enum EvalError {
     /// A prompt cannot be encoded or an answer decoded.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// Two interventions edit one token.
+    #[error("{task}: {source}")]
+    Overlap {
+        /// The task.
+        task: &'static str,
+        /// What happened.
+        source: OverlapError,
+    },
     /// A prompt is longer than the model reads.
     #[error(transparent)]
     Context(#[from] BeyondContext),
@@ -58,13 +67,23 @@ pub struct Evaluator<'a> {
     pub template: Template,
     /// Decides what is drawn by chance.
     pub seed: u64,
+    /// Tokens in one pass at most, where nothing is generated.
+    pub tokens: usize,
 }
 
 impl<'a> Evaluator<'a> {
     /// Answers as a plan sets it.
     pub fn new(loaded: &'a Loaded, adaptation: Option<&'a dyn Step>, plan: &'a RunPlan) -> Self {
         let (max_length, template) = (plan.data.max_length, plan.data.template);
-        Self { loaded, adaptation, plan: &plan.eval, max_length, template, seed: plan.seed }
+        Self {
+            loaded,
+            adaptation,
+            plan: &plan.eval,
+            max_length,
+            template,
+            seed: plan.seed,
+            tokens: plan.train.micro_batch_tokens,
+        }
     }
 
     /// Answers every row of a task. Prompts that are too long lose their ends, as in the reference library.
@@ -72,8 +91,20 @@ impl<'a> Evaluator<'a> {
     /// # Errors
     /// When a text cannot be tokenised, interventions overlap, or the model's logits are NaN or infinite.
     pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
+        match task.own().map(|set| set.scoring.kind()) {
+            Some(Kind::Likelihood) => self.completions(task, rows),
+            Some(Kind::Choices) => self.choices(task, rows),
+            Some(Kind::Answers | Kind::Classes | Kind::Numbers) | None => self.generate(task, rows),
+        }
+    }
+
+    /// Generates an answer to every row, whatever the task is scored by.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn generate(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
         let tokenizer = &self.loaded.tokenizer;
-        let template = self.template;
+        let template = if rows.iter().any(|row| !row.conversation.is_empty()) { Template::Chat } else { self.template };
         let encode = |row| template.encode(task, row, tokenizer);
         let mut prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
         let (cut, too_long) = self.shorten(task, &mut prompts)?;
@@ -158,5 +189,5 @@ fn judge(task: &dyn Task, row: &Row, said: String, cut: bool) -> Prediction {
     let answer = task.extract(&said);
     let correct = Some(task.correct(row, &answer));
     let (instruction, input, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
-    Prediction { instruction, input, said, answer, expected, correct, cut }
+    Prediction { instruction, input, said, answer, expected, correct, cut, likelihood: None }
 }

@@ -1,6 +1,7 @@
 //! A causal model that answers in words: trained on completions (eq. 4), scored by what it generates.
 
 pub mod evaluation;
+mod likelihoods;
 mod memory;
 mod rows;
 pub mod saved;
@@ -26,6 +27,7 @@ use crate::config::plan::RunPlan;
 use crate::data::encode::Example;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
+use crate::score::grade;
 use crate::store::record::{Parameters, Score};
 use crate::tasks::TaskId;
 use crate::train::best::Epoch;
@@ -147,7 +149,10 @@ impl Trainee for Answerer<'_> {
 /// When a text cannot be encoded, interventions overlap, or logits are not finite.
 pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<Scored> {
     let Answered { predictions, too_long } = evaluator.answer(task.task(), rows)?;
-    let score = (!task.task().judged()).then(|| count(&predictions));
+    let score = (!task.task().judged()).then(|| match task.task().own() {
+        Some(set) => grade::score(&set.scoring, &predictions),
+        None => count(&predictions),
+    });
     Ok(Scored { task, predictions, too_long, score })
 }
 

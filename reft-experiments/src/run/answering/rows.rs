@@ -1,6 +1,6 @@
 //! The rows of a causal model's run: read, limited, identified, and made into training examples.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::Answering;
 use crate::config::plan::RunPlan;
@@ -8,6 +8,7 @@ use crate::data::data_file::DataFile;
 use crate::data::encode::{Example, Text, encode};
 use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
+use crate::data::own::conversation;
 use crate::data::row::{Row, limited};
 use crate::data::source::Sources;
 use crate::data::split::fingerprint;
@@ -54,13 +55,22 @@ impl AnsweringRows {
     pub(super) fn examples(&self, loaded: &Loaded) -> Result<(Vec<Example>, Vec<TooLong>)> {
         let plan = &self.plan;
         let (tokenizer, template) = (&loaded.tokenizer, plan.data.template);
+        let ends = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Vec<Example>> {
+            let trained = id.task().own().map(|set| set.trained).unwrap_or_default();
+            let name = format!("{} row {index}", id.key());
+            conversation::examples(&row.conversation, trained, tokenizer, plan.data.max_length, &name)
+                .with_context(|| name)
+        };
+        let in_turns = |(_, (_, row)): &(usize, &(TaskId, Row))| !row.conversation.is_empty();
+        let conversations = self.train.iter().enumerate().filter(in_turns).map(ends).collect::<Result<Vec<_>>>()?;
         let text = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Text> {
             let prompt = template.prompt(id.task(), row, tokenizer)?;
             Ok(Text { prompt, completion: id.task().completion(row), name: format!("{} row {index}", id.key()) })
         };
-        let texts = self.train.iter().enumerate().map(text).collect::<Result<Vec<_>>>()?;
+        let texts = self.train.iter().enumerate().filter(|row| !in_turns(row)).map(text).collect::<Result<Vec<_>>>()?;
         let tokenise = |text: &str| tokenizer.encode(text, template.specials());
         let mut examples = encode(&texts, &tokenizer.eos_text(), plan.data.max_length, tokenise)?;
+        examples.extend(conversations.into_iter().flatten());
         let of = examples.len();
         examples.retain(|example| labels(example) > 0);
         let tasks: Vec<&str> = plan.data.train.iter().map(|id| id.key()).collect();

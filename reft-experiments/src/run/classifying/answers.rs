@@ -72,5 +72,5 @@ fn prediction(labels: Labels, row: &Row, (right, taken): (Target, Target)) -> Pr
     let (instruction, input, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
     let said = labels.name(taken);
     let correct = labels.are_classes().then(|| right == taken);
-    Prediction { instruction, input, answer: said.clone(), said, expected, correct, cut: false }
+    Prediction { instruction, input, answer: said.clone(), said, expected, correct, cut: false, likelihood: None }
 }

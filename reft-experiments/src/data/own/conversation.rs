@@ -1,0 +1,63 @@
+//! Conversations as training examples and as prompts, by the model's own chat template.
+
+use reft_models::tokenizer::{Conversation, Ending, Specials, Tokenizer, TokenizerError};
+use serde_json::Value;
+
+use super::spec::Trained;
+use crate::data::encode::Example;
+
+/// The turns of a row's conversation, which ends with the assistant's last.
+pub fn turns(conversation: &str) -> Vec<Value> {
+    serde_json::from_str(conversation).expect("a list of turns, made when the row was read")
+}
+
+/// The text up to the point where the model is to say the conversation's last turn.
+///
+/// # Errors
+/// When the tokenizer has no chat template, or the template refuses the conversation.
+pub fn prompt(conversation: &str, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
+    let turns = turns(conversation);
+    let before = &turns[..turns.len() - 1];
+    tokenizer.chat_text(&Conversation { ending: Ending::Prompt, ..Conversation::new(before) })
+}
+
+/// The tokens of that text: special tokens stand in it.
+///
+/// # Errors
+/// The same.
+pub fn prompt_ids(conversation: &str, tokenizer: &Tokenizer) -> Result<Vec<i64>, TokenizerError> {
+    tokenizer.encode(&prompt(conversation, tokenizer)?, Specials::None)
+}
+
+/// An example for the assistant's last turn, or for each of its turns: its prompt is all that precedes the turn, and the end of
+/// the turn is learned with it.
+///
+/// # Errors
+/// When the tokenizer has no chat template, the template refuses the conversation, or does not say where the turn is.
+pub fn examples(
+    conversation: &str,
+    trained: Trained,
+    tokenizer: &Tokenizer,
+    max_length: usize,
+    name: &str,
+) -> Result<Vec<Example>, TokenizerError> {
+    let turns = turns(conversation);
+    let chat = tokenizer.chat_ids(&Conversation::new(&turns))?;
+    let said: Vec<_> = chat.said.iter().filter(|said| !said.is_empty()).collect();
+    let Some((last, before)) = said.split_last() else {
+        return Err(TokenizerError::Chat(
+            "the template writes no word of the assistant's: take another template".to_owned(),
+        ));
+    };
+    let before = match trained {
+        Trained::Last => &[],
+        Trained::All => before,
+    };
+    let example = |(number, range): (usize, &&std::ops::Range<usize>)| {
+        let (start, end) = (range.start, range.end);
+        let ids = chat.ids[..end.min(max_length)].to_vec();
+        let name = if trained == Trained::Last { name.to_owned() } else { format!("{name} turn {number}") };
+        Example { ids, prompt: start.min(max_length), name, lost: end.saturating_sub(max_length) }
+    };
+    Ok((1..).zip(before.iter().chain([last])).map(example).collect())
+}
