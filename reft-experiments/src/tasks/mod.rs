@@ -13,7 +13,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -242,7 +241,10 @@ impl JsonSchema for TaskId {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let keys: Vec<&str> = TASKS.iter().map(|task| task.key()).collect();
-        json_schema!({ "description": "A task by its name.", "enum": keys })
+        json_schema!({
+            "description": "A task by its name, a data set by that of its file in configs/data, or a data set's description.",
+            "anyOf": [{ "enum": keys }, { "type": ["string", "object"] }]
+        })
     }
 }
 
