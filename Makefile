@@ -6,7 +6,7 @@ STUDIES := composition style
 FIGURES := figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
 REFT := cargo run -q -p reft-experiments --bin reft --
 
-.PHONY: help setup model build $(TABLES) $(FIGURES) $(STUDIES) figures das plan report bench test test-slurm golden lint clean
+.PHONY: help setup model build demo $(TABLES) $(FIGURES) $(STUDIES) figures das plan report bench test test-slurm golden lint clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -66,6 +66,11 @@ plan: setup ## List and check the runs of a table without running them (TABLE=1,
 
 report: setup ## Make a page about runs, sweeps and tables (report/index.html; OUT, RUNS)
 	$(REFT) report $(if $(RUNS),--runs $(RUNS)) $(if $(OUT),--out $(OUT))
+
+demo: model ## Teach the default model a style with twenty examples, in a minute or two
+	@echo "compiling (several minutes the first time)"
+	@cargo build -q -p reft-experiments
+	$(REFT) train --data pirate --layers '[12]' --epochs 25 --set eval.max_new_tokens=24 --out target/demo-adapter
 
 bench: model ## Compare speed and memory with pyreft, in one run (installs it into .venv-peer, 5 GB)
 	@scripts/peer.sh

@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 use crate::config::plan::RunPlan;
 use crate::config::read::{Written, nest, resolve_at};
 use crate::data::own::cells;
-use crate::data::row::Row;
+use crate::data::row::{Row, limited};
 use crate::data::split::Split;
+use crate::run::answering::answer;
 use crate::run::answering::evaluation::Evaluator;
 use crate::run::session::Session;
+use crate::score::scoring::Kind;
 use crate::store::RunPaths;
 use crate::tasks::own::OwnTask;
 use crate::tasks::{Task, TaskId};
@@ -184,6 +186,13 @@ impl DataArgs {
         let rows = task.rows(plan.data.source, &plan.data.eval_split.scored(), &session.sources)?;
         let [before, after] = [&evaluators[0], &evaluators[1]].map(|evaluator| loss(evaluator, task, &rows));
         println!("dev loss: {:.4} before, {:.4} after ({} rows)", before?, after?, rows.len());
+        if task.own().is_some_and(|set| set.scoring.kind() != Kind::Likelihood) && !task.judged() {
+            let base = answer(&evaluators[0], *id, &rows[..limited(rows.len(), BASE_ROWS)])?;
+            println!("the base model, for comparison:");
+            if let Some(score) = base.score {
+                super::print_score(id.key(), score);
+            }
+        }
         let shown = &rows[..rows.len().min(3)];
         let [base, adapted] = [&evaluators[0], &evaluators[1]].map(|evaluator| evaluator.generate(task, shown));
         for ((row, base), adapted) in shown.iter().zip(base?.predictions).zip(adapted?.predictions) {
@@ -203,6 +212,9 @@ impl DataArgs {
         Ok(())
     }
 }
+
+/// Dev rows that the base model is scored on at most.
+const BASE_ROWS: usize = 200;
 
 /// At most so many rows are few: they are seen often, and edited in one position.
 const FEW: usize = 50;

@@ -56,6 +56,7 @@ mod tests {
             input: String::new(),
             correct: Some(correct),
             cut: false,
+            likelihood: None,
         };
         let answers = |system: &str, said: &str, correct| Answers {
             system: system.to_owned(),

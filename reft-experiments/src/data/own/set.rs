@@ -74,6 +74,10 @@ impl OwnSet {
     /// When the data is not to be had, a row is not as it should be, or the split has none.
     pub fn rows(&self, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
         let Dealt { train, dev, test } = self.dealt(sources)?;
+        if train.is_empty() {
+            let what = "no training rows are left once dev and test rows are held out: give more rows, or change split";
+            return Err(OwnDataError::set(&self.name, what).into());
+        }
         let (rows, key) = match split {
             Split::TrainWithoutDev => (train, "dev"),
             Split::Train if matches!(self.spec.split.dev, Portion::Named(_)) => (train, "test"),
@@ -249,3 +253,6 @@ fn parts(spec: &DataSpec) -> Result<Parts, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
