@@ -1,0 +1,74 @@
+//! A user's file of examples, trained on and scored by the command line alone.
+
+mod support;
+
+use std::process::Output;
+
+use support::Dir;
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn faq() -> Dir {
+    let dir = Dir::new();
+    let rows: String =
+        (0..12).map(|n| format!("{{\"question\": \"what is {n}\", \"answer\": \"{n} it is\"}}\n")).collect();
+    dir.write("faq.jsonl", &rows);
+    dir
+}
+
+const TINY: [&str; 6] = ["--model", "model", "--set", "dtype=f32", "--set", "eval.max_new_tokens=4"];
+
+#[test]
+fn a_file_of_examples_becomes_an_adapter_with_its_loss_before_and_after() {
+    let dir = faq();
+    let flags = ["train", "--data", "faq.jsonl", "--epochs", "2", "--score", "exact", "--out", "adapter"];
+    let output = dir.run(&[&flags[..], &TINY].concat());
+    let (said, wrong) = texts(&output);
+    assert!(output.status.success(), "{wrong}");
+    for part in ["faq: ", "dev loss: ", " before, ", "prompt:", "  base:", "  reft:", "adapter adapter"] {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+    let generated = dir.run(&["generate", "--adapter", "adapter", "--dtype", "f32", "--max-new", "3", "what is 3"]);
+    assert!(generated.status.success(), "{}", texts(&generated).1);
+}
+
+#[test]
+fn the_configuration_that_flags_stand_for_is_one_that_trains() {
+    let dir = faq();
+    let shown = dir.run(&[&["train", "--data", "faq.jsonl", "--print-config", "--epochs", "1"][..], &TINY].concat());
+    let (config, wrong) = texts(&shown);
+    assert!(shown.status.success(), "{wrong}");
+    dir.write("run.yaml", &config);
+    let trained = dir.run(&["train", "run.yaml"]);
+    assert!(trained.status.success(), "{}", texts(&trained).1);
+}
+
+#[test]
+fn choices_are_scored_by_likelihood_in_both_ways() {
+    let dir = Dir::new();
+    dir.write("quiz.csv", "q,x,y,a\none,a,b c,x\ntwo,b,c d,y\nthree,a,c,x\nfour,b,d,y\n");
+    let set = "data.eval=[{file: quiz.csv, prompt: q, choices: ['{{ x }}', '{{ y }}'], \
+               answer: \"{{ 0 if a == 'x' else 1 }}\", split: {dev: quiz.csv}}]";
+    let output = dir.run(&["eval", "--model", "model", "--dtype", "f32", "--set", set]);
+    let (said, wrong) = texts(&output);
+    assert!(output.status.success(), "{wrong}");
+    assert!(said.contains("% acc, ") && said.contains("% acc_norm on 4 rows"), "{said}");
+}
+
+#[test]
+fn a_mistake_is_one_line_and_leaves_nothing_behind() {
+    let dir = faq();
+    for (flags, parts) in [
+        (&["--prompt", "{{ qestion }}", "--completion", "answer"][..], ["`qestion`", "did you mean `question`?"]),
+        (&["--prompt", "question"][..], ["completion: missing", "{{ answer }}"]),
+        (&["--score", "exat"][..], ["exat", "exact"]),
+    ] {
+        let output = dir.run(&[&["train", "--data", "faq.jsonl"][..], flags, &TINY].concat());
+        let (_, wrong) = texts(&output);
+        assert!(!output.status.success() && wrong.lines().count() == 1, "{wrong}");
+        assert!(parts.iter().all(|part| wrong.contains(part)), "{wrong}");
+    }
+}
