@@ -6,7 +6,8 @@ STUDIES := composition style
 FIGURES := figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
 REFT := cargo run -q -p reft-experiments --bin reft --
 
-.PHONY: help setup model build demo $(TABLES) $(FIGURES) $(STUDIES) figures das plan report bench test test-slurm golden lint clean
+.PHONY: help setup model build demo $(TABLES) $(FIGURES) $(STUDIES) figures das plan report bench test test-slurm
+.PHONY: test-interop golden lint clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -85,6 +86,10 @@ test-slurm: model ## Test sweeps on a Slurm of one node that this starts (root; 
 	@scripts/slurm.sh start target/slurm
 	SLURM_CONF=$(CURDIR)/target/slurm/slurm.conf cargo test -p reft-experiments --test slurm; status=$$?; \
 		scripts/slurm.sh stop target/slurm; exit $$status
+
+test-interop: model ## Load what the program exports by peft's and pyreft's own classes (PYTHON with both; GOLDEN=<dir> for other cases)
+	cargo build -q -p reft-experiments
+	$(or $(PYTHON),.venv-peer/bin/python) scripts/interop.py --golden $(or $(GOLDEN),tests/golden)
 
 golden: model ## Run the tests against the reference implementations (REFT_GOLDEN=<dir> for other cases)
 	cargo test --workspace golden

@@ -64,7 +64,7 @@ def by_pyreft(folder, model, tensors, case):
     for key, kind, site in zip(config["sorted_keys"], config["intervention_types"], config["representations"]):
         layer, rank, width = site[0], site[4], config["intervention_dimensions"][0]
         unit = getattr(pyreft, kind.split(".")[-1].rstrip("'>"))(
-            embed_dim=width, low_rank_dimension=rank, dropout=0.0, dtype=torch.float32, act_fn=None, add_bias=True
+            embed_dim=width, low_rank_dimension=rank, dropout=0.0, dtype=torch.float32, act_fn=None, add_bias=False
         )
         unit.load_state_dict(torch.load(folder / f"intkey_{key}.bin"), strict=False)
         unit.eval()

@@ -3,160 +3,26 @@
 //! A method is a [`ComponentMethod`]; [`AtComponents`] puts it at layers and components, on all tokens or, like an
 //! intervention, on some positions only. The arithmetic is in f32 whatever the model's type.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod place;
+mod step;
+
 use std::fmt::Debug;
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+pub use place::{MethodFault, Where, WhereSpec};
+pub(crate) use place::{everywhere, positive, probability};
+use step::ComponentsStep;
+
 use crate::adapt_config::SpecError;
-use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
-use crate::hooks::Hooks;
+use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, Step};
 use crate::intervention::Declared;
-use crate::layers::Layers;
 use crate::layout::Layout;
 use crate::lender::{Lender, NormWeight};
-use crate::params::{Leaves, ParamSet, Stack};
+use crate::params::{ParamSet, Stack};
 use crate::positions::{Group, Positions, Truncation};
 use crate::rng::Seed;
-use crate::site::{Component, Dims, LayerId, LinearWeight, Site};
-
-/// A method that cannot be put where a specification puts it.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum MethodFault {
-    /// No components.
-    #[error("components is empty: name at least one, such as [query, value]")]
-    NoComponents,
-    /// A component twice.
-    #[error("component {0} is listed twice: name each component once")]
-    Twice(Component),
-    /// Not a linear map.
-    #[error("{method} changes linear maps, and {component} is none: choose {known}")]
-    NotLinear {
-        /// The method.
-        method: &'static str,
-        /// The component asked for.
-        component: Component,
-        /// Linear components of the model.
-        known: String,
-    },
-    /// A component that the method has no formula for.
-    #[error("{method} is not defined at {component}: choose {known}")]
-    NotDefined {
-        /// The method.
-        method: &'static str,
-        /// The component asked for.
-        component: Component,
-        /// Where it is defined.
-        known: &'static str,
-    },
-    /// A number that must be positive.
-    #[error("{key} {given} is impossible: choose {allowed}")]
-    Number {
-        /// The key.
-        key: &'static str,
-        /// The number given.
-        given: String,
-        /// What is possible.
-        allowed: &'static str,
-    },
-    /// The model lends nothing at that site.
-    #[error(
-        "{method} computes with the model's own {what} of {site}, which this model does not lend: choose another method"
-    )]
-    NotLent {
-        /// The method.
-        method: &'static str,
-        /// Weight or normalisation.
-        what: &'static str,
-        /// Where.
-        site: String,
-    },
-    /// Stages within a list.
-    #[error("staged cannot be a member of joint or staged: list its members there")]
-    NestedStages,
-    /// Two parts that cannot be trained together.
-    #[error("{0} computes with the model's weights as they were loaded, and {1} trains them: choose one of the two")]
-    Together(&'static str, &'static str),
-}
-
-/// Layers, components and tokens that a method is put at.
-#[derive(Clone, Debug)]
-pub struct Where {
-    sites: Vec<Site>,
-    positions: Positions,
-    truncation: Truncation,
-}
-
-/// The same, as specifications have it.
-#[derive(Clone, Copy, Debug)]
-pub struct WhereSpec<'a> {
-    /// The method, for messages.
-    pub method: &'static str,
-    /// The components in each layer.
-    pub components: &'a [Component],
-    /// The layers.
-    pub layers: &'a Layers,
-    /// The tokens.
-    pub positions: Positions,
-    /// Rule for short prompts.
-    pub truncation: Truncation,
-}
-
-impl WhereSpec<'_> {
-    /// The sites in a model of these dimensions, by layer.
-    ///
-    /// # Errors
-    /// When a layer or a component does not exist there.
-    pub fn resolve(&self, dims: &Dims) -> Result<Where, SpecError> {
-        let layers = self.layers.resolve(dims)?;
-        let mut components = self.components.to_vec();
-        components.sort_unstable();
-        if let Some(pair) = components.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(MethodFault::Twice(pair[0]).into());
-        }
-        let missing = components.iter().find(|component| !component.exists(dims));
-        match (components.is_empty(), missing) {
-            (true, _) => Err(MethodFault::NoComponents.into()),
-            (_, Some(&component)) => Err(SpecError::Component(component, "its MLP has no gate; choose up")),
-            (false, None) => {
-                let of_layer = |&layer| components.iter().map(move |&component| Site { layer, component });
-                let sites = layers.iter().flat_map(of_layer).collect();
-                Ok(Where { sites, positions: self.positions, truncation: self.truncation })
-            }
-        }
-    }
-
-    /// The same for methods that change linear maps.
-    ///
-    /// # Errors
-    /// When a layer or a component does not exist, or is no linear map.
-    pub fn linear(&self, dims: &Dims) -> Result<Where, SpecError> {
-        if let Some(&component) = self.components.iter().find(|component| !component.is_linear()) {
-            let linear = Component::ALL.into_iter().filter(|component| component.is_linear() && component.exists(dims));
-            let known = linear.map(Component::name).collect::<Vec<_>>().join(", ");
-            return Err(MethodFault::NotLinear { method: self.method, component, known }.into());
-        }
-        self.resolve(dims)
-    }
-}
-
-/// Every token: where a method acts unless positions are given.
-pub(crate) fn everywhere() -> Positions {
-    Positions::All
-}
-
-/// A number above 0 under this key.
-pub(crate) fn positive(key: &'static str, given: f64) -> Result<(), SpecError> {
-    let fine = given > 0.0 && given.is_finite();
-    let fault = || MethodFault::Number { key, given: given.to_string(), allowed: "a number above 0" };
-    if fine { Ok(()) } else { Err(fault().into()) }
-}
-
-/// A probability below 1.
-pub(crate) fn probability(p: f64) -> Result<(), SpecError> {
-    if (0.0..1.0).contains(&p) { Ok(()) } else { Err(SpecError::Dropout(p)) }
-}
+use crate::site::{Component, Dims, LinearWeight, Site};
 
 /// One site with what is known of it.
 #[derive(Debug)]
@@ -388,98 +254,5 @@ impl Adaptation for AtComponents {
 
     fn first_edited(&self, prompt: i64) -> Option<i64> {
         self.positions.first_edited(prompt, self.truncation)
-    }
-}
-
-struct ComponentsStep<'a> {
-    adaptation: &'a AtComponents,
-    mode: Mode,
-    leaves: Leaves,
-    /// The leaves without the axis of sites.
-    tensors: Vec<Tensor>,
-    constants: Vec<Vec<Tensor>>,
-}
-
-impl Step for ComponentsStep<'_> {
-    fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
-        let AtComponents { positions, params, places, method, .. } = self.adaptation;
-        let rows = match positions {
-            Positions::All if layout.is_whole() => RowsOf::All,
-            _ => {
-                let rows = self.adaptation.rows(layout);
-                RowsOf::Some(Tensor::from_slice(&rows).to_device(params.flat().device()))
-            }
-        };
-        let none = matches!(&rows, RowsOf::Some(rows) if rows.numel() == 0);
-        let sites = places.iter().enumerate().filter(|_| !none).map(|(index, place)| (place.site, index)).collect();
-        Ok(Box::new(ComponentsHooks { step: self, rows, sites, beside: method.beside(), inputs: RefCell::default() }))
-    }
-
-    fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
-        self.adaptation.edits(layout)
-    }
-
-    fn backprop(self: Box<Self>) {
-        self.leaves.backprop();
-    }
-}
-
-/// Rows of a pass that are changed.
-enum RowsOf {
-    All,
-    Some(Tensor),
-}
-
-impl RowsOf {
-    fn of(&self, x: &Tensor) -> Tensor {
-        match self {
-            Self::All => x.shallow_clone(),
-            Self::Some(rows) => x.index_select(0, rows),
-        }
-    }
-}
-
-/// The hooks of one pass.
-struct ComponentsHooks<'a> {
-    step: &'a ComponentsStep<'a>,
-    rows: RowsOf,
-    /// Index of each site.
-    sites: BTreeMap<Site, usize>,
-    beside: Option<Component>,
-    /// Inputs of the component beside, by layer, in the rows that are changed.
-    inputs: RefCell<BTreeMap<LayerId, Tensor>>,
-}
-
-impl ComponentsHooks<'_> {
-    fn is_beside(&self, at: Site) -> bool {
-        self.beside == Some(at.component) && self.sites.keys().any(|site| site.layer == at.layer)
-    }
-}
-
-impl Hooks for ComponentsHooks<'_> {
-    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
-        if self.is_beside(at) {
-            self.inputs.borrow_mut().insert(at.layer, self.rows.of(x));
-        }
-        let Some(&index) = self.sites.get(&at) else { return y };
-        let AtComponents { method, places, tensors, .. } = self.step.adaptation;
-        let changed = method.change(&Rows {
-            place: &places[index],
-            parameters: &self.step.tensors[index * tensors..(index + 1) * tensors],
-            constants: &self.step.constants[index],
-            x: self.rows.of(x),
-            y: self.rows.of(&y),
-            beside: self.inputs.borrow_mut().remove(&at.layer),
-            mode: self.step.mode,
-        });
-        let changed = changed.to_kind(y.kind());
-        match &self.rows {
-            RowsOf::All => changed,
-            RowsOf::Some(rows) => y.index_copy(0, rows, &changed),
-        }
-    }
-
-    fn wants(&self, at: Site) -> bool {
-        self.sites.contains_key(&at) || self.is_beside(at)
     }
 }

@@ -1,0 +1,143 @@
+//! Where a method is put, and what cannot be put there.
+
+use crate::adapt_config::SpecError;
+use crate::layers::Layers;
+use crate::positions::{Positions, Truncation};
+use crate::site::{Component, Dims, Site};
+
+/// A method that cannot be put where a specification puts it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MethodFault {
+    /// No components.
+    #[error("components is empty: name at least one, such as [query, value]")]
+    NoComponents,
+    /// A component twice.
+    #[error("component {0} is listed twice: name each component once")]
+    Twice(Component),
+    /// Not a linear map.
+    #[error("{method} changes linear maps, and {component} is none: choose {known}")]
+    NotLinear {
+        /// The method.
+        method: &'static str,
+        /// The component asked for.
+        component: Component,
+        /// Linear components of the model.
+        known: String,
+    },
+    /// A component that the method has no formula for.
+    #[error("{method} is not defined at {component}: choose {known}")]
+    NotDefined {
+        /// The method.
+        method: &'static str,
+        /// The component asked for.
+        component: Component,
+        /// Where it is defined.
+        known: &'static str,
+    },
+    /// A number that must be positive.
+    #[error("{key} {given} is impossible: choose {allowed}")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// The number given.
+        given: String,
+        /// What is possible.
+        allowed: &'static str,
+    },
+    /// The model lends nothing at that site.
+    #[error(
+        "{method} computes with the model's own {what} of {site}, which this model does not lend: choose another method"
+    )]
+    NotLent {
+        /// The method.
+        method: &'static str,
+        /// Weight or normalisation.
+        what: &'static str,
+        /// Where.
+        site: String,
+    },
+    /// Stages within a list.
+    #[error("staged cannot be a member of joint or staged: list its members there")]
+    NestedStages,
+    /// Two parts that cannot be trained together.
+    #[error("{0} computes with the model's weights as they were loaded, and {1} trains them: choose one of the two")]
+    Together(&'static str, &'static str),
+}
+
+/// Layers, components and tokens that a method is put at.
+#[derive(Clone, Debug)]
+pub struct Where {
+    pub(super) sites: Vec<Site>,
+    pub(super) positions: Positions,
+    pub(super) truncation: Truncation,
+}
+
+/// The same, as specifications have it.
+#[derive(Clone, Copy, Debug)]
+pub struct WhereSpec<'a> {
+    /// The method, for messages.
+    pub method: &'static str,
+    /// The components in each layer.
+    pub components: &'a [Component],
+    /// The layers.
+    pub layers: &'a Layers,
+    /// The tokens.
+    pub positions: Positions,
+    /// Rule for short prompts.
+    pub truncation: Truncation,
+}
+
+impl WhereSpec<'_> {
+    /// The sites in a model of these dimensions, by layer.
+    ///
+    /// # Errors
+    /// When a layer or a component does not exist there.
+    pub fn resolve(&self, dims: &Dims) -> Result<Where, SpecError> {
+        let layers = self.layers.resolve(dims)?;
+        let mut components = self.components.to_vec();
+        components.sort_unstable();
+        if let Some(pair) = components.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(MethodFault::Twice(pair[0]).into());
+        }
+        let missing = components.iter().find(|component| !component.exists(dims));
+        match (components.is_empty(), missing) {
+            (true, _) => Err(MethodFault::NoComponents.into()),
+            (_, Some(&component)) => Err(SpecError::Component(component, "its MLP has no gate; choose up")),
+            (false, None) => {
+                let of_layer = |&layer| components.iter().map(move |&component| Site { layer, component });
+                let sites = layers.iter().flat_map(of_layer).collect();
+                Ok(Where { sites, positions: self.positions, truncation: self.truncation })
+            }
+        }
+    }
+
+    /// The same for methods that change linear maps.
+    ///
+    /// # Errors
+    /// When a layer or a component does not exist, or is no linear map.
+    pub fn linear(&self, dims: &Dims) -> Result<Where, SpecError> {
+        if let Some(&component) = self.components.iter().find(|component| !component.is_linear()) {
+            let linear = Component::ALL.into_iter().filter(|component| component.is_linear() && component.exists(dims));
+            let known = linear.map(Component::name).collect::<Vec<_>>().join(", ");
+            return Err(MethodFault::NotLinear { method: self.method, component, known }.into());
+        }
+        self.resolve(dims)
+    }
+}
+
+/// Every token: where a method acts unless positions are given.
+pub(crate) fn everywhere() -> Positions {
+    Positions::All
+}
+
+/// A number above 0 under this key.
+pub(crate) fn positive(key: &'static str, given: f64) -> Result<(), SpecError> {
+    let fine = given > 0.0 && given.is_finite();
+    let fault = || MethodFault::Number { key, given: given.to_string(), allowed: "a number above 0" };
+    if fine { Ok(()) } else { Err(fault().into()) }
+}
+
+/// A probability below 1.
+pub(crate) fn probability(p: f64) -> Result<(), SpecError> {
+    if (0.0..1.0).contains(&p) { Ok(()) } else { Err(SpecError::Dropout(p)) }
+}
