@@ -21,3 +21,4 @@ pub mod shelf;
 mod spill;
 pub mod tensorboard;
 pub mod trainer;
+pub mod validation;
