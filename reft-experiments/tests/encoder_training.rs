@@ -15,6 +15,7 @@ use reft_experiments::train::classification::{Classification, Watch};
 use reft_experiments::train::head::Head;
 use reft_experiments::train::learner::{HeadGradients, UpdateRules};
 use reft_experiments::train::observe::{Observer, StepInfo, at};
+use reft_experiments::train::schedule::Shape;
 use reft_experiments::train::trainer::{Plan, TrainError, Trainer};
 use reft_models::encoder::Encoder;
 use reft_models::lending::LendingEncoder;
@@ -24,7 +25,7 @@ use tch::{Device, Kind, Tensor};
 
 fn plan(head_gradients: HeadGradients) -> Plan {
     let rules = UpdateRules { weight_decay: 0.01, decay: Decay::Matrices, clip: 1.0, head_gradients, peak: 1.0 };
-    Plan { epochs: 4, lr: 5e-3, batch: 4, warmup_ratio: 0.1, rules, checkpoint_every: 4 }
+    Plan { epochs: 4, lr: 5e-3, batch: 4, warmup_ratio: 0.1, shape: Shape::Linear, rules, checkpoint_every: 4 }
 }
 
 fn weights() -> Weights {

@@ -15,7 +15,7 @@ use reft_experiments::data::labelled::Labelled;
 use reft_experiments::train::classification::Classification;
 use reft_experiments::train::head::Head;
 use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
-use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::schedule::{Schedule, Shape};
 use reft_models::encoder::Encoder;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ fn follow(
 ) {
     let trace = case["trace"].as_array().expect("a trace");
     let batches: Vec<Vec<Labelled>> = (0..2).map(|index| labelled(golden, &format!("batch{index}"))).collect();
-    let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
+    let schedule = Schedule::new(Shape::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let mut learner = Learner::new(objective, adaptation, RULES);
     for (step, expected) in trace.iter().enumerate() {
         let batch: Vec<&Labelled> = batches[step % 2].iter().collect();

@@ -24,7 +24,7 @@ use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
 use reft_experiments::train::objective::Objective;
-use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::schedule::{Schedule, Shape};
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -229,7 +229,7 @@ fn follow(
     replay: &mut Replay,
 ) {
     let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &format!("batch{index}"))).collect();
-    let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
+    let schedule = Schedule::new(Shape::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let rules = UpdateRules {
         weight_decay: WEIGHT_DECAY,
         decay: Decay::All,

@@ -14,7 +14,7 @@ use reft_experiments::data::labelled::Labelled;
 use reft_experiments::train::classification::Classification;
 use reft_experiments::train::head::Head;
 use reft_experiments::train::learner::{HeadGradients, Learner, Update, UpdateRules};
-use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::schedule::{Schedule, Shape};
 use reft_models::encoder::Encoder;
 use reft_models::lending::LendingEncoder;
 use reft_models::weights::Weights;
@@ -188,7 +188,7 @@ impl Case {
     ) -> Vec<(f64, Update)> {
         let trace = self.json["training"]["trace"].as_array().expect("a trace");
         let warmup = self.number("config", "warmup_steps") / trace.len() as f64;
-        let schedule = Linear::new(self.number("config", "lr"), warmup, trace.len() as u64);
+        let schedule = Schedule::new(Shape::Linear, self.number("config", "lr"), warmup, trace.len() as u64);
         let mut learner = Learner::new(objective, adaptation, rules);
         let mut update = |step: usize| {
             let rows = labelled(&self.tensors, &format!("step{step}"));

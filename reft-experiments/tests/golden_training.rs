@@ -16,7 +16,7 @@ use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::kept::Budget;
 use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
-use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::schedule::{Schedule, Shape};
 use reft_experiments::train::shelf::Shelf;
 use reft_models::model::Decoder;
 use reft_models::registry;
@@ -62,7 +62,7 @@ fn check(case: &Value) {
 fn follow(case: &Value, golden: &BTreeMap<String, Tensor>, model: &dyn Decoder, adaptation: &mut dyn Adaptation) {
     let trace = case["trace"].as_array().expect("a trace");
     let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &format!("batch{index}"))).collect();
-    let schedule = Linear::new(1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
+    let schedule = Schedule::new(Shape::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let mut frozen = Frozen::new(model, adaptation, 512, Budget { memory: 1 << 15, disk: 1 << 15 });
     frozen.fill(&batches.concat(), 20, &Shelf::default());
     // Passes of ten tokens: the accumulated gradient must be the whole batch's.

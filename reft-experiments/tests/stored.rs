@@ -17,6 +17,7 @@ profiles:
   words:
     purpose: a test
     tasks: [arc_e]
+    samples: 1
     seeds: [1, 2]
     run: {dtype: f32, data: {source: embedded, train_rows: 8, eval_rows: 3}, eval: {max_new_tokens: 2}}
     models: [{name: Tiny, model: model}]
@@ -24,6 +25,7 @@ profiles:
   glue:
     purpose: a test
     tasks: [mrpc, rte]
+    samples: 1
     seeds: [1, 2]
     run: {dtype: f32, data: {source: embedded, train_rows: 8, eval_rows: 8, max_length: 40}}
     models: [{name: Tiny, model: encoder}]
@@ -81,6 +83,9 @@ fn check(profile: &str, whole: usize, (task, title): (&str, &str), perfect: &Val
     dir.write("run.yaml", RUN);
     assert!(dir.run(&["train", "run.yaml", "--set", "train.epochs=1", "--set", "seed=1"]).status.success());
     let made = table(&dir, &[profile]);
+    let samples = std::fs::read_to_string(dir.path().join("results").join(profile).join("t-samples.md")).expect("kept");
+    let parts: Vec<&str> = samples.split("## ").filter(|part| part.contains("**Tiny LoReFT**")).collect();
+    assert_eq!(parts.len(), samples.matches("\n## ").count() + 1, "every task has an answer: {samples}");
     for model in ["model", "encoder"] {
         std::fs::remove_dir_all(dir.path().join(model)).expect("there");
     }

@@ -1,6 +1,6 @@
 //! `reft table`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -8,17 +8,16 @@ use anyhow::{Context, Result, bail};
 use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::config::paths::home;
-use crate::data::too_long::{Fate, Use};
+use crate::run::prediction;
 use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
-use crate::score::metric::Metric;
 use crate::store::RunPaths;
 use crate::store::record::Record;
+use crate::tables::notes::notes;
 use crate::tables::paper;
 use crate::tables::render::FORMATS;
 use crate::tables::samples::{Answers, side_by_side};
 use crate::tables::spec::{Profile, RowPlan, TableSpec};
-use crate::tables::stats::Statistic;
 use crate::tables::stored::{self, Wanted};
 use crate::tables::table::{Row, Run, Table};
 use crate::tasks::TaskId;
@@ -96,6 +95,13 @@ impl Args {
         std::iter::once(stem).chain(self.overrides.iter().map(of_setting)).collect::<Vec<_>>().join("-")
     }
 
+    /// The command that makes this table.
+    fn command(&self) -> String {
+        let overrides: String = self.overrides.iter().map(|text| format!(" --set '{text}'")).collect();
+        let stored = if self.stored { " --stored" } else { "" };
+        format!("reft table {} --profile {}{overrides}{stored}", self.spec.display(), self.profile)
+    }
+
     /// The runs of every row, those that are missing done now.
     fn runs(&self, rows: &[RowPlan]) -> Result<Vec<Vec<Done>>> {
         let mut session = Session::from_env();
@@ -154,122 +160,9 @@ impl Args {
         }
         let tasks = profile.tasks.iter().map(|task| task.column().to_owned()).collect();
         let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
-        let notes = self.notes(profile, spec.statistic, &records);
+        let notes = notes(profile, spec.statistic, &records, &self.command());
         Ok(Table { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
             .with_marks())
-    }
-
-    /// What the figures depend on.
-    fn notes(&self, profile: &Profile, statistic: Statistic, records: &[&Record]) -> Vec<String> {
-        let Some(&record) = records.last() else { return Vec::new() };
-        let plan = &record.plan;
-        let scores = records.iter().flat_map(|record| &record.scores);
-        let counts: BTreeMap<&String, usize> = scores.map(|(task, score)| (task, score.n())).collect();
-        let counts: Vec<String> = counts.iter().map(|(task, n)| format!("{task} {n}")).collect();
-        let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-        let seconds: f64 = records.iter().map(|record| record.cost.train_seconds + record.cost.eval_seconds).sum();
-        let device = String::from(plan.device);
-        let mut notes = vec![
-            format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
-            format!("{} rows scored: {}", plan.data.source, counts.join(", ")),
-            format!(
-                "base weights {}, interventions f32, device {device}{}, {} threads; runs took {:.0} s together",
-                types(records),
-                processors(records),
-                record.environment.threads,
-                seconds
-            ),
-            format!(
-                "code {}, data {}, weights {}",
-                codes(records),
-                one_or_many(records.iter().map(|record| record.environment.data_fingerprint.as_str())),
-                one_or_many(records.iter().map(|record| record.environment.weights_fingerprint.as_str()))
-            ),
-            format!(
-                "made by `reft table {} --profile {}{}{}`",
-                self.spec.display(),
-                self.profile,
-                self.overrides.iter().map(|text| format!(" --set '{text}'")).collect::<String>(),
-                if self.stored { " --stored" } else { "" }
-            ),
-        ];
-        // Before how the table was made, beside the rows that were scored.
-        if let Some(rows) = too_long(records) {
-            notes.insert(2, format!("longer than data.max_length: {rows}"));
-        }
-        notes
-    }
-}
-
-/// What became of rows that were too long, by task and use; none where there were none.
-fn too_long(records: &[&Record]) -> Option<String> {
-    let mut all: BTreeMap<(&str, &'static str), (usize, usize, usize)> = BTreeMap::new();
-    for rows in records.iter().flat_map(|record| &record.too_long) {
-        let what = match (rows.purpose, rows.fate) {
-            (Use::Training, Fate::LeftOut) => "training rows left out",
-            (Use::Training, Fate::Cut | Fate::PairCut | Fate::BeginningCut) => "training rows cut",
-            (Use::Scoring, _) => "prompts cut when scoring",
-        };
-        let entry = all.entry((&rows.task, what)).or_insert((0, 0, 0));
-        *entry = (entry.0.max(rows.rows), entry.1.max(rows.of), entry.2 + 1);
-    }
-    let of_one = |((task, what), (rows, of, runs)): (&(&str, &str), &(usize, usize, usize))| {
-        format!("{task} {rows} of {of} {what} ({runs} of {} runs)", records.len())
-    };
-    let listed: Vec<String> = all.iter().map(of_one).collect();
-    (!listed.is_empty()).then(|| listed.join("; "))
-}
-
-/// What the figures of a profile are.
-fn measured(profile: &Profile) -> String {
-    let other = |task: &TaskId| {
-        let metric = task.task().metric();
-        (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
-    };
-    format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
-}
-
-/// The types of the base weights; each with how many runs have it where there are several.
-fn types(records: &[&Record]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for record in records {
-        *counts.entry(record.plan.dtype.name()).or_default() += 1;
-    }
-    match counts.len() {
-        1 => counts.into_keys().collect(),
-        _ => counts.iter().map(|(dtype, n)| format!("{dtype} in {n} runs")).collect::<Vec<_>>().join(" and "),
-    }
-}
-
-/// The processors of the runs that noted theirs.
-fn processors(records: &[&Record]) -> String {
-    let noted = records.iter().map(|record| record.environment.processor.as_str()).filter(|name| !name.is_empty());
-    let names: Vec<&str> = noted.collect::<BTreeSet<_>>().into_iter().collect();
-    if names.is_empty() { String::new() } else { format!(" ({})", names.join(" and ")) }
-}
-
-/// The code of the runs, each with a commit that it was in; said to differ where it does.
-fn codes(records: &[&Record]) -> String {
-    let environments = || records.iter().map(|record| &record.environment);
-    let codes: BTreeMap<&str, &str> =
-        environments().map(|environment| (environment.code_hash.as_str(), environment.git_revision.as_str())).collect();
-    let versions: BTreeSet<u32> = environments().map(|environment| environment.results_version).collect();
-    let named = codes.iter().map(|(code, git)| format!("{code} (git {git})")).collect::<Vec<_>>().join(" and ");
-    let differ = match (codes.len(), versions.len()) {
-        (_, 2..) => " (rows come from different results versions: they may differ for that reason alone)",
-        (2.., _) => " (rows come from different code of one results version)",
-        _ => "",
-    };
-    let versions = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(" and ");
-    format!("{named}{differ}, results version {versions}")
-}
-
-/// A fingerprint that all runs share, or how many they have.
-fn one_or_many<'r>(fingerprints: impl Iterator<Item = &'r str>) -> String {
-    let different: BTreeSet<&str> = fingerprints.collect();
-    match different.len() {
-        1 => different.into_iter().collect(),
-        many => format!("in {many} parts (see the runs' records)"),
     }
 }
 
@@ -319,12 +212,16 @@ fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<St
     for task in &profile.tasks {
         let mut systems = Vec::new();
         for (row, runs) in rows.iter().zip(done) {
-            let of_first = |done: &&Done| row.runs.first().is_some_and(|run| run.seed == done.run.record.plan.seed);
+            // The labelled tasks of a row have a run each.
+            let of_first = |done: &&Done| {
+                let plan = &done.run.record.plan;
+                row.runs.first().is_some_and(|run| run.seed == plan.seed) && plan.data.eval.contains(task)
+            };
             let Some(first) = runs.iter().find(of_first) else { continue };
             let system = format!("{} {}", row.model.name, row.method);
             let path = first.paths.predictions(task.key());
             if is_there(&path) {
-                systems.push(Answers { system, predictions: crate::run::prediction::load(&path, *task)? });
+                systems.push(Answers { system, predictions: prediction::load(&path, *task)? });
             }
         }
         parts.push(side_by_side(task.key(), &systems, profile.samples));

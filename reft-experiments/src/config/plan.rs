@@ -12,6 +12,7 @@ use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
 use crate::tasks::labelled::LabelledTask;
 use crate::tasks::{DataKind, TaskId};
+use crate::train::schedule::Shape;
 
 /// Type of the frozen weights. Interventions and their optimiser are f32 always.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -137,6 +138,9 @@ pub struct TrainPlan {
     pub batch_size: usize,
     /// Tokens in one pass at most; a larger batch is accumulated over several passes.
     pub micro_batch_tokens: usize,
+    /// How the learning rate goes on after the warm-up.
+    #[serde(default, skip_serializing_if = "Shape::is_default")]
+    pub schedule: Shape,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
     /// Weight decay of matrices; biases, gains and orthonormal bases do not decay ([`reft_core::decay`]).
@@ -149,6 +153,10 @@ pub struct TrainPlan {
     /// Whether the dropout that an encoder was made with is on in training, as in the reference; interventions have their
     /// own. Language models here have none.
     pub model_dropout: bool,
+    /// Dev rows of the trained tasks that a causal model is validated on while it is trained: the parameters with the lowest
+    /// loss on them are kept. None to train to the end. Encoders choose an epoch by their task's metric always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationPlan>,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
     /// Gradient checkpointing: blocks that form a group whose states are computed again on the way back; 0 keeps all.
@@ -159,6 +167,18 @@ pub struct TrainPlan {
     pub frozen_memory_mib: usize,
     /// Room in a temporary file after that, in MiB.
     pub frozen_disk_mib: usize,
+}
+
+/// `train.validation:` how a causal model is validated while it is trained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ValidationPlan {
+    /// Updates between two looks at the dev rows; 0 for one after every epoch.
+    pub every: u64,
+    /// Dev rows of each trained task at most; 0 for all. They are then not trained on, whichever rows are scored.
+    pub rows: usize,
+    /// Looks in a row without a lower loss after which training stops early; 0 for never.
+    pub patience: u64,
 }
 
 /// `eval:` how answers are generated.
@@ -250,11 +270,13 @@ impl Default for RunPlan {
                 lr: 9e-4,
                 batch_size: 16,
                 micro_batch_tokens: 4096,
+                schedule: Shape::Linear,
                 warmup_ratio: 0.1,
                 weight_decay: 0.0,
                 clip: 1.0,
                 parity: Parity::default(),
                 model_dropout: true,
+                validation: None,
                 checkpoint_every: 25,
                 recompute_blocks: 0,
                 frozen_cache: true,
@@ -270,6 +292,14 @@ impl RunPlan {
     /// What the run's model does with its rows.
     pub fn kind(&self) -> RunKind {
         self.data.eval.first().and_then(|id| id.task().labelled()).map_or(RunKind::Causal, RunKind::Encoder)
+    }
+
+    /// The split that is trained on: without the dev rows where settings or steps are chosen by them.
+    pub fn training_split(&self) -> Split {
+        match self.train.validation {
+            Some(_) => Split::TrainWithoutDev,
+            None => self.data.eval_split.training(),
+        }
     }
 
     /// Whether anything is trained: an adaptation, or a head.
@@ -343,6 +373,10 @@ impl RunPlan {
                     .to_owned(),
             ),
         ];
+        if self.train.validation.is_some() && self.kind().has_head() {
+            let remedy = "an encoder's epochs are chosen by its task's metric on validation rows: leave it out";
+            return Err(("train.validation".to_owned(), remedy.to_owned()));
+        }
         if let Some((key, given)) = self.too_large() {
             return Err((key.to_owned(), format!("{given} is more than any run can have: {MOST} at most")));
         }

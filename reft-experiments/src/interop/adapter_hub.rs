@@ -127,6 +127,9 @@ fn reft(config: &Value, own: Tensors, told: Told) -> Result<(ReftSpec, Tensors)>
         component: Component::BlockOutput,
         truncation: Truncation::Library,
         dropout: Dropout { p: dropout, on: DropoutOn::State },
+        strength: 1.0,
+        subspace: None,
+        head: None,
     };
     Ok((spec, tensors))
 }

@@ -82,6 +82,9 @@ pub fn read(folder: &Path, positions: Option<Positions>) -> Result<Foreign> {
         component: first.component,
         truncation: Truncation::Library,
         dropout: Dropout { p: 0.0, on: DropoutOn::State },
+        strength: 1.0,
+        subspace: None,
+        head: None,
     };
     let head = head(folder)?;
     let origin = Origin { library: "pyreft".to_owned(), ..Origin::default() };

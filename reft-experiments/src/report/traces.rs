@@ -70,6 +70,7 @@ mod tests {
             epoch: 0,
             update: Update { loss: step as f64, norm: 1.0, tokens: 1 },
             lr: 0.5,
+            dev_loss: None,
         };
         let steps: Vec<StepInfo> = (0..400).map(step).collect();
         let all = thinned(&steps);

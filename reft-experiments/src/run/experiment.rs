@@ -15,6 +15,7 @@ use crate::data::too_long::TooLong;
 use crate::store::record::{Parameters, Rung, Score};
 use crate::tasks::TaskId;
 use crate::train::best::Epoch;
+use crate::train::validation::DevLoss;
 
 /// The rows of a run, read and limited. No model is needed for any of this.
 pub trait RunRows {
@@ -66,7 +67,7 @@ pub trait Trainee {
     ///
     /// # Errors
     /// When their file is damaged.
-    fn select(&mut self) -> Result<Option<Epoch>>;
+    fn select(&mut self) -> Result<Selected>;
 
     /// Writes what was trained into the run's folder.
     ///
@@ -95,6 +96,15 @@ pub trait Trainee {
 
     /// Sizes.
     fn parameters(&self) -> Parameters;
+}
+
+/// What model selection kept.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Selected {
+    /// The best epoch, where epochs are scored by a task's metric.
+    pub epoch: Option<Epoch>,
+    /// The best step, where dev rows are looked at.
+    pub step: Option<DevLoss>,
 }
 
 /// A task that was scored.

@@ -30,6 +30,8 @@ pub struct Reached {
     pub update: u64,
     /// Updates of the whole run.
     pub total: u64,
+    /// Whether it stopped early: the run is then complete.
+    pub early: bool,
     /// Tokens seen by this call.
     pub tokens: u64,
 }
@@ -37,7 +39,7 @@ pub struct Reached {
 impl Reached {
     /// Whether all of the run is trained.
     pub fn complete(&self) -> bool {
-        self.update >= self.total
+        self.early || self.update >= self.total
     }
 }
 
@@ -65,10 +67,14 @@ impl Fit<'_> {
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(format!("{label} {title}").trim_end().to_owned());
-        let (update, total) = (trainer.until(self.part), trainer.total());
-        let outcome = trainer.fit(update, *resume, &mut [&mut events, &mut metrics, &mut progress]);
-        let tokens = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
-        Ok(Reached { update, total, tokens })
+        let (end, total) = (trainer.until(self.part), trainer.total());
+        let outcome = trainer.fit(end, *resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let (update, tokens) = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
+        let early = update < total && trainer.objective.stopped();
+        if early {
+            eprintln!("{label}: stopped early after update {update} of {total}: train.validation.patience");
+        }
+        Ok(Reached { update, total, early, tokens })
     }
 }
 
@@ -79,6 +85,7 @@ fn train_plan(plan: &RunPlan) -> Plan {
         epochs: train.epochs,
         lr: train.lr,
         batch: train.batch_size,
+        shape: train.schedule,
         warmup_ratio: train.warmup_ratio,
         rules: UpdateRules {
             weight_decay: train.weight_decay,

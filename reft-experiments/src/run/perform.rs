@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 
-use super::experiment::{Experiment, Scored, Trainee};
+use super::experiment::{Experiment, Scored, Selected, Trainee};
 use super::fit::{Fit, Reached};
 use super::named::{Named, Outcome};
 use super::prediction::{self, outputs_of};
@@ -21,8 +21,8 @@ use crate::alpaca_eval::outputs;
 use crate::data::too_long::TooLong;
 use crate::store::environment::peak_memory_mib;
 use crate::store::record::{Cost, Record, Score};
-use crate::train::best::Epoch;
 use crate::train::trainer::TrainError;
+use crate::train::validation::DevLoss;
 
 /// Does a run, or this part of its updates, from 0 to 1.
 pub(super) fn perform(experiment: &dyn Experiment, run: &Named<'_>, part: f64) -> Result<Outcome> {
@@ -31,7 +31,7 @@ pub(super) fn perform(experiment: &dyn Experiment, run: &Named<'_>, part: f64) -
     rows.left_out().iter().for_each(|lines| eprintln!("{lines}"));
     let mut trainee = experiment.begin(run)?;
     let trainee = trainee.as_mut();
-    let (mut cost, mut best) = (Cost::default(), None);
+    let (mut cost, mut best) = (Cost::default(), Selected::default());
     if run.plan.trains() {
         let began = Instant::now();
         let reached = train(trainee, &Fit { named: run, part })?;
@@ -41,6 +41,9 @@ pub(super) fn perform(experiment: &dyn Experiment, run: &Named<'_>, part: f64) -
             return Ok(Outcome::Rung(reached.rung(part, scores)));
         }
         best = trainee.select()?;
+        if let Some(DevLoss { update, loss: Some(loss) }) = best.step {
+            eprintln!("{}: the parameters after update {update} are kept: dev loss {loss:.4}", run.label);
+        }
         trainee.keep()?;
         (cost.train_seconds, cost.train_tokens) = (began.elapsed().as_secs_f64(), reached.tokens);
     }
@@ -126,7 +129,7 @@ impl Scored {
 /// What came out of a run.
 struct Results {
     scores: BTreeMap<String, Score>,
-    best: Option<Epoch>,
+    best: Selected,
     too_long: Vec<TooLong>,
     cost: Cost,
 }
@@ -139,7 +142,8 @@ fn record(experiment: &dyn Experiment, trainee: &dyn Trainee, run: &Named<'_>, r
         plan: run.plan.clone(),
         environment: run.environment.clone(),
         scores,
-        best,
+        best: best.epoch,
+        best_step: best.step,
         left_out: rows.left_out().to_vec(),
         too_long,
         data_files: rows.files().to_vec(),

@@ -83,7 +83,9 @@ impl RunPaths {
         head = "head.safetensors";
         /// What every epoch scored on the rows that are watched, one line each.
         epochs = "epochs.jsonl";
-        /// The parameters of the best of them, while training.
+        /// The loss of the dev rows after every look at them, one line each.
+        validation = "validation.jsonl";
+        /// The parameters of the best epoch or step, while training.
         best = "best.safetensors";
         /// What came out; exists when the run is complete.
         record = "record.json";

@@ -14,6 +14,7 @@ use crate::data::too_long::TooLong;
 use crate::score::grade::{Grade, Graded};
 use crate::score::metric::{Answers, Metric};
 use crate::train::best::Epoch;
+use crate::train::validation::DevLoss;
 
 /// What a task came to.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -180,6 +181,9 @@ pub struct Record {
     /// The epoch that was kept, with its score on the rows watched while training; none where nothing was watched.
     #[serde(default)]
     pub best: Option<Epoch>,
+    /// The step that was kept, with the loss of the dev rows; none where `train.validation` is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_step: Option<DevLoss>,
     /// Broken lines of data files that it did without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,

@@ -1,6 +1,6 @@
 //! Eq. 4: cross-entropy on the output tokens only, with teacher forcing.
 
-use reft_core::adaptation::{Adaptation, OverlapError, Step};
+use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::hooks::Hooks;
 use reft_core::layout::Layout;
 use reft_core::params::ParamSet;
@@ -11,6 +11,7 @@ use super::frozen::{Frozen, Split};
 use super::objective::{Objective, Tokens};
 use super::shelf::Shelf;
 use super::trainer::TrainError;
+use super::validation::Validation;
 use super::{batches, recompute};
 use crate::data::encode::Example;
 
@@ -72,17 +73,19 @@ pub struct Causal<'a> {
     pub shelf: Option<&'a Shelf>,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
-    /// Blocks between two states that are kept for the way back; 0 keeps everything.
+    /// Blocks between two states that are kept for the backward pass; 0 keeps everything.
     pub recompute: usize,
+    /// Dev rows that are looked at in between; none to look at nothing.
+    pub validation: Option<&'a mut Validation>,
 }
 
 impl<'a> Causal<'a> {
     /// The loss of this model.
     pub fn new(model: &'a dyn Decoder, frozen: Frozen<'a>, micro_tokens: usize) -> Self {
-        Self { model, frozen, shelf: None, micro_tokens, recompute: 0 }
+        Self { model, frozen, shelf: None, micro_tokens, recompute: 0, validation: None }
     }
 
-    /// One pass forth and back; its part of the mean loss.
+    /// A forward and a backward pass; its part of the mean loss.
     fn pass(model: &dyn Decoder, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
         let h = split.blocks(model, split.enter(hooks), split.range(model), hooks, &targets.rows);
         let mean = targets.loss_sum(model, &h) / outputs as f64;
@@ -106,7 +109,11 @@ impl Objective for Causal<'_> {
     }
 
     /// Keeps what can be kept, if there is a shelf.
-    fn prepare(&mut self, _: &dyn Adaptation, examples: &[Example], _: u64, _: u64) -> Result<(), TrainError> {
+    fn prepare(&mut self, _: &dyn Adaptation, examples: &[Example], done: u64, _: u64) -> Result<(), TrainError> {
+        if let Some(validation) = &mut self.validation {
+            // A look after `done` updates is behind the checkpoint that has as many.
+            validation.best.resume(done + 1);
+        }
         if let Some(shelf) = self.shelf
             && let Some(held) = self.frozen.fill(examples, self.micro_tokens, shelf)
         {
@@ -143,7 +150,58 @@ impl Objective for Causal<'_> {
         Ok((loss, tokens))
     }
 
-    fn after_epoch(&mut self, _: u64, _: &dyn Adaptation) -> Result<(), TrainError> {
-        Ok(())
+    fn after_update(
+        &mut self,
+        done: u64,
+        per_epoch: u64,
+        adaptation: &dyn Adaptation,
+    ) -> Result<Option<f64>, TrainError> {
+        if !adaptation.is_last_stage() {
+            return Ok(None);
+        }
+        let (model, micro_tokens) = (self.model, self.micro_tokens);
+        let loss = |rows: &[Example], adaptation: &dyn Adaptation| mean_loss(model, adaptation, rows, micro_tokens);
+        match &mut self.validation {
+            Some(validation) => validation.look([done, per_epoch], adaptation, loss),
+            None => Ok(None),
+        }
     }
+
+    fn stopped(&self) -> bool {
+        self.validation.as_ref().is_some_and(|validation| validation.stopped())
+    }
+}
+
+/// Mean cross-entropy of an output token of these rows, without dropout and gradients; at most `micro_tokens` in a pass.
+///
+/// # Errors
+/// When interventions overlap.
+pub fn mean_loss(
+    model: &dyn Decoder,
+    adaptation: &dyn Adaptation,
+    rows: &[Example],
+    micro_tokens: usize,
+) -> Result<f64, OverlapError> {
+    let (step, frozen) = (adaptation.begin(Mode::Eval), Frozen::off(model));
+    let own = step.weights().map(|weights| model.on(weights).expect("weights that it lent"));
+    let model = own.as_deref().unwrap_or(model);
+    let rows: Vec<&Example> = rows.iter().collect();
+    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+    let (mut sum, mut outputs) = (0.0, 0);
+    for part in batches::micro(&lengths, micro_tokens) {
+        let rows = &rows[part];
+        let split = match &own {
+            None => frozen.split(rows),
+            Some(own) => frozen.split(rows).embedded_by(own.as_ref()),
+        };
+        let targets = Targets::new(rows, &split.layout, model.options().1);
+        let hooks = step.hooks(&split.layout)?;
+        let loss = tch::no_grad(|| {
+            let h = split.blocks(model, split.enter(hooks.as_ref()), split.range(model), hooks.as_ref(), &targets.rows);
+            targets.loss_sum(model, &h)
+        });
+        sum += loss.to_kind(Kind::Double).double_value(&[]);
+        outputs += rows.iter().map(|row| labels(row)).sum::<usize>();
+    }
+    Ok(sum / outputs.max(1) as f64)
 }

@@ -31,7 +31,7 @@ pub struct Watch {
     /// How they are scored.
     pub metric: Metric,
     /// What they scored.
-    pub best: Best,
+    pub best: Best<Epoch>,
 }
 
 /// A frozen encoder under a trainable head.
@@ -163,9 +163,9 @@ impl Objective for Classification<'_> {
         Some(self.head.params_mut())
     }
 
-    fn prepare(&mut self, _: &dyn Adaptation, _: &[Labelled], done: u64, _: u64) -> Result<(), TrainError> {
+    fn prepare(&mut self, _: &dyn Adaptation, _: &[Labelled], done: u64, per_epoch: u64) -> Result<(), TrainError> {
         if let Some(watch) = &mut self.watch {
-            watch.best.resume(done);
+            watch.best.resume(done / per_epoch);
         }
         Ok(())
     }
@@ -188,14 +188,21 @@ impl Objective for Classification<'_> {
         Ok((loss, tokens))
     }
 
-    fn after_epoch(&mut self, epoch: u64, adaptation: &dyn Adaptation) -> Result<(), TrainError> {
-        if !adaptation.is_last_stage() {
-            return Ok(());
+    fn after_update(
+        &mut self,
+        done: u64,
+        per_epoch: u64,
+        adaptation: &dyn Adaptation,
+    ) -> Result<Option<f64>, TrainError> {
+        if !done.is_multiple_of(per_epoch) || !adaptation.is_last_stage() {
+            return Ok(None);
         }
+        let epoch = done / per_epoch - 1;
         let value = self.watched(adaptation)?;
         let sets = [adaptation.params(), self.head.params()];
-        let Some(watch) = &mut self.watch else { return Ok(()) };
-        watch.best.offer(Epoch { epoch, value }, &sets)
+        let Some(watch) = &mut self.watch else { return Ok(None) };
+        watch.best.offer(Epoch { epoch, value }, &sets)?;
+        Ok(None)
     }
 }
 

@@ -87,8 +87,4 @@ impl Objective for Composed<'_> {
         }
         Ok((loss, lengths.iter().sum()))
     }
-
-    fn after_epoch(&mut self, _: u64, _: &dyn Adaptation) -> Result<(), TrainError> {
-        Ok(())
-    }
 }

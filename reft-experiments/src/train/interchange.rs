@@ -150,8 +150,4 @@ impl Objective for Interchanges<'_> {
         }
         Ok((loss.detach().double_value(&[]), batch.iter().map(|case| case.tokens()).sum()))
     }
-
-    fn after_epoch(&mut self, _: u64, _: &dyn Adaptation) -> Result<(), TrainError> {
-        Ok(())
-    }
 }

@@ -23,3 +23,4 @@ pub mod shelf;
 mod spill;
 pub mod tensorboard;
 pub mod trainer;
+pub mod validation;

@@ -26,7 +26,7 @@ pub trait Objective {
     /// Parameters of its own, to be moved.
     fn params_mut(&mut self) -> Option<&mut ParamSet>;
 
-    /// Training begins, or goes on after `done` epochs of `epochs`.
+    /// Training begins, or goes on after `done` updates; an epoch has `per_epoch`.
     ///
     /// # Errors
     /// When a file of an earlier part of the run cannot be used.
@@ -35,7 +35,7 @@ pub trait Objective {
         adaptation: &dyn Adaptation,
         examples: &[Self::Example],
         done: u64,
-        epochs: u64,
+        per_epoch: u64,
     ) -> Result<(), TrainError>;
 
     /// What a batch is scored on, and its mean loss is a mean over: output tokens, or rows.
@@ -47,9 +47,22 @@ pub trait Objective {
     /// When interventions overlap.
     fn gradients(&self, step: &dyn Step, batch: &[&Self::Example]) -> Result<(f64, usize), OverlapError>;
 
-    /// Epoch `epoch`, counted from 0, is over.
+    /// `done` updates are over, of which an epoch has `per_epoch`: the rows for model selection are looked at, if it is time.
+    /// The loss of dev rows, where that is what was looked at. Without model selection there is nothing to do.
     ///
     /// # Errors
     /// When a file cannot be written, or interventions overlap.
-    fn after_epoch(&mut self, epoch: u64, adaptation: &dyn Adaptation) -> Result<(), TrainError>;
+    fn after_update(
+        &mut self,
+        _done: u64,
+        _per_epoch: u64,
+        _adaptation: &dyn Adaptation,
+    ) -> Result<Option<f64>, TrainError> {
+        Ok(None)
+    }
+
+    /// Whether training stops early: model selection has waited long enough.
+    fn stopped(&self) -> bool {
+        false
+    }
 }

@@ -1,4 +1,4 @@
-//! Who is told about each update.
+//! Observers of a run: what is told of each update, and its trace.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -22,9 +22,12 @@ pub struct StepInfo {
     pub update: Update,
     /// The learning rate.
     pub lr: f64,
+    /// The mean loss of the dev rows after it, where they were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev_loss: Option<f64>,
 }
 
-/// Somebody who follows a run.
+/// A follower of a run: a trace, a progress line.
 pub trait Observer {
     /// The run begins, or goes on at update `done` of `total`.
     ///
@@ -99,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("metrics.jsonl");
         let update = |step| Update { loss: 0.1 + step as f64, norm: 1.0, tokens: 7 };
-        let info = |step| StepInfo { step, epoch: 0, update: update(step), lr: 1e-3 };
+        let info = |step| StepInfo { step, epoch: 0, update: update(step), lr: 1e-3, dev_loss: None };
         let mut metrics = Metrics::new(path.clone());
         metrics.start(0, 9).expect("writable");
         (0..5).for_each(|step| metrics.step(&info(step)).expect("writable"));

@@ -20,12 +20,14 @@ pub struct Progress {
     first: u64,
     began: Instant,
     spoke: Option<Instant>,
+    /// The last loss of dev rows, in words.
+    dev: String,
 }
 
 impl Progress {
     /// Progress under this title.
     pub fn new(title: String) -> Self {
-        Self { title, bar: None, total: 0, first: 0, began: Instant::now(), spoke: None }
+        Self { title, bar: None, total: 0, first: 0, began: Instant::now(), spoke: None, dev: String::new() }
     }
 
     fn left(&self, done: u64) -> Duration {
@@ -54,13 +56,21 @@ impl Observer for Progress {
         let done = info.step + 1;
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-            bar.set_message(format!("loss {:.4}", info.update.loss));
+            if let Some(loss) = info.dev_loss {
+                self.dev = format!(", dev loss {loss:.4}");
+            }
+            bar.set_message(format!("loss {:.4}{}", info.update.loss, self.dev));
             if done == self.total {
                 bar.finish();
             }
-        } else if done == self.total || self.spoke.is_none_or(|spoke| spoke.elapsed() > QUIET) {
+        } else if done == self.total
+            || info.dev_loss.is_some()
+            || self.spoke.is_none_or(|spoke| spoke.elapsed() > QUIET)
+        {
             let left = self.left(done).as_secs();
-            eprintln!("{}: step {done} of {}, loss {:.4}, {left} s left", self.title, self.total, info.update.loss);
+            let dev = info.dev_loss.map_or(String::new(), |loss| format!(", dev loss {loss:.4}"));
+            let (title, total, loss) = (&self.title, self.total, info.update.loss);
+            eprintln!("{title}: step {done} of {total}, loss {loss:.4}{dev}, {left} s left");
             self.spoke = Some(Instant::now());
         }
         Ok(())

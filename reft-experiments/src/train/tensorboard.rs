@@ -51,11 +51,12 @@ fn record(event: &Event) -> Vec<u8> {
 
 fn step_event(info: &StepInfo) -> Event {
     let value = |tag: &str, value: f64| Value { tag: tag.to_owned(), simple_value: value as f32 };
-    let values = vec![
+    let mut values = vec![
         value("train/loss", info.update.loss),
         value("train/gradient_norm", info.update.norm),
         value("train/lr", info.lr),
     ];
+    values.extend(info.dev_loss.map(|loss| value("dev/loss", loss)));
     Event { wall_time: now(), step: info.step as i64, what: Some(What::Summary(Summary { values })) }
 }
 

@@ -11,7 +11,7 @@ use super::checkpoint::{CheckpointError, Saved};
 use super::learner::{Learner, UpdateError, UpdateRules};
 use super::objective::{Objective, Tokens};
 use super::observe::{Observer, StepInfo};
-use super::schedule::Linear;
+use super::schedule::{Schedule, Shape};
 
 /// How a run trains: the resolved `train:` section of a configuration.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -22,6 +22,8 @@ pub struct Plan {
     pub lr: f64,
     /// Examples in one update.
     pub batch: usize,
+    /// How the learning rate falls after the warm-up.
+    pub shape: Shape,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
     /// What an update does with gradients and parameters.
@@ -111,26 +113,32 @@ impl<O: Objective> Trainer<'_, O> {
     }
 
     /// Trains until update `end` of the whole run's schedule, from the checkpoint if `resume` and there is one that is not
-    /// beyond it. Going on later gives what training without a stop gives. Returns the tokens seen by this call.
+    /// beyond it. Going on later gives what training without a stop gives. Ends early where the objective does. Returns
+    /// the updates done and the tokens seen by this call.
     ///
     /// # Errors
     /// When the loss is not finite (the parameters are then those of the last finite one), or a file cannot be written.
-    pub fn fit(&mut self, end: u64, resume: bool, observers: &mut [&mut dyn Observer]) -> Result<u64, TrainError> {
+    pub fn fit(
+        &mut self,
+        end: u64,
+        resume: bool,
+        observers: &mut [&mut dyn Observer],
+    ) -> Result<(u64, u64), TrainError> {
         let (total, per_stage, per_epoch, plan) = (self.total(), self.per_stage(), self.per_epoch(), self.plan);
         let mut learner = Learner::new(&mut *self.objective, &mut *self.adaptation, plan.rules);
         let saved = if resume { Saved::read(&self.checkpoint)? } else { None };
         if let Some(saved) = saved.filter(|saved| saved.updates() <= end) {
             learner.load(&saved)?;
         }
-        let schedule = Linear::new(plan.lr, plan.warmup_ratio, per_stage);
+        let schedule = Schedule::new(plan.shape, plan.lr, plan.warmup_ratio, per_stage);
         let lengths: Vec<usize> = self.examples.iter().map(Tokens::tokens).collect();
         for observer in observers.iter_mut() {
             observer.start(learner.updates(), total)?;
         }
-        let done = learner.updates() / per_epoch;
-        learner.objective.prepare(learner.adaptation, self.examples, done, total / per_epoch)?;
+        let done = learner.updates();
+        learner.objective.prepare(learner.adaptation, self.examples, done, per_epoch)?;
         let (mut seen, mut entered) = (0, None);
-        while learner.updates() < end {
+        while learner.updates() < end && !learner.objective.stopped() {
             let epoch = learner.updates() / per_epoch;
             // A stage's schedule and moments are its own; an epoch belongs to one stage.
             let (stage, began) = (epoch / plan.epochs, epoch / plan.epochs * per_stage);
@@ -147,19 +155,21 @@ impl<O: Objective> Trainer<'_, O> {
                 let lr = schedule.at(step - began);
                 let update = learner.update(&batch, lr).map_err(|error| TrainError::at(error, step, epoch, &batch))?;
                 seen += update.tokens as u64;
+                // Before the checkpoint: what a checkpoint has behind it has been looked at.
+                let dev_loss = learner.objective.after_update(step + 1, per_epoch, learner.adaptation)?;
                 for observer in observers.iter_mut() {
-                    observer.step(&StepInfo { step, epoch, update, lr })?;
+                    observer.step(&StepInfo { step, epoch, update, lr, dev_loss })?;
                 }
-                // Before the checkpoint: an epoch that a checkpoint has behind it has been looked at.
-                if (step + 1).is_multiple_of(per_epoch) {
-                    learner.objective.after_epoch(epoch, learner.adaptation)?;
-                }
-                if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end {
+                let stopped = learner.objective.stopped();
+                if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end || stopped {
                     learner.save(&self.checkpoint)?;
+                }
+                if stopped {
+                    break;
                 }
             }
         }
-        Ok(seen)
+        Ok((learner.updates(), seen))
     }
 }
 

@@ -17,23 +17,24 @@ use reft_models::identity::Identity;
 use self::evaluation::{Answered, Evaluator};
 use self::memory::CausalMemory;
 pub use self::rows::AnsweringRows;
-use super::experiment::{Experiment, RunRows, Scored, Trainee};
+use super::experiment::{Experiment, RunRows, Scored, Selected, Trainee};
 use super::fit::{Fit, Reached};
 use super::memory::settle;
 use super::named::Named;
 use super::prediction::count;
 use super::session::Loaded;
-use crate::config::plan::RunPlan;
+use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::encode::Example;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
 use crate::score::grade;
 use crate::store::record::{Parameters, Score};
 use crate::tasks::TaskId;
-use crate::train::best::Epoch;
+use crate::train::best::Best;
 use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;
 use crate::train::kept::Budget;
+use crate::train::validation::{Rule, Validation};
 
 /// Rows and the causal model that answers them.
 pub struct Answering {
@@ -56,11 +57,22 @@ impl Experiment for Answering {
             Some(spec) => {
                 let adaptation = spec.build_on(dims, &self.loaded.lender(), Seed(plan.seed), plan.device.0)?;
                 let (examples, too_long) = self.rows.examples(&self.loaded)?;
-                Some(Adapted { spec, adaptation, examples, too_long })
+                let validation = self.validation(run)?;
+                Some(Adapted { spec, adaptation, examples, validation, too_long })
             }
             None => None,
         };
         Ok(Box::new(Answerer { run, rows: &self.rows, loaded: &self.loaded, adapted }))
+    }
+}
+
+impl Answering {
+    /// How the plan validates.
+    fn validation(&self, run: &Named<'_>) -> Result<Option<Validation>> {
+        let Some(ValidationPlan { every, patience, .. }) = run.plan.train.validation else { return Ok(None) };
+        let rows = self.rows.dev_examples(&self.loaded)?;
+        let best = Best::new(run.paths.validation(), run.paths.best());
+        Ok(Some(Validation { rows, rule: Rule { every, patience }, best }))
     }
 }
 
@@ -69,6 +81,7 @@ struct Adapted<'a> {
     spec: &'a AdaptSpec,
     adaptation: Box<dyn Adaptation>,
     examples: Vec<Example>,
+    validation: Option<Validation>,
     too_long: Vec<TooLong>,
 }
 
@@ -83,7 +96,9 @@ struct Answerer<'a> {
 impl Trainee for Answerer<'_> {
     fn train(&mut self, fit: &Fit<'_>) -> Result<Reached> {
         let (plan, loaded) = (self.run.plan, self.loaded);
-        let Some(Adapted { adaptation, examples, .. }) = &mut self.adapted else { return Ok(Reached::default()) };
+        let Some(Adapted { adaptation, examples, validation, .. }) = &mut self.adapted else {
+            return Ok(Reached::default());
+        };
         let (model, longest, train) = (loaded.decoder.as_ref(), longest(examples), plan.train);
         let frozen = match budget(plan) {
             Some(budget) => Frozen::new(model, adaptation.as_ref(), longest, budget),
@@ -105,12 +120,17 @@ impl Trainee for Answerer<'_> {
         );
         settle(&memory, plan.device.0, parameters as usize * plan.dtype.kind().elt_size_in_bytes())?;
         let causal = Causal::new(model, frozen, train.micro_batch_tokens);
-        let mut objective = Causal { shelf, recompute: train.recompute_blocks, ..causal };
+        let validation = validation.as_mut();
+        let mut objective = Causal { shelf, recompute: train.recompute_blocks, validation, ..causal };
         fit.run("", &mut objective, adaptation.as_mut(), examples)
     }
 
-    fn select(&mut self) -> Result<Option<Epoch>> {
-        Ok(None)
+    fn select(&mut self) -> Result<Selected> {
+        let Some(Adapted { adaptation, validation: Some(validation), .. }) = &mut self.adapted else {
+            return Ok(Selected::default());
+        };
+        let step = validation.best.restore(vec![adaptation.params_mut()])?;
+        Ok(Selected { epoch: None, step })
     }
 
     fn keep(&self) -> Result<()> {
@@ -120,7 +140,11 @@ impl Trainee for Answerer<'_> {
         Ok(())
     }
 
-    fn tidy(&self) {}
+    fn tidy(&self) {
+        if let Some(Adapted { validation: Some(validation), .. }) = &self.adapted {
+            validation.best.forget();
+        }
+    }
 
     fn rung(&self, _: &Reached) -> Result<Option<Vec<(String, Score)>>> {
         Ok(None)

@@ -11,7 +11,7 @@ use crate::data::overlap::Overlap;
 use crate::data::own::conversation;
 use crate::data::row::{Row, limited};
 use crate::data::source::Sources;
-use crate::data::split::fingerprint;
+use crate::data::split::{Split, fingerprint};
 use crate::data::too_long::{Fate, TooLong, Use};
 use crate::run::context;
 use crate::run::experiment::{Experiment, RunRows};
@@ -24,6 +24,8 @@ use crate::train::trainer::TrainError;
 pub struct AnsweringRows {
     pub(super) plan: RunPlan,
     train: Vec<(TaskId, Row)>,
+    /// Dev rows to validate on; none where `train.validation` is off.
+    dev: Vec<(TaskId, Row)>,
     /// Rows to score, by task.
     pub(super) eval: Vec<(TaskId, Vec<Row>)>,
     files: Vec<DataFile>,
@@ -39,44 +41,41 @@ impl AnsweringRows {
         let sources = &sources.afresh();
         let mut train = Vec::new();
         for &id in data.train.iter().filter(|_| plan.adapt.is_some()) {
-            let mut rows = id.task().rows(data.source, &data.eval_split.training(), sources)?;
+            let mut rows = id.task().rows(data.source, &plan.training_split(), sources)?;
             if rows.is_empty() {
                 bail!("task {}: no rows to train on are left once the dev rows are held out: give more rows", id.key());
             }
             rows.truncate(limited(rows.len(), data.train_rows));
             train.extend(rows.into_iter().map(|row| (id, row)));
         }
+        let mut dev = Vec::new();
+        if let (Some(validation), Some(_)) = (plan.train.validation, &plan.adapt) {
+            for &id in &data.train {
+                let mut rows = id.task().rows(data.source, &Split::Dev, sources)?;
+                rows.truncate(limited(rows.len(), validation.rows));
+                dev.extend(rows.into_iter().map(|row| (id, row)));
+            }
+            if dev.is_empty() {
+                bail!(
+                    "train.validation: there are no dev rows (a tenth of the training file): give more rows, or leave it out"
+                );
+            }
+        }
         let eval = data.eval.iter().map(|&id| Ok((id, scored(plan, id, sources)?))).collect::<Result<_>>()?;
-        Ok(Self { plan: plan.clone(), train, eval, files: sources.files() })
+        Ok(Self { plan: plan.clone(), train, dev, eval, files: sources.files() })
     }
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those
     /// whose answer loses its end.
     pub(super) fn examples(&self, loaded: &Loaded) -> Result<(Vec<Example>, Vec<TooLong>)> {
-        let plan = &self.plan;
-        let (tokenizer, template) = (&loaded.tokenizer, plan.data.template);
-        let ends = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Vec<Example>> {
-            let trained = id.task().own().map(|set| set.trained).unwrap_or_default();
-            let name = format!("{} row {index}", id.key());
-            conversation::examples(&row.conversation, trained, tokenizer, plan.data.max_length, &name)
-                .with_context(|| name)
-        };
-        let in_turns = |(_, (_, row)): &(usize, &(TaskId, Row))| !row.conversation.is_empty();
-        let conversations = self.train.iter().enumerate().filter(in_turns).map(ends).collect::<Result<Vec<_>>>()?;
-        let text = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Text> {
-            let prompt = template.prompt(id.task(), row, tokenizer)?;
-            Ok(Text { prompt, completion: id.task().completion(row), name: format!("{} row {index}", id.key()) })
-        };
-        let texts = self.train.iter().enumerate().filter(|row| !in_turns(row)).map(text).collect::<Result<Vec<_>>>()?;
-        let tokenise = |text: &str| tokenizer.encode(text, template.specials());
-        let mut examples = encode(&texts, &tokenizer.eos_text(), plan.data.max_length, tokenise)?;
-        examples.extend(conversations.into_iter().flatten());
+        let max_length = self.plan.data.max_length;
+        let examples = self.encoded(&self.train, loaded)?;
         let of = examples.len();
-        examples.retain(|example| labels(example) > 0);
-        let tasks: Vec<&str> = plan.data.train.iter().map(|id| id.key()).collect();
-        let (max_length, purpose) = (plan.data.max_length, Use::Training);
+        let examples: Vec<Example> = examples.into_iter().filter(|example| labels(example) > 0).collect();
+        let tasks: Vec<&str> = self.plan.data.train.iter().map(|id| id.key()).collect();
         let too_long = |fate, rows| {
-            TooLong { task: tasks.join("+"), purpose, fate, rows, of, max_length, end: String::new() }.some()
+            let (task, purpose, end) = (tasks.join("+"), Use::Training, String::new());
+            TooLong { task, purpose, fate, rows, of, max_length, end }.some()
         };
         let cut = examples.iter().filter(|example| example.lost > 0).count();
         let too_long: Vec<TooLong> =
@@ -84,19 +83,58 @@ impl AnsweringRows {
         for rows in &too_long {
             eprintln!("{rows}");
         }
-        for example in &examples {
-            context::check_row(&example.name, example.ids.len(), loaded.decoder.context())?;
-        }
         if examples.is_empty() {
-            return Err(TrainError::NoLabels { max_length: plan.data.max_length }.into());
+            return Err(TrainError::NoLabels { max_length }.into());
         }
         Ok((examples, too_long))
+    }
+
+    /// Dev rows as tokens: those of whose answer something lies within the maximum length.
+    pub(super) fn dev_examples(&self, loaded: &Loaded) -> Result<Vec<Example>> {
+        let examples = self.encoded(&self.dev, loaded)?;
+        let of = examples.len();
+        let examples: Vec<Example> = examples.into_iter().filter(|example| labels(example) > 0).collect();
+        if examples.len() < of {
+            let left_out = of - examples.len();
+            eprintln!("{left_out} of {of} dev rows are longer than data.max_length and left out of train.validation");
+        }
+        if examples.is_empty() && of > 0 {
+            bail!(
+                "train.validation: no dev row has an answer within data.max_length: raise it, or leave validation out"
+            );
+        }
+        Ok(examples)
+    }
+
+    /// Rows as tokens; of a conversation, an example for each turn that is trained.
+    fn encoded(&self, rows: &[(TaskId, Row)], loaded: &Loaded) -> Result<Vec<Example>> {
+        let (tokenizer, template, max_length) = (&loaded.tokenizer, self.plan.data.template, self.plan.data.max_length);
+        let turns = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Vec<Example>> {
+            let trained = id.task().own().map(|set| set.trained).unwrap_or_default();
+            let name = format!("{} row {index}", id.key());
+            conversation::examples(&row.conversation, trained, tokenizer, max_length, &name).with_context(|| name)
+        };
+        let in_turns = |(_, (_, row)): &(usize, &(TaskId, Row))| !row.conversation.is_empty();
+        let conversations = rows.iter().enumerate().filter(in_turns).map(turns).collect::<Result<Vec<_>>>()?;
+        let text = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Text> {
+            let prompt = template.prompt(id.task(), row, tokenizer)?;
+            Ok(Text { prompt, completion: id.task().completion(row), name: format!("{} row {index}", id.key()) })
+        };
+        let texts = rows.iter().enumerate().filter(|row| !in_turns(row)).map(text).collect::<Result<Vec<_>>>()?;
+        let tokenise = |text: &str| tokenizer.encode(text, template.specials());
+        let mut examples = encode(&texts, &tokenizer.eos_text(), max_length, tokenise)?;
+        examples.extend(conversations.into_iter().flatten());
+        for example in examples.iter().filter(|example| labels(example) > 0) {
+            context::check_row(&example.name, example.ids.len(), loaded.decoder.context())?;
+        }
+        Ok(examples)
     }
 }
 
 impl RunRows for AnsweringRows {
     fn fingerprint(&self) -> String {
-        fingerprint(self.train.iter().map(|(_, row)| row).chain(self.eval.iter().flat_map(|(_, rows)| rows)))
+        let trained = self.train.iter().chain(&self.dev).map(|(_, row)| row);
+        fingerprint(trained.chain(self.eval.iter().flat_map(|(_, rows)| rows)))
     }
 
     fn overlaps(&self) -> Vec<String> {

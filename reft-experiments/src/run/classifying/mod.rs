@@ -23,7 +23,7 @@ use tch::Kind;
 use self::answers::Questions;
 pub use self::rows::ClassifyingRows;
 use self::rows::scored;
-use super::experiment::{Experiment, RunRows, Scored, Trainee};
+use super::experiment::{Experiment, RunRows, Scored, Selected, Trainee};
 use super::fit::{Fit, Reached};
 use super::memory::settle;
 use super::named::Named;
@@ -34,7 +34,7 @@ use crate::data::labelled::Labelled;
 use crate::data::too_long::{TooLong, Use};
 use crate::store::record::{Parameters, Score};
 use crate::tasks::labelled::LabelledTask;
-use crate::train::best::{Best, Epoch};
+use crate::train::best::Best;
 use crate::train::classification::{Classification, Watch};
 use crate::train::head::Head;
 use crate::train::head_file::{self, HeadNote};
@@ -118,9 +118,10 @@ impl Trainee for ClassifierInTraining<'_> {
         fit.run(title, &mut self.objective, self.adaptation.as_mut(), &self.examples)
     }
 
-    fn select(&mut self) -> Result<Option<Epoch>> {
-        let Some(watch) = &self.objective.watch else { return Ok(None) };
-        Ok(watch.best.restore(vec![self.adaptation.params_mut(), self.objective.head.params_mut()])?)
+    fn select(&mut self) -> Result<Selected> {
+        let Some(watch) = &self.objective.watch else { return Ok(Selected::default()) };
+        let epoch = watch.best.restore(vec![self.adaptation.params_mut(), self.objective.head.params_mut()])?;
+        Ok(Selected { epoch, step: None })
     }
 
     fn keep(&self) -> Result<()> {
@@ -141,7 +142,7 @@ impl Trainee for ClassifierInTraining<'_> {
     /// The score after `reached.update` updates; 0 where the metric was undefined all the time, as in a record.
     fn rung(&self, reached: &Reached) -> Result<Option<Vec<(String, Score)>>> {
         let Some(watch) = &self.objective.watch else { return Ok(None) };
-        let over = watch.best.epoch().and_then(|epoch| epoch.value);
+        let over = watch.best.mark().and_then(|epoch| epoch.value);
         let per_epoch = reached.total / self.run.plan.train.epochs;
         let within = !reached.update.is_multiple_of(per_epoch);
         let here = if within { self.objective.watched(self.adaptation.as_ref())? } else { None };

@@ -1,0 +1,117 @@
+//! What the figures of a table depend on, said below it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::spec::Profile;
+use super::stats::Statistic;
+use crate::data::too_long::{Fate, Use};
+use crate::score::metric::Metric;
+use crate::store::record::Record;
+use crate::tasks::TaskId;
+
+/// What the figures depend on; `command` is how the table was made.
+pub fn notes(profile: &Profile, statistic: Statistic, records: &[&Record], command: &str) -> Vec<String> {
+    let Some(&record) = records.last() else { return Vec::new() };
+    let plan = &record.plan;
+    let scores = records.iter().flat_map(|record| &record.scores);
+    let counts: BTreeMap<&String, usize> = scores.map(|(task, score)| (task, score.n())).collect();
+    let counts: Vec<String> = counts.iter().map(|(task, n)| format!("{task} {n}")).collect();
+    let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let seconds: f64 = records.iter().map(|record| record.cost.train_seconds + record.cost.eval_seconds).sum();
+    let device = String::from(plan.device);
+    let mut notes = vec![
+        format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
+        format!("{} rows scored: {}", plan.data.source, counts.join(", ")),
+        format!(
+            "base weights {}, interventions f32, device {device}{}, {} threads; runs took {:.0} s together",
+            types(records),
+            processors(records),
+            record.environment.threads,
+            seconds
+        ),
+        format!(
+            "code {}, data {}, weights {}",
+            codes(records),
+            one_or_many(records.iter().map(|record| record.environment.data_fingerprint.as_str())),
+            one_or_many(records.iter().map(|record| record.environment.weights_fingerprint.as_str()))
+        ),
+        format!("made by `{command}`"),
+    ];
+    // Before how the table was made, beside the rows that were scored.
+    if let Some(rows) = too_long(records) {
+        notes.insert(2, format!("longer than data.max_length: {rows}"));
+    }
+    notes
+}
+
+/// What became of rows that were too long, by task and use; none where there were none.
+fn too_long(records: &[&Record]) -> Option<String> {
+    let mut all: BTreeMap<(&str, &'static str), (usize, usize, usize)> = BTreeMap::new();
+    for rows in records.iter().flat_map(|record| &record.too_long) {
+        let what = match (rows.purpose, rows.fate) {
+            (Use::Training, Fate::LeftOut) => "training rows left out",
+            (Use::Training, Fate::Cut | Fate::PairCut | Fate::BeginningCut) => "training rows cut",
+            (Use::Scoring, _) => "prompts cut when scoring",
+        };
+        let entry = all.entry((&rows.task, what)).or_insert((0, 0, 0));
+        *entry = (entry.0.max(rows.rows), entry.1.max(rows.of), entry.2 + 1);
+    }
+    let of_one = |((task, what), (rows, of, runs)): (&(&str, &str), &(usize, usize, usize))| {
+        format!("{task} {rows} of {of} {what} ({runs} of {} runs)", records.len())
+    };
+    let listed: Vec<String> = all.iter().map(of_one).collect();
+    (!listed.is_empty()).then(|| listed.join("; "))
+}
+
+/// What the figures of a profile are.
+fn measured(profile: &Profile) -> String {
+    let other = |task: &TaskId| {
+        let metric = task.task().metric();
+        (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
+    };
+    format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
+}
+
+/// The types of the base weights; each with how many runs have it where there are several.
+fn types(records: &[&Record]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for record in records {
+        *counts.entry(record.plan.dtype.name()).or_default() += 1;
+    }
+    match counts.len() {
+        1 => counts.into_keys().collect(),
+        _ => counts.iter().map(|(dtype, n)| format!("{dtype} in {n} runs")).collect::<Vec<_>>().join(" and "),
+    }
+}
+
+/// The processors of the runs that noted theirs.
+fn processors(records: &[&Record]) -> String {
+    let noted = records.iter().map(|record| record.environment.processor.as_str()).filter(|name| !name.is_empty());
+    let names: Vec<&str> = noted.collect::<BTreeSet<_>>().into_iter().collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(" and ")) }
+}
+
+/// The code of the runs, each with a commit that it was in; said to differ where it does.
+fn codes(records: &[&Record]) -> String {
+    let environments = || records.iter().map(|record| &record.environment);
+    let codes: BTreeMap<&str, &str> =
+        environments().map(|environment| (environment.code_hash.as_str(), environment.git_revision.as_str())).collect();
+    let versions: BTreeSet<u32> = environments().map(|environment| environment.results_version).collect();
+    let named = codes.iter().map(|(code, git)| format!("{code} (git {git})")).collect::<Vec<_>>().join(" and ");
+    let differ = match (codes.len(), versions.len()) {
+        (_, 2..) => " (rows come from different results versions: they may differ for that reason alone)",
+        (2.., _) => " (rows come from different code of one results version)",
+        _ => "",
+    };
+    let versions = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(" and ");
+    format!("{named}{differ}, results version {versions}")
+}
+
+/// A fingerprint that all runs share, or how many they have.
+fn one_or_many<'r>(fingerprints: impl Iterator<Item = &'r str>) -> String {
+    let different: BTreeSet<&str> = fingerprints.collect();
+    match different.len() {
+        1 => different.into_iter().collect(),
+        many => format!("in {many} parts (see the runs' records)"),
+    }
+}
