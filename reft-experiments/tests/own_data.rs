@@ -4,7 +4,7 @@ mod support;
 
 use std::process::Output;
 
-use support::Dir;
+use support::{Dir, RUN};
 
 fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -56,6 +56,18 @@ fn choices_are_scored_by_likelihood_in_both_ways() {
     let (said, wrong) = texts(&output);
     assert!(output.status.success(), "{wrong}");
     assert!(said.contains("% acc, ") && said.contains("% acc_norm on 4 rows"), "{said}");
+}
+
+#[test]
+fn a_description_stands_where_a_tasks_name_does() {
+    let dir = faq();
+    std::fs::create_dir_all(dir.path().join("configs/data")).expect("a folder");
+    dir.write("configs/data/mine.yaml", "file: faq.jsonl\nprompt: question\ncompletion: answer\nscore: rouge_l\n");
+    dir.write("run.yaml", RUN);
+    let output = dir.run(&["train", "run.yaml", "--set", "data.train=[mine]", "--set", "data.eval=[mine]"]);
+    let (said, wrong) = texts(&output);
+    assert!(output.status.success(), "{wrong}");
+    assert!(said.contains("mine: ") && said.contains("rouge_l"), "{said}");
 }
 
 #[test]

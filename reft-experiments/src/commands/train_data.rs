@@ -42,7 +42,7 @@ pub struct DataArgs {
     /// What an answer is compared with, if that is not the completion
     #[arg(long, requires = "data")]
     answer: Option<String>,
-    /// How answers are scored: exact, contains, {regex: ..}, number, letter, words_f1, rouge_l, bleu, nll, perplexity, judge
+    /// How answers are scored: exact, contains, {regex: ..}, number, letter, `words_f1`, `rouge_l`, bleu, nll, perplexity, judge
     #[arg(long, requires = "data")]
     score: Option<String>,
     /// Positions that are edited: l1, f7+l7, all, ..

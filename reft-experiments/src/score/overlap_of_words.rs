@@ -1,14 +1,14 @@
 //! Scores of a text against a reference, by what words they share: F1 of words, ROUGE-L, BLEU.
 //!
 //! Each is the reference implementation's to the last digit that it prints: SQuAD's evaluation script, Google's `rouge_score`
-//! (no stemming) and sacreBLEU (`13a` tokens, mixed case, exponential smoothing).
+//! (no stemming) and `sacreBLEU` (`13a` tokens, mixed case, exponential smoothing).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// F1 of the words of two texts, after SQuAD's normalisation: lower case, no punctuation, no articles.
+/// F1 of the words of two texts, after `SQuAD`'s normalisation: lower case, no punctuation, no articles.
 ///
 /// With `c` common words (each as often as both have it), `2 c / (words said + words of the reference)`; where either has
 /// none, 1 if both have none, else 0.
@@ -18,8 +18,10 @@ pub fn words_f1(said: &str, reference: &str) -> f64 {
         return f64::from(u8::from(said.is_empty() && reference.is_empty()));
     }
     let mut left: HashMap<&str, usize> = HashMap::new();
-    reference.iter().for_each(|word| *left.entry(word).or_default() += 1);
-    let common = said.iter().filter(|word| left.get_mut(word.as_str()).is_some_and(|count| take(count))).count();
+    for word in &reference {
+        *left.entry(word).or_default() += 1;
+    }
+    let common = said.iter().filter(|word| left.get_mut(word.as_str()).is_some_and(take)).count();
     f_measure(common, said.len(), reference.len())
 }
 
@@ -39,9 +41,10 @@ fn f_measure(common: usize, a: usize, b: usize) -> f64 {
     2.0 * precision * recall / (precision + recall)
 }
 
+static ARTICLES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(a|an|the)\b").expect("a fixed pattern"));
+
 fn squad_words(text: &str) -> Vec<String> {
     let plain: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
-    static ARTICLES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(a|an|the)\b").expect("a fixed pattern"));
     ARTICLES.replace_all(&plain, " ").split_whitespace().map(str::to_owned).collect()
 }
 

@@ -21,7 +21,7 @@ pub enum Scoring {
     Number,
     /// The first letters A to E of both are equal.
     Letter,
-    /// F1 of the words that both have (SQuAD's).
+    /// F1 of the words that both have (`SQuAD`'s).
     WordsF1,
     /// ROUGE-L, its F-measure.
     RougeL,

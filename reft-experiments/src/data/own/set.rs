@@ -98,7 +98,7 @@ impl OwnSet {
         let path = self.locate(sources)?;
         let splits = &self.spec.split;
         if !path.is_dir() {
-            let mut dealt = deal(self.read(&[path.clone()], sources)?, &splits.dev, &splits.test);
+            let mut dealt = deal(self.read(std::slice::from_ref(&path), sources)?, &splits.dev, &splits.test);
             for (portion, rows) in [(&splits.dev, &mut dealt.dev), (&splits.test, &mut dealt.test)] {
                 if let Portion::Named(name) = portion {
                     *rows = self.read(&[beside(&path, name)], sources)?;

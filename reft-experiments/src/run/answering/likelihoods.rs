@@ -14,6 +14,9 @@ use crate::score::chosen::Chosen;
 use crate::score::likelihood::{self, Likelihood};
 use crate::tasks::Task;
 
+/// A likelihood, and whether the example was cut.
+type MaybeCut = (Likelihood, bool);
+
 impl Evaluator<'_> {
     /// The likelihood of every row's completion.
     ///
@@ -85,7 +88,7 @@ impl Evaluator<'_> {
         &self,
         task: &dyn Task,
         mut examples: Vec<Example>,
-    ) -> Result<(Vec<(Likelihood, bool)>, Option<TooLong>), EvalError> {
+    ) -> Result<(Vec<MaybeCut>, Option<TooLong>), EvalError> {
         let most = self.max_length.min(self.loaded.decoder.context());
         let mut cut = Vec::new();
         for example in &mut examples {

@@ -119,7 +119,7 @@ fn capitalised(word: &str) -> String {
 
 fn row(instruction: String, answer: String) -> Row {
     let output = format!("the correct answer is {answer}");
-    Row { instruction, answer, output, ..Row::default() }
+    Row { instruction, output, answer, ..Row::default() }
 }
 
 fn multiple_choice(question: &str, index: usize, right: &str, wrong: &[&str]) -> Row {
