@@ -188,7 +188,15 @@ fn a_staged_run_that_is_interrupted_in_either_stage_ends_as_if_it_had_not_been()
         for &stop in stops {
             let mut fresh = spec.build(model.dims(), Seed(1), Device::Cpu).expect("it fits");
             let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 100);
-            let plan = Plan { epochs: 2, lr: 1e-3, batch: 2, warmup_ratio: 0.25, rules: RULES, checkpoint_every: 3 };
+            let plan = Plan {
+                epochs: 2,
+                lr: 1e-3,
+                batch: 2,
+                shape: Shape::Linear,
+                warmup_ratio: 0.25,
+                rules: RULES,
+                checkpoint_every: 3,
+            };
             let mut trainer = Trainer {
                 objective: &mut objective,
                 adaptation: fresh.as_mut(),

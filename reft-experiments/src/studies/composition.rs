@@ -20,7 +20,7 @@ use crate::run::session::Loaded;
 use crate::train::batches;
 use crate::train::composed::{Assigned, Composed};
 use crate::train::learner::{Learner, UpdateRules};
-use crate::train::schedule::Linear;
+use crate::train::schedule::Schedule;
 
 /// Tokens of an answer at most.
 const MOST: usize = 24;
@@ -121,7 +121,7 @@ impl Composition {
         let mut objective = Composed { model, micro_tokens: MICRO_TOKENS };
         let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
         let updates = self.training.epochs * rows.len().div_ceil(self.training.batch_size) as u64;
-        let schedule = Linear::new(self.training.lr, 0.0, updates);
+        let schedule = Schedule::linear(self.training.lr, 0.0, updates);
         for epoch in 0..self.training.epochs {
             for batch in batches::of_epoch(&lengths, self.training.batch_size, seed, epoch) {
                 let batch: Vec<&Assigned> = batch.into_iter().map(|index| &rows[index]).collect();

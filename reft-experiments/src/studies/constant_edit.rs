@@ -15,7 +15,7 @@ use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;
 use crate::train::kept::Budget;
 use crate::train::learner::{Learner, UpdateRules};
-use crate::train::schedule::Linear;
+use crate::train::schedule::Schedule;
 use crate::train::shelf::Shelf;
 
 /// Bytes that what training cannot change may take.
@@ -62,7 +62,7 @@ pub fn train(
     let mut objective = Causal::new(model, frozen, MICRO_TOKENS);
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     let updates = training.epochs * examples.len().div_ceil(training.batch_size) as u64;
-    let schedule = Linear::new(training.lr, 0.0, updates);
+    let schedule = Schedule::linear(training.lr, 0.0, updates);
     let mut loss = f64::NAN;
     for epoch in 0..training.epochs {
         for batch in batches::of_epoch(&lengths, training.batch_size, seed, epoch) {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::train::interchange::{Counterfactual, Interchanges, Source};
 use crate::train::learner::{Learner, UpdateRules};
-use crate::train::schedule::Linear;
+use crate::train::schedule::Schedule;
 
 /// Two inputs, and the answer of the causal model once its variable has the source's value.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,7 +94,7 @@ impl Search {
         let rules = UpdateRules { clip: f64::INFINITY, ..UpdateRules::default() };
         let mut learner = Learner::new(&mut objective, adaptation.as_mut(), rules);
         let updates = self.epochs * cases.len().div_ceil(self.batch) as u64;
-        let schedule = Linear::new(self.rate, 0.0, updates);
+        let schedule = Schedule::linear(self.rate, 0.0, updates);
         for _ in 0..self.epochs {
             for batch in cases.chunks(self.batch) {
                 let batch: Vec<&Counterfactual> = batch.iter().collect();

@@ -29,7 +29,7 @@ use crate::run::session::base_model;
 use crate::train::interchange::{Counterfactual, Interchanges};
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::objective::Objective;
-use crate::train::schedule::Linear;
+use crate::train::schedule::Schedule;
 use crate::train::trainer::TrainError;
 
 /// Blocks of the network.
@@ -164,10 +164,6 @@ impl Objective for Planting<'_> {
         }
         Ok((loss / batch.len().max(1) as f64, tokens))
     }
-
-    fn after_epoch(&mut self, _: u64, _: &dyn Adaptation) -> Result<(), TrainError> {
-        Ok(())
-    }
 }
 
 /// Trains a network and writes it as a checkpoint folder, complete or not at all; the mean loss of its last updates.
@@ -187,7 +183,7 @@ pub fn train(folder: &Path, seed: Seed) -> Result<f64> {
     let plant = plant(model.as_ref(), seed)?;
     let mut objective = Planting { model: model.as_ref(), plant: plant.as_ref() };
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
-    let schedule = Linear::new(RATE, 0.05, UPDATES);
+    let schedule = Schedule::linear(RATE, 0.05, UPDATES);
     let mut rng = seed.stream("network data", 0);
     let (mut last, counted) = (0.0, 50);
     for update in 0..UPDATES {

@@ -20,7 +20,7 @@ use crate::train::batches;
 use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;
 use crate::train::learner::{Learner, UpdateRules};
-use crate::train::schedule::Linear;
+use crate::train::schedule::Schedule;
 
 /// Examples there are.
 const EXAMPLES: usize = 5;
@@ -82,7 +82,7 @@ impl Style {
         let mut objective = Causal::new(model, Frozen::off(model), MICRO_TOKENS);
         let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
         let updates = self.training.epochs * rows.len().div_ceil(self.training.batch_size) as u64;
-        let schedule = Linear::new(self.training.lr, 0.0, updates);
+        let schedule = Schedule::linear(self.training.lr, 0.0, updates);
         for epoch in 0..self.training.epochs {
             for batch in batches::of_epoch(&lengths, self.training.batch_size, seed, epoch) {
                 let batch: Vec<&Example> = batch.into_iter().map(|index| &rows[index]).collect();

@@ -39,6 +39,11 @@ impl Schedule {
         Self { shape, peak, warmup: (ratio * total as f64).ceil() as u64, total }
     }
 
+    /// The reference's: linear warm-up, then linear decay to 0.
+    pub fn linear(peak: f64, ratio: f64, total: u64) -> Self {
+        Self::new(Shape::Linear, peak, ratio, total)
+    }
+
     /// Learning rate of update `step`, counted from 0. With warm-up the first one is 0, as in the reference.
     pub fn at(&self, step: u64) -> f64 {
         if step < self.warmup {

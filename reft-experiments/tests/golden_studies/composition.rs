@@ -9,7 +9,7 @@ use reft_core::rng::Seed;
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
 use reft_experiments::train::composed::{Assigned, Composed};
 use reft_experiments::train::learner::{Learner, UpdateRules};
-use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::schedule::Schedule;
 use reft_models::model::Decoder;
 use serde_json::{Value, json};
 use tch::Device;
@@ -197,7 +197,7 @@ fn follow(trace: &Value, index: &Value, golden: &Tensors, model: &dyn Decoder) {
         _ => loaded(index, golden, spec(index, &"loreft".into(), &ones), model),
     };
     let steps = list(trace, "steps");
-    let schedule = Linear::new(number(&steps[0], "lr"), 0.0, steps.len() as u64);
+    let schedule = Schedule::linear(number(&steps[0], "lr"), 0.0, steps.len() as u64);
     let mut objective = Composed { model, micro_tokens: 12 };
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     for (place, step) in steps.iter().enumerate() {

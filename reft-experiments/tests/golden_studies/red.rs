@@ -6,7 +6,7 @@ use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::learner::{Learner, UpdateRules};
-use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::schedule::Schedule;
 use reft_models::model::Decoder;
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ fn the_constant_edit_of_the_last_prompt_token() {
     load(adaptation.as_ref(), "initial");
     says(adaptation.as_ref(), "before");
     let steps = list(&case["trace_cholesky_qr"], "steps");
-    let schedule = Linear::new(number(&steps[0], "lr"), 0.0, steps.len() as u64);
+    let schedule = Schedule::linear(number(&steps[0], "lr"), 0.0, steps.len() as u64);
     follow(steps, &[vec![example]], schedule, model.as_ref(), adaptation.as_mut());
     for (named, letter) in adaptation.named().iter().zip(["R", "b"]) {
         assert_close(&named.name, &named.tensor, &golden[&format!("{letter}_final_cholesky_qr")], TRAINED);
@@ -124,7 +124,7 @@ fn red(case: &Value) {
     // Two warm-up steps, as the index says; the peak is the largest learning rate.
     let peak = steps.iter().map(|step| number(step, "lr")).fold(0.0, f64::max);
     let warmup = steps.iter().position(|step| number(step, "lr") >= peak).expect("a peak");
-    let schedule = Linear::new(peak, warmup as f64 / steps.len() as f64, steps.len() as u64);
+    let schedule = Schedule::linear(peak, warmup as f64 / steps.len() as f64, steps.len() as u64);
     follow(steps, &batches, schedule, model.as_ref(), trained.as_mut());
     for named in trained.named() {
         let expected = &golden[&format!("final.{}", golden_name(&named.name))];

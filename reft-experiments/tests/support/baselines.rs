@@ -19,7 +19,7 @@ use reft_experiments::train::classification::Classification;
 use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::head::Head;
 use reft_experiments::train::learner::{HeadGradients, Learner, Update, UpdateRules};
-use reft_experiments::train::schedule::Linear;
+use reft_experiments::train::schedule::Schedule;
 use reft_models::attention::Cache;
 use reft_models::encoder::{Encoder, Reading};
 use reft_models::lending::{LendingDecoder, LendingEncoder};
@@ -254,7 +254,7 @@ impl Case {
 
     /// Every update's rate, loss and norm.
     pub fn follow<E: std::fmt::Debug>(&self, trace: &[Value], mut update: impl FnMut(usize, f64) -> Result<Update, E>) {
-        let schedule = Linear::new(RULES.peak, 2.0 / trace.len() as f64, trace.len() as u64);
+        let schedule = Schedule::linear(RULES.peak, 2.0 / trace.len() as f64, trace.len() as u64);
         for (step, expected) in trace.iter().enumerate() {
             let lr = schedule.at(step as u64);
             let got = update(step, lr).expect("finite");

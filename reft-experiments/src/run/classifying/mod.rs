@@ -143,7 +143,8 @@ impl Trainee for ClassifierInTraining<'_> {
     fn rung(&self, reached: &Reached) -> Result<Option<Vec<(String, Score)>>> {
         let Some(watch) = &self.objective.watch else { return Ok(None) };
         let over = watch.best.mark().and_then(|epoch| epoch.value);
-        let per_epoch = reached.total / self.run.plan.train.epochs;
+        let epochs = self.run.plan.train.epochs * self.adaptation.stages() as u64;
+        let per_epoch = reached.total / epochs;
         let within = !reached.update.is_multiple_of(per_epoch);
         let here = if within { self.objective.watched(self.adaptation.as_ref())? } else { None };
         let value = over.into_iter().chain(here).reduce(f64::max).unwrap_or(0.0);
