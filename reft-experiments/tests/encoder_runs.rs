@@ -146,7 +146,6 @@ fn mistakes_are_answered_with_one_line() {
     check(&with("adapt={bitfit: {layers: all}}"), &["unknown key `adapt.bitfit.layers`"]);
     check(&with("train.lr=1e38"), &["loss", "mrpc row", "lower train.lr"]);
     dir.write("words.yaml", support::RUN);
-    check(&["train", "words.yaml", "--set", "model=encoder"], &["an encoder", "GLUE task"]);
-    check(&["train", "words.yaml", "--set", "adapt={full: {}}"], &["full trains the model's own weights"]);
+    check(&["train", "words.yaml", "--set", "model=encoder"], &["an encoder", "classification task"]);
     check(&["eval", "run.yaml", "--model", "encoder"], &["no classification head", "--adapter", "--head"]);
 }

@@ -192,7 +192,7 @@ fn a_staged_run_that_is_interrupted_in_either_stage_ends_as_if_it_had_not_been()
                 epochs: 2,
                 lr: 1e-3,
                 batch: 2,
-                shape: Shape::Linear,
+                shape: reft_experiments::train::schedule::Shape::Linear,
                 warmup_ratio: 0.25,
                 rules: RULES,
                 checkpoint_every: 3,

@@ -126,7 +126,8 @@ fn answers(task: &dyn LabelledTask, predictions: &[Prediction], run: &Path) -> R
                 .named(name)
                 .with_context(|| format!("{}: `{name}` is no label of {}: repeat the run", run.display(), task.key()))
         };
-        Ok((known(&prediction.expected)?, known(&prediction.said)?))
+        let right = known(&prediction.expected)?;
+        Ok((right, task.labels().taken(&prediction.answer, right)))
     };
     Ok(Answers { pairs: predictions.iter().map(pair).collect::<Result<_>>()? })
 }

@@ -122,7 +122,7 @@ fn kinds_of_phi() -> Vec<Vec<String>> {
 
 fn tasks() -> Vec<Vec<String>> {
     let answered = |task: &dyn crate::tasks::Task| match (task.labelled(), task.judged()) {
-        (Some(_), _) => "classified by an encoder",
+        (Some(_), _) => "classified by an encoder, or answered in words (data.labels: text)",
         (None, true) => "answered in words, judged",
         (None, false) => "answered in words, compared",
     };

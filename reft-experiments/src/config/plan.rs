@@ -124,6 +124,28 @@ pub struct DataPlan {
     pub max_length: usize,
     /// How a question is put to the model.
     pub template: Template,
+    /// How rows with labels (GLUE) are learned: by an encoder's head, or by a causal model as text.
+    #[serde(default, skip_serializing_if = "LabelsAs::is_default")]
+    pub labels: LabelsAs,
+}
+
+/// How rows with labels are learned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelsAs {
+    /// An encoder with a classification head gives the label.
+    #[default]
+    Head,
+    /// A causal model says the label's word.
+    Text,
+}
+
+impl LabelsAs {
+    /// Whether it is the one that a plan has where it names none.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `train:` how parameters move.
@@ -264,6 +286,7 @@ impl Default for RunPlan {
                 eval_split: EvalSplit::Dev,
                 max_length: 512,
                 template: Template::Task,
+                labels: LabelsAs::Head,
             },
             train: TrainPlan {
                 epochs: 1,
@@ -291,7 +314,11 @@ impl Default for RunPlan {
 impl RunPlan {
     /// What the run's model does with its rows.
     pub fn kind(&self) -> RunKind {
-        self.data.eval.first().and_then(|id| id.task().labelled()).map_or(RunKind::Causal, RunKind::Encoder)
+        let labelled = self.data.eval.first().and_then(|id| id.task().labelled());
+        match (self.data.labels, labelled) {
+            (LabelsAs::Head, Some(task)) => RunKind::Encoder(task),
+            (LabelsAs::Head, None) | (LabelsAs::Text, _) => RunKind::Causal,
+        }
     }
 
     /// The split that is trained on: without the dev rows where settings or steps are chosen by them.
@@ -364,12 +391,19 @@ impl RunPlan {
             ("eval.max_new_tokens", self.eval.max_new_tokens >= 1, "at least 1".to_owned()),
             ("data.max_length", self.data.max_length >= 2, "at least 2 tokens".to_owned()),
             ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
+            (
+                "data.labels",
+                self.data.labels == LabelsAs::Head || tasks().any(|id| id.task().labelled().is_some()),
+                "no task here has labels: leave it out".to_owned(),
+            ),
             ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
             (
                 "data.train",
-                !tasks().any(|id| id.task().labelled().is_some())
+                self.data.labels == LabelsAs::Text
+                    || !tasks().any(|id| id.task().labelled().is_some())
                     || (self.data.train.len(), tasks().count()) == (1, 2) && same,
-                "an encoder is trained and scored on one GLUE task: name the same one in data.train and data.eval"
+                "an encoder is trained and scored on one GLUE task: name the same one in data.train and data.eval, or let a \
+                 causal model learn them as text (data.labels: text)"
                     .to_owned(),
             ),
         ];

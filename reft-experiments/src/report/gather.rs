@@ -61,8 +61,14 @@ fn run(runs: &Path, entry: Entry) -> Run {
 /// What a plan trains, as tables print it. Plans of older versions are read as far as they go.
 fn method(plan: &Value) -> String {
     let adapt = &plan["adapt"];
-    let head =
-        || plan["data"]["eval"][0].as_str().and_then(|task| task.parse::<TaskId>().ok()?.task().labelled()).is_some();
+    let in_words = plan["data"]["labels"] == "text";
+    let head = || {
+        !in_words
+            && plan["data"]["eval"][0]
+                .as_str()
+                .and_then(|task| task.parse::<TaskId>().ok()?.task().labelled())
+                .is_some()
+    };
     match adapt.as_object().and_then(|map| map.iter().next()) {
         None if head() => "Head only".to_owned(),
         None => "base model".to_owned(),

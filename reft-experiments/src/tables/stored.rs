@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::config::dtype::DtypeChoice;
 use crate::config::parity::Parity;
-use crate::config::plan::{RunKind, RunPlan};
+use crate::config::plan::RunPlan;
 use crate::store::entries::entries;
 use crate::store::record::{Record, RecordError};
 use crate::store::{RunId, RunPaths};
@@ -178,10 +178,9 @@ fn types(titles: &[String], found: &[Option<Stored>]) -> Vec<String> {
 
 /// A run's name for people.
 fn title(row: &RowPlan, run: &RunPlan) -> String {
-    let task = match run.kind() {
-        RunKind::Causal => String::new(),
-        RunKind::Encoder(task) => format!(" {}", task.key()),
-    };
+    // The labelled tasks of a row have a run each.
+    let labelled = run.data.eval.first().filter(|id| id.task().labelled().is_some());
+    let task = labelled.map_or(String::new(), |id| format!(" {}", id.key()));
     format!("{} {}{task} seed {}", row.model.name, row.method, run.seed)
 }
 

@@ -25,6 +25,8 @@ pub struct Glue {
     texts: &'static [&'static str],
     /// What the rows are.
     pub labels: Labels,
+    /// What a causal model says for each class; the class's name where there are none.
+    words: &'static [&'static str],
     /// What it is measured by in the paper, and what epochs are chosen by.
     pub metric: Metric,
     /// What GLUE's own protocol reports beside it.
@@ -54,6 +56,7 @@ const COMMON: Glue = Glue {
     layout: PAIR,
     texts: &["sentence1", "sentence2"],
     labels: BINARY,
+    words: &[],
     metric: Metric::Accuracy,
     second: None,
     watched: Watched::Half,
@@ -69,6 +72,7 @@ pub static COLA: Glue = Glue {
     texts: &["sentence"],
     metric: Metric::Matthews,
     embedded: Some(embedded::glue::acceptability),
+    words: &["unacceptable", "acceptable"],
     ..COMMON
 };
 /// `sst2`: is a phrase about a film positive?
@@ -78,6 +82,7 @@ pub static SST2: Glue = Glue {
     layout: named(&[Column::Named("sentence"), Column::Named("label")]),
     texts: &["sentence"],
     embedded: Some(embedded::glue::sentiment),
+    words: &["negative", "positive"],
     ..COMMON
 };
 /// `mrpc`: do two sentences say the same?
@@ -87,6 +92,7 @@ pub static MRPC: Glue = Glue {
     layout: named(&[Column::Named("#1 String"), Column::Named("#2 String"), Column::Named("Quality")]),
     second: Some(Metric::F1),
     embedded: Some(embedded::glue::paraphrase),
+    words: &["not_equivalent", "equivalent"],
     ..COMMON
 };
 /// `qqp`: do two questions ask the same? A few of its published lines are broken in two; the hub's copy lacks these rows.
@@ -101,6 +107,7 @@ pub static QQP: Glue = Glue {
     texts: &["question1", "question2"],
     second: Some(Metric::F1),
     watched: Watched::Rows(1000),
+    words: &["not_duplicate", "duplicate"],
     ..COMMON
 };
 /// `stsb`: how similar are two sentences?
@@ -139,9 +146,15 @@ pub static QNLI: Glue = Glue {
 pub static RTE: Glue =
     Glue { key: "rte", folder: "RTE", labels: ENTAILMENT, embedded: Some(embedded::glue::inference), ..COMMON };
 /// `wnli`: does a sentence with its pronoun replaced follow? Not in the paper's tables.
-pub static WNLI: Glue = Glue { key: "wnli", folder: "WNLI", ..COMMON };
+pub static WNLI: Glue = Glue { key: "wnli", folder: "WNLI", words: &["not_entailment", "entailment"], ..COMMON };
 
 impl Glue {
+    /// What a causal model says for a label.
+    fn word<'a>(&self, name: &'a str) -> &'a str {
+        let Labels::Classes(names) = self.labels else { return name };
+        names.iter().zip(self.words).find(|(class, _)| **class == name).map_or(name, |(_, word)| word)
+    }
+
     fn made(&self, splits: &[Split]) -> Result<Vec<Row>, DataError> {
         let remedy = "it has no embedded rows; set data.source: real";
         let none = || DataError::NoRows { task: self.key, split: "embedded", remedy };
@@ -165,16 +178,31 @@ impl Task for Glue {
         }
     }
 
+    /// The names of the texts with the texts, as T5 wrote GLUE (Raffel et al. 2020, appendix D), a line each.
     fn prompt(&self, row: &Row) -> String {
-        [row.instruction.as_str(), row.input.as_str()].join("\n").trim_end().to_owned()
+        let texts = self.texts.iter().zip([&row.instruction, &row.input]);
+        let lines: String = texts.map(|(name, text)| format!("{name}: {text}\n")).collect();
+        format!("{}\n{lines}label:\n", self.key)
     }
 
+    /// The label's word.
     fn completion(&self, row: &Row) -> String {
-        row.answer.clone()
+        self.word(&row.answer).to_owned()
     }
 
+    /// The label whose word the first line begins with, by its name in the published files; or the number there.
     fn extract(&self, said: &str) -> String {
-        said.trim().to_owned()
+        let line = said.trim_start().lines().next().unwrap_or_default();
+        match self.labels {
+            Labels::Classes(names) => {
+                let begins = |name: &&&str| line.to_lowercase().starts_with(&self.word(name).to_lowercase());
+                names.iter().filter(begins).max_by_key(|name| self.word(name).len()).map_or("", |name| name).to_owned()
+            }
+            Labels::Score(_) => {
+                let number = line.split_whitespace().next().unwrap_or_default();
+                self.labels.named(number).map_or_else(String::new, |_| number.to_owned())
+            }
+        }
     }
 
     fn metric(&self) -> Metric {

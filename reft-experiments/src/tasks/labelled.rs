@@ -45,6 +45,15 @@ impl Labels {
         }
     }
 
+    /// What an answer in words stands for, by the name that was found in it. Where none was found it counts as a wrong class,
+    /// or as the score 0.
+    pub fn taken(self, answer: &str, right: Target) -> Target {
+        self.named(answer).unwrap_or(match (self, right) {
+            (Self::Classes(names), Target::Class(class)) => Target::Class((class + 1) % names.len().max(1) as i64),
+            (Self::Classes(_) | Self::Score(_), _) => Target::Score(0.0),
+        })
+    }
+
     /// An answer in the words of the published files.
     pub fn name(self, target: Target) -> String {
         match (self, target) {

@@ -277,6 +277,7 @@ impl Ord for TaskId {
 
 #[cfg(test)]
 mod tests {
+    use super::labelled::Labels;
     use super::*;
 
     #[test]
@@ -286,7 +287,11 @@ mod tests {
                 "boolq" => ("true", "true"),
                 "aqua" => ("B", "B"),
                 "gsm8k" => ("a\n#### 18", "18"),
-                _ => ("18", "18"),
+                key => match task.labelled().map(LabelledTask::labels) {
+                    Some(Labels::Classes(names)) => (*names.last().unwrap_or_else(|| panic!("{key} has classes")), ""),
+                    Some(Labels::Score(_)) => ("3.8", ""),
+                    None => ("18", "18"),
+                },
             };
             let output = format!("14 + 9 - 5 = 18. The answer is {said}.");
             let row = Row { answer: answer.to_owned(), output, ..Row::default() };

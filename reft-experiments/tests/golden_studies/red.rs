@@ -17,7 +17,7 @@ use super::{CLOSE, TRAINED, build, greedy, ids, list, model, number, prompt_logi
 fn follow(
     steps: &[Value],
     batches: &[Vec<Example>],
-    schedule: Linear,
+    schedule: Schedule,
     model: &dyn Decoder,
     adaptation: &mut dyn Adaptation,
 ) {

@@ -132,10 +132,7 @@ fn mistakes_are_named_with_file_line_key_and_remedy() {
         ("model:\n".into(), "a.yaml:1: model: has no value: write a text"),
         ("model: 1.5\n".into(), "a.yaml:1: model: 1.5 is a number: put it in quotes"),
         ("model: ${MODEL}\n".into(), "a.yaml:1: model: `${MODEL}`: variables of the environment are not replaced"),
-        (
-            "adapt: {lora: {rank: 1}}\n".into(),
-            "a.yaml:1: adapt: `lora` is unknown: write one of reft, refts, full, bitfit",
-        ),
+        ("adapt: {lorra: {rank: 1}}\n".into(), "a.yaml:1: adapt: `lorra` is unknown"),
         ("adapt: {full: {rank: 1}}\n".into(), "a.yaml:1: unknown key `adapt.full.rank`: there are no settings here"),
         ("adapt: {full: {}, bitfit: {}}\n".into(), "a.yaml:1: adapt: `full` and `bitfit` cannot both be chosen"),
         ("adapt:\n  reft:\n    rank: 1\n".into(), "a.yaml:2: adapt.reft.intervention: is missing"),

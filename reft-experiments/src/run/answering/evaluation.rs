@@ -187,7 +187,9 @@ fn spoken(bytes: Option<&[Vec<u8>]>, ids: &[i64]) -> Vec<u8> {
 
 fn judge(task: &dyn Task, row: &Row, said: String, cut: bool) -> Prediction {
     let answer = task.extract(&said);
-    let correct = Some(task.correct(row, &answer));
+    // Of scores none is right or wrong.
+    let graded = task.labelled().is_none_or(|task| task.labels().are_classes());
+    let correct = graded.then(|| task.correct(row, &answer));
     let (instruction, input, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
     Prediction { instruction, input, said, answer, expected, correct, cut, likelihood: None }
 }

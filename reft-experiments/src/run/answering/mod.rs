@@ -21,15 +21,17 @@ use super::experiment::{Experiment, RunRows, Scored, Selected, Trainee};
 use super::fit::{Fit, Reached};
 use super::memory::settle;
 use super::named::Named;
-use super::prediction::count;
+use super::prediction::{Prediction, count};
 use super::session::Loaded;
 use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::encode::Example;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
 use crate::score::grade;
+use crate::score::metric::Answers;
 use crate::store::record::{Parameters, Score};
 use crate::tasks::TaskId;
+use crate::tasks::labelled::LabelledTask;
 use crate::train::best::Best;
 use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;
@@ -173,11 +175,23 @@ impl Trainee for Answerer<'_> {
 /// When a text cannot be encoded, interventions overlap, or logits are not finite.
 pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<Scored> {
     let Answered { predictions, too_long } = evaluator.answer(task.task(), rows)?;
-    let score = (!task.task().judged()).then(|| match task.task().own() {
-        Some(set) => grade::score(&set.scoring, &predictions),
-        None => count(&predictions),
+    let score = (!task.task().judged()).then(|| match (task.task().own(), task.task().labelled()) {
+        (Some(set), _) => grade::score(&set.scoring, &predictions),
+        (None, Some(task)) => measured(task, rows, &predictions),
+        (None, None) => count(&predictions),
     });
     Ok(Scored { task, predictions, too_long, score })
+}
+
+/// What labels in words come to, by the metric of their task.
+fn measured(task: &dyn LabelledTask, rows: &[Row], predictions: &[Prediction]) -> Score {
+    let pair = |(row, prediction): (&Row, &Prediction)| {
+        let right = task.target(row);
+        (right, task.labels().taken(&prediction.answer, right))
+    };
+    let answers = Answers { pairs: rows.iter().zip(predictions).map(pair).collect() };
+    let cut = predictions.iter().filter(|prediction| prediction.cut).count();
+    Score::measured(task.metric(), task.second(), &answers, cut)
 }
 
 /// Tokens of the longest row.

@@ -1,6 +1,7 @@
 //! The rows of a causal model's run: read, limited, identified, and made into training examples.
 
 use anyhow::{Context, Result, bail};
+use reft_core::rng::Seed;
 
 use super::Answering;
 use crate::config::plan::RunPlan;
@@ -10,7 +11,7 @@ use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
 use crate::data::own::conversation;
 use crate::data::row::{Row, limited};
-use crate::data::source::Sources;
+use crate::data::source::{DataError, Sources};
 use crate::data::split::{Split, fingerprint};
 use crate::data::too_long::{Fate, TooLong, Use};
 use crate::run::context;
@@ -28,6 +29,7 @@ pub struct AnsweringRows {
     dev: Vec<(TaskId, Row)>,
     /// Rows to score, by task.
     pub(super) eval: Vec<(TaskId, Vec<Row>)>,
+    left_out: Vec<LeftOut>,
     files: Vec<DataFile>,
 }
 
@@ -41,7 +43,7 @@ impl AnsweringRows {
         let sources = &sources.afresh();
         let mut train = Vec::new();
         for &id in data.train.iter().filter(|_| plan.adapt.is_some()) {
-            let mut rows = id.task().rows(data.source, &plan.training_split(), sources)?;
+            let mut rows = rows_of(plan, id, &plan.training_split(), sources)?;
             if rows.is_empty() {
                 bail!("task {}: no rows to train on are left once the dev rows are held out: give more rows", id.key());
             }
@@ -51,7 +53,7 @@ impl AnsweringRows {
         let mut dev = Vec::new();
         if let (Some(validation), Some(_)) = (plan.train.validation, &plan.adapt) {
             for &id in &data.train {
-                let mut rows = id.task().rows(data.source, &Split::Dev, sources)?;
+                let mut rows = rows_of(plan, id, &Split::Dev, sources)?;
                 rows.truncate(limited(rows.len(), validation.rows));
                 dev.extend(rows.into_iter().map(|row| (id, row)));
             }
@@ -62,7 +64,8 @@ impl AnsweringRows {
             }
         }
         let eval = data.eval.iter().map(|&id| Ok((id, scored(plan, id, sources)?))).collect::<Result<_>>()?;
-        Ok(Self { plan: plan.clone(), train, dev, eval, files: sources.files() })
+        let left_out = left_out(plan, sources)?;
+        Ok(Self { plan: plan.clone(), train, dev, eval, left_out, files: sources.files() })
     }
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those
@@ -149,7 +152,7 @@ impl RunRows for AnsweringRows {
     }
 
     fn left_out(&self) -> &[LeftOut] {
-        &[]
+        &self.left_out
     }
 
     fn load(self: Box<Self>, session: &mut Session) -> Result<Box<dyn Experiment>> {
@@ -158,12 +161,33 @@ impl RunRows for AnsweringRows {
     }
 }
 
+/// The rows of a split. The validation rows of a labelled task are split by the run's seed, as for an encoder: the watched ones
+/// are its dev rows.
+fn rows_of(plan: &RunPlan, id: TaskId, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    let kind = plan.data.source;
+    let Some(task) = id.task().labelled() else { return id.task().rows(kind, split, sources) };
+    match split {
+        Split::Train | Split::TrainWithoutDev => task.training(kind, sources),
+        Split::Dev => Ok(task.validation(kind, sources, Seed(plan.seed))?.watched),
+        Split::Test(selection) => Ok(task.validation(kind, sources, Seed(plan.seed))?.held.open(selection).to_vec()),
+    }
+}
+
+/// Broken lines of the files of labelled tasks.
+fn left_out(plan: &RunPlan, sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
+    let mut tasks: Vec<TaskId> = plan.data.train.iter().chain(&plan.data.eval).copied().collect();
+    tasks.sort();
+    tasks.dedup();
+    let of = |id: TaskId| id.task().labelled().map_or(Ok(Vec::new()), |task| task.left_out(plan.data.source, sources));
+    Ok(tasks.into_iter().map(of).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
 /// The rows of a task that a plan scores.
 ///
 /// # Errors
 /// When data is missing or damaged, or there are none.
 pub fn scored(plan: &RunPlan, id: TaskId, sources: &Sources) -> Result<Vec<Row>> {
-    let mut rows = id.task().rows(plan.data.source, &plan.data.eval_split.scored(), sources)?;
+    let mut rows = rows_of(plan, id, &plan.data.eval_split.scored(), sources)?;
     if rows.is_empty() {
         bail!(
             "task {}: no rows to score: a tenth of the training file are its dev rows; give more rows, or choose another \
