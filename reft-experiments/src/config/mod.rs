@@ -2,6 +2,7 @@
 
 pub mod dtype;
 mod error;
+pub mod kind;
 pub mod merge;
 pub mod parity;
 pub mod paths;

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
+pub use super::kind::{LabelsAs, RunKind};
 use super::parity::{self, Parity, Point};
 use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
-use crate::tasks::labelled::LabelledTask;
 use crate::tasks::{DataKind, TaskId};
 use crate::train::schedule::Shape;
 
@@ -129,25 +129,6 @@ pub struct DataPlan {
     pub labels: LabelsAs,
 }
 
-/// How rows with labels are learned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LabelsAs {
-    /// An encoder with a classification head gives the label.
-    #[default]
-    Head,
-    /// A causal model says the label's word.
-    Text,
-}
-
-impl LabelsAs {
-    /// Whether it is the one that a plan has where it names none.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// `train:` how parameters move.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -216,25 +197,6 @@ pub struct EvalPlan {
     pub early_verdict: bool,
     /// How tokens are chosen.
     pub decoding: Decoding,
-}
-
-/// What a run's model does with its rows: decided by the plan alone.
-#[derive(Clone, Copy)]
-pub enum RunKind {
-    /// A causal model answers in words.
-    Causal,
-    /// An encoder under a head gives every row of this task its label.
-    Encoder(&'static dyn LabelledTask),
-}
-
-impl RunKind {
-    /// Whether a classification head is trained.
-    pub fn has_head(self) -> bool {
-        match self {
-            Self::Causal => false,
-            Self::Encoder(_) => true,
-        }
-    }
 }
 
 /// The largest number of epochs, rows of a batch, tokens of a text or MiB that a plan may name.

@@ -1,0 +1,44 @@
+//! The two kinds of run: a causal model that answers, an encoder that classifies.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::tasks::labelled::LabelledTask;
+
+/// What a run's model does with its rows: decided by the plan alone.
+#[derive(Clone, Copy)]
+pub enum RunKind {
+    /// A causal model answers in words.
+    Causal,
+    /// An encoder under a head gives every row of this task its label.
+    Encoder(&'static dyn LabelledTask),
+}
+
+impl RunKind {
+    /// Whether a classification head is trained.
+    pub fn has_head(self) -> bool {
+        match self {
+            Self::Causal => false,
+            Self::Encoder(_) => true,
+        }
+    }
+}
+
+/// How rows with labels are learned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelsAs {
+    /// An encoder with a classification head gives the label.
+    #[default]
+    Head,
+    /// A causal model says the label's word.
+    Text,
+}
+
+impl LabelsAs {
+    /// Whether it is the one that a plan has where it names none.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
