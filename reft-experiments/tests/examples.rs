@@ -1,6 +1,5 @@
 //! The examples on tiny models with random weights: each does what it says.
 
-#[allow(dead_code)] // shared with the tests of the program
 mod support;
 
 #[path = "../examples/classify.rs"]

@@ -51,22 +51,19 @@ impl Case {
             let layout = Layout::packed(&[Extent { len, prompt: len }]);
             let hooks = step.as_ref().map(|step| step.hooks(&layout).expect("disjoint"));
             let hooks = hooks.as_deref().unwrap_or(&reft_core::hooks::Frozen);
-            no_grad(|| match &decoder {
-                Some(model) => {
-                    let own = step.as_ref().and_then(|step| step.weights()).map(|own| model.on(own).expect("its own"));
+            let own = step.as_ref().and_then(|step| step.weights());
+            no_grad(|| {
+                if let Some(model) = &decoder {
+                    let own = own.map(|own| model.on(own).expect("its own"));
                     let model: &dyn Decoder = own.as_deref().unwrap_or(model.as_ref());
-                    model.logits(
-                        &model.hidden(&ids, &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None }),
-                    )
+                    let mut pass = Pass { layout: &layout, hooks, cache: Cache::None, wanted: None };
+                    return model.logits(&model.hidden(&ids, &mut pass));
                 }
-                None => {
-                    let model = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("an encoder");
-                    let own = step.as_ref().and_then(|step| step.weights()).map(|own| model.on(own).expect("its own"));
-                    let reading = Reading { layout: &layout, hooks, mode: Mode::Eval };
-                    let body = own.as_ref().unwrap_or(&model);
-                    let first = body.hidden(&ids, None, &reading).narrow(0, 0, 1);
-                    if head.is_empty() { model.classify(&first).expect("a head").get(0) } else { scores(head, &first) }
-                }
+                let model = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("an encoder");
+                let own = own.map(|own| model.on(own).expect("its own"));
+                let reading = Reading { layout: &layout, hooks, mode: Mode::Eval };
+                let first = own.as_ref().unwrap_or(&model).hidden(&ids, None, &reading).narrow(0, 0, 1);
+                if head.is_empty() { model.classify(&first).expect("a head").get(0) } else { scores(head, &first) }
             })
         };
         (0..ids.size()[0]).map(row).collect()

@@ -82,7 +82,7 @@ impl Combination {
         all.extend(Self::state(&lora, ""));
         let both = case.put(&self.foreign(all));
         case.check_logits(both.as_ref(), &Tensors::new(), &tensors, "logits");
-        self.check_parametrisation(&tensors);
+        Self::check_parametrisation(&tensors);
         if self.is_staged() {
             let mut first = case.put(&self.foreign(self.staged_end()));
             first.enter(0);
@@ -91,7 +91,7 @@ impl Combination {
     }
 
     /// `R` from what torch stores.
-    fn check_parametrisation(&self, tensors: &Tensors) {
+    fn check_parametrisation(tensors: &Tensors) {
         for (name, original) in tensors.iter().filter(|(name, _)| name.ends_with(".R_original")) {
             let (base, expected) =
                 (&tensors[&name.replace("R_original", "R_base")], &tensors[&name.replace("R_original", "R")]);

@@ -7,7 +7,6 @@
 #![cfg(feature = "program")]
 
 mod mutated;
-#[allow(dead_code)] // one folder with a model is all that is needed of it
 mod support;
 
 use std::collections::BTreeMap;

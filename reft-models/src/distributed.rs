@@ -137,7 +137,7 @@ mod tests {
     fn every_rank_holds_the_sum() {
         let port = free_port();
         let of = move |rank: usize| {
-            let group = ProcessGroup::join(&meeting(port, rank), Duration::from_secs(60)).expect("three ranks meet");
+            let group = ProcessGroup::join(&meeting(port, rank), Duration::from_mins(1)).expect("three ranks meet");
             let mut values = Tensor::from_slice(&[1.0f32, rank as f32]);
             group.sum(&mut values).expect("three ranks answer");
             Vec::<f32>::try_from(&values).expect("two values")

@@ -99,7 +99,7 @@ macro_rules! specification {
 
             fn method(&self) -> Bottleneck {
                 let Self { bottleneck, activation, scaling, dropout, .. } = *self;
-                Bottleneck { key: $key, shape: $shape, bottleneck, activation, scaling, dropout }
+                Bottleneck { key: $key, shape: $shape, inner: bottleneck, activation, scaling, dropout }
             }
         }
 
@@ -202,7 +202,7 @@ enum Reads {
 struct Bottleneck {
     key: &'static str,
     shape: Shape,
-    bottleneck: i64,
+    inner: i64,
     activation: Nonlinearity,
     scaling: f64,
     dropout: f64,
@@ -236,7 +236,7 @@ impl ComponentMethod for Bottleneck {
             constraint: Constraint::Free,
             role: Role::Matrix,
         };
-        vec![matrix("adapter_down", [self.bottleneck, input]), matrix("adapter_up", [output, self.bottleneck])]
+        vec![matrix("adapter_down", [self.inner, input]), matrix("adapter_up", [output, self.inner])]
     }
 
     fn borrows(&self) -> Borrows {

@@ -25,6 +25,7 @@ use crate::decay::Role;
 use crate::intervention::{Constraint, Declared, Init};
 use crate::layers::Layers;
 use crate::lender::Lender;
+use crate::positions::Truncation;
 use crate::rng::Seed;
 use crate::site::Component::{AttentionOutput, BlockOutput, MlpHidden, MlpOutput};
 use crate::site::{Component, Dims, LayerId, Site};
@@ -181,7 +182,7 @@ impl AdaptMethod for PfeifferSpec {
 fn sites<'l>(method: &SublayerAdapter, layers: &'l Layers) -> Result<WhereSpec<'l>, SpecError> {
     check_bottleneck(method.bottleneck)?;
     let (key, components) = (method.key(), method.row.components());
-    Ok(WhereSpec { method: key, components, layers, positions: everywhere(), truncation: Default::default() })
+    Ok(WhereSpec { method: key, components, layers, positions: everywhere(), truncation: Truncation::default() })
 }
 
 fn build(

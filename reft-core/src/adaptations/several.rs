@@ -170,7 +170,8 @@ fn check(specs: &[MemberSpec]) -> Result<(), SpecError> {
     let first = |wanted: fn(&dyn AdaptConfig) -> bool| {
         specs.iter().map(|member| &member.adapt).find(|adapt| wanted(adapt.config()))
     };
-    match (first(|config| config.computes_with_weights()), first(|config| config.own_weights())) {
+    let (reads, trains) = (first(AdaptConfig::computes_with_weights), first(AdaptConfig::own_weights));
+    match (reads, trains) {
         (Some(reads), Some(trains)) => Err(MethodFault::Together(reads.key(), trains.key()).into()),
         (None, _) | (_, None) => Ok(()),
     }

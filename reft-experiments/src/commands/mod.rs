@@ -137,7 +137,7 @@ fn print_score(task: &str, score: Score) {
     match score {
         Score::Counts { correct, n, .. } => println!("{task}: {:.1} % ({correct} of {n}){cut}", score.percent()),
         Score::Graded { grade, value, n, .. } if grade.is_loss() => {
-            println!("{task}: {value:.4} {grade} on {n} rows{cut}")
+            println!("{task}: {value:.4} {grade} on {n} rows{cut}");
         }
         Score::Graded { grade, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.2} % {}", 100.0 * also.value, also.grade));

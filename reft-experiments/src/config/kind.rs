@@ -37,7 +37,6 @@ pub enum LabelsAs {
 
 impl LabelsAs {
     /// Whether it is the one that a plan has where it names none.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -1,4 +1,4 @@
-//! Folders of the adapters library: its ReFTs, and table 13's Adapter and Adapter-FFN.
+//! Folders of the adapters library: its kinds of ReFT, and table 13's Adapter and Adapter-FFN.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn convert(outer: &Value, own: Tensors, head: Tensors, told: Told) -> Result
     let of_classifier = |(name, tensor): (String, _)| Some((name.strip_prefix("classifier.")?.to_owned(), tensor));
     let head: Tensors = head.into_iter().filter_map(of_classifier).collect();
     let (spec, tensors) = if text(config, "architecture") == Some("reft") {
-        let (spec, tensors) = reft(config, own, told)?;
+        let (spec, tensors) = reft(config, &own, told)?;
         (AdaptSpec::new(spec), tensors)
     } else {
         bottleneck(config, own)?
@@ -73,7 +73,7 @@ fn listed(layers: BTreeSet<usize>) -> Result<Layers> {
     Ok(Layers::listed(layers.into_iter().map(LayerIndex::FromStart).collect())?)
 }
 
-fn reft(config: &Value, own: Tensors, told: Told) -> Result<(ReftSpec, Tensors)> {
+fn reft(config: &Value, own: &Tensors, told: Told) -> Result<(ReftSpec, Tensors)> {
     refuse(config, &["non_linearity"])?;
     let count = |key| u32::try_from(whole(config, key)?).with_context(|| format!("`{key}` is negative"));
     let (prefix, suffix) = (count("prefix_positions")?, count("suffix_positions")?);
@@ -93,7 +93,7 @@ fn reft(config: &Value, own: Tensors, told: Told) -> Result<(ReftSpec, Tensors)>
         let (unit, tensor) = numbered(rest, ".units.").with_context(|| format!("tensor `{name}` has no unit"))?;
         Ok((layer, unit, tensor.to_owned()))
     };
-    for (name, tensor) in &own {
+    for (name, tensor) in own {
         let (layer, unit, kind) = unit_of(name)?;
         let group = match (tied, unit) {
             (true, 0) => "both",
@@ -101,7 +101,7 @@ fn reft(config: &Value, own: Tensors, told: Told) -> Result<(ReftSpec, Tensors)>
             (false, 1) if suffix > 0 => "suffix",
             // The library makes a unit for an end without positions too.
             (false, 0 | 1) => continue,
-            (true, _) | (false, _) => bail!("tensor `{name}`: a unit that the library does not make"),
+            (true | false, _) => bail!("tensor `{name}`: a unit that the library does not make"),
         };
         layers.insert(layer);
         let put = |ours: &str| format!("block_output.{layer}.{group}.{ours}");

@@ -129,7 +129,7 @@ fn write_shards(weights: &Weights, changed: &Tensors, folder: &Path, (kind, most
         };
         let tensors = list.iter().map(read).collect::<Result<Vec<_>>>()?;
         write_safetensors(&folder.join(&file), &tensors)?;
-        list.iter().for_each(|name| drop(places.insert((*name).clone(), json!(file))));
+        places.extend(list.iter().map(|name| ((*name).clone(), json!(file))));
     }
     if count > 1 {
         let index = json!({"metadata": {"total_size": total}, "weight_map": places});

@@ -162,7 +162,7 @@ fn export_ia3(ia3: &Ia3Spec, ours: &Ours, naming: Naming) -> Result<Export> {
         for (site, module) in sites.modules {
             let name = format!("{}.ia3_l", Site { component, ..site });
             let scale = ours.tensors.get(&name).with_context(|| format!("no tensor `{name}`"))?;
-            let scale = scale.unsqueeze(if input { 0 } else { 1 });
+            let scale = scale.unsqueeze(i64::from(!input));
             modules.push((format!("{WRAPPER}{module}.ia3_l"), scale));
         }
     }
@@ -173,13 +173,12 @@ fn export_ia3(ia3: &Ia3Spec, ours: &Ours, naming: Naming) -> Result<Export> {
 fn export_prefix(prefix: &PrefixSpec, ours: &Ours) -> Result<Export> {
     let dims = ours.base.dims();
     let tensor = |name: &str| ours.tensors.get(name).with_context(|| format!("no tensor `{name}`"));
-    let embeddings = match prefix.reparametrisation {
-        None => tensor("embedding")?.shallow_clone(),
+    let embeddings = if prefix.reparametrisation.is_some() {
         // peft saves what the reparametrisation leads to.
-        Some(_) => {
-            let inner = tensor("embedding")?.linear(tensor("transform.0.weight")?, Some(tensor("transform.0.bias")?));
-            inner.tanh().linear(tensor("transform.2.weight")?, Some(tensor("transform.2.bias")?))
-        }
+        let inner = tensor("embedding")?.linear(tensor("transform.0.weight")?, Some(tensor("transform.0.bias")?));
+        inner.tanh().linear(tensor("transform.2.weight")?, Some(tensor("transform.2.bias")?))
+    } else {
+        tensor("embedding")?.shallow_clone()
     };
     let config = json!({"peft_type": "PREFIX_TUNING", "num_virtual_tokens": prefix.tokens, "num_layers": dims.layers,
         "token_dim": dims.kv_heads * dims.head_width, "num_attention_heads": dims.kv_heads,

@@ -231,7 +231,7 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<Loaded>> {
-        self.causal.of(plan, |plan| Ok(Loaded::open(&plan.model, plan.dtype, plan.device)?.read_by(plan.tokenizer)?))
+        self.causal.of(plan, |plan| Loaded::open(&plan.model, plan.dtype, plan.device)?.read_by(plan.tokenizer))
     }
 
     /// The encoder of a plan; the one already loaded if it is the same.

@@ -1,6 +1,6 @@
 //! Scores of a text against a reference, by what words they share: F1 of words, ROUGE-L, BLEU.
 //!
-//! Each is the reference implementation's to the last digit that it prints: SQuAD's evaluation script, Google's `rouge_score`
+//! Each is the reference implementation's to the last digit that it prints: `SQuAD`'s evaluation script, Google's `rouge_score`
 //! (no stemming) and `sacreBLEU` (`13a` tokens, mixed case, exponential smoothing).
 
 use std::collections::HashMap;

@@ -168,7 +168,7 @@ impl<'a, O: Objective> Learner<'a, O> {
             *head = kept + &*head;
         }
         let leaves = self.leaves();
-        let norm = grads.iter().map(|grad| norm(grad)).fold(0.0, f64::hypot);
+        let norm = grads.iter().map(norm).fold(0.0, f64::hypot);
         if !loss.is_finite() || !norm.is_finite() {
             let last_good = std::mem::take(&mut self.last_good);
             self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));

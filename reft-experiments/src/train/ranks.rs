@@ -107,13 +107,12 @@ fn meeting(
     };
     let host = variable("MASTER_ADDR").or_else(|| variable("SLURM_STEP_NODELIST").map(|nodes| first_node(&nodes)));
     let host = host.ok_or_else(|| missing("MASTER_ADDR"))?;
-    let port = match variable("MASTER_PORT") {
-        Some(value) => port(value)?,
-        None => {
-            let number = |name| variable(name).and_then(|value| value.parse::<u64>().ok());
-            let job = number("SLURM_JOB_ID").ok_or_else(|| missing("MASTER_PORT"))?;
-            (20_000 + (job * 131 + number("SLURM_STEP_ID").unwrap_or(0)) % 20_000) as u16
-        }
+    let port = if let Some(value) = variable("MASTER_PORT") {
+        port(value)?
+    } else {
+        let number = |name| variable(name).and_then(|value| value.parse::<u64>().ok());
+        let job = number("SLURM_JOB_ID").ok_or_else(|| missing("MASTER_PORT"))?;
+        (20_000 + (job * 131 + number("SLURM_STEP_ID").unwrap_or(0)) % 20_000) as u16
     };
     Ok((host, port))
 }

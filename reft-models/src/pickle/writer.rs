@@ -59,7 +59,9 @@ fn entry(out: &mut Vec<u8>, key: usize, storage: &str, tensor: &Tensor) {
     number(out, 0);
     for sizes in [tensor.size(), tensor.stride()] {
         out.push(b'(');
-        sizes.into_iter().for_each(|size| number(out, size));
+        for size in sizes {
+            number(out, size);
+        }
         out.push(b't');
     }
     out.push(0x89);

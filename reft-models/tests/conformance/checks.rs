@@ -176,12 +176,16 @@ fn rounding_the_model_changes_little(case: &Case<'_>, moved: &dyn Adaptation) {
     assert!(error < BF16, "in bf16 the outputs are off by {error} of their norm");
 }
 
+/// In the stage that trains it, where there are several.
 fn gradients_reach_every_tensor(case: &Case<'_>) {
     let mut adaptation = case.moved();
-    let step = adaptation.begin(Mode::Train);
-    let out = case.fixture.model.output(&batch(), Padding::Packed, Some(step.as_ref()));
-    (&out * normal(&out.size(), 5)).sum(Kind::Float).backward();
-    step.backprop();
+    for stage in 0..adaptation.stages() {
+        adaptation.enter(stage);
+        let step = adaptation.begin(Mode::Train);
+        let out = case.fixture.model.output(&batch(), Padding::Packed, Some(step.as_ref()));
+        (&out * normal(&out.size(), 5)).sum(Kind::Float).backward();
+        step.backprop();
+    }
     let gradient = adaptation.params().flat().grad();
     assert_eq!(gradient.isfinite().all().int64_value(&[]), 1, "a gradient that is not finite");
     // The gradient in the place of the parameters has their names.

@@ -161,13 +161,13 @@ impl AtComponents {
         seed: Seed,
         device: Device,
     ) -> Result<Self, SpecError> {
+        let Where { sites, positions, truncation } = at;
         let borrow = |&site: &Site| borrow(method.as_ref(), Place::bare(site, dims), lender);
-        let places = at.sites.iter().map(borrow).collect::<Result<Vec<_>, _>>()?;
+        let places = sites.iter().map(borrow).collect::<Result<Vec<_>, _>>()?;
         let stacks = places.iter().flat_map(|place| method.declare(place));
         let stacks: Vec<Stack> = stacks.map(|declared| Stack { declared, sites: 1 }).collect();
         let tensors = stacks.len() / places.len();
         let params = ParamSet::new(stacks, &mut seed.stream("init", 0), device);
-        let (positions, truncation) = (at.positions, at.truncation);
         let made = Self { method, places, positions, truncation, params, tensors };
         let views = no_grad(|| made.views());
         made.by_site(&views).for_each(|(place, views)| no_grad(|| made.method.initialise(place, views)));

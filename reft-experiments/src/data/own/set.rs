@@ -122,14 +122,13 @@ impl OwnSet {
             }
             self.read(&found, sources)
         };
-        let learned = match &train {
-            Some(beginning) => of(beginning)?,
-            None => {
-                let is_held =
-                    |file: &&PathBuf| held.iter().flatten().any(|name| folder::named(&files, name).contains(file));
-                let rest: Vec<PathBuf> = files.iter().filter(|file| !is_held(file)).cloned().collect();
-                self.read(&rest, sources)?
-            }
+        let learned = if let Some(beginning) = &train {
+            of(beginning)?
+        } else {
+            let is_held =
+                |file: &&PathBuf| held.iter().flatten().any(|name| folder::named(&files, name).contains(file));
+            let rest: Vec<PathBuf> = files.iter().filter(|file| !is_held(file)).cloned().collect();
+            self.read(&rest, sources)?
         };
         let portion =
             |at: usize, portion: &Portion| if held[at].is_some() { Portion::Rows(0) } else { portion.clone() };
