@@ -21,9 +21,11 @@ pub const FAMILY: Family = Family {
     about: "a sequence takes the long factors of longrope from its own length, not from the longest of its batch; not the \
             mixtures of experts, the models with images, and Phi 3 small, which are other architectures",
     example: || {
+        // Sequences of the conformance suite end before token 24, prefixes included: beyond the original length, cached keys
+        // keep the rotation of their time, so that decoding and a pass without cache are not the same function.
         json!({"architectures": ["Phi3ForCausalLM"], "model_type": "phi3", "hidden_size": 16, "intermediate_size": 24,
             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 64,
-            "max_position_embeddings": 128, "original_max_position_embeddings": 16, "partial_rotary_factor": 0.5,
+            "max_position_embeddings": 128, "original_max_position_embeddings": 24, "partial_rotary_factor": 0.5,
             "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.1], "long_factor": [2.0, 3.0]},
             "sliding_window": 9, "rope_theta": 1e4})
     },
