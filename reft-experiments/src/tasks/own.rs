@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{DataKind, Task};
 use crate::config::read;
+use crate::data::own::rows::Parts;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
@@ -38,6 +39,11 @@ impl OwnTask {
         let set = OwnSet::new(spec)?;
         if super::TASKS.iter().any(|task| task.key() == set.name) {
             return Err(format!("name: `{}` is a task of this program: give the data set another name", set.name));
+        }
+        if matches!(set.parts, Parts::Labelled { .. }) {
+            return Err("text, label: rows for encoders are not trained on here yet: give prompt and completion, or \
+                        prompt, choices and answer, to a language model"
+                .to_owned());
         }
         let task: &'static Self = Box::leak(Box::new(Self { set }));
         known.insert(key, task);

@@ -17,7 +17,7 @@ pub enum Portion {
     Part(f64),
     /// So many rows.
     Rows(usize),
-    /// Those of a file, or of the files of a folder or of the hub whose names begin so.
+    /// Those of a file, or of the files of a folder whose names begin so.
     Named(String),
 }
 
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for Portion {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Splits {
-    /// The files of a folder, or of the hub, that are not held out, by the beginning of their names.
+    /// The files of a folder that are not held out, by the beginning of their names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<String>,
     /// Rows to choose settings by.

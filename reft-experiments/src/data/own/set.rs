@@ -40,7 +40,7 @@ impl OwnSet {
     /// When keys are missing or contradict each other, or a template is not valid, in words that begin with the key.
     pub fn new(spec: DataSpec) -> Result<Self, String> {
         if spec.file.is_empty() {
-            return Err("file: missing: name a file, a folder, or a data set of the hub".to_owned());
+            return Err("file: missing: name a file or a folder".to_owned());
         }
         let parts = parts(&spec)?;
         let scoring = spec.score.clone().unwrap_or(match &parts {

@@ -65,7 +65,7 @@ pub struct DataSpec {
     /// Its name in records and tables; that of the file if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A file, a folder of files, or a data set of the hub (`org/name@revision`). Relative to the working directory, then to
+    /// A file or a folder of files. Relative to the working directory, then to
     /// `REFT_DATA`.
     pub file: String,
     /// What the model is given.
