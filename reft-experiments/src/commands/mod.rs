@@ -154,11 +154,13 @@ fn print_score(task: &str, score: Score) {
 fn print_record(record: &Record) {
     let plan = &record.plan;
     let device = String::from(plan.device);
-    println!("{} on {} rows, seed {}, {}, {device}", plan.model, plan.data.source, plan.seed, plan.dtype.name());
+    let own = plan.data.eval.iter().all(|id| id.task().own().is_some());
+    let rows = if own { "own".to_owned() } else { plan.data.source.to_string() };
+    println!("{} on {rows} rows, seed {}, {}, {device}", plan.model, plan.seed, plan.dtype.name());
     record.scores.iter().for_each(|(task, &score)| print_score(task, score));
     let cost = record.cost;
     println!(
-        "trained {} numbers ({:.4} %) in {:.0} s, scored in {:.0} s, at most {} MiB",
+        "trained {} parameters ({:.4} %) in {:.0} s, scored in {:.0} s, at most {} MiB",
         record.parameters.trainable,
         record.parameters.percent(),
         cost.train_seconds,
