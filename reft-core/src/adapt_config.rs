@@ -56,19 +56,21 @@ pub trait AdaptConfig: Any + Debug + Send + Sync {
     /// As for [`AdaptConfig::build`].
     fn trainable(&self, dims: &Dims, lender: &dyn Lender) -> Result<i64, SpecError>;
 
-    /// Whether the model's own weights are trained, so that it must lend them.
+    /// Whether the model's own weights are trained, so that it must lend them: by default, whether a
+    /// member does.
     fn own_weights(&self) -> bool {
-        false
+        self.members().iter().any(|member| member.own_weights())
     }
 
-    /// Whether the model's own tensor of this name is trained.
-    fn trains_own(&self, _name: &str) -> bool {
-        false
+    /// Whether the model's own tensor of this name is trained, by default by a member.
+    fn trains_own(&self, name: &str) -> bool {
+        self.members().iter().any(|member| member.trains_own(name))
     }
 
-    /// Whether passes compute with the model's weights as they were loaded, so that these cannot be trained meanwhile.
+    /// Whether passes compute with the model's weights as they were loaded, so that these cannot be trained meanwhile: by
+    /// default, whether those of a member do.
     fn computes_with_weights(&self) -> bool {
-        false
+        self.members().iter().any(|member| member.computes_with_weights())
     }
 
     /// The adaptations that this one is made of, if it is made of others.

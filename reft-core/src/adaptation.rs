@@ -88,7 +88,7 @@ pub trait Adaptation: Debug {
         1
     }
 
-    /// Goes to a stage, from 0. An adaptation that nobody trains is in its last one.
+    /// Goes to a stage, from 0. Outside training, an adaptation is in its last stage.
     fn enter(&mut self, _: usize) {}
 
     /// Whether all that is ever trained acts.

@@ -279,7 +279,7 @@ fn a_gguf_file_of_every_family_gives_the_logits_of_its_folder() {
     assert!(written > 0, "no golden family has a GGUF form");
 }
 
-/// De-quantised by candle and by nobody else: what is compared is that each type arrives, as near as its bits allow.
+/// De-quantised by candle, without a second reference: what is compared is that each type arrives, as near as its bits allow.
 #[test]
 fn every_type_of_numbers_is_read() {
     let types = [

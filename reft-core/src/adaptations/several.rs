@@ -59,18 +59,6 @@ impl AdaptConfig for JointSpec {
         trainable(&self.0, dims)
     }
 
-    fn own_weights(&self) -> bool {
-        self.members().iter().any(|member| member.own_weights())
-    }
-
-    fn trains_own(&self, name: &str) -> bool {
-        self.members().iter().any(|member| member.trains_own(name))
-    }
-
-    fn computes_with_weights(&self) -> bool {
-        self.members().iter().any(|member| member.computes_with_weights())
-    }
-
     fn members(&self) -> Vec<&dyn AdaptConfig> {
         self.0.iter().map(|member| member.adapt.config()).collect()
     }
@@ -104,18 +92,6 @@ impl AdaptConfig for StagedSpec {
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
         trainable(&self.0, dims)
-    }
-
-    fn own_weights(&self) -> bool {
-        self.members().iter().any(|member| member.own_weights())
-    }
-
-    fn trains_own(&self, name: &str) -> bool {
-        self.members().iter().any(|member| member.trains_own(name))
-    }
-
-    fn computes_with_weights(&self) -> bool {
-        self.members().iter().any(|member| member.computes_with_weights())
     }
 
     fn members(&self) -> Vec<&dyn AdaptConfig> {

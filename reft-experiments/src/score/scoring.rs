@@ -33,7 +33,7 @@ pub enum Scoring {
     Perplexity,
     /// Which of the choices is likeliest; nothing is generated.
     Choices,
-    /// Somebody else judges: the answers are written to a file for `reft judge`.
+    /// A judge model compares outputs: the answers are written to a file for `reft judge`.
     Judge,
     /// Part of the labels that are right.
     Accuracy,

@@ -90,7 +90,7 @@ impl Interchanges<'_> {
         let device = self.model.options().1;
         let (layout, ids, last) = lay_out(batch);
         let hooks = step.hooks(&layout)?;
-        // Every row is wanted: states are taken where nobody asks for an output.
+        // Every row is wanted: source states are read in rows without logits.
         let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
         let h = self.model.hidden(&layout.place(&ids, device), &mut pass);
         let last = Tensor::from_slice(&last).to_device(device);

@@ -76,7 +76,7 @@ impl Block {
         let x = normalised(self.attention_norm.as_ref(), &h);
         let qkv = self.attention.qkv(&x, (dims, self.layer), hooks);
         let a = hooks.visit(at(HeadOutput), &x, plan.attend(dims, &qkv, &mut pass.cache, (self.layer, self.way)));
-        // Behind the last attention no row looks at another: those that nobody asks for need not go on.
+        // Behind the last attention no row looks at another: rows outside `Pass::wanted` need not go on.
         let inside = [AttentionOutput, Gate, Up, MlpHidden, MlpOutput];
         let wanted = wanted.filter(|_| !inside.iter().any(|&component| hooks.wants(at(component))));
         let end = match wanted {
