@@ -55,7 +55,6 @@ pub mod rng;
 pub mod site;
 pub mod subspace;
 pub mod suggest;
-#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod value_reader;
 
