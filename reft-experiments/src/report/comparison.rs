@@ -71,8 +71,8 @@ fn series(table: &Table) -> Vec<Series> {
     let one = |row: &Row| {
         let title = title(row);
         let look = different.iter().position(|known| *known == title).map_or(0, |index| looks[index]);
-        let name = if row.ours() { title } else { format!("{title} (printed)") };
-        Series { name, look, printed: !row.ours() }
+        let name = if row.printed() { format!("{title} (printed)") } else { title };
+        Series { name, look, printed: row.printed() }
     };
     table.rows.iter().map(one).collect()
 }

@@ -12,6 +12,7 @@ use super::link::Links;
 use super::{Section, Sources, listed};
 use crate::tables::paper::{self, PrintedRow};
 use crate::tables::spec::TableSpec;
+use crate::tables::table::Origin;
 
 /// `results/PROFILE/NAME.csv`, with the same table in Markdown beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +51,11 @@ impl Row {
     /// Whether it is this project's.
     pub fn ours(&self) -> bool {
         self.origin == OURS
+    }
+
+    /// Whether a publication prints it; the row for guessing is neither.
+    pub fn printed(&self) -> bool {
+        !self.ours() && self.origin != Origin::Chance.to_string()
     }
 }
 
@@ -162,7 +168,7 @@ impl Part<'_> {
     }
 
     fn figure(&self) -> Option<Figure> {
-        let printed = self.table.rows.iter().any(|row| !row.ours());
+        let printed = self.table.rows.iter().any(Row::printed);
         let caption = html! {
             "Scores in %, a row for each column of the table" @if printed { "; hollow: as printed in the paper" } "."
             @if self.table.rows.iter().any(|row| row.sd.is_some()) {
@@ -197,14 +203,15 @@ impl Part<'_> {
 
     /// What the paper prints, where the table does not hold it already.
     fn beside(&self, folder: &Path) -> Markup {
-        if self.table.rows.iter().any(|row| !row.ours()) {
+        if self.table.rows.iter().any(Row::printed) {
             return html! { p { "Rows of the paper stand among ours where model and data are the same." } };
         }
         let rows = match printed(folder, &self.file.name) {
             Err(reason) => return html! { p { "The paper's figures could not be read: " (reason) } },
             Ok(rows) => rows,
         };
-        let mut models: Vec<&str> = self.table.rows.iter().map(|row| row.model.as_str()).collect();
+        let mut models: Vec<&str> =
+            self.table.rows.iter().filter(|row| row.ours()).map(|row| row.model.as_str()).collect();
         models.dedup();
         let same = |row: &&PrintedRow| self.table.rows.iter().any(|ours| ours.method == row.method);
         let shown: Vec<Row> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
