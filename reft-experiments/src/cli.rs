@@ -8,8 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, read, report, results,
-    schema, sweep, table, train, win_rate,
+    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, predict, read, report,
+    results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
 
@@ -57,6 +57,8 @@ enum Command {
     List(list::Args),
     /// Print the JSON Schema of run files, for editors
     Schema(schema::Args),
+    /// Answer the rows of a file with a trained model
+    Predict(predict::Args),
     /// Read an adapter of peft, LLM-Adapters, adapters or pyreft
     Import(import::Args),
     /// Write an adapter for peft or pyreft
@@ -97,6 +99,7 @@ impl Cli {
             | Command::Eval(_)
             | Command::Generate(_)
             | Command::Inspect(_)
+            | Command::Predict(_)
             | Command::Import(_)
             | Command::Export(_)
             | Command::Merge(_)
@@ -141,6 +144,7 @@ impl Cli {
             Command::List(args) => args.run(),
             Command::Schema(args) => args.run(),
             Command::WinRate(args) => args.run(),
+            Command::Predict(args) => args.run(),
             Command::Import(args) => args.run(),
             Command::Export(args) => args.run(),
             Command::Merge(args) => args.run(),

@@ -138,8 +138,8 @@ fn mistakes_are_answered_with_one_line() {
     let dir = dir();
     let check = |arguments: &[&str], parts: &[&str]| encoder::check(&dir, arguments, parts);
     let with = |setting: &'static str| ["train", "run.yaml", "--set", setting];
-    check(&with("data.train=[mrpc,rte]"), &["data.train", "one GLUE task"]);
-    check(&with("data.eval=[arc_e]"), &["data.train", "one GLUE task"]);
+    check(&with("data.train=[mrpc,rte]"), &["data.train", "one task with labels"]);
+    check(&with("data.eval=[arc_e]"), &["data.train", "one task with labels"]);
     check(&with("data.max_length=200"), &["mrpc row", "than the 68 that the model reads", "data.max_length to 68"]);
     check(&with("model=model"), &["config.json", "there are bert, roberta"]);
     check(&with("data.source=real"), &["glue_data/MRPC/train.tsv", "GLUE's MRPC", "REFT_DATA"]);

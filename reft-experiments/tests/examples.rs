@@ -17,8 +17,13 @@ mod interchange;
 #[path = "../examples/own_phi.rs"]
 #[allow(dead_code, missing_docs)]
 mod own_phi;
+#[path = "../examples/own_task.rs"]
+#[allow(dead_code, missing_docs)]
+mod own_task;
 
 use reft_core::testing::{Tol, assert_close, golden_dir};
+use reft_experiments::config::schema::run_schema;
+use reft_experiments::tasks::{self, TaskId};
 use support::Dir;
 
 /// The folder of a tiny language model.
@@ -53,6 +58,18 @@ fn an_own_intervention_is_trained_saved_and_loaded() {
     assert_eq!(trained, loaded);
     let config = std::fs::read_to_string(dir.path().join("squash/adapter_config.json")).expect("written");
     assert!(config.contains("\"squash\""), "{config}");
+}
+
+#[test]
+fn an_own_task_is_named_listed_trained_and_scored() {
+    let dir = Dir::new();
+    let (score, guessing) = own_task::run(&decoder(&dir), &dir.path().join("runs")).expect("it trains");
+    assert_eq!((score.n(), guessing), (2, Some(1.0 / 7.0)));
+    let error = "next_dya".parse::<TaskId>().expect_err("unknown").to_string();
+    assert!(error.contains("did you mean `next_day`?"), "{error}");
+    let schema = serde_json::to_string(&run_schema()).expect("plain data");
+    assert!(schema.contains("the day that follows a day of the week"), "it is not in the schema");
+    assert!(tasks::register(own_task::NextDay).is_err(), "the key is taken");
 }
 
 #[test]

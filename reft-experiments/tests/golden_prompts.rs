@@ -3,7 +3,7 @@
 use reft_core::testing::golden_json;
 use reft_experiments::data::encode::{Example, Text, encode};
 use reft_experiments::data::row::Row;
-use reft_experiments::tasks::{TASKS, Task};
+use reft_experiments::tasks::{Task, find};
 use reft_models::hub;
 use reft_models::tokenizer::{Specials, Tokenizer};
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn cases() -> Vec<Case> {
     let case = |json: &Value| {
         let given = json["task"].as_str().expect("a name");
         let key = FOLDERS.iter().find(|(folder, _)| *folder == given).map_or(given, |(_, key)| key);
-        let task = *TASKS.iter().find(|task| task.key() == key).unwrap_or_else(|| panic!("no task {given}"));
+        let task = find(key).unwrap_or_else(|| panic!("no task {given}"));
         let row = serde_json::from_value(json["row"].clone()).expect("a row");
         Case { json: json.clone(), task, row }
     };

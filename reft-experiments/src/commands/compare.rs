@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::columns::aligned;
+use crate::data::labels::Labels;
 use crate::run::prediction::{self, Prediction};
 use crate::score::metric::{Answers, Metric};
 use crate::store::record::{Record, Score};
@@ -120,14 +121,16 @@ impl Compared {
 
 /// What labelled rows are and what they were taken for.
 fn answers(task: &dyn LabelledTask, predictions: &[Prediction], run: &Path) -> Result<Answers> {
+    let names = || predictions.iter().flat_map(|one| [one.expected.as_str(), one.answer.as_str()]);
+    let labels = task.known().unwrap_or_else(|| Labels::among(names()));
     let pair = |prediction: &Prediction| {
         let known = |name: &str| {
-            task.labels()
+            labels
                 .named(name)
                 .with_context(|| format!("{}: `{name}` is no label of {}: repeat the run", run.display(), task.key()))
         };
         let right = known(&prediction.expected)?;
-        Ok((right, task.labels().taken(&prediction.answer, right)))
+        Ok((right, labels.taken(&prediction.answer, right)))
     };
     Ok(Answers { pairs: predictions.iter().map(pair).collect::<Result<_>>()? })
 }

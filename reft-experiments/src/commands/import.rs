@@ -8,9 +8,11 @@ use reft_core::positions::Positions;
 use reft_core::rng::Seed;
 use tch::{Device, no_grad};
 
+use crate::data::labels::KeptLabels;
 use crate::interop::ours::Base;
 use crate::interop::{self, Foreign, Told};
 use crate::tasks::TaskId;
+use crate::tasks::labelled::LabelledTask;
 use crate::train::head::Head;
 use crate::train::head_file::{self, HeadNote};
 
@@ -63,7 +65,8 @@ impl Args {
             adapter_file::save(&folder.join("adapter"), &base_model, &foreign.spec, adaptation.as_ref())?;
             if let Some(task) = self.task {
                 let head = head(&foreign, base.dims().width).with_context(|| self.folder.display().to_string())?;
-                let note = HeadNote { task: task.key().to_owned(), base_model: base_model.clone() };
+                let labels = task.task().labelled().and_then(LabelledTask::known).map(KeptLabels::from);
+                let note = HeadNote { task: task.key().to_owned(), base_model: base_model.clone(), labels };
                 head_file::save(&folder.join("head.safetensors"), &head, &note)?;
             }
             let origin = serde_json::to_vec_pretty(&foreign.origin)?;

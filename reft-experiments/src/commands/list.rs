@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::columns::aligned;
 use crate::config::schema;
-use crate::tasks::TASKS;
+use crate::tasks::{DataKind, TaskEntry, registry};
 
 /// Show the methods, tasks, models, positions and keys that a configuration can name.
 #[derive(Debug, clap::Args)]
@@ -120,13 +120,24 @@ fn kinds_of_phi() -> Vec<Vec<String>> {
     named.chain(spelled).collect()
 }
 
+/// Key, title, what it is, answer and score, what guessing reaches, splits, where the rows come from.
 fn tasks() -> Vec<Vec<String>> {
-    let answered = |task: &dyn crate::tasks::Task| match (task.labelled(), task.judged()) {
-        (Some(_), _) => "classified by an encoder, or answered in words (data.labels: text)",
-        (None, true) => "answered in words, judged",
-        (None, false) => "answered in words, compared",
+    let of = |entry: &&TaskEntry| {
+        let (task, said) = (entry.task(), entry.task().description());
+        let guessing = task.guessing_rate().map_or("-".to_owned(), |rate| format!("guessing {:.1} %", 100.0 * rate));
+        let splits = task.splits(DataKind::Real).join("+");
+        let embedded = if task.splits(DataKind::Embedded).is_empty() { "" } else { "; embedded rows" };
+        row(&[
+            task.key(),
+            said.title,
+            said.about,
+            &format!("{}: {}", task.scoring(), said.form),
+            &guessing,
+            &splits,
+            &format!("{}{embedded}", said.origin),
+        ])
     };
-    TASKS.iter().map(|task| row(&[task.key(), task.column(), answered(*task)])).collect()
+    registry().entries().iter().map(of).collect()
 }
 
 fn models() -> Vec<Vec<String>> {

@@ -13,6 +13,7 @@ pub mod import;
 pub mod inspect;
 pub mod judge;
 pub mod list;
+pub mod predict;
 pub mod read;
 pub mod report;
 pub mod results;
@@ -113,6 +114,11 @@ impl ModelArgs {
     }
 }
 
+/// A template from a command line: a shell leaves `\n` as it is.
+fn unescaped(template: &str) -> String {
+    template.replace("\\n", "\n")
+}
+
 /// Fills a new folder, which is there completely or not at all.
 ///
 /// # Errors
@@ -129,25 +135,29 @@ fn fresh_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()
 }
 
 /// A task's score with everything that makes it comparable.
-fn print_score(task: &str, score: Score) {
+fn score_line(task: &str, score: Score) -> String {
     let cut = match score.cut() {
         0 => String::new(),
         cut => format!("; {cut} of {} prompts were cut to data.max_length", score.n()),
     };
     match score {
-        Score::Counts { correct, n, .. } => println!("{task}: {:.1} % ({correct} of {n}){cut}", score.percent()),
+        Score::Counts { correct, n, .. } => format!("{task}: {:.1} % ({correct} of {n}){cut}", score.percent()),
         Score::Graded { grade, value, n, .. } if grade.is_loss() => {
-            println!("{task}: {value:.4} {grade} on {n} rows{cut}");
+            format!("{task}: {value:.4} {grade} on {n} rows{cut}")
         }
         Score::Graded { grade, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.2} % {}", 100.0 * also.value, also.grade));
-            println!("{task}: {:.2} % {grade}{also} on {n} rows{cut}", score.percent());
+            format!("{task}: {:.2} % {grade}{also} on {n} rows{cut}", score.percent())
         }
         Score::Measured { metric, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.1} % {}", 100.0 * also.value, also.metric));
-            println!("{task}: {:.1} % {metric}{also} on {n} rows{cut}", score.percent());
+            format!("{task}: {:.1} % {metric}{also} on {n} rows{cut}", score.percent())
         }
     }
+}
+
+fn print_score(task: &str, score: Score) {
+    println!("{}", score_line(task, score));
 }
 
 /// A record's scores and cost.

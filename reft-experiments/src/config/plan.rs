@@ -11,6 +11,7 @@ pub use super::kind::{AnsweredBy, LabelsAs, RunKind};
 use super::parity::{self, Parity, Point};
 use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
+use crate::tasks::labelled::LabelledTask;
 use crate::tasks::{DataKind, TaskId};
 use crate::train::schedule::Shape;
 
@@ -307,7 +308,7 @@ impl RunPlan {
 
     /// Whether the rows that are scored depend on the seed, which splits the validation rows of a labelled task.
     pub fn splits_by_seed(&self) -> bool {
-        self.data.eval.iter().any(|id| id.task().labelled().is_some())
+        self.data.eval.iter().any(|id| id.task().labelled().is_some_and(LabelledTask::splits_by_seed))
     }
 
     /// Whether the run follows pyreft in this point: runs that train interventions may.
@@ -374,11 +375,19 @@ impl RunPlan {
             ),
             ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
             (
+                "data.labels",
+                self.data.labels == LabelsAs::Head
+                    || !tasks().any(|id| id.task().labelled().is_some() && id.task().own().is_some()),
+                "text is for tasks of this program: describe your data by prompt, choices and answer instead of text and \
+                 label, and a causal model learns it"
+                    .to_owned(),
+            ),
+            (
                 "data.train",
                 self.data.labels == LabelsAs::Text
                     || !tasks().any(|id| id.task().labelled().is_some())
                     || (self.data.train.len(), tasks().count()) == (1, 2) && same,
-                "an encoder is trained and scored on one GLUE task: name the same one in data.train and data.eval, or let a \
+                "an encoder is trained and scored on one task with labels: name the same one in data.train and data.eval, or let a \
                  causal model learn them as text (data.labels: text)"
                     .to_owned(),
             ),

@@ -1,4 +1,5 @@
-//! GLUE's validation rows, split by a run's seed: one part is watched while training, the other is read once.
+//! The validation rows of labelled tasks in two parts: one is watched while training, the other is read once. GLUE's are split
+//! by a run's seed.
 
 use rand::seq::SliceRandom;
 use reft_core::rng::Seed;
@@ -47,6 +48,13 @@ pub struct Halves {
     pub held: Locked,
 }
 
+impl Halves {
+    /// Parts that are given.
+    pub fn of(watched: Vec<Row>, held: Vec<Row>) -> Self {
+        Self { watched, held: Locked { rows: held } }
+    }
+}
+
 /// Splits validation rows by a seed, each part in the order of the file.
 pub fn split(rows: Vec<Row>, watched: Watched, seed: Seed) -> Halves {
     let half = rows.len() / 2;
@@ -60,7 +68,7 @@ pub fn split(rows: Vec<Row>, watched: Watched, seed: Seed) -> Halves {
     order[..count].iter().for_each(|&index| is_watched[index] = true);
     let (watched, held): (Vec<_>, Vec<_>) = rows.into_iter().zip(is_watched).partition(|(_, watched)| *watched);
     let alone = |rows: Vec<(Row, bool)>| rows.into_iter().map(|(row, _)| row).collect();
-    Halves { watched: alone(watched), held: Locked { rows: alone(held) } }
+    Halves::of(alone(watched), alone(held))
 }
 
 #[cfg(test)]

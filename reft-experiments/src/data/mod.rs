@@ -6,6 +6,7 @@ pub mod halves;
 pub mod json_fault;
 pub mod json_rows;
 pub mod labelled;
+pub mod labels;
 pub mod left_out;
 pub mod need;
 pub mod overlap;

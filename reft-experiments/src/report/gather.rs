@@ -62,13 +62,10 @@ fn run(runs: &Path, entry: Entry) -> Run {
 fn method(plan: &Value) -> String {
     let adapt = &plan["adapt"];
     let in_words = plan["data"]["labels"] == "text";
-    let head = || {
-        !in_words
-            && plan["data"]["eval"][0]
-                .as_str()
-                .and_then(|task| task.parse::<TaskId>().ok()?.task().labelled())
-                .is_some()
-    };
+    let task = &plan["data"]["eval"][0];
+    let labelled =
+        || task.as_str().is_some_and(|name| name.parse::<TaskId>().is_ok_and(|id| id.task().labelled().is_some()));
+    let head = || !in_words && (task.get("label").is_some() || labelled());
     match adapt.as_object().and_then(|map| map.iter().next()) {
         None if head() => "Head only".to_owned(),
         None => "base model".to_owned(),

@@ -9,6 +9,7 @@
 //! | `answering/` | a causal model that answers in words |
 //! | `classifying/` | an encoder under a head that gives every row its label |
 //! | `session.rs`, `saved.rs` | models that are loaded, and what was trained on them read back |
+//! | `kept_task.rs`, `predict.rs` | what a model was trained for, kept beside it; rows of other files answered by it |
 //! | `memory.rs`, `context.rs`, `prediction.rs` | memory that a run needs, a model's context length, a row's answer |
 
 pub mod answering;
@@ -17,9 +18,11 @@ mod classifying;
 pub mod context;
 pub mod experiment;
 mod fit;
+pub mod kept_task;
 pub mod memory;
 pub mod named;
 mod perform;
+pub mod predict;
 pub mod prediction;
 mod runner;
 pub mod saved;

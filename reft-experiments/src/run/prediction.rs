@@ -105,7 +105,7 @@ impl Line {
                 (answer.ok_or("answer")?, if likelihood.is_some() { correct } else { Some(correct.ok_or("correct")?) })
             }
             Some(labelled) => {
-                let agrees = labelled.labels().are_classes().then(|| said == expected);
+                let agrees = labelled.has_classes().then(|| said == expected);
                 (answer.unwrap_or_else(|| said.clone()), correct.or(agrees))
             }
         };

@@ -8,6 +8,9 @@ use super::experiment::Scored;
 use crate::config::plan::RunPlan;
 use crate::data::source::Sources;
 
+/// The file of a head.
+const HEAD: &str = "head.safetensors";
+
 /// The files of a run.
 pub struct SavedFiles {
     /// The adapter's folder; none where a head alone was trained, or nothing.
@@ -17,13 +20,17 @@ pub struct SavedFiles {
 }
 
 impl SavedFiles {
-    /// The head's file: beside the adapter's folder unless another is named.
+    /// The head's file: in the adapter's folder or beside it, unless another is named.
     ///
     /// # Errors
     /// When neither is there.
     pub fn head(&self) -> Result<PathBuf> {
-        let beside = || Some(self.adapter.as_ref()?.parent().unwrap_or(Path::new("")).join("head.safetensors"));
-        self.head.clone().or_else(beside).context(
+        let of_adapter = || {
+            let folder = self.adapter.as_ref()?;
+            let inside = folder.join(HEAD);
+            Some(if inside.exists() { inside } else { folder.parent().unwrap_or(Path::new("")).join(HEAD) })
+        };
+        self.head.clone().or_else(of_adapter).context(
             "no classification head: give --adapter with the folder `adapter` of a run, or --head with its head.safetensors \
              where the head alone was trained",
         )

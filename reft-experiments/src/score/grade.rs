@@ -101,6 +101,7 @@ pub fn score(scoring: &Scoring, predictions: &[Prediction]) -> Score {
         }
         Scoring::Exact
         | Scoring::Contains
+        | Scoring::After(_)
         | Scoring::Regex(_)
         | Scoring::Number
         | Scoring::Letter

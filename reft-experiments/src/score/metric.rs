@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::metrics;
+use super::scoring::Scoring;
 use crate::data::labelled::Target;
 
 /// What a task is measured by.
@@ -13,10 +14,14 @@ use crate::data::labelled::Target;
 pub enum Metric {
     /// Part of the rows that are right.
     Accuracy,
-    /// Matthews' correlation of two classes.
+    /// Matthews' correlation of classes.
     Matthews,
     /// F1 of class 1.
     F1,
+    /// Mean of the classes' F1, over the classes that a row has or was taken for.
+    F1Macro,
+    /// F1 of all classes counted together.
+    F1Micro,
     /// Pearson's correlation of scores.
     Pearson,
     /// Spearman's correlation of scores.
@@ -30,8 +35,25 @@ impl Metric {
             Self::Accuracy => "accuracy",
             Self::Matthews => "matthews",
             Self::F1 => "f1",
+            Self::F1Macro => "f1_macro",
+            Self::F1Micro => "f1_micro",
             Self::Pearson => "pearson",
             Self::Spearman => "spearman",
+        }
+    }
+}
+
+impl Metric {
+    /// The same as a data set's `score`.
+    pub fn scoring(self) -> &'static Scoring {
+        match self {
+            Self::Accuracy => &Scoring::Accuracy,
+            Self::Matthews => &Scoring::Matthews,
+            // Of two classes; where there are more, of all of them.
+            Self::F1 | Self::F1Macro => &Scoring::F1Macro,
+            Self::F1Micro => &Scoring::F1Micro,
+            Self::Pearson => &Scoring::Pearson,
+            Self::Spearman => &Scoring::Spearman,
         }
     }
 }
@@ -42,6 +64,8 @@ impl fmt::Display for Metric {
             Self::Accuracy => "accuracy",
             Self::Matthews => "Matthews correlation",
             Self::F1 => "F1",
+            Self::F1Macro => "macro F1",
+            Self::F1Micro => "micro F1",
             Self::Pearson => "Pearson correlation",
             Self::Spearman => "Spearman correlation",
         })
@@ -77,6 +101,8 @@ impl Metric {
             Self::Accuracy => Some(answers.classes()).map(|(right, said)| metrics::accuracy(&right, &said)),
             Self::Matthews => Some(answers.classes()).map(|(right, said)| metrics::matthews(&right, &said)),
             Self::F1 => Some(answers.classes()).map(|(right, said)| metrics::f1(&right, &said)),
+            Self::F1Macro => Some(answers.classes()).map(|(right, said)| metrics::f1_macro(&right, &said)),
+            Self::F1Micro => Some(answers.classes()).map(|(right, said)| metrics::f1_micro(&right, &said)),
             Self::Pearson => Some(answers.numbers()).and_then(|(right, said)| metrics::pearson(&right, &said)),
             Self::Spearman => Some(answers.numbers()).and_then(|(right, said)| metrics::spearman(&right, &said)),
         }

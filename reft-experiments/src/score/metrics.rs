@@ -1,5 +1,7 @@
 //! The metrics of GLUE: accuracy, F1 and Matthews' correlation of classes, Pearson's and Spearman's of scores.
 
+use std::collections::BTreeSet;
+
 /// Predicted and right classes, counted. Class 1 is the positive one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Counts {
@@ -37,12 +39,44 @@ pub fn f1(labels: &[i64], predictions: &[i64]) -> f64 {
     if all == 0.0 { 0.0 } else { 2.0 * right_positive / all }
 }
 
-/// Matthews' correlation of two classes; 0 where either side has only one.
+/// Mean of the classes' F1, over the classes among labels and predictions (scikit-learn's `f1_score(average="macro")`).
+pub fn f1_macro(labels: &[i64], predictions: &[i64]) -> f64 {
+    let classes: BTreeSet<i64> = labels.iter().chain(predictions).copied().collect();
+    let of_class = |&class: &i64| {
+        let count = |values: &[i64]| values.iter().filter(|value| **value == class).count();
+        let both = labels.iter().zip(predictions).filter(|pair| *pair == (&class, &class)).count();
+        2.0 * both as f64 / (count(labels) + count(predictions)) as f64
+    };
+    classes.iter().map(of_class).sum::<f64>() / classes.len().max(1) as f64
+}
+
+/// F1 of all classes counted together, which is the accuracy where every row has one class.
+pub fn f1_micro(labels: &[i64], predictions: &[i64]) -> f64 {
+    accuracy(labels, predictions)
+}
+
+/// Matthews' correlation; 0 where either side has only one class. Of more than two classes it is Gorodkin's `R_K`
+/// (Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient").
 pub fn matthews(labels: &[i64], predictions: &[i64]) -> f64 {
+    if labels.iter().chain(predictions).any(|class| !(0..=1).contains(class)) {
+        return matthews_of_several(labels, predictions);
+    }
     let Counts { right_positive: tp, wrong_positive: fp, right_negative: tn, wrong_negative: fn_ } =
         Counts::of(labels, predictions);
     let scale = ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt();
     if scale == 0.0 { 0.0 } else { (tp * tn - fp * fn_) / scale }
+}
+
+fn matthews_of_several(labels: &[i64], predictions: &[i64]) -> f64 {
+    let n = labels.len() as f64;
+    let right = labels.iter().zip(predictions).filter(|(label, said)| label == said).count() as f64;
+    let classes: BTreeSet<i64> = labels.iter().chain(predictions).copied().collect();
+    let count = |values: &[i64], class: i64| values.iter().filter(|value| **value == class).count() as f64;
+    let sum = |left: &[i64], other: &[i64]| {
+        classes.iter().map(|&class| count(left, class) * count(other, class)).sum::<f64>()
+    };
+    let scale = ((n * n - sum(labels, labels)) * (n * n - sum(predictions, predictions))).sqrt();
+    if scale == 0.0 { 0.0 } else { (right * n - sum(labels, predictions)) / scale }
 }
 
 /// Pearson's correlation; none where either side is constant.
@@ -112,6 +146,18 @@ mod tests {
             let (labels, said) = (numbers(&case["labels"]), numbers(&case["predictions"]));
             close("pearson", pearson(&labels, &said), &case["pearson"]);
             close("spearman", spearman(&labels, &said), &case["spearman"]);
+        }
+    }
+
+    #[test]
+    fn scores_of_several_classes_are_scikit_learns() {
+        let golden: Value = serde_json::from_str(include_str!("../../tests/scores/label_scores.json")).expect("valid");
+        for case in golden["cases"].as_array().expect("a list") {
+            let (labels, said) = (classes(&case["labels"]), classes(&case["predictions"]));
+            close("accuracy", Some(accuracy(&labels, &said)), &case["accuracy"]);
+            close("f1_macro", Some(f1_macro(&labels, &said)), &case["f1_macro"]);
+            close("f1_micro", Some(f1_micro(&labels, &said)), &case["f1_micro"]);
+            close("matthews", Some(matthews(&labels, &said)), &case["matthews"]);
         }
     }
 }

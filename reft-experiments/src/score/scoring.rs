@@ -1,10 +1,14 @@
 //! `score:` how the answers to a user's data set are scored.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use regex::Regex;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::answers;
+use super::metric::Metric;
 
 /// How answers are scored.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -14,6 +18,8 @@ pub enum Scoring {
     Exact,
     /// What is said contains the answer.
     Contains,
+    /// What is said after the first occurrence of this text is the answer, white space around both left out.
+    After(Cow<'static, str>),
     /// What the expression's first group finds in what is said is what it finds in the answer (or the answer itself, where it
     /// finds nothing there); an expression without a group must be found in what is said.
     Regex(Expression),
@@ -110,6 +116,7 @@ impl Scoring {
         match self {
             Self::Exact
             | Self::Contains
+            | Self::After(_)
             | Self::Regex(_)
             | Self::Number
             | Self::Letter
@@ -125,12 +132,55 @@ impl Scoring {
     }
 }
 
+impl Scoring {
+    /// The answer inside what was said; empty where there is none.
+    pub fn extract(&self, said: &str) -> String {
+        match self {
+            Self::After(trigger) => answers::after(said, trigger).trim().to_owned(),
+            Self::Regex(expression) => expression.find(said).unwrap_or_default().trim().to_owned(),
+            Self::Number => answers::number(said).map_or(String::new(), |number| number.to_string()),
+            Self::Letter => answers::letter(said).to_owned(),
+            _ => said.trim().to_owned(),
+        }
+    }
+
+    /// Whether an answer that was found agrees with the right one. Numbers do when they are equal to a thousandth.
+    pub fn agrees(&self, answer: &str, right: &str) -> bool {
+        let right = right.trim();
+        match self {
+            Self::Contains => answer.contains(right),
+            Self::Regex(expression) if expression.has_group() => {
+                answer == expression.find(right).unwrap_or(right).trim()
+            }
+            Self::Regex(_) => true,
+            Self::Number => match (answers::number(answer), answers::number(right)) {
+                (Some(said), Some(right)) => (said - right).abs() <= 1e-3,
+                _ => false,
+            },
+            Self::Letter => answer == answers::letter(right),
+            _ => answer == right,
+        }
+    }
+
+    /// The metric of labels; accuracy of answers that are right or wrong.
+    pub fn metric(&self) -> Metric {
+        match self {
+            Self::F1Macro => Metric::F1Macro,
+            Self::F1Micro => Metric::F1Micro,
+            Self::Matthews => Metric::Matthews,
+            Self::Pearson => Metric::Pearson,
+            Self::Spearman => Metric::Spearman,
+            _ => Metric::Accuracy,
+        }
+    }
+}
+
 impl fmt::Display for Scoring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written = serde_json::to_value(self).expect("plain data");
         match written.as_str() {
             Some(name) => f.write_str(name),
-            None => f.write_str("regex"),
+            None => f.write_str(if matches!(self, Self::After(_)) { "after" } else { "regex" }),
         }
     }
 }

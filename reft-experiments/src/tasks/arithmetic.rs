@@ -1,245 +1,129 @@
 //! Arithmetic with a chain of thought: the last number counts, or the first letter (tables 2, 15, 17; tuning on GSM8K).
+//! Prompts in the Alpaca template, but for `gsm8k`. The `output` of test rows is some model's attempt: `answer` counts.
 
-use std::collections::HashSet;
-
-use super::embedded::{self, Generate};
-use super::instruct::alpaca;
-use super::{DataKind, Task};
+use super::described::{Described, Dev, File, Made, Sample};
+use super::description::{AnswerForm, Description};
+use super::embedded;
+use super::instruct::{ALPACA, OUTPUT};
+use super::phrase::{Phrase, Piece};
 use crate::data::need::{Form, Need};
-use crate::data::overlap::normalised;
-use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
-use crate::data::split::Split;
-use crate::score::answers;
+use crate::score::scoring::Scoring;
 
 /// Training rows of GSM8K that are the dev set.
 const DEV_ROWS: usize = 300;
 
-fn real(task: &'static str, kind: DataKind, split: &Split) -> Result<(), DataError> {
-    match kind {
-        DataKind::Real => Ok(()),
-        DataKind::Embedded => {
-            let remedy = "it has no embedded rows; set data.source: real";
-            Err(DataError::NoRows { task, split: split.name(), remedy })
-        }
-    }
-}
+/// A solution that ends with `####` and the number, for training and for scoring.
+const SOLVED: Need = Need::Answer(Form::FinalNumber);
 
-/// The last number of a text; empty when there is none.
-fn last_number(said: &str) -> String {
-    answers::number(said).map_or(String::new(), |number| number.to_string())
-}
-
-/// Right when the numbers are equal; a missing number is wrong.
-fn same_number(said: &str, expected: &str) -> bool {
-    match (answers::number(said), answers::number(expected)) {
-        (Some(said), Some(expected)) => (said - expected).abs() <= 1e-3,
-        _ => false,
-    }
-}
-
-/// MATH10K, prompts in the Alpaca template; for training only.
-pub struct Math {
-    key: &'static str,
-    file: &'static str,
-}
-
-/// `math`: all of it.
-pub static MATH: Math = Math { key: "math", file: "ft-training_set/math_10k.json" };
-/// `math_part`: the part of it that pyreft's history holds.
-pub static MATH_PART: Math = Math { key: "math_part", file: "ft-training_set/math_10k_part.json" };
-
-impl Task for Math {
-    fn key(&self) -> &'static str {
-        self.key
-    }
-
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        real(self.key, kind, split)?;
-        match split {
-            Split::Train => sources.rows(self.file, Need::Output),
-            Split::TrainWithoutDev => {
+macro_rules! training_sets {
+    ($($name:ident = $key:literal, $title:literal, $path:literal, $about:literal;)*) => {
+        $(
+            #[doc = concat!("`", $key, "`: ", $about, "; for training only.")]
+            pub static $name: Described = Described {
+                key: $key,
+                description: Description {
+                    title: $title,
+                    column: $key,
+                    about: $about,
+                    origin: concat!("LLM-Adapters, ", $path),
+                    form: AnswerForm::Number,
+                },
+                prompt: ALPACA,
+                completion: OUTPUT,
+                scoring: Scoring::Number,
+                train: Some(File { path: $path, need: Need::Output }),
                 // Questions of GSM8K are among the rows, those of its dev set too.
-                let dev = GSM8K.rows(kind, &Split::Dev, sources)?;
-                let dev: HashSet<String> = dev.iter().map(|row| normalised(&row.instruction)).collect();
-                let mut rows = sources.rows(self.file, Need::Output)?;
-                rows.retain(|row| !dev.contains(&normalised(&row.instruction)));
-                Ok(rows)
-            }
-            Split::Dev | Split::Test(_) => {
-                let remedy = "it is a training set only; tune on gsm8k, test on aqua, gsm8k_alpaca, mawps and svamp";
-                Err(DataError::NoRows { task: self.key, split: split.name(), remedy })
-            }
-        }
-    }
+                dev: Dev::Of("gsm8k"),
+                dev_need: SOLVED,
+                test: None,
+                remedy: "it is a training set only; tune on gsm8k, test on aqua, gsm8k_alpaca, mawps and svamp",
+                made: Made::Not(Sample {
+                    instruction: "Ann has 3 eggs and buys 4 more. How many has she?",
+                    input: "",
+                    output: "Ann has 3 + 4 = 7 eggs. The answer is 7.",
+                    answer: "7",
+                }),
+            };
+        )*
+    };
+}
 
-    fn prompt(&self, row: &Row) -> String {
-        alpaca(row)
-    }
-
-    fn completion(&self, row: &Row) -> String {
-        row.output.clone()
-    }
-
-    fn extract(&self, said: &str) -> String {
-        last_number(said)
-    }
-
-    fn agrees(&self, row: &Row, answer: &str) -> bool {
-        same_number(answer, &row.answer)
-    }
+training_sets! {
+    MATH = "math", "Math10K", "ft-training_set/math_10k.json",
+        "problems with a chain of thought, as the paper trained on them";
+    MATH_PART = "math_part", "Math10K (part)", "ft-training_set/math_10k_part.json",
+        "the part of math that pyreft's history holds";
 }
 
 /// `gsm8k`: grade-school problems with a prompt of their own, on whose last 300 training rows the paper tuned.
-pub struct Gsm8k;
-
-/// `gsm8k`.
-pub static GSM8K: Gsm8k = Gsm8k;
-
-/// A solution that ends with `####` and the number, for training and for scoring.
-const NEED: Need = Need::Answer(Form::FinalNumber);
-
-impl Task for Gsm8k {
-    fn key(&self) -> &'static str {
-        "gsm8k"
-    }
-
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        real(self.key(), kind, split)?;
-        let train = || sources.rows("grade_school_math/train.jsonl", NEED);
-        match split {
-            Split::Train => train(),
-            Split::TrainWithoutDev => train().map(|mut rows| {
-                rows.truncate(rows.len().saturating_sub(DEV_ROWS));
-                rows
-            }),
-            Split::Dev => train().map(|mut rows| rows.split_off(rows.len().saturating_sub(DEV_ROWS))),
-            Split::Test(_) => sources.rows("grade_school_math/test.jsonl", NEED),
-        }
-    }
-
-    fn prompt(&self, row: &Row) -> String {
-        let question = &row.instruction;
-        format!("{question}\nAnswer the above question. First think step by step and then answer the final number.\n")
-    }
-
-    fn completion(&self, row: &Row) -> String {
-        row.answer.replace("####", "The final answer is: ")
-    }
-
-    fn extract(&self, said: &str) -> String {
-        last_number(said)
-    }
-
-    fn agrees(&self, row: &Row, answer: &str) -> bool {
-        same_number(answer, answers::after(&row.answer, "####"))
-    }
-}
-
-/// What an answer is.
-enum Answer {
-    Number,
-    Letter,
-}
-
-impl Answer {
-    /// What the right answer must contain.
-    fn form(&self) -> Form {
-        match self {
-            Self::Number => Form::Number,
-            Self::Letter => Form::Letter,
-        }
-    }
-}
-
-/// A test set of LLM-Adapters, prompts in the Alpaca template as in [`Math`], which is trained on. The `output` of its
-/// rows is some model's attempt: `answer` counts.
-pub struct Arithmetic {
-    key: &'static str,
-    column: &'static str,
-    /// Its folder in LLM-Adapters.
-    folder: &'static str,
-    answer: Answer,
-    /// Makes rows in its format.
-    embedded: Generate,
-}
-
-/// `aqua`: multiple choice.
-pub static AQUA: Arithmetic = Arithmetic {
-    key: "aqua",
-    column: "aqua",
-    folder: "AQuA",
-    answer: Answer::Letter,
-    embedded: embedded::arithmetic::aqua,
-};
-/// `gsm8k_alpaca`: the test problems of GSM8K.
-pub static GSM8K_ALPACA: Arithmetic = Arithmetic {
-    key: "gsm8k_alpaca",
-    column: "gsm8k",
-    folder: "gsm8k",
-    answer: Answer::Number,
-    embedded: embedded::arithmetic::gsm8k,
-};
-/// `mawps`: problems of one or two steps.
-pub static MAWPS: Arithmetic = Arithmetic {
-    key: "mawps",
-    column: "mawps",
-    folder: "mawps",
-    answer: Answer::Number,
-    embedded: embedded::arithmetic::mawps,
-};
-/// `svamp`: problems with numbers that do not matter.
-pub static SVAMP: Arithmetic = Arithmetic {
-    key: "svamp",
-    column: "svamp",
-    folder: "SVAMP",
-    answer: Answer::Number,
-    embedded: embedded::arithmetic::svamp,
+pub static GSM8K: Described = Described {
+    key: "gsm8k",
+    description: Description {
+        title: "GSM8K",
+        column: "gsm8k",
+        about: "grade-school problems, solved step by step",
+        origin: "OpenAI, grade_school_math",
+        form: AnswerForm::Number,
+    },
+    prompt: Phrase(&[
+        Piece::Instruction,
+        Piece::Text("\nAnswer the above question. First think step by step and then answer the final number.\n"),
+    ]),
+    completion: Phrase(&[Piece::AnswerWith("####", "The final answer is: ")]),
+    scoring: Scoring::Number,
+    train: Some(File { path: "grade_school_math/train.jsonl", need: SOLVED }),
+    dev: Dev::Last(DEV_ROWS),
+    dev_need: SOLVED,
+    test: Some(File { path: "grade_school_math/test.jsonl", need: SOLVED }),
+    remedy: "",
+    made: Made::Not(Sample {
+        instruction: "Ann has 3 eggs and buys 4 more. How many has she?",
+        input: "",
+        output: "",
+        answer: "Ann has 3 + 4 = 7 eggs.\n#### 7",
+    }),
 };
 
-impl Task for Arithmetic {
-    fn key(&self) -> &'static str {
-        self.key
-    }
+macro_rules! test_sets {
+    ($($name:ident = $key:literal, $column:literal, $title:literal, $folder:literal, $form:expr, $scoring:expr, $need:expr,
+       $made:expr, $about:literal;)*) => {
+        $(
+            #[doc = concat!("`", $key, "`: ", $about, ".")]
+            pub static $name: Described = Described {
+                key: $key,
+                description: Description {
+                    title: $title,
+                    column: $column,
+                    about: $about,
+                    origin: concat!("LLM-Adapters, dataset/", $folder),
+                    form: $form,
+                },
+                prompt: ALPACA,
+                completion: OUTPUT,
+                scoring: $scoring,
+                train: None,
+                dev: Dev::Nowhere,
+                dev_need: Need::Answer($need),
+                test: Some(File {
+                    path: concat!("dataset/", $folder, "/test.json"),
+                    need: Need::Answer($need),
+                }),
+                remedy: "it is a test set only; train on math, math_part or gsm8k, and tune on gsm8k",
+                made: Made::By($made),
+            };
+        )*
+    };
+}
 
-    fn column(&self) -> &'static str {
-        self.column
-    }
-
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        match (kind, split) {
-            (DataKind::Embedded, split) => Ok(embedded::rows(self.key, self.embedded, split)),
-            (DataKind::Real, Split::Test(_)) => {
-                sources.rows(&format!("dataset/{}/test.json", self.folder), Need::Answer(self.answer.form()))
-            }
-            (DataKind::Real, Split::Train | Split::TrainWithoutDev | Split::Dev) => {
-                let remedy = "it is a test set only; train on math, math_part or gsm8k, and tune on gsm8k";
-                Err(DataError::NoRows { task: self.key, split: split.name(), remedy })
-            }
-        }
-    }
-
-    fn prompt(&self, row: &Row) -> String {
-        alpaca(row)
-    }
-
-    fn completion(&self, row: &Row) -> String {
-        row.output.clone()
-    }
-
-    fn extract(&self, said: &str) -> String {
-        match self.answer {
-            Answer::Number => last_number(said),
-            Answer::Letter => answers::letter(said).to_owned(),
-        }
-    }
-
-    fn agrees(&self, row: &Row, answer: &str) -> bool {
-        match self.answer {
-            Answer::Number => same_number(answer, &row.answer),
-            Answer::Letter => answer == row.answer.trim(),
-        }
-    }
+test_sets! {
+    AQUA = "aqua", "aqua", "AQuA", "AQuA", AnswerForm::OneOf(5), Scoring::Letter, Form::Letter,
+        embedded::arithmetic::aqua, "algebra with five choices, the answer a letter";
+    GSM8K_ALPACA = "gsm8k_alpaca", "gsm8k", "GSM8K", "gsm8k", AnswerForm::Number, Scoring::Number, Form::Number,
+        embedded::arithmetic::gsm8k, "the test problems of GSM8K in the Alpaca template";
+    MAWPS = "mawps", "mawps", "MAWPS", "mawps", AnswerForm::Number, Scoring::Number, Form::Number,
+        embedded::arithmetic::mawps, "problems of one or two steps";
+    SVAMP = "svamp", "svamp", "SVAMP", "SVAMP", AnswerForm::Number, Scoring::Number, Form::Number,
+        embedded::arithmetic::svamp, "problems with numbers that do not matter";
 }
 
 #[cfg(test)]
@@ -247,7 +131,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::data::split::Selection;
+    use crate::data::row::Row;
+    use crate::data::source::Sources;
+    use crate::data::split::{Selection, Split};
+    use crate::tasks::{DataKind, Task};
 
     fn test() -> Split {
         Split::Test(Selection { chosen_by: "a test".to_owned() })
@@ -271,7 +158,10 @@ mod tests {
         let asked = ["has ann 9 eggs", "Has Ann 10 eggs?\n ", "has Ann 309, eggs", "Has Ann 310 eggs?"];
         let rows: Vec<Value> =
             asked.iter().map(|text| json!({"instruction": text, "output": "It is 1.", "answer": "1"})).collect();
-        let files = [("grade_school_math/train.jsonl", json!(known)), (MATH_PART.file, json!(rows))];
+        let files = [
+            ("grade_school_math/train.jsonl", json!(known)),
+            (MATH_PART.train.expect("training rows").path, json!(rows)),
+        ];
         let folder = folder(&files);
         let sources = Sources::local(folder.path());
         let rows = |split| MATH_PART.rows(DataKind::Real, &split, &sources).expect("rows");

@@ -1,13 +1,14 @@
 //! The eight commonsense tasks of table 1, in the format of LLM-Adapters: the instruction carries the choices and the
 //! answer format, the model says `the correct answer is X`, and X must be the answer exactly.
 
-use super::{DataKind, Task, embedded};
+use std::borrow::Cow;
+
+use super::described::{Described, Dev, File, Made, Sample};
+use super::description::{AnswerForm, Description};
+use super::embedded;
+use super::phrase::{Phrase, Piece};
 use crate::data::need::{Form, Need};
-use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
-use crate::data::split::{Split, hold_out};
-use crate::score::answers;
-use crate::score::verdict::Sought;
+use crate::score::scoring::Scoring;
 
 /// What an answer begins with.
 const TRIGGER: &str = "the correct answer is ";
@@ -15,114 +16,70 @@ const TRIGGER: &str = "the correct answer is ";
 /// The answer is learnt, and compared with what is said.
 const NEED: Need = Need::Answer(Form::Text);
 
-/// One task.
-pub struct Commonsense {
-    key: &'static str,
-    /// Its folder in LLM-Adapters.
-    folder: &'static str,
-    /// Answers that a row has to choose from.
-    options: f64,
-    /// Makes rows in its format.
-    embedded: embedded::Generate,
-}
+const PROMPT: Phrase = Phrase(&[Piece::Instruction, Piece::Text("\n")]);
+const COMPLETION: Phrase = Phrase(&[Piece::Text(TRIGGER), Piece::Answer]);
 
 macro_rules! tasks {
-    ($($name:ident = $key:literal, $folder:literal, $options:literal, $embedded:expr;)*) => {
+    ($($name:ident = $key:literal, $title:literal, $folder:literal, $options:literal, $made:expr, $about:literal;)*) => {
         $(
-            #[doc = concat!("`", $key, "`: ", $folder, ".")]
-            pub static $name: Commonsense = Commonsense { key: $key, folder: $folder, options: $options, embedded: $embedded };
+            #[doc = concat!("`", $key, "`: ", $about, ".")]
+            pub static $name: Described = Described {
+                key: $key,
+                description: Description {
+                    title: $title,
+                    column: $key,
+                    about: $about,
+                    origin: concat!("LLM-Adapters, dataset/", $folder),
+                    form: AnswerForm::OneOf($options),
+                },
+                prompt: PROMPT,
+                completion: COMPLETION,
+                scoring: Scoring::After(Cow::Borrowed(TRIGGER)),
+                train: Some(File { path: concat!("dataset/", $folder, "/train.json"), need: NEED }),
+                dev: Dev::HeldOut,
+                dev_need: NEED,
+                test: Some(File { path: concat!("dataset/", $folder, "/test.json"), need: NEED }),
+                remedy: "",
+                made: Made::By($made),
+            };
         )*
     };
 }
 
 tasks! {
-    BOOLQ = "boolq", "boolq", 2.0, embedded::yes_no;
-    PIQA = "piqa", "piqa", 2.0, embedded::two_solutions;
-    SIQA = "siqa", "social_i_qa", 3.0, embedded::three_feelings;
-    HELLASWAG = "hellaswag", "hellaswag", 4.0, embedded::four_endings;
-    WINOGRANDE = "winogrande", "winogrande", 2.0, embedded::two_options;
-    ARC_E = "arc_e", "ARC-Easy", 4.0, embedded::which_is;
-    ARC_C = "arc_c", "ARC-Challenge", 4.0, embedded::which_is_not;
-    OBQA = "obqa", "openbookqa", 4.0, embedded::completions;
+    BOOLQ = "boolq", "BoolQ", "boolq", 2, embedded::yes_no, "questions with the answer true or false";
+    PIQA = "piqa", "PIQA", "piqa", 2, embedded::two_solutions, "the better of two ways to do a thing";
+    SIQA = "siqa", "SIQA", "social_i_qa", 3, embedded::three_feelings, "why people act, and what they feel";
+    HELLASWAG = "hellaswag", "HellaSwag", "hellaswag", 4, embedded::four_endings, "the likely ending of a story";
+    WINOGRANDE = "winogrande", "WinoGrande", "winogrande", 2, embedded::two_options, "which of two things a gap stands for";
+    ARC_E = "arc_e", "ARC-e", "ARC-Easy", 4, embedded::which_is, "questions of natural science, the easy ones";
+    ARC_C = "arc_c", "ARC-c", "ARC-Challenge", 4, embedded::which_is_not, "questions of natural science, the hard ones";
+    OBQA = "obqa", "OBQA", "openbookqa", 4, embedded::completions, "questions over a book of elementary science";
 }
 
-impl Task for Commonsense {
-    fn key(&self) -> &'static str {
-        self.key
-    }
-
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        let file = |name: &str| sources.rows(&format!("dataset/{}/{name}.json", self.folder), NEED);
-        match (kind, split) {
-            (DataKind::Embedded, split) => Ok(embedded::rows(self.key, self.embedded, split)),
-            (DataKind::Real, Split::Train) => file("train"),
-            (DataKind::Real, Split::TrainWithoutDev) => Ok(hold_out(file("train")?).1),
-            (DataKind::Real, Split::Dev) => Ok(hold_out(file("train")?).0),
-            (DataKind::Real, Split::Test(_)) => file("test"),
-        }
-    }
-
-    fn prompt(&self, row: &Row) -> String {
-        format!("{}\n", row.instruction)
-    }
-
-    fn completion(&self, row: &Row) -> String {
-        format!("{TRIGGER}{}", row.answer)
-    }
-
-    fn extract(&self, said: &str) -> String {
-        answers::after(said, TRIGGER).trim().to_owned()
-    }
-
-    fn guessing_rate(&self) -> Option<f64> {
-        Some(1.0 / self.options)
-    }
-
-    fn has_options(&self) -> bool {
-        true
-    }
-
-    fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {
-        Some(Sought { trigger: TRIGGER, answer: row.answer.trim() })
-    }
-}
-
-/// COMMONSENSE170K: the eight training sets in one file, as the paper trained on it.
-pub struct Joint;
-
-/// `commonsense_170k`.
-pub static JOINT: Joint = Joint;
-
-impl Task for Joint {
-    fn key(&self) -> &'static str {
-        "commonsense_170k"
-    }
-
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        let task = self.key();
-        let none = |split, remedy| Err(DataError::NoRows { task, split, remedy });
-        match (kind, split) {
-            (DataKind::Embedded, split) => none(split.name(), "it is a real data set; set data.source: real"),
-            (DataKind::Real, Split::Train) => sources.rows("ft-training_set/commonsense_170k.json", NEED),
-            (DataKind::Real, Split::TrainWithoutDev | Split::Dev | Split::Test(_)) => {
-                none(split.name(), "it is a training set only; evaluate on the eight tasks")
-            }
-        }
-    }
-
-    fn prompt(&self, row: &Row) -> String {
-        BOOLQ.prompt(row)
-    }
-
-    fn completion(&self, row: &Row) -> String {
-        BOOLQ.completion(row)
-    }
-
-    fn extract(&self, said: &str) -> String {
-        BOOLQ.extract(said)
-    }
-
-    fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {
-        BOOLQ.sought(row)
-    }
-}
+/// `commonsense_170k`: the eight training sets in one file, as the paper trained on it.
+pub static JOINT: Described = Described {
+    key: "commonsense_170k",
+    description: Description {
+        title: "Commonsense170K",
+        column: "commonsense_170k",
+        about: "the eight commonsense training sets in one, as the paper trained on it",
+        origin: "LLM-Adapters, ft-training_set/commonsense_170k.json",
+        form: AnswerForm::OneOfSeveral,
+    },
+    prompt: PROMPT,
+    completion: COMPLETION,
+    scoring: Scoring::After(Cow::Borrowed(TRIGGER)),
+    train: Some(File { path: "ft-training_set/commonsense_170k.json", need: NEED }),
+    dev: Dev::Nowhere,
+    dev_need: NEED,
+    test: None,
+    remedy: "it is a training set only; evaluate on the eight tasks",
+    made: Made::Not(Sample {
+        instruction: "Please answer the following question with true or false, question: is a whale a fish?\n\n\
+                      Answer format: true/false",
+        input: "",
+        output: "the correct answer is false",
+        answer: "false",
+    }),
+};

@@ -2,21 +2,29 @@
 
 mod files;
 
+use super::description::{AnswerForm, Description};
 use super::embedded::{self, Generate};
-use super::labelled::{LabelledTask, Labels};
+use super::labelled::LabelledTask;
 use super::{DataKind, Task};
 use crate::data::halves::{self, Halves, Watched};
+use crate::data::labels::Labels;
 use crate::data::left_out::LeftOut;
+use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::{Selection, Split};
 use crate::data::table::{Column, Layout, Uneven};
 use crate::score::metric::Metric;
+use crate::score::scoring::Scoring;
 use reft_core::rng::Seed;
 
 /// One task.
 pub struct Glue {
     key: &'static str,
+    /// As its authors write it.
+    title: &'static str,
+    /// What has to be said of its texts.
+    about: &'static str,
     /// Its folder in GLUE's archive.
     folder: &'static str,
     /// The text or the two texts, then the label.
@@ -52,6 +60,8 @@ const PAIR: Layout = named(&[Column::Named("sentence1"), Column::Named("sentence
 /// What most tasks have in common.
 const COMMON: Glue = Glue {
     key: "",
+    title: "",
+    about: "",
     folder: "",
     layout: PAIR,
     texts: &["sentence1", "sentence2"],
@@ -67,6 +77,8 @@ const COMMON: Glue = Glue {
 /// `cola`: is a sentence acceptable English?
 pub static COLA: Glue = Glue {
     key: "cola",
+    title: "CoLA",
+    about: "whether a sentence is acceptable English",
     folder: "CoLA",
     layout: Layout { columns: &[Column::At(3), Column::At(1)], width: 4, uneven: Uneven::Refused },
     texts: &["sentence"],
@@ -78,6 +90,8 @@ pub static COLA: Glue = Glue {
 /// `sst2`: is a phrase about a film positive?
 pub static SST2: Glue = Glue {
     key: "sst2",
+    title: "SST-2",
+    about: "whether a phrase about a film is positive",
     folder: "SST-2",
     layout: named(&[Column::Named("sentence"), Column::Named("label")]),
     texts: &["sentence"],
@@ -88,6 +102,8 @@ pub static SST2: Glue = Glue {
 /// `mrpc`: do two sentences say the same?
 pub static MRPC: Glue = Glue {
     key: "mrpc",
+    title: "MRPC",
+    about: "whether two sentences say the same",
     folder: "MRPC",
     layout: named(&[Column::Named("#1 String"), Column::Named("#2 String"), Column::Named("Quality")]),
     second: Some(Metric::F1),
@@ -98,6 +114,8 @@ pub static MRPC: Glue = Glue {
 /// `qqp`: do two questions ask the same? A few of its published lines are broken in two; the hub's copy lacks these rows.
 pub static QQP: Glue = Glue {
     key: "qqp",
+    title: "QQP",
+    about: "whether two questions ask the same",
     folder: "QQP",
     layout: Layout {
         columns: &[Column::Named("question1"), Column::Named("question2"), Column::Named("is_duplicate")],
@@ -113,6 +131,8 @@ pub static QQP: Glue = Glue {
 /// `stsb`: how similar are two sentences?
 pub static STSB: Glue = Glue {
     key: "stsb",
+    title: "STS-B",
+    about: "how similar two sentences are, from 0 to 5",
     folder: "STS-B",
     layout: named(&[Column::Named("sentence1"), Column::Named("sentence2"), Column::Named("score")]),
     labels: Labels::Score(5.0),
@@ -124,6 +144,8 @@ pub static STSB: Glue = Glue {
 /// `mnli`: does a sentence follow from another, or contradict it? Matched validation rows only, as in the paper.
 pub static MNLI: Glue = Glue {
     key: "mnli",
+    title: "MNLI",
+    about: "whether a sentence follows from another, contradicts it, or neither",
     folder: "MNLI",
     layout: named(&[Column::Named("sentence1"), Column::Named("sentence2"), Column::Named("gold_label")]),
     texts: &["premise", "hypothesis"],
@@ -135,6 +157,8 @@ pub static MNLI: Glue = Glue {
 /// `qnli`: does a sentence answer a question?
 pub static QNLI: Glue = Glue {
     key: "qnli",
+    title: "QNLI",
+    about: "whether a sentence answers a question",
     folder: "QNLI",
     layout: named(&[Column::Named("question"), Column::Named("sentence"), Column::Named("label")]),
     texts: &["question", "sentence"],
@@ -143,16 +167,38 @@ pub static QNLI: Glue = Glue {
     ..COMMON
 };
 /// `rte`: does a sentence follow from another?
-pub static RTE: Glue =
-    Glue { key: "rte", folder: "RTE", labels: ENTAILMENT, embedded: Some(embedded::glue::inference), ..COMMON };
+pub static RTE: Glue = Glue {
+    key: "rte",
+    title: "RTE",
+    about: "whether a sentence follows from another",
+    folder: "RTE",
+    labels: ENTAILMENT,
+    embedded: Some(embedded::glue::inference),
+    ..COMMON
+};
 /// `wnli`: does a sentence with its pronoun replaced follow? Not in the paper's tables.
-pub static WNLI: Glue = Glue { key: "wnli", folder: "WNLI", words: &["not_entailment", "entailment"], ..COMMON };
+pub static WNLI: Glue = Glue {
+    key: "wnli",
+    title: "WNLI",
+    about: "whether a sentence with its pronoun replaced follows",
+    folder: "WNLI",
+    words: &["not_entailment", "entailment"],
+    ..COMMON
+};
 
 impl Glue {
     /// What a causal model says for a label.
     fn word<'a>(&self, name: &'a str) -> &'a str {
         let Labels::Classes(names) = self.labels else { return name };
         names.iter().zip(self.words).find(|(class, _)| **class == name).map_or(name, |(_, word)| word)
+    }
+
+    /// A row of a set that has no embedded ones.
+    fn sample(&self) -> Row {
+        let Labels::Classes(names) = self.labels else { return Row::default() };
+        let texts = ["Why is the sky blue?", "What makes the sky look blue?"].map(str::to_owned);
+        let [instruction, input] = texts;
+        Row { instruction, input, answer: names[0].to_owned(), ..Row::default() }
     }
 
     fn made(&self, splits: &[Split]) -> Result<Vec<Row>, DataError> {
@@ -166,6 +212,28 @@ impl Glue {
 impl Task for Glue {
     fn key(&self) -> &'static str {
         self.key
+    }
+
+    fn description(&self) -> Description {
+        let form = match self.labels {
+            Labels::Classes(names) => AnswerForm::OneOf(names.len()),
+            Labels::Score(_) | Labels::Number => AnswerForm::Number,
+        };
+        Description { title: self.title, column: self.key, about: self.about, origin: "GLUE", form }
+    }
+
+    fn scoring(&self) -> &Scoring {
+        self.metric.scoring()
+    }
+
+    fn example(&self) -> Row {
+        self.embedded.map_or_else(|| self.sample(), |generate| embedded::example(self.key, generate))
+    }
+
+    fn splits(&self, kind: DataKind) -> Vec<&'static str> {
+        // The watched and the held part of the validation rows.
+        let there = kind == DataKind::Real || self.embedded.is_some();
+        if there { vec!["train", "dev", "test"] } else { Vec::new() }
     }
 
     fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
@@ -198,15 +266,11 @@ impl Task for Glue {
                 let begins = |name: &&&str| line.to_lowercase().starts_with(&self.word(name).to_lowercase());
                 names.iter().filter(begins).max_by_key(|name| self.word(name).len()).map_or("", |name| name).to_owned()
             }
-            Labels::Score(_) => {
+            Labels::Score(_) | Labels::Number => {
                 let number = line.split_whitespace().next().unwrap_or_default();
                 self.labels.named(number).map_or_else(String::new, |_| number.to_owned())
             }
         }
-    }
-
-    fn metric(&self) -> Metric {
-        self.metric
     }
 
     fn labelled(&self) -> Option<&dyn LabelledTask> {
@@ -215,8 +279,27 @@ impl Task for Glue {
 }
 
 impl LabelledTask for Glue {
-    fn labels(&self) -> Labels {
-        self.labels
+    fn known(&self) -> Option<Labels> {
+        Some(self.labels)
+    }
+
+    fn labels(&self, _: &[Row]) -> Result<Labels, DataError> {
+        Ok(self.labels)
+    }
+
+    fn has_classes(&self) -> bool {
+        self.labels.are_classes()
+    }
+
+    fn as_labelled(&self) -> DataSpec {
+        DataSpec {
+            name: Some(self.key.to_owned()),
+            text: self.texts.first().map(|name| (*name).to_owned()),
+            pair: self.texts.get(1).map(|name| (*name).to_owned()),
+            label: Some("label".to_owned()),
+            score: Some(self.scoring().clone()),
+            ..DataSpec::default()
+        }
     }
 
     fn second(&self) -> Option<Metric> {

@@ -1,86 +1,88 @@
 //! Instruction following (table 3): answers are judged by somebody else, by preference over a reference's.
 
-use super::embedded::{self, Generate};
-use super::{DataKind, Task};
+use super::described::{Described, Dev, File, Made, Sample};
+use super::description::{AnswerForm, Description};
+use super::embedded;
+use super::phrase::{Phrase, Piece};
 use crate::data::need::Need;
-use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
-use crate::data::split::{Split, hold_out};
-
-/// A set of instructions in the Alpaca template.
-pub struct Instructions {
-    key: &'static str,
-    /// What is trained on.
-    file: &'static str,
-    /// What is answered, and how such rows are made here; none for a training set only.
-    scored: Option<(&'static str, Generate)>,
-}
-
-/// `instruct`: the 1K subset of Ultrafeedback, and the 805 prompts of AlpacaEval.
-pub static INSTRUCT: Instructions = Instructions {
-    key: "instruct",
-    file: "instruct/ultrafeedback_1k.json",
-    scored: Some(("instruct/alpaca_eval/text_davinci_003/model_outputs.json", embedded::instructions::request)),
-};
-/// `ultrafeedback`: all of it.
-pub static ULTRAFEEDBACK: Instructions =
-    Instructions { key: "ultrafeedback", file: "instruct/ultrafeedback.json", scored: None };
-/// `alpaca_2k`: a sample of Alpaca-52K, on which the paper tuned.
-pub static ALPACA_2K: Instructions = Instructions { key: "alpaca_2k", file: "instruct/alpaca_2k.json", scored: None };
+use crate::score::scoring::Scoring;
 
 /// The Alpaca template, with its second form for rows that have an input.
-pub fn alpaca(row: &Row) -> String {
-    let (further, input) = if row.input.is_empty() {
-        ("", String::new())
-    } else {
-        (", paired with an input that provides further context", format!("### Input:\n{}\n\n", row.input))
+pub const ALPACA: Phrase = Phrase(&[
+    Piece::Text("Below is an instruction that describes a task"),
+    Piece::IfInput(&[Piece::Text(", paired with an input that provides further context")]),
+    Piece::Text(". Write a response that appropriately completes the request.\n\n### Instruction:\n"),
+    Piece::Instruction,
+    Piece::Text("\n\n"),
+    Piece::IfInput(&[Piece::Text("### Input:\n"), Piece::Input, Piece::Text("\n\n")]),
+    Piece::Text("### Response:\n"),
+]);
+
+/// What rows that are trained on teach.
+pub const OUTPUT: Phrase = Phrase(&[Piece::Output]);
+
+/// The column of what the judge's verdicts come to.
+const WIN_RATE: &str = "win_rate";
+
+/// A row of a set of instructions.
+const SAMPLE: Sample = Sample {
+    instruction: "Write a haiku about rain.",
+    input: "",
+    output: "Rain on the tin roof,\na slow drum for the garden;\nthe snail keeps its time.",
+    answer: "",
+};
+
+/// `instruct`: the 1K subset of Ultrafeedback, and the 805 prompts of AlpacaEval.
+pub static INSTRUCT: Described = Described {
+    key: "instruct",
+    description: Description {
+        title: "AlpacaEval",
+        column: WIN_RATE,
+        about: "instructions of any kind; answers are compared with a reference's by a judge",
+        origin: "1,000 rows of UltraFeedback; AlpacaEval's 805 prompts",
+        form: AnswerForm::Text,
+    },
+    prompt: ALPACA,
+    completion: OUTPUT,
+    scoring: Scoring::Judge,
+    train: Some(File { path: "instruct/ultrafeedback_1k.json", need: Need::Output }),
+    dev: Dev::HeldOut,
+    dev_need: Need::Question,
+    test: Some(File { path: "instruct/alpaca_eval/text_davinci_003/model_outputs.json", need: Need::Question }),
+    remedy: "",
+    made: Made::By(embedded::instructions::request),
+};
+
+macro_rules! training_sets {
+    ($($name:ident = $key:literal, $title:literal, $about:literal;)*) => {
+        $(
+            #[doc = concat!("`", $key, "`: ", $about, ".")]
+            pub static $name: Described = Described {
+                key: $key,
+                description: Description {
+                    title: $title,
+                    column: WIN_RATE,
+                    about: $about,
+                    origin: concat!("instruct/", $key, ".json"),
+                    form: AnswerForm::Text,
+                },
+                prompt: ALPACA,
+                completion: OUTPUT,
+                scoring: Scoring::Judge,
+                train: Some(File { path: concat!("instruct/", $key, ".json"), need: Need::Output }),
+                dev: Dev::HeldOut,
+                dev_need: Need::Question,
+                test: None,
+                remedy: "it is a training set only; test on instruct",
+                made: Made::Not(SAMPLE),
+            };
+        )*
     };
-    format!(
-        "Below is an instruction that describes a task{further}. Write a response that appropriately completes the \
-         request.\n\n### Instruction:\n{}\n\n{input}### Response:\n",
-        row.instruction
-    )
 }
 
-impl Task for Instructions {
-    fn key(&self) -> &'static str {
-        self.key
-    }
-
-    /// What the judge's verdicts come to.
-    fn column(&self) -> &'static str {
-        "win_rate"
-    }
-
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        let none = |remedy| Err(DataError::NoRows { task: self.key, split: split.name(), remedy });
-        let train = |need| sources.rows(self.file, need);
-        match (kind, split, self.scored) {
-            (DataKind::Embedded, split, Some((_, generate))) => Ok(embedded::rows(self.key, generate, split)),
-            (DataKind::Embedded, _, None) => none("it has no embedded rows; set data.source: real"),
-            (DataKind::Real, Split::Train, _) => train(Need::Output),
-            (DataKind::Real, Split::TrainWithoutDev, _) => Ok(hold_out(train(Need::Output)?).1),
-            (DataKind::Real, Split::Dev, _) => Ok(hold_out(train(Need::Question)?).0),
-            (DataKind::Real, Split::Test(_), Some((file, _))) => sources.rows(file, Need::Question),
-            (DataKind::Real, Split::Test(_), None) => none("it is a training set only; test on instruct"),
-        }
-    }
-
-    fn prompt(&self, row: &Row) -> String {
-        alpaca(row)
-    }
-
-    fn completion(&self, row: &Row) -> String {
-        row.output.clone()
-    }
-
-    fn extract(&self, said: &str) -> String {
-        said.trim().to_owned()
-    }
-
-    fn judged(&self) -> bool {
-        true
-    }
+training_sets! {
+    ULTRAFEEDBACK = "ultrafeedback", "UltraFeedback", "instructions with answers, all of UltraFeedback";
+    ALPACA_2K = "alpaca_2k", "Alpaca-2K", "a sample of Alpaca-52K, on which the paper tuned";
 }
 
 #[cfg(test)]
@@ -88,13 +90,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::data::split::Selection;
+    use crate::data::row::Row;
+    use crate::data::source::Sources;
+    use crate::data::split::{Selection, Split};
+    use crate::tasks::{DataKind, Task};
 
     #[test]
     fn what_is_answered_is_read_from_a_file_of_model_outputs() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (file, _) = INSTRUCT.scored.expect("test rows");
-        let path = folder.path().join(file);
+        let path = folder.path().join(INSTRUCT.test.expect("test rows").path);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
         let row = json!([{"dataset": "koala", "instruction": "Say hi", "output": "", "generator": "a model"}]);
         std::fs::write(path, row.to_string()).expect("writable");

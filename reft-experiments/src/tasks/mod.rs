@@ -1,126 +1,47 @@
-//! What a model is trained for and measured on. A new task is a file and a line in [`TASKS`].
+//! What a model is trained for and measured on: the table of tasks. A new task is a file in this folder and a line below; a
+//! program adds its own with [`register`].
+//!
+//! A task is a [`Described`](described::Described) where files, two phrases and a score say all of it; GLUE's have labels
+//! ([`labelled`]), and data sets of the user's ([`own`]) are described in configurations.
 
 pub mod arithmetic;
 pub mod commonsense;
+pub mod described;
+pub mod description;
 pub mod embedded;
 pub mod glue;
+mod id;
 pub mod instruct;
 pub mod labelled;
 pub mod own;
+pub mod phrase;
+mod task;
 
-use std::cmp::Ordering;
-use std::fmt;
-use std::str::FromStr;
+use std::sync::LazyLock;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use reft_core::registry::{Entry, KeyTaken, Registry};
 
-use self::labelled::LabelledTask;
-use self::own::OwnTask;
+pub use self::id::{TaskError, TaskId};
+pub use self::task::{DataKind, Task};
 
-use crate::data::own::set::OwnSet;
-use crate::data::own::spec::DataSpec;
-use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
-use crate::data::split::Split;
-use crate::score::metric::Metric;
-use crate::score::verdict::Sought;
+/// A task of the table.
+pub struct TaskEntry(&'static dyn Task);
 
-/// Which rows stand behind a task's name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DataKind {
-    /// Made by this project's own code, in the real set's answer format. Its scores are not those of the real set.
-    Embedded,
-    /// The public data set.
-    Real,
-}
-
-impl fmt::Display for DataKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Embedded => "embedded",
-            Self::Real => "real",
-        })
+impl Entry for TaskEntry {
+    fn key(&self) -> &'static str {
+        self.0.key()
     }
 }
 
-/// A task: rows, what the model is shown, and when it is right.
-pub trait Task: Sync {
-    /// The name in configurations and tables.
-    fn key(&self) -> &'static str;
-
-    /// Its column in tables, ours and printed ones.
-    fn column(&self) -> &'static str {
-        self.key()
-    }
-
-    /// The rows of a split, in a fixed order.
-    ///
-    /// # Errors
-    /// When the data is not to be had.
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError>;
-
-    /// What the model is given.
-    fn prompt(&self, row: &Row) -> String;
-
-    /// What it learns to say, without the end token.
-    fn completion(&self, row: &Row) -> String;
-
-    /// The answer inside what it said.
-    fn extract(&self, said: &str) -> String;
-
-    /// What a right answer must say, where that alone makes it right; none where answers are judged otherwise.
-    fn sought<'a>(&self, _row: &'a Row) -> Option<Sought<'a>> {
-        None
-    }
-
-    /// What it is measured by.
-    fn metric(&self) -> Metric {
-        Metric::Accuracy
-    }
-
-    /// The task with its labels; none where rows have free answers.
-    fn labelled(&self) -> Option<&dyn LabelledTask> {
-        None
-    }
-
-    /// Whether answers are judged by an annotator (`reft judge`) instead of compared with the right one.
-    fn judged(&self) -> bool {
-        false
-    }
-
-    /// What blind guessing reaches, from 0 to 1; none where there is nothing to draw from.
-    fn guessing_rate(&self) -> Option<f64> {
-        None
-    }
-
-    /// Whether its rows name the answers to choose from ([`crate::score::options`]).
-    fn has_options(&self) -> bool {
-        false
-    }
-
-    /// The user's data set behind it; none for a task of this program.
-    fn own(&self) -> Option<&OwnSet> {
-        None
-    }
-
-    /// Whether an extracted answer is right. Where nothing was found in what the model said it is wrong, whatever the right
-    /// answer is.
-    fn correct(&self, row: &Row, answer: &str) -> bool {
-        !answer.trim().is_empty() && self.agrees(row, answer)
-    }
-
-    /// Whether an answer that is not empty agrees with the right one.
-    fn agrees(&self, row: &Row, answer: &str) -> bool {
-        answer == row.answer.trim()
+impl TaskEntry {
+    /// The task.
+    pub fn task(&self) -> &'static dyn Task {
+        self.0
     }
 }
 
-/// Every task.
-pub static TASKS: &[&dyn Task] = &[
+/// Everything that `data.train` and `data.eval` accept by name. A new task is a line here.
+static BUILT_IN: &[&dyn Task] = &[
     &commonsense::BOOLQ,
     &commonsense::PIQA,
     &commonsense::SIQA,
@@ -151,155 +72,53 @@ pub static TASKS: &[&dyn Task] = &[
     &glue::WNLI,
 ];
 
-/// A task by its name, or by the description of a data set.
-#[derive(Clone, Copy)]
-pub struct TaskId(&'static dyn Task);
+static REGISTRY: LazyLock<Registry<TaskEntry>> =
+    LazyLock::new(|| Registry::new(BUILT_IN.iter().map(|task| TaskEntry(*task)).collect()));
 
-/// A name that no task has.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum TaskError {
-    /// No task and no file.
-    #[error(
-        "task `{given}` is unknown{suggestion}: there is {known}; a data set of your own is described in configs/data/{given}.yaml"
-    )]
-    Unknown {
-        /// The name.
-        given: String,
-        /// The nearest one.
-        suggestion: String,
-        /// All of them.
-        known: String,
-    },
-    /// A description that cannot be used.
-    #[error("{0}")]
-    Description(String),
+/// The table.
+pub fn registry() -> &'static Registry<TaskEntry> {
+    &REGISTRY
 }
 
-impl TaskId {
-    /// The task itself.
-    pub fn task(self) -> &'static dyn Task {
-        self.0
-    }
-
-    /// The name in configurations.
-    pub fn key(self) -> &'static str {
-        self.0.key()
-    }
-
-    /// The column in tables.
-    pub fn column(self) -> &'static str {
-        self.0.column()
-    }
+/// Adds a task of the program's own to the table.
+///
+/// # Errors
+/// When another has its key.
+pub fn register(task: impl Task) -> Result<(), KeyTaken> {
+    REGISTRY.add(TaskEntry(Box::leak(Box::new(task))))
 }
 
-impl FromStr for TaskId {
-    type Err = TaskError;
-
-    fn from_str(text: &str) -> Result<Self, TaskError> {
-        if let Some(&task) = TASKS.iter().find(|task| task.key() == text) {
-            return Ok(Self(task));
-        }
-        if let Some(own) = OwnTask::named(text) {
-            return own.map(|task| Self(task)).map_err(TaskError::Description);
-        }
-        let names = OwnTask::names();
-        let keys = || TASKS.iter().map(|task| task.key()).chain(names.iter().map(String::as_str));
-        Err(TaskError::Unknown {
-            given: text.to_owned(),
-            suggestion: crate::suggest::did_you_mean(text, keys()),
-            known: keys().collect::<Vec<_>>().join(", "),
-        })
-    }
-}
-
-impl Serialize for TaskId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.own() {
-            None => serializer.serialize_str(self.key()),
-            Some(set) => DataSpec { name: Some(set.name.clone()), ..set.spec.clone() }.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for TaskId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = TaskId;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a task's name, or a data set such as {file: faq.jsonl, prompt: .., completion: ..}")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<TaskId, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TaskId, A::Error> {
-                let spec = DataSpec::deserialize(MapAccessDeserializer::new(map))?;
-                OwnTask::of(spec).map(|task| TaskId(task)).map_err(A::Error::custom)
-            }
-        }
-        deserializer.deserialize_any(Read)
-    }
-}
-
-impl JsonSchema for TaskId {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Task".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let keys: Vec<&str> = TASKS.iter().map(|task| task.key()).collect();
-        json_schema!({
-            "description": "A task by its name, a data set by that of its file in configs/data, or a data set's description.",
-            "anyOf": [{ "enum": keys }, { "type": ["string", "object"] }]
-        })
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.key())
-    }
-}
-
-impl PartialEq for TaskId {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for TaskId {}
-
-impl PartialOrd for TaskId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for TaskId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let described = |id: &Self| id.0.own().map(|set| serde_json::to_string(&set.spec).expect("plain data"));
-        self.key().cmp(other.key()).then_with(|| described(self).cmp(&described(other)))
-    }
+/// The task of a key; none where there is none in the table.
+pub fn find(key: &str) -> Option<&'static dyn Task> {
+    REGISTRY.find(key).map(TaskEntry::task)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::labelled::Labels;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use serde_json::{Map, Value};
+
+    use super::labelled::LabelledTask;
     use super::*;
+    use crate::data::labels::Labels;
+    use crate::data::own::cells::CellRow;
+    use crate::data::own::column_template::ColumnTemplate;
+    use crate::data::row::Row;
+    use crate::data::source::Sources;
+    use crate::data::split::{Selection, Split};
 
     #[test]
     fn every_task_finds_its_own_gold_answer() {
-        for task in TASKS.iter().filter(|task| !task.judged()) {
+        for task in registry().entries().iter().map(|entry| entry.task()).filter(|task| !task.judged()) {
             let (answer, said) = match task.key() {
                 "boolq" => ("true", "true"),
                 "aqua" => ("B", "B"),
                 "gsm8k" => ("a\n#### 18", "18"),
-                key => match task.labelled().map(LabelledTask::labels) {
+                key => match task.labelled().and_then(LabelledTask::known) {
                     Some(Labels::Classes(names)) => (*names.last().unwrap_or_else(|| panic!("{key} has classes")), ""),
-                    Some(Labels::Score(_)) => ("3.8", ""),
+                    Some(Labels::Score(_) | Labels::Number) => ("3.8", ""),
                     None => ("18", "18"),
                 },
             };
@@ -313,5 +132,86 @@ mod tests {
     fn an_unknown_task_is_answered_with_a_suggestion() {
         let error = "acr_e".parse::<TaskId>().expect_err("unknown").to_string();
         assert!(error.contains("did you mean `arc_e`?"), "{error}");
+    }
+
+    fn all() -> impl Iterator<Item = &'static dyn Task> {
+        registry().entries().iter().map(|entry| entry.task())
+    }
+
+    #[test]
+    fn every_entry_says_what_it_is_and_has_an_example_like_its_rows() {
+        for task in all() {
+            let (key, said) = (task.key(), task.description());
+            for text in [said.title, said.column, said.about, said.origin] {
+                assert!(!text.trim().is_empty(), "{key}");
+            }
+            let example = task.example();
+            assert!(!example.instruction.is_empty() && !task.prompt(&example).is_empty(), "{key}");
+            assert!(!task.completion(&example).is_empty(), "{key}");
+            let right = task.extract(&task.completion(&example));
+            assert!(task.judged() || task.correct(&example, &right), "{key}: {example:?}");
+            assert!(!task.splits(DataKind::Real).is_empty(), "{key}");
+        }
+        let titles: BTreeSet<&str> = all().map(|task| task.description().about).collect();
+        assert_eq!(titles.len(), all().count(), "two tasks are said to be the same");
+    }
+
+    #[test]
+    fn the_splits_of_an_entry_are_those_that_have_rows() {
+        let nowhere = Sources::local(Path::new("nowhere"));
+        let test = Split::Test(Selection { chosen_by: "a test".to_owned() });
+        for task in all().filter(|task| task.labelled().is_none()) {
+            let said = task.splits(DataKind::Embedded);
+            for split in [&Split::Train, &Split::Dev, &test] {
+                let rows = task.rows(DataKind::Embedded, split, &nowhere);
+                assert_eq!(rows.is_ok(), said.contains(&split.name()), "{} {}", task.key(), split.name());
+                // Without files, a split that has rows lacks its file; one that has none says so.
+                let missing = task.rows(DataKind::Real, split, &nowhere).expect_err("no files").to_string();
+                let none = missing.contains("rows: ");
+                assert_eq!(!none, task.splits(DataKind::Real).contains(&split.name()), "{missing}");
+            }
+        }
+    }
+
+    #[test]
+    fn guessing_reaches_what_rows_that_are_made_say() {
+        let nowhere = Sources::local(Path::new("nowhere"));
+        for task in all().filter(|task| task.labelled().is_none() && !task.splits(DataKind::Embedded).is_empty()) {
+            let rows = task.rows(DataKind::Embedded, &Split::Train, &nowhere).expect("made here");
+            let answers: BTreeSet<&str> = rows.iter().map(|row| row.answer.as_str()).collect();
+            if let Some(rate) = task.guessing_rate() {
+                assert_eq!(Some(rate), Some(1.0 / answers.len() as f64), "{}", task.key());
+            }
+        }
+        let rate = |key: &str| find(key).expect(key).guessing_rate();
+        assert_eq!([rate("boolq"), rate("siqa"), rate("aqua")], [Some(0.5), Some(1.0 / 3.0), Some(0.2)]);
+        assert_eq!([rate("mnli"), rate("cola"), rate("stsb")], [Some(1.0 / 3.0), Some(0.0), Some(0.0)]);
+        assert_eq!([rate("gsm8k"), rate("instruct")], [None, None]);
+    }
+
+    #[test]
+    fn a_described_task_is_the_same_as_a_data_set_of_the_users() {
+        for task in BUILT_IN.iter().filter(|task| task.labelled().is_none()) {
+            let spec = task.as_data().expect("a description");
+            for input in ["", "further text"] {
+                let row = Row { input: input.to_owned(), ..task.example() };
+                let cells = |(name, text): (&str, &String)| (name.to_owned(), Value::from(text.clone()));
+                let columns = [
+                    ("instruction", &row.instruction),
+                    ("input", &row.input),
+                    ("output", &row.output),
+                    ("answer", &row.answer),
+                ];
+                let cells: Map<String, Value> = columns.into_iter().map(cells).collect();
+                let cells = CellRow { file: Path::new("a.json").into(), place: "row 1".to_owned(), cells };
+                let render = |source: &Option<String>| {
+                    let template = ColumnTemplate::parse(source.as_deref().expect("a template")).expect("valid");
+                    template.render(&cells).expect("a text")
+                };
+                assert_eq!(render(&spec.prompt), task.prompt(&row), "{}", task.key());
+                assert_eq!(render(&spec.completion), task.completion(&row), "{}", task.key());
+            }
+            assert_eq!(spec.score.as_ref(), Some(task.scoring()));
+        }
     }
 }

@@ -4,22 +4,31 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::description::{AnswerForm, Description};
+use super::labelled::LabelledTask;
 use super::{DataKind, Task};
+use crate::data::labels::Labels;
+use reft_core::rng::Seed;
+
 use crate::config::read;
+use crate::data::halves::Halves;
+use crate::data::own::fault::OwnDataError;
+use crate::data::own::portion::Dealt;
 use crate::data::own::rows::Parts;
 use crate::data::own::set::OwnSet;
-use crate::data::own::spec::DataSpec;
+use crate::data::own::spec::{ChoiceTexts, DataSpec};
 use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::split::Split;
-use crate::score::answers;
-use crate::score::scoring::Scoring;
+use crate::score::scoring::{Kind, Scoring};
 
 /// Where named descriptions lie.
 const FOLDER: &str = "configs/data";
 
 /// A user's data set.
 pub struct OwnTask {
+    name: &'static str,
+    file: &'static str,
     set: OwnSet,
 }
 
@@ -37,17 +46,26 @@ impl OwnTask {
             return Ok(task);
         }
         let set = OwnSet::new(spec)?;
-        if super::TASKS.iter().any(|task| task.key() == set.name) {
+        if super::find(&set.name).is_some() {
             return Err(format!("name: `{}` is a task of this program: give the data set another name", set.name));
         }
-        if matches!(set.parts, Parts::Labelled { .. }) {
-            return Err("text, label: rows for encoders are not trained on here yet: give prompt and completion, or \
-                        prompt, choices and answer, to a language model"
-                .to_owned());
-        }
-        let task: &'static Self = Box::leak(Box::new(Self { set }));
+        let task = Self::kept(set);
         known.insert(key, task);
         Ok(task)
+    }
+
+    /// The task of a description, whatever its name is: for rows that are asked once.
+    ///
+    /// # Errors
+    /// When the description cannot be used, in words.
+    pub fn over(spec: DataSpec) -> Result<&'static Self, String> {
+        OwnSet::new(spec).map(Self::kept)
+    }
+
+    fn kept(set: OwnSet) -> &'static Self {
+        let kept = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+        let (name, file) = (kept(&set.name), kept(&set.spec.file));
+        Box::leak(Box::new(Self { name, file, set }))
     }
 
     /// The description `configs/data/NAME.yaml`; none if there is no such file.
@@ -87,10 +105,39 @@ impl OwnTask {
 
 impl Task for OwnTask {
     fn key(&self) -> &'static str {
-        // The task lives as long as the process; its name is kept once for each.
-        static NAMES: Mutex<BTreeMap<String, &'static str>> = Mutex::new(BTreeMap::new());
-        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        names.entry(self.set.name.clone()).or_insert_with(|| Box::leak(self.set.name.clone().into_boxed_str()))
+        self.name
+    }
+
+    fn description(&self) -> Description {
+        let form = match (&self.set.scoring, &self.set.spec.choices) {
+            (Scoring::Number | Scoring::Pearson | Scoring::Spearman, _) => AnswerForm::Number,
+            (Scoring::Choices, Some(ChoiceTexts::Each(each))) => AnswerForm::OneOf(each.len()),
+            (Scoring::Letter, _) => AnswerForm::OneOf(5),
+            (Scoring::Accuracy, _) => match &self.set.spec.classes {
+                Some(classes) => AnswerForm::OneOf(classes.len()),
+                None => AnswerForm::OneOfSeveral,
+            },
+            (scoring, _) => match scoring.kind() {
+                Kind::Choices | Kind::Classes => AnswerForm::OneOfSeveral,
+                Kind::Answers | Kind::Likelihood | Kind::Numbers => AnswerForm::Text,
+            },
+        };
+        Description { title: self.name, column: self.name, about: "a data set of the user's", origin: self.file, form }
+    }
+
+    fn scoring(&self) -> &Scoring {
+        &self.set.scoring
+    }
+
+    /// Its columns are not known before its file is read.
+    fn example(&self) -> Row {
+        Row::default()
+    }
+
+    fn splits(&self, _: DataKind) -> Vec<&'static str> {
+        let held = [("dev", &self.set.spec.split.dev), ("test", &self.set.spec.split.test)];
+        let held = held.into_iter().filter(|(_, portion)| !portion.is_none()).map(|(name, _)| name);
+        ["train"].into_iter().chain(held).collect()
     }
 
     fn rows(&self, _: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
@@ -105,37 +152,52 @@ impl Task for OwnTask {
         row.output.clone()
     }
 
-    fn extract(&self, said: &str) -> String {
-        match &self.set.scoring {
-            Scoring::Regex(expression) => expression.find(said).unwrap_or_default().trim().to_owned(),
-            Scoring::Number => answers::number(said).map_or(String::new(), |number| number.to_string()),
-            Scoring::Letter => answers::letter(said).to_owned(),
-            _ => said.trim().to_owned(),
-        }
-    }
-
-    fn agrees(&self, row: &Row, answer: &str) -> bool {
-        let right = row.answer.trim();
-        match &self.set.scoring {
-            Scoring::Contains => answer.contains(right),
-            Scoring::Regex(expression) if expression.has_group() => {
-                answer == expression.find(right).unwrap_or(right).trim()
-            }
-            Scoring::Regex(_) => true,
-            Scoring::Number => match (answers::number(answer), answers::number(right)) {
-                (Some(said), Some(right)) => (said - right).abs() <= 1e-3,
-                _ => false,
-            },
-            Scoring::Letter => answer == answers::letter(right),
-            _ => answer == right,
-        }
-    }
-
     fn own(&self) -> Option<&OwnSet> {
         Some(&self.set)
     }
 
-    fn judged(&self) -> bool {
-        self.set.scoring == Scoring::Judge
+    fn labelled(&self) -> Option<&dyn LabelledTask> {
+        matches!(self.set.parts, Parts::Labelled { .. }).then_some(self)
+    }
+
+    fn as_data(&self) -> Option<DataSpec> {
+        Some(self.set.spec.clone())
+    }
+}
+
+impl LabelledTask for OwnTask {
+    fn known(&self) -> Option<Labels> {
+        self.set.known_labels()
+    }
+
+    fn labels(&self, training: &[Row]) -> Result<Labels, DataError> {
+        self.set.labels(training)
+    }
+
+    fn has_classes(&self) -> bool {
+        self.set.scoring.kind() == Kind::Classes
+    }
+
+    fn splits_by_seed(&self) -> bool {
+        false
+    }
+
+    fn as_labelled(&self) -> DataSpec {
+        self.set.spec.clone()
+    }
+
+    /// Without dev rows always: an epoch is chosen by them.
+    fn training(&self, _: DataKind, sources: &Sources) -> Result<Vec<Row>, DataError> {
+        self.set.rows(&Split::TrainWithoutDev, sources)
+    }
+
+    /// The dev rows are watched, the test rows held.
+    fn validation(&self, _: DataKind, sources: &Sources, _: Seed) -> Result<Halves, DataError> {
+        let Dealt { dev, test, .. } = self.set.labelled(sources)?;
+        if dev.is_empty() {
+            let what = "no dev rows are left, by which an epoch is chosen: give more rows, or change split.dev";
+            return Err(OwnDataError::set(self.name, what).into());
+        }
+        Ok(Halves::of(dev, test))
     }
 }

@@ -4,7 +4,7 @@ use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::layout::{Extent, Layout};
 use reft_core::params::ParamSet;
 use reft_models::encoder::{Dropout, Encoder, Reading};
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 use super::batches;
 use super::best::{Best, Epoch};
@@ -93,11 +93,20 @@ impl Classification<'_> {
     /// # Errors
     /// When interventions overlap, or the model's scores are NaN or infinite.
     pub fn answers(&self, step: &dyn Step, rows: &[Labelled]) -> Result<Answers, AnswersError> {
+        let taken = self.taken(step, rows)?;
+        Ok(Answers { pairs: rows.iter().zip(taken).map(|(row, taken)| (row.target, taken.target)).collect() })
+    }
+
+    /// The same with the head's outputs. Whether a class or a score is wanted is said by the rows' targets.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn taken(&self, step: &dyn Step, rows: &[Labelled]) -> Result<Vec<Taken>, AnswersError> {
         // Rows of similar length together.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| rows[index].ids.len());
         let lengths: Vec<usize> = order.iter().map(|&index| rows[index].ids.len()).collect();
-        let mut said: Vec<(usize, Target)> = Vec::with_capacity(rows.len());
+        let mut said: Vec<(usize, Taken)> = Vec::with_capacity(rows.len());
         for part in batches::micro(&lengths, self.micro_tokens) {
             let part = &order[part];
             let scores = tch::no_grad(|| {
@@ -113,13 +122,32 @@ impl Classification<'_> {
                     Target::Class(_) => Target::Class(of_row.argmax(0, false).int64_value(&[])),
                     Target::Score(_) => Target::Score(of_row.double_value(&[0])),
                 };
-                (index, target)
+                let outputs = Vec::<f32>::try_from(&of_row.to_device(Device::Cpu)).expect("a vector of f32");
+                (index, Taken { target, outputs })
             };
             said.extend(part.iter().enumerate().map(|(row, index)| answer((row, index))));
         }
         said.sort_by_key(|(index, _)| *index);
-        let pairs = said.into_iter().map(|(index, said)| (rows[index].target, said)).collect();
-        Ok(Answers { pairs })
+        Ok(said.into_iter().map(|(_, taken)| taken).collect())
+    }
+}
+
+/// What a row is taken for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Taken {
+    /// The class of the largest output, or the score.
+    pub target: Target,
+    /// The head's outputs: of classes the logarithms of their likelihoods, up to a constant.
+    pub outputs: Vec<f32>,
+}
+
+impl Taken {
+    /// The probability of every class: the softmax of the outputs.
+    pub fn probabilities(&self) -> Vec<f64> {
+        let largest = self.outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let parts: Vec<f64> = self.outputs.iter().map(|output| f64::from(output - largest).exp()).collect();
+        let sum: f64 = parts.iter().sum();
+        parts.into_iter().map(|part| part / sum).collect()
     }
 }
 

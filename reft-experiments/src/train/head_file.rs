@@ -14,17 +14,21 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, no_grad};
 
 use super::head::Head;
+use crate::data::labels::KeptLabels;
 
 /// The key of the note among a file's metadata.
 const NOTE: &str = "head";
 
 /// What a head was trained on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct HeadNote {
     /// The task.
     pub task: String,
     /// The model below it.
     pub base_model: BaseModel,
+    /// What its outputs stand for; none of heads of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<KeptLabels>,
 }
 
 /// A head that cannot be written or used.

@@ -3,8 +3,10 @@
 //! [`cells`] reads every format into rows of cells, [`column_template`] makes texts of them, [`spec`] is what a configuration
 //! says of a data set, and [`set`] is the data set itself: rows of each split.
 
+pub mod asked;
 pub mod cells;
 pub mod choices;
+mod classes;
 pub mod column_template;
 pub mod conversation;
 mod csv_cells;

@@ -97,7 +97,7 @@ impl Parts {
 }
 
 /// A text that is not blank.
-fn filled(row: &CellRow, key: &str, template: &ColumnTemplate) -> Result<String, OwnDataError> {
+pub(super) fn filled(row: &CellRow, key: &str, template: &ColumnTemplate) -> Result<String, OwnDataError> {
     let text = template.render(row)?;
     if text.trim().is_empty() {
         return Err(row.fault(format!("the {key} is empty: fill it in, or take the row out")));
@@ -106,7 +106,7 @@ fn filled(row: &CellRow, key: &str, template: &ColumnTemplate) -> Result<String,
 }
 
 /// A row of a conversation: it ends with the assistant's last turn.
-fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<Row, OwnDataError> {
+pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<Row, OwnDataError> {
     let cell = messages.value(row)?;
     // A table of text holds it as JSON.
     let read: Option<Value> = cell.and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());

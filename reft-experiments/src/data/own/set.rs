@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::cells::{self, CellRow};
 use super::choices::Choices;
+use super::classes;
 use super::column_template::{ColumnTemplate, unknown_column};
 use super::fault::OwnDataError;
 use super::folder;
@@ -65,6 +66,7 @@ impl OwnSet {
             };
             return Err(format!("score: {scoring} needs {needs}: give these, or choose another score"));
         }
+        classes::check(&spec, &scoring)?;
         Ok(Self { name: spec.name(), parts, scoring, trained: spec.turns.unwrap_or_default(), spec })
     }
 
@@ -94,7 +96,7 @@ impl OwnSet {
     }
 
     /// The rows of all splits.
-    fn dealt(&self, sources: &Sources) -> Result<Dealt, DataError> {
+    pub(super) fn dealt(&self, sources: &Sources) -> Result<Dealt, DataError> {
         let path = self.locate(sources)?;
         let splits = &self.spec.split;
         if !path.is_dir() {
@@ -161,8 +163,9 @@ impl OwnSet {
         read.par_iter().map(row).collect::<Result<_, OwnDataError>>().map_err(DataError::from)
     }
 
-    /// Refuses an answer that nothing could equal.
-    fn check(&self, cells: &CellRow, row: &Row) -> Result<(), OwnDataError> {
+    /// Refuses an answer that nothing could equal, and a label that is no class.
+    pub(super) fn check(&self, cells: &CellRow, row: &Row) -> Result<(), OwnDataError> {
+        classes::check_row(&self.spec, cells, row)?;
         let lacks = match &self.scoring {
             Scoring::Number if answers::number(&row.answer).is_none() => "number",
             Scoring::Letter if answers::letter(&row.answer).is_empty() => "letter A to E",
@@ -177,7 +180,7 @@ impl OwnSet {
     }
 
     /// The file or folder.
-    fn locate(&self, sources: &Sources) -> Result<PathBuf, OwnDataError> {
+    pub(super) fn locate(&self, sources: &Sources) -> Result<PathBuf, OwnDataError> {
         let given = Path::new(&self.spec.file);
         let places: Vec<PathBuf> =
             [Path::new("")].into_iter().chain(sources.folders()).map(|folder| folder.join(given)).collect();
@@ -188,7 +191,7 @@ impl OwnSet {
 }
 
 /// A file named beside another, or by a path of its own.
-fn beside(file: &Path, name: &str) -> PathBuf {
+pub(super) fn beside(file: &Path, name: &str) -> PathBuf {
     let neighbour = file.parent().unwrap_or(Path::new("")).join(name);
     if neighbour.exists() { neighbour } else { PathBuf::from(name) }
 }
@@ -210,6 +213,7 @@ fn parts(spec: &DataSpec) -> Result<Parts, String> {
         ("text", spec.text.is_some()),
         ("pair", spec.pair.is_some()),
         ("label", spec.label.is_some()),
+        ("classes", spec.classes.is_some()),
     ];
     let only = |allowed: &[&str]| match given.iter().find(|(key, there)| *there && !allowed.contains(key)) {
         Some((key, _)) => Err(format!("{key}: does not go with {}: leave one of them out", allowed[0])),
@@ -243,7 +247,7 @@ fn parts(spec: &DataSpec) -> Result<Parts, String> {
             Ok(Parts::Conversation(template("messages", messages)?))
         }
         (None, None, Some(text)) => {
-            only(&["text", "pair", "label"])?;
+            only(&["text", "pair", "label", "classes"])?;
             let label = optional("label", &spec.label)?.ok_or("label: missing: name the column of labels")?;
             Ok(Parts::Labelled { text: template("text", text)?, pair: optional("pair", &spec.pair)?, label })
         }

@@ -57,6 +57,45 @@ impl<'de> Deserialize<'de> for ChoiceTexts {
     }
 }
 
+/// The name of a class. Numbers and truth values stand for their texts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(transparent)]
+pub struct ClassName(pub String);
+
+impl<'de> Deserialize<'de> for ClassName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = ClassName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a class")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<ClassName, E> {
+                Ok(ClassName(name.to_owned()))
+            }
+
+            fn visit_bool<E: Error>(self, name: bool) -> Result<ClassName, E> {
+                Ok(ClassName(name.to_string()))
+            }
+
+            fn visit_i64<E: Error>(self, name: i64) -> Result<ClassName, E> {
+                Ok(ClassName(name.to_string()))
+            }
+
+            fn visit_u64<E: Error>(self, name: u64) -> Result<ClassName, E> {
+                Ok(ClassName(name.to_string()))
+            }
+
+            fn visit_f64<E: Error>(self, name: f64) -> Result<ClassName, E> {
+                Ok(ClassName(name.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
 /// A data set. Values of `prompt`, `completion`, `answer`, `choices`, `text`, `pair` and `label` are templates over the columns,
 /// or the name of a column.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -89,6 +128,9 @@ pub struct DataSpec {
     /// What an encoder says of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The classes, in the order of the head's outputs; those of the training rows if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<ClassName>>,
     /// What there is to choose from; the completion is then the right choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choices: Option<ChoiceTexts>,

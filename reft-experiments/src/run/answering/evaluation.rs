@@ -16,6 +16,7 @@ use crate::score::options::OptionsError;
 use crate::score::scoring::Kind;
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;
+use crate::tasks::labelled::LabelledTask;
 
 /// Why a task cannot be scored.
 #[derive(Debug, thiserror::Error)]
@@ -102,11 +103,11 @@ impl<'a> Evaluator<'a> {
     /// # Errors
     /// When a text cannot be tokenised, interventions overlap, or the model's logits are NaN or infinite.
     pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
-        match task.own().map(|set| set.scoring.kind()) {
-            Some(Kind::Likelihood) => self.completions(task, rows),
-            Some(Kind::Choices) => self.choices(task, rows),
-            None if self.plan.by == AnsweredBy::Likelihood => self.options(task, rows),
-            Some(Kind::Answers | Kind::Classes | Kind::Numbers) | None => self.generate(task, rows),
+        match task.scoring().kind() {
+            Kind::Likelihood => self.completions(task, rows),
+            Kind::Choices => self.choices(task, rows),
+            _ if task.own().is_none() && self.plan.by == AnsweredBy::Likelihood => self.options(task, rows),
+            Kind::Answers | Kind::Classes | Kind::Numbers => self.generate(task, rows),
         }
     }
 
@@ -200,7 +201,7 @@ fn spoken(bytes: Option<&[Vec<u8>]>, ids: &[i64]) -> Vec<u8> {
 fn judge(task: &dyn Task, row: &Row, said: String, cut: bool) -> Prediction {
     let answer = task.extract(&said);
     // Of scores none is right or wrong.
-    let graded = task.labelled().is_none_or(|task| task.labels().are_classes());
+    let graded = task.labelled().is_none_or(LabelledTask::has_classes);
     let correct = graded.then(|| task.correct(row, &answer));
     let (instruction, input, expected) = (row.instruction.clone(), row.input.clone(), row.answer.clone());
     Prediction { instruction, input, said, answer, expected, correct, cut, likelihood: None }

@@ -19,12 +19,14 @@ use self::memory::CausalMemory;
 pub use self::rows::AnsweringRows;
 use super::experiment::{Experiment, RunRows, Scored, Selected, Trainee};
 use super::fit::{Fit, Reached};
+use super::kept_task::KeptTask;
 use super::memory::settle;
 use super::named::Named;
-use super::prediction::{Prediction, count};
+use super::prediction::Prediction;
 use super::session::Loaded;
 use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::encode::Example;
+use crate::data::labels::Labels;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
 use crate::score::grade;
@@ -138,6 +140,7 @@ impl Trainee for Answerer<'_> {
     fn keep(&self) -> Result<()> {
         if let Some(Adapted { spec, adaptation, .. }) = &self.adapted {
             adapter_file::save(&self.run.paths.adapter(), &self.loaded.base, spec, adaptation.as_ref())?;
+            KeptTask::of(self.run.plan, None).save(&self.run.paths.adapter())?;
         }
         Ok(())
     }
@@ -175,19 +178,19 @@ impl Trainee for Answerer<'_> {
 /// When a text cannot be encoded, interventions overlap, or logits are not finite.
 pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<Scored> {
     let Answered { predictions, too_long } = evaluator.answer(task.task(), rows)?;
-    let score = (!task.task().judged()).then(|| match (task.task().own(), task.task().labelled()) {
-        (Some(set), _) => grade::score(&set.scoring, &predictions),
-        (None, Some(task)) => measured(task, rows, &predictions),
-        (None, None) => count(&predictions),
+    let score = (!task.task().judged()).then(|| match task.task().labelled() {
+        Some(task) => measured(task, rows, &predictions),
+        None => grade::score(task.task().scoring(), &predictions),
     });
     Ok(Scored { task, predictions, too_long, score })
 }
 
 /// What labels in words come to, by the metric of their task.
 fn measured(task: &dyn LabelledTask, rows: &[Row], predictions: &[Prediction]) -> Score {
+    let labels = task.known().unwrap_or_else(|| Labels::among(rows.iter().map(|row| row.answer.as_str())));
     let pair = |(row, prediction): (&Row, &Prediction)| {
-        let right = task.target(row);
-        (right, task.labels().taken(&prediction.answer, right))
+        let right = labels.of(row);
+        (right, labels.taken(&prediction.answer, right))
     };
     let answers = Answers { pairs: rows.iter().zip(predictions).map(pair).collect() };
     let cut = predictions.iter().filter(|prediction| prediction.cut).count();

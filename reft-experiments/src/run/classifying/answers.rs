@@ -3,8 +3,8 @@
 use anyhow::Result;
 use reft_core::adaptation::{Adaptation, Mode};
 
-use crate::config::plan::RunPlan;
 use crate::data::labelled::{self, Encoded, Target};
+use crate::data::labels::Labels;
 use crate::data::row::Row;
 use crate::data::too_long::{Fate, TooLong, Use};
 use crate::run::context;
@@ -13,56 +13,72 @@ use crate::run::prediction::Prediction;
 use crate::run::session::LoadedEncoder;
 use crate::store::record::Score;
 use crate::tasks::TaskId;
-use crate::tasks::labelled::{LabelledTask, Labels};
+use crate::tasks::labelled::LabelledTask;
 use crate::train::classification::Classification;
 
-/// Rows as tokens, and those whose texts were cut.
-///
-/// # Errors
-/// When a text cannot be encoded, or a row is longer than the encoder's context.
-pub fn encode(
-    rows: &[Row],
-    purpose: Use,
-    task: &dyn LabelledTask,
-    loaded: &LoadedEncoder,
-    plan: &RunPlan,
-) -> Result<(Encoded, Option<TooLong>)> {
-    let max_length = plan.data.max_length;
-    let encoded = labelled::encode(rows, task.key(), |row| task.target(row), &loaded.tokenizer, max_length)?;
-    let context = loaded.encoder.config().longest();
-    for row in &encoded.rows {
-        context::check_row(&row.name, row.ids.len(), context)?;
-    }
-    let (key, of) = (task.key().to_owned(), encoded.rows.len());
-    let cut =
-        TooLong { task: key, purpose, fate: Fate::PairCut, rows: encoded.cut, of, max_length, end: String::new() };
-    Ok((encoded, cut.some()))
-}
-
-/// Rows to be given their labels.
-pub struct Questions<'a> {
-    /// The rows.
-    pub rows: &'a [Row],
-    /// Their task.
-    pub task: &'a dyn LabelledTask,
+/// How rows become tokens.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    /// Their task's key, for messages.
+    pub task: &'a str,
+    /// What they are.
+    pub labels: Labels,
     /// The encoder.
     pub loaded: &'a LoadedEncoder,
-    /// How rows are cut.
-    pub plan: &'a RunPlan,
+    /// Tokens of a row at most.
+    pub max_length: usize,
 }
 
-impl Questions<'_> {
-    /// Gives the rows their labels and scores them.
+impl Reader<'_> {
+    /// Rows as tokens, and those whose texts were cut.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded, or a row is longer than the encoder's context.
+    pub fn encode(&self, rows: &[Row], purpose: Use) -> Result<(Encoded, Option<TooLong>)> {
+        let labels = self.labels;
+        self.encode_as(rows, purpose, |row| labels.of(row))
+    }
+
+    /// The same for rows whose labels may be unknown.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn encode_as(
+        &self,
+        rows: &[Row],
+        purpose: Use,
+        target: impl Fn(&Row) -> Target + Sync,
+    ) -> Result<(Encoded, Option<TooLong>)> {
+        let Self { loaded, max_length, .. } = *self;
+        let key = self.task;
+        let encoded = labelled::encode(rows, key, target, &loaded.tokenizer, max_length)?;
+        let context = loaded.encoder.config().longest();
+        for row in &encoded.rows {
+            context::check_row(&row.name, row.ids.len(), context)?;
+        }
+        let (task, of) = (key.to_owned(), encoded.rows.len());
+        let cut = TooLong { task, purpose, fate: Fate::PairCut, rows: encoded.cut, of, max_length, end: String::new() };
+        Ok((encoded, cut.some()))
+    }
+
+    /// Gives the rows of a task their labels and scores them.
     ///
     /// # Errors
     /// When a text cannot be encoded or is too long, interventions overlap, or the model's scores are not finite.
-    pub fn answer(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation) -> Result<Scored> {
-        let Self { rows, task, loaded, plan } = *self;
-        let (encoded, too_long) = encode(rows, Use::Scoring, task, loaded, plan)?;
+    pub fn answer(
+        &self,
+        id: TaskId,
+        rows: &[Row],
+        objective: &Classification<'_>,
+        adaptation: &dyn Adaptation,
+    ) -> Result<Scored> {
+        let (encoded, too_long) = self.encode(rows, Use::Scoring)?;
         let answers = objective.answers(adaptation.begin(Mode::Eval).as_ref(), &encoded.rows)?;
-        let (labels, id) = (task.labels(), task.key().parse::<TaskId>()?);
+        let labels = self.labels;
         let predictions = rows.iter().zip(&answers.pairs).map(|(row, pair)| prediction(labels, row, *pair)).collect();
-        let score = Some(Score::measured(task.metric(), task.second(), &answers, encoded.cut));
+        let task = id.task();
+        let second = task.labelled().and_then(LabelledTask::second);
+        let score = Some(Score::measured(task.metric(), second, &answers, encoded.cut));
         Ok(Scored { task: id, predictions, too_long, score })
     }
 }

@@ -11,7 +11,6 @@ use crate::config::plan::RunPlan;
 use crate::data::labelled::Labelled;
 use crate::run::memory::{FIXED, MemoryEstimate};
 use crate::run::session::LoadedEncoder;
-use crate::tasks::labelled::LabelledTask;
 
 /// Bytes of a trained number and of everything that is computed: f32.
 const F32: usize = 4;
@@ -50,19 +49,14 @@ struct Demand<'a> {
     lengths: [Vec<usize>; 2],
 }
 
-/// The memory that a run takes.
+/// The memory that a run takes whose head has so many outputs.
 ///
 /// # Errors
 /// When what is trained does not fit the model.
-pub fn estimate(
-    plan: &RunPlan,
-    loaded: &LoadedEncoder,
-    task: &dyn LabelledTask,
-    rows: [&[Labelled]; 2],
-) -> Result<EncoderMemory> {
+pub fn estimate(plan: &RunPlan, loaded: &LoadedEncoder, outputs: i64, rows: [&[Labelled]; 2]) -> Result<EncoderMemory> {
     let config = loaded.encoder.config();
     let (graph, trained) = trained(plan, config)?;
-    let (width, outputs) = (config.dims.width, task.labels().outputs());
+    let width = config.dims.width;
     let head = width * width + width + outputs * width + outputs;
     let lengths = rows.map(|rows| rows.iter().map(|row| row.ids.len()).collect());
     let own_weights = plan.adapt.as_ref().is_some_and(AdaptSpec::own_weights);

@@ -20,11 +20,11 @@ use reft_core::rng::Seed;
 use reft_models::identity::Identity;
 use tch::Kind;
 
-use self::answers::Questions;
 pub use self::rows::ClassifyingRows;
 use self::rows::scored;
 use super::experiment::{Experiment, RunRows, Scored, Selected, Trainee};
 use super::fit::{Fit, Reached};
+use super::kept_task::KeptTask;
 use super::memory::settle;
 use super::named::Named;
 use super::session::LoadedEncoder;
@@ -33,7 +33,7 @@ use crate::config::plan::RunPlan;
 use crate::data::labelled::Labelled;
 use crate::data::too_long::{TooLong, Use};
 use crate::store::record::{Parameters, Score};
-use crate::tasks::labelled::LabelledTask;
+use crate::tasks::Task;
 use crate::train::best::Best;
 use crate::train::classification::{Classification, Watch};
 use crate::train::head::Head;
@@ -56,25 +56,25 @@ impl Experiment for Classifying {
 
     fn begin<'a>(&'a self, run: &'a Named<'a>) -> Result<Box<dyn Trainee + 'a>> {
         let Self { rows, loaded } = self;
-        let (plan, task) = (run.plan, rows.task);
-        let encode = |rows, purpose| answers::encode(rows, purpose, task, loaded, plan);
-        let (training, too_long) = encode(&rows.train, Use::Training)?;
-        let (watched, _) = encode(rows.watched(), Use::Scoring)?;
+        let (plan, outputs) = (run.plan, rows.labels.outputs());
+        let reader = rows.reader(loaded);
+        let (training, too_long) = reader.encode(&rows.train, Use::Training)?;
+        let (watched, _) = reader.encode(rows.watched(), Use::Scoring)?;
         if let Some(cut) = &too_long {
             eprintln!("{cut}");
         }
         // Before weights that are trained are copied.
-        let estimate = memory::estimate(plan, loaded, task, [&training.rows, &watched.rows])?;
+        let estimate = memory::estimate(plan, loaded, outputs, [&training.rows, &watched.rows])?;
         settle(&estimate, plan.device.0, estimate.weights)?;
         let width = loaded.encoder.dims().width;
         let best = Best::new(run.paths.epochs(), run.paths.best());
         let objective = Classification {
             encoder: &loaded.encoder,
-            head: Head::new(width, task.labels().outputs(), Seed(plan.seed), plan.device.0),
+            head: Head::new(width, outputs, Seed(plan.seed), plan.device.0),
             model_dropout: plan.train.model_dropout,
             label_kind: if plan.follows_pyreft(Point::Labels) { Kind::BFloat16 } else { Kind::Float },
             micro_tokens: plan.train.micro_batch_tokens,
-            watch: Some(Watch { rows: watched.rows, metric: task.metric(), best }),
+            watch: Some(Watch { rows: watched.rows, metric: rows.task.metric(), best }),
         };
         let (examples, too_long) = (training.rows, too_long.into_iter().collect());
         Ok(Box::new(ClassifierInTraining {
@@ -107,8 +107,8 @@ struct ClassifierInTraining<'a> {
 }
 
 impl ClassifierInTraining<'_> {
-    fn task(&self) -> &'static dyn LabelledTask {
-        self.rows.task
+    fn task(&self) -> &'static dyn Task {
+        self.rows.id().task()
     }
 }
 
@@ -129,7 +129,10 @@ impl Trainee for ClassifierInTraining<'_> {
         if let Some(spec) = &plan.adapt {
             adapter_file::save(&paths.adapter(), &self.loaded.base, spec, self.adaptation.as_ref())?;
         }
-        let note = HeadNote { task: self.task().key().to_owned(), base_model: self.loaded.base.clone() };
+        let kept = KeptTask::of(plan, Some(self.rows.labels));
+        kept.save(&if plan.adapt.is_some() { paths.adapter() } else { paths.folder().to_owned() })?;
+        let (task, base_model) = (self.task().key().to_owned(), self.loaded.base.clone());
+        let note = HeadNote { task, base_model, labels: Some(self.rows.labels.into()) };
         Ok(head_file::save(&paths.head(), &self.objective.head, &note)?)
     }
 
@@ -157,8 +160,7 @@ impl Trainee for ClassifierInTraining<'_> {
     fn score(&self, each: &mut dyn FnMut(Scored) -> Result<()>) -> Result<()> {
         let plan = self.run.plan;
         let rows = scored(plan, &self.rows.validation);
-        let of = Questions { rows, task: self.task(), loaded: self.loaded, plan };
-        each(of.answer(&self.objective, self.adaptation.as_ref())?)
+        each(self.rows.reader(self.loaded).answer(self.rows.id(), rows, &self.objective, self.adaptation.as_ref())?)
     }
 
     fn too_long(&self) -> &[TooLong] {

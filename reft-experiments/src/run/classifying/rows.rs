@@ -3,22 +3,26 @@
 use reft_core::rng::Seed;
 
 use super::Classifying;
+use super::answers::Reader;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::data_file::DataFile;
 use crate::data::halves::Halves;
+use crate::data::labels::Labels;
 use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
 use crate::data::row::{Row, limited};
 use crate::data::source::{DataError, Sources};
 use crate::data::split::fingerprint;
 use crate::run::experiment::{Experiment, RunRows};
-use crate::run::session::Session;
+use crate::run::session::{LoadedEncoder, Session};
+use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
 
 /// The rows of a run.
 pub struct ClassifyingRows {
     pub(super) plan: RunPlan,
     pub(super) task: &'static dyn LabelledTask,
+    pub(super) labels: Labels,
     pub(super) train: Vec<Row>,
     pub(super) validation: Halves,
     left_out: Vec<LeftOut>,
@@ -34,10 +38,22 @@ impl ClassifyingRows {
         let kind = plan.data.source;
         let sources = &sources.afresh();
         let mut train = task.training(kind, sources)?;
+        let labels = task.labels(&train)?;
         train.truncate(limited(train.len(), plan.data.train_rows));
         let left_out = task.left_out(kind, sources)?;
         let validation = task.validation(kind, sources, Seed(plan.seed))?;
-        Ok(Self { plan: plan.clone(), task, train, validation, left_out, files: sources.files() })
+        check_held(plan, task, &validation)?;
+        Ok(Self { plan: plan.clone(), task, labels, train, validation, left_out, files: sources.files() })
+    }
+
+    /// The task as the plan names it.
+    pub(super) fn id(&self) -> TaskId {
+        self.plan.data.eval[0]
+    }
+
+    /// How these rows are read for an encoder.
+    pub(super) fn reader<'a>(&self, loaded: &'a LoadedEncoder) -> Reader<'a> {
+        Reader { task: self.task.key(), labels: self.labels, loaded, max_length: self.plan.data.max_length }
     }
 
     /// The rows for model selection: scored after every epoch.
@@ -77,6 +93,18 @@ impl RunRows for ClassifyingRows {
         let loaded = session.load_encoder(&self.plan)?;
         Ok(Box::new(Classifying { rows: *self, loaded }))
     }
+}
+
+/// Refuses a plan that reports rows of which there are none.
+///
+/// # Errors
+/// When it does.
+pub fn check_held(plan: &RunPlan, task: &dyn LabelledTask, validation: &Halves) -> Result<(), DataError> {
+    if plan.data.eval_split == EvalSplit::Dev || validation.held.count() > 0 {
+        return Ok(());
+    }
+    let remedy = "hold some out with split.test, or score the dev rows";
+    Err(DataError::NoRows { task: task.key(), split: "test", remedy })
 }
 
 /// The first rows, as many as a plan scores.

@@ -1,21 +1,25 @@
 //! A trained encoder read back from disk: interventions or weights, and the head, on the base they were trained on.
 
-use anyhow::Result;
-use reft_core::adaptation::Adaptation;
+use anyhow::{Context, Result, bail};
+use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adaptations::nothing::Nothing;
 use reft_core::adapter_file::SavedAdapter;
 use reft_core::rng::Seed;
+use reft_models::encoder::Encoder;
 use tch::Kind;
 
-use super::answers::Questions;
-use super::rows::scored;
+use super::answers::Reader;
+use super::rows::{check_held, scored};
 use crate::config::plan::RunPlan;
+use crate::data::labels::{KeptLabels, Labels};
+use crate::data::row::Row;
 use crate::data::source::Sources;
+use crate::data::too_long::{TooLong, Use};
 use crate::run::experiment::Scored;
 use crate::run::saved::{SavedFiles, SavedModel};
 use crate::run::session::{LoadedEncoder, base_as_saved, warn_of_precision};
 use crate::tasks::labelled::LabelledTask;
-use crate::train::classification::Classification;
+use crate::train::classification::{Classification, Taken};
 use crate::train::head::Head;
 use crate::train::head_file::SavedHead;
 
@@ -24,6 +28,7 @@ pub struct Classifier {
     loaded: LoadedEncoder,
     adaptation: Box<dyn Adaptation>,
     head: Head,
+    labels: Labels,
     task: &'static dyn LabelledTask,
 }
 
@@ -48,12 +53,51 @@ impl Classifier {
             None => Box::new(Nothing::new(device.0)),
             Some(adapter) => adapter.onto_lent(&base, &loaded.lender(), device.0)?,
         };
-        let head = saved.onto(&base, task.key(), task.labels().outputs(), device.0)?;
+        let labels = labels(task, saved.note.labels.as_ref()).with_context(|| head_file.display().to_string())?;
+        let head = saved.onto(&base, task.key(), labels.outputs(), device.0)?;
         if saved.note.task != task.key() {
             eprintln!("{}: the head was trained on {}, not on {}", head_file.display(), saved.note.task, task.key());
         }
-        Ok(Self { loaded, adaptation, head, task })
+        Ok(Self { loaded, adaptation, head, labels, task })
     }
+
+    /// What its outputs stand for.
+    pub fn labels(&self) -> Labels {
+        self.labels
+    }
+
+    /// What rows are taken for whose labels may be unknown, in the passes that training would have scored them in; and those
+    /// whose texts were cut.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded or is too long, interventions overlap, or the model's scores are not finite.
+    pub fn taken(self, rows: &[Row], plan: &RunPlan) -> Result<(Vec<Taken>, Option<TooLong>)> {
+        let Self { loaded, adaptation, head, labels, task } = self;
+        let reader = Reader { task: task.key(), labels, loaded: &loaded, max_length: plan.data.max_length };
+        let target = |row: &Row| labels.target(&row.answer).unwrap_or(labels.placeholder());
+        let (encoded, too_long) = reader.encode_as(rows, Use::Scoring, target)?;
+        let objective = objective(&loaded.encoder, head, plan);
+        Ok((objective.taken(adaptation.begin(Mode::Eval).as_ref(), &encoded.rows)?, too_long))
+    }
+}
+
+/// What the outputs of a head stand for: what the task says, else what was kept with the head.
+fn labels(task: &dyn LabelledTask, kept: Option<&KeptLabels>) -> Result<Labels> {
+    match (task.known(), kept.map(Labels::from)) {
+        (Some(known @ Labels::Classes(names)), Some(kept @ Labels::Classes(trained)))
+            if names != trained && names.len() == trained.len() && task.own().is_some() =>
+        {
+            bail!("the head was trained on {}, not on {}: list the same", kept.describe(), known.describe())
+        }
+        (Some(known), _) | (None, Some(known)) => Ok(known),
+        (None, None) => bail!("the head does not say which classes it was trained on: train it anew"),
+    }
+}
+
+/// The head over its encoder, to be asked.
+fn objective<'a>(encoder: &'a Encoder, head: Head, plan: &RunPlan) -> Classification<'a> {
+    let (label_kind, micro_tokens) = (Kind::Float, plan.train.micro_batch_tokens);
+    Classification { encoder, head, model_dropout: false, label_kind, micro_tokens, watch: None }
 }
 
 impl SavedModel for Classifier {
@@ -64,17 +108,17 @@ impl SavedModel for Classifier {
         sources: &Sources,
         each: &mut dyn FnMut(Scored) -> Result<()>,
     ) -> Result<()> {
-        let Self { loaded, adaptation, head, task } = *self;
+        let Self { loaded, adaptation, head, labels, task } = *self;
         let validation = task.validation(plan.data.source, sources, Seed(plan.seed))?;
-        let objective = Classification {
-            encoder: &loaded.encoder,
-            head,
-            model_dropout: false,
-            label_kind: Kind::Float,
-            micro_tokens: plan.train.micro_batch_tokens,
-            watch: None,
-        };
-        let questions = Questions { rows: scored(plan, &validation), task, loaded: &loaded, plan };
-        each(questions.answer(&objective, adaptation.as_ref())?)
+        check_held(plan, task, &validation)?;
+        let rows = scored(plan, &validation);
+        if let Some(row) = rows.iter().find(|row| labels.target(&row.answer).is_none()) {
+            let (key, known) = (task.key(), labels.describe());
+            bail!("{key}: the label `{}` is none of {known}, which the head was trained on", row.answer);
+        }
+        let objective = objective(&loaded.encoder, head, plan);
+        let (task, max_length) = (task.key(), plan.data.max_length);
+        let reader = Reader { task, labels, loaded: &loaded, max_length };
+        each(reader.answer(plan.data.eval[0], rows, &objective, adaptation.as_ref())?)
     }
 }

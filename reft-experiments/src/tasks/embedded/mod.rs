@@ -29,6 +29,12 @@ use crate::data::split::Split;
 /// Makes the `index`-th row of a part: the right answer's place is `index` modulo the number of choices.
 pub type Generate = fn(&mut Draw, usize) -> Row;
 
+/// The first training row that is made.
+pub fn example(task: &str, generate: Generate) -> Row {
+    let part = Part::Train;
+    generate(&mut Draw { part, rng: Seed(0).stream(task, part as u64) }, 0)
+}
+
 /// Rows of one split, no two with the same instruction.
 pub fn rows(task: &str, generate: Generate, split: &Split) -> Vec<Row> {
     distinct(task, generate, split, |row| row.instruction.clone())
@@ -252,7 +258,7 @@ mod tests {
     use super::*;
     use crate::data::source::Sources;
     use crate::data::split::{Selection, fingerprint};
-    use crate::tasks::{DataKind, TASKS};
+    use crate::tasks::{DataKind, Task, find, registry};
 
     /// Tasks beside the eight, with the fingerprints of their rows.
     const FURTHER: [(&str, &str); 5] = [
@@ -267,16 +273,21 @@ mod tests {
         [Split::Train, Split::Dev, Split::Test(Selection { chosen_by: "a test".to_owned() })]
     }
 
+    /// The eight commonsense tasks.
+    fn eight() -> Vec<&'static dyn Task> {
+        registry().entries()[..8].iter().map(|entry| entry.task()).collect()
+    }
+
     /// The rows of every split of a task.
     pub fn parts(key: &str) -> Vec<Vec<Row>> {
-        let task = TASKS.iter().find(|task| task.key() == key).expect("a task");
+        let task = find(key).expect("a task");
         let nowhere = Sources::local(std::path::Path::new("nowhere"));
         splits().iter().map(|split| task.rows(DataKind::Embedded, split, &nowhere).expect("made here")).collect()
     }
 
     #[test]
     fn splits_are_disjoint_and_always_the_same() {
-        for key in TASKS[..8].iter().map(|task| task.key()).chain(FURTHER.map(|(key, _)| key)) {
+        for key in eight().into_iter().map(Task::key).chain(FURTHER.map(|(key, _)| key)) {
             let parts = parts(key);
             assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [480, 60, 120]);
             let all: BTreeSet<&String> = parts.iter().flatten().map(|row| &row.instruction).collect();
@@ -287,7 +298,7 @@ mod tests {
 
     #[test]
     fn every_choice_is_right_equally_often() {
-        for key in TASKS[..8].iter().map(|task| task.key()).chain(["aqua"]) {
+        for key in eight().into_iter().map(Task::key).chain(["aqua"]) {
             for part in parts(key) {
                 let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
                 for row in &part {
@@ -311,7 +322,7 @@ mod tests {
             "f4e5c682dda6c0be6c8a78a446ac8b05",
             "9d44c9d00402ed698847e5a388087fd9",
         ];
-        for (task, expected) in TASKS[..8].iter().zip(known) {
+        for (task, expected) in eight().iter().zip(known) {
             assert_eq!(fingerprint(&parts(task.key()).concat()), expected, "{}: the embedded rows changed", task.key());
         }
     }
@@ -348,7 +359,7 @@ mod tests {
 
     #[test]
     fn every_answer_is_one_of_the_choices_named() {
-        for task in &TASKS[..8] {
+        for task in eight() {
             for row in parts(task.key()).concat() {
                 let format = row.instruction.rsplit("Answer format: ").next().expect("a format");
                 assert!(format.split('/').any(|choice| choice == row.answer), "{row:?}");

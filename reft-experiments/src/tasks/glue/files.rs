@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Glue;
+use crate::data::labels::Labels;
 use crate::data::left_out::LeftOut;
 use crate::data::parquet_table::{self, ParquetError, Stored};
 use crate::data::published::{Found, Place};
@@ -10,14 +11,13 @@ use crate::data::row::Row;
 use crate::data::source::{DataError, Sources};
 use crate::data::table::{self, Record, Uneven};
 use crate::tasks::DataKind;
-use crate::tasks::labelled::Labels;
 
 impl Labels {
     /// A label in the hub's files, where a class is its number, in the words of the published files.
     fn of_hub(self, label: &str) -> Option<String> {
         match self {
             Self::Classes(names) => names.get(label.parse::<usize>().ok()?).map(|name| (*name).to_owned()),
-            Self::Score(_) => self.target(label).map(|_| label.to_owned()),
+            Self::Score(_) | Self::Number => self.target(label).map(|_| label.to_owned()),
         }
     }
 
@@ -25,7 +25,7 @@ impl Labels {
     fn stored(self) -> Stored {
         match self {
             Self::Classes(_) => Stored::Classes,
-            Self::Score(_) => Stored::Scores,
+            Self::Score(_) | Self::Number => Stored::Scores,
         }
     }
 }
@@ -162,7 +162,7 @@ mod tests {
         for task in [&COLA, &SST2, &MRPC, &QQP, &STSB, &MNLI, &QNLI, &RTE, &WNLI] {
             let labels: &[&str] = match task.labels {
                 Labels::Classes(names) => names,
-                Labels::Score(_) => &["0.000", "3.8", "5"],
+                Labels::Score(_) | Labels::Number => &["0.000", "3.8", "5"],
             };
             let (_folder, sources) = sources(task, &lines(task, labels));
             let rows = task.training(DataKind::Real, &sources).expect(task.key);

@@ -1,0 +1,226 @@
+//! `reft predict`: the rows of a file, answered by a trained model.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use reft_core::suggest::did_you_mean;
+use serde_json::{Map, Value};
+use tch::Device;
+
+use super::BaseArgs;
+use crate::config::plan::DeviceSpec;
+use crate::data::own::cells;
+use crate::data::own::spec::DataSpec;
+use crate::machine::fast;
+use crate::run::kept_task::KeptTask;
+use crate::run::predict::{Answered, Line, Request};
+
+/// Arguments of `reft predict`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The rows: JSON, JSON lines, CSV, TSV, parquet, or a folder of them, with the columns that the model was trained on
+    file: PathBuf,
+    /// Folder of a trained adapter, or of a run that trained a head alone
+    #[arg(long)]
+    adapter: PathBuf,
+    /// Write the answers to this file instead of showing them
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// How they are written [default: by the ending of --out, else jsonl]
+    #[arg(long)]
+    format: Option<Format>,
+    /// Which of the tasks that it was trained on the rows are of [default: the first]
+    #[arg(long)]
+    task: Option<String>,
+    /// What the model is given, where the file has other columns than the training file: a column, or a template
+    #[arg(long)]
+    prompt: Option<String>,
+    /// What an answer is compared with
+    #[arg(long)]
+    answer: Option<String>,
+    /// What an encoder reads
+    #[arg(long)]
+    text: Option<String>,
+    /// The second of two texts
+    #[arg(long)]
+    pair: Option<String>,
+    /// The column of labels, if there is one
+    #[arg(long)]
+    label: Option<String>,
+    /// New tokens of an answer at most [default: as in training]
+    #[arg(long)]
+    max_new: Option<usize>,
+    #[command(flatten)]
+    base: BaseArgs,
+}
+
+/// A format of answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Format {
+    /// A JSON object a line
+    Jsonl,
+    /// A table, with a column for each class' probability
+    Csv,
+}
+
+impl Args {
+    /// Answers the rows, and says what they come to where the file has the right answers.
+    ///
+    /// # Errors
+    /// When the rows, the adapter or the model cannot be read, or the answers cannot be written.
+    pub fn run(self) -> Result<()> {
+        let format = self.format()?;
+        let kept = KeptTask::read(&self.adapter)?;
+        let spec = self.spec(&kept)?;
+        let name = spec.name();
+        let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));
+        let dtype = self.base.dtype.unwrap_or_default().on(device);
+        let request = Request {
+            kept: &kept,
+            spec,
+            folder: &self.adapter,
+            rows: &self.file,
+            model: self.base.model.as_deref(),
+            dtype,
+            device,
+            max_new: self.max_new,
+        };
+        let Answered { lines, score, too_long } = request.answer()?;
+        fast::say(dtype, device);
+        if let Some(cut) = &too_long {
+            eprintln!("{cut}");
+        }
+        let text = match format {
+            Format::Jsonl => jsonl(&lines),
+            Format::Csv => csv(&lines)?,
+        };
+        match &self.out {
+            None => print!("{text}"),
+            Some(out) => {
+                let written = crate::atomic::write(out, text.as_bytes());
+                written.with_context(|| format!("{}: cannot be written", out.display()))?;
+                eprintln!("{} answers in {}", lines.len(), out.display());
+            }
+        }
+        if let Some(score) = score {
+            eprintln!("{}", super::score_line(&name, score));
+            let unknown = lines.iter().filter(|line| line.expected.is_none()).count();
+            if unknown > 0 {
+                eprintln!("{unknown} of {} rows have no answer that they could be compared with", lines.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn format(&self) -> Result<Format> {
+        let ending = self.out.as_ref().and_then(|out| out.extension()).and_then(|ending| ending.to_str());
+        match (self.format, ending) {
+            (Some(format), _) => Ok(format),
+            (None, Some("csv")) => Ok(Format::Csv),
+            (None, Some("jsonl" | "ndjson" | "json") | None) => Ok(Format::Jsonl),
+            (None, Some(other)) => {
+                bail!("--out: .{other} is no known ending: name the file .jsonl or .csv, or give --format")
+            }
+        }
+    }
+
+    /// The task of the rows, with the columns that are named here.
+    fn spec(&self, kept: &KeptTask) -> Result<DataSpec> {
+        let place = self.adapter.display();
+        let names = || kept.tasks.iter().map(DataSpec::name).collect::<Vec<_>>();
+        let found = match &self.task {
+            None => kept.tasks.first(),
+            Some(task) => kept.tasks.iter().find(|spec| spec.name() == *task),
+        };
+        let Some(spec) = found else {
+            match &self.task {
+                Some(task) if !kept.tasks.is_empty() => {
+                    let near = did_you_mean(task, names().iter().map(String::as_str));
+                    bail!("{place}: --task {task}: it was trained on {}{near}", names().join(", "))
+                }
+                _ => bail!(
+                    "{place}: it was trained on a task that has no templates of its own: score it with `reft eval`"
+                ),
+            }
+        };
+        let mut spec = DataSpec { file: self.file.display().to_string(), ..spec.clone() };
+        let given = [
+            ("--prompt", &self.prompt, &mut spec.prompt),
+            ("--text", &self.text, &mut spec.text),
+            ("--pair", &self.pair, &mut spec.pair),
+            ("--label", &self.label, &mut spec.label),
+        ];
+        for (flag, given, setting) in given {
+            if let Some(given) = given {
+                if setting.is_none() {
+                    bail!("{flag}: the model was trained on rows without it: leave it out");
+                }
+                *setting = Some(super::unescaped(given));
+            }
+        }
+        if let Some(answer) = &self.answer {
+            spec.answer = Some(super::unescaped(answer));
+        }
+        Ok(spec)
+    }
+}
+
+fn jsonl(lines: &[Line]) -> String {
+    lines.iter().map(|line| serde_json::to_string(line).expect("plain data") + "\n").collect()
+}
+
+/// A table: every key is a column, of an object or a list every entry.
+fn csv(lines: &[Line]) -> Result<String> {
+    let rows: Vec<Vec<(String, String)>> = lines.iter().map(|line| flat(&line.object())).collect();
+    let mut columns: Vec<&str> = Vec::new();
+    for (name, _) in rows.iter().flatten() {
+        if !columns.contains(&name.as_str()) {
+            columns.push(name);
+        }
+    }
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(&columns)?;
+    for row in &rows {
+        let cell = |column: &&str| row.iter().find(|(name, _)| name == column).map_or("", |(_, text)| text.as_str());
+        table.write_record(columns.iter().map(cell))?;
+    }
+    Ok(String::from_utf8(table.into_inner().context("a table in memory")?)?)
+}
+
+fn flat(object: &Map<String, Value>) -> Vec<(String, String)> {
+    let cells = |(key, value): (&String, &Value)| match value {
+        Value::Object(inner) => {
+            inner.iter().map(|(name, value)| (format!("{key}.{name}"), cells::text(value))).collect()
+        }
+        Value::Array(list) => {
+            (0..).zip(list).map(|(at, value): (usize, _)| (format!("{key}.{at}"), cells::text(value))).collect()
+        }
+        value => vec![(key.clone(), cells::text(value))],
+    };
+    object.iter().flat_map(cells).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::predict::Said;
+
+    #[test]
+    fn a_table_has_a_column_for_every_key_and_class() {
+        let class = |row, name: &str, expected: Option<&str>| Line {
+            row,
+            said: Said::Class(name.to_owned(), vec![("a".to_owned(), 0.25), ("b".to_owned(), 0.75)]),
+            expected: expected.map(str::to_owned),
+            correct: expected.map(|expected| expected == name),
+        };
+        let lines = [class(1, "b", None), class(2, "b", Some("a"))];
+        let table = csv(&lines).expect("a table");
+        assert_eq!(
+            table,
+            "row,prediction,probabilities.a,probabilities.b,expected,correct\n1,b,0.25,0.75,,\n2,b,0.25,0.75,a,false\n"
+        );
+        let first = r#"{"row":1,"prediction":"b","probabilities":{"a":0.25,"b":0.75}}"#;
+        assert_eq!(jsonl(&lines).lines().next(), Some(first));
+    }
+}

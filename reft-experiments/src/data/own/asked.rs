@@ -1,0 +1,90 @@
+//! Rows that are asked and not learned from: their answers and labels may be missing.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::cells::{self, CellRow};
+use super::column_template::unknown_column;
+use super::fault::OwnDataError;
+use super::folder_rows;
+use super::rows::{Parts, conversation, filled};
+use super::set::OwnSet;
+use crate::data::row::Row;
+
+/// A row to be answered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AskedRow {
+    /// What is asked, and what would be right where that is known.
+    pub row: Row,
+    /// Whether it is.
+    pub answered: bool,
+}
+
+impl OwnSet {
+    /// The rows of a file, or of all files of a folder, for this data set's templates.
+    ///
+    /// # Errors
+    /// When it cannot be read, lacks a column of what is asked, or a row lacks a cell of it.
+    pub fn asked(&self, path: &Path) -> Result<Vec<AskedRow>, OwnDataError> {
+        let read = folder_rows(path)?;
+        let columns = cells::columns(&read);
+        for (key, template) in self.parts.templates() {
+            if matches!(key, "completion" | "answer" | "label") {
+                continue;
+            }
+            if let Some(what) = unknown_column(key, template, &columns) {
+                return Err(OwnDataError::file(path, what));
+            }
+        }
+        read.iter().map(|cells| self.asked_row(cells)).collect()
+    }
+
+    fn asked_row(&self, cells: &CellRow) -> Result<AskedRow, OwnDataError> {
+        let row = self.parts.asked(cells)?;
+        let known = self.parts.row(cells).ok().filter(|row| self.check(cells, row).is_ok());
+        let answered = known.is_some();
+        Ok(AskedRow { row: known.unwrap_or(row), answered })
+    }
+}
+
+impl Parts {
+    /// A row without its answer.
+    ///
+    /// # Errors
+    /// When a cell of what is asked is missing or empty, or is not as it should be.
+    fn asked(&self, row: &CellRow) -> Result<Row, OwnDataError> {
+        match self {
+            Self::Completion { prompt, choices, between, .. } => {
+                let instruction = filled(row, "prompt", prompt)?;
+                let choices = choices.as_ref().map_or(Ok(Vec::new()), |choices| choices.of(row))?;
+                // The first stands for the right one, which shows what stands between prompt and choices.
+                let answer = choices.first().cloned().unwrap_or_default();
+                let output = if choices.is_empty() { String::new() } else { format!("{between}{answer}") };
+                let choices = choices.iter().map(|choice| format!("{between}{choice}")).collect();
+                Ok(Row { instruction, output, answer, choices, ..Row::default() })
+            }
+            Self::Conversation(messages) => {
+                let turns = messages.value(row)?.map(cells::text).unwrap_or_default();
+                let Ok(Value::Array(mut turns)) = serde_json::from_str(&turns) else {
+                    return conversation(row, messages);
+                };
+                // A turn that is to be said.
+                if turns.last().is_some_and(|turn| turn["role"] != "assistant") {
+                    turns.push(json!({"role": "assistant", "content": "…"}));
+                }
+                let asked = CellRow {
+                    cells: messages.columns().iter().map(|name| (name.clone(), Value::Array(turns.clone()))).collect(),
+                    ..row.clone()
+                };
+                let row = conversation(&asked, messages)?;
+                Ok(Row { output: String::new(), answer: String::new(), ..row })
+            }
+            Self::Labelled { text, pair, .. } => {
+                let instruction = filled(row, "text", text)?;
+                let input = pair.as_ref().map_or(Ok(String::new()), |pair| filled(row, "pair", pair))?;
+                Ok(Row { instruction, input, ..Row::default() })
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a trained model was trained for, beside its parameters: from it rows of other files are asked in the same way.
+
+use std::path::{Path, PathBuf};
+
+use reft_core::value_reader;
+use reft_models::tokenizer::Reading;
+use serde::{Deserialize, Serialize};
+
+use crate::config::plan::{EvalPlan, RunPlan};
+use crate::data::labels::{KeptLabels, Labels};
+use crate::data::own::spec::DataSpec;
+use crate::data::template::Template;
+use crate::data::text::{self, TextError};
+use crate::tasks::labelled::LabelledTask;
+
+/// Its name in the folder of an adapter, or beside a head that was trained alone.
+const FILE: &str = "task.json";
+
+/// What a model was trained for.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct KeptTask {
+    /// The tasks, as configurations describe data sets; empty where no description says them.
+    pub tasks: Vec<DataSpec>,
+    /// What the outputs of an encoder's head stand for; none of causal models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<KeptLabels>,
+    /// Tokens of a row at most.
+    pub max_length: usize,
+    /// How a question is put to a causal model.
+    pub template: Template,
+    /// Which tokenizer of the model gives the ids.
+    #[serde(default, skip_serializing_if = "Reading::is_fast")]
+    pub tokenizer: Reading,
+    /// How answers are generated.
+    pub eval: EvalPlan,
+}
+
+/// A file that cannot be written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptTaskError {
+    /// Not writable.
+    #[error("{path}: {source}: check the path, its permissions and the space left")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// Not there.
+    #[error(
+        "{path}: there is no such file, which says what the model was trained for: adapters of earlier versions and of other \
+         libraries have none; train anew, or answer prompts by `generate`"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not readable as a text.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Not what this program writes there.
+    #[error("{path}: {reason}: the file is damaged; copy it again or train anew")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl KeptTask {
+    /// What a plan trains for; `labels` are those of an encoder's head.
+    pub fn of(plan: &RunPlan, labels: Option<Labels>) -> Self {
+        let mut tasks: Vec<DataSpec> = Vec::new();
+        for id in plan.data.train.iter().chain(&plan.data.eval) {
+            let task = id.task();
+            let described = match labels {
+                Some(_) => task.labelled().map(LabelledTask::as_labelled),
+                None => task.as_data(),
+            };
+            let new = described.map(|spec| DataSpec { name: Some(task.key().to_owned()), ..spec });
+            tasks.extend(new.filter(|spec| !tasks.contains(spec)));
+        }
+        Self {
+            tasks,
+            labels: labels.map(KeptLabels::from),
+            max_length: plan.data.max_length,
+            template: plan.data.template,
+            tokenizer: plan.tokenizer,
+            eval: plan.eval.clone(),
+        }
+    }
+
+    /// Writes it into a folder.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn save(&self, folder: &Path) -> Result<(), KeptTaskError> {
+        let path = folder.join(FILE);
+        let json = serde_json::to_vec_pretty(self).expect("plain data");
+        crate::atomic::write(&path, &json).map_err(|source| KeptTaskError::Write { path, source })
+    }
+
+    /// Reads that of a folder.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn read(folder: &Path) -> Result<Self, KeptTaskError> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Err(KeptTaskError::Missing { path });
+        }
+        let text = text::read(&path)?;
+        value_reader::read_json(&text).map_err(|error| KeptTaskError::Damaged { path, reason: error.to_string() })
+    }
+}
