@@ -21,7 +21,8 @@
 //! # }
 //! ```
 //!
-//! More in `examples/`: `classify` (an encoder under a head), `own_phi` (an intervention of one's own), `collect` (a hook that
+//! More in `examples/`: `classify` (an encoder under a head), `own_phi` (an intervention of one's own),
+//! `own_objective` (a loss of one's own), `collect` (a hook that
 //! reads activations), `interchange` (eq. 1). `tests/examples.rs` runs all of them.
 //!
 //! The default feature `program` is the command line with sweeps, tables and reports; without it (`default-features = false`)

@@ -25,6 +25,10 @@ pub use crate::train::classification::Classification;
 pub use crate::train::frozen::Frozen;
 pub use crate::train::head::Head;
 pub use crate::train::learner::{Learner, UpdateRules};
+pub use crate::train::objective::{Objective, ObjectiveSettings, RowError, TrainingText};
+pub use crate::train::objectives::{self, ObjectiveSpec};
+pub use crate::train::outputs::Outputs;
+pub use crate::train::sequences::{Sequences, TrainingRow};
 
 /// An adaptation as a configuration's `adapt:` writes it, from JSON: `{"reft": {"intervention": "loreft", ...}}`.
 ///

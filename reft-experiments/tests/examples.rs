@@ -14,6 +14,9 @@ mod finetune;
 #[path = "../examples/interchange.rs"]
 #[allow(dead_code, missing_docs)]
 mod interchange;
+#[path = "../examples/own_objective.rs"]
+#[allow(dead_code, missing_docs)]
+mod own_objective;
 #[path = "../examples/own_phi.rs"]
 #[allow(dead_code, missing_docs)]
 mod own_phi;
@@ -70,6 +73,13 @@ fn an_own_task_is_named_listed_trained_and_scored() {
     let schema = serde_json::to_string(&run_schema()).expect("plain data");
     assert!(schema.contains("the day that follows a day of the week"), "it is not in the schema");
     assert!(tasks::register(own_task::NextDay).is_err(), "the key is taken");
+}
+
+#[test]
+fn an_own_objective_is_registered_and_minimised() {
+    let dir = Dir::new();
+    let losses = own_objective::run(&decoder(&dir)).expect("it trains");
+    assert!(losses[9] < 0.9 * losses[0], "{losses:?}");
 }
 
 #[test]

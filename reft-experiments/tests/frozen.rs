@@ -27,6 +27,10 @@ fn examples() -> Vec<Example> {
     (0..5).map(example).collect()
 }
 
+fn refs(examples: &[Example]) -> Vec<&Example> {
+    examples.iter().collect()
+}
+
 /// Loss and gradient of one batch.
 fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)>, recompute: usize) -> (f64, Tensor) {
     let examples = examples();
@@ -35,7 +39,7 @@ fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)
         None => Frozen::off(model),
         Some((memory, disk)) => {
             let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, Budget { memory, disk });
-            let held = frozen.fill(&examples, 30, &Shelf::default());
+            let held = frozen.fill(&refs(&examples), 30, &Shelf::default());
             assert_eq!(held.is_some_and(|held| !held.contains(" 0 examples")), memory + disk > 0, "{spec:?}");
             frozen
         }
@@ -97,8 +101,8 @@ fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, la
     let mut adaptation = loreft(model, rank, positions, layer);
     let (examples, budget) = (examples(), Budget { memory: 1 << 20, disk: 0 });
     let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, budget);
-    let reserved = frozen.reserve(&examples, 30, shelf);
-    let held = frozen.fill(&examples, 30, shelf).expect("it pays");
+    let reserved = frozen.reserve(&refs(&examples), 30, shelf);
+    let held = frozen.fill(&refs(&examples), 30, shelf).expect("it pays");
     assert_eq!(reserved == 0, held.contains("earlier run"), "{held}: {reserved} bytes are new");
     let mut objective = Causal::new(model, frozen, 1 << 20);
     let batch: Vec<&Example> = examples.iter().collect();
@@ -126,8 +130,8 @@ fn runs_share_what_neither_can_change_and_nothing_else() {
     others[3].ids[2] += 1;
     let adaptation = loreft(model.as_ref(), 4, "l1", 1);
     let frozen = Frozen::new(model.as_ref(), adaptation.as_ref(), 17, Budget { memory: 1 << 20, disk: 0 });
-    assert_eq!(frozen.reserve(&examples(), 30, &shelf), 0);
-    assert!(frozen.reserve(&others, 30, &shelf) > 0);
+    assert_eq!(frozen.reserve(&refs(&examples()), 30, &shelf), 0);
+    assert!(frozen.reserve(&refs(&others), 30, &shelf) > 0);
 }
 
 /// Dropout masks of the way back are those of the way forth: the gradient is that of the loss as it was computed.
@@ -186,7 +190,7 @@ fn hooks_see_the_same_tensors_with_and_without_the_cache() {
             (collect.into_visits(), ends)
         };
         let mut kept = Frozen::new(model.as_ref(), adaptation.as_ref(), 17, Budget { memory: 1 << 20, disk: 0 });
-        kept.fill(&examples, 30, &Shelf::default());
+        kept.fill(&refs(&examples), 30, &Shelf::default());
         let ((cached, ends), (plain, plain_ends)) = (visits(&kept), visits(&Frozen::off(model.as_ref())));
         assert_eq!(cached.keys().collect::<Vec<_>>(), plain.keys().collect::<Vec<_>>());
         for (site, (x, y)) in &cached {

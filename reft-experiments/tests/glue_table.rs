@@ -35,7 +35,7 @@ fn every_run_of_the_paper_profile_has_its_published_settings() {
             let number = |key: &str| glue[table][key][at].as_f64().expect("a number");
             let adapt = serde_json::to_value(&run.adapt).expect("plain data");
             let reft = &adapt["reft"];
-            let train = run.train;
+            let train = &run.train;
             let settings = [
                 (train.lr, "lr"),
                 (train.weight_decay, "weight_decay"),

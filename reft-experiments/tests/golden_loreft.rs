@@ -23,7 +23,7 @@ use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
-use reft_experiments::train::objective::Objective;
+use reft_experiments::train::model_with_loss::ModelWithLoss;
 use reft_experiments::train::schedule::{Schedule, Shape};
 use reft_models::model::Decoder;
 use reft_models::registry;

@@ -64,7 +64,7 @@ fn follow(case: &Value, golden: &BTreeMap<String, Tensor>, model: &dyn Decoder, 
     let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &format!("batch{index}"))).collect();
     let schedule = Schedule::new(Shape::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let mut frozen = Frozen::new(model, adaptation, 512, Budget { memory: 1 << 15, disk: 1 << 15 });
-    frozen.fill(&batches.concat(), 20, &Shelf::default());
+    frozen.fill(&batches.iter().flatten().collect::<Vec<_>>(), 20, &Shelf::default());
     // Passes of ten tokens: the accumulated gradient must be the whole batch's.
     let mut objective = Causal::new(model, frozen, 10);
     let mut learner = Learner::new(&mut objective, adaptation, RULES);

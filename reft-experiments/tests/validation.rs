@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::{Dir, RUN};
 
 /// Rates that overshoot, so that the last step is not the best, and that do not depend on how long a run is.
-const RATES: [&str; 3] = ["train.lr=1", "train.schedule=constant", "train.warmup_ratio=0"];
+const RATES: [&str; 3] = ["train.lr=10", "train.schedule=constant", "train.warmup_ratio=0"];
 
 fn train(dir: &Dir, settings: &[&str]) -> (PathBuf, Value) {
     let overrides = settings.iter().flat_map(|setting| ["--set", *setting]);

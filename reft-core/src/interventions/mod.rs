@@ -196,7 +196,7 @@ impl JsonSchema for Phi {
 }
 
 /// A section with exactly one of these keys.
-pub(crate) fn one_key_of(choices: &[(&str, Schema)]) -> Schema {
+pub fn one_key_of(choices: &[(&str, Schema)]) -> Schema {
     let section = |(key, schema): &(&str, Schema)| json_schema!({"type": "object", "properties": {*key: schema}, "required": [key], "additionalProperties": false});
     let sections: Vec<Schema> = choices.iter().map(section).collect();
     json_schema!({ "oneOf": sections })

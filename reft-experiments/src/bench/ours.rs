@@ -76,7 +76,7 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
     let Some(rows) = rows.get(..job.trained()) else { bail!("too few rows") };
     let examples = examples(loaded, rows)?;
     let mut frozen = Frozen::new(model, adaptation, MAX_LENGTH, Budget { memory: 4 << 30, disk: 0 });
-    frozen.fill(&examples, 4096, &loaded.shelf);
+    frozen.fill(&examples.iter().collect::<Vec<_>>(), 4096, &loaded.shelf);
     let trained = examples.iter().map(|example| frozen.trained(example)).sum::<usize>() as f64;
     let blocks = model.dims().layers - adaptation.frontier().blocks;
     let mut objective = Causal::new(model, frozen, 4096);

@@ -11,8 +11,9 @@ use schemars::{Schema, SchemaGenerator};
 use crate::columns::aligned;
 use crate::config::schema;
 use crate::tasks::{DataKind, TaskEntry, registry};
+use crate::train::objectives;
 
-/// Show the methods, tasks, models, positions and keys that a configuration can name.
+/// Show the methods, objectives, tasks, models, positions and keys that a configuration can name.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to list [default: everything but the keys]
@@ -26,6 +27,8 @@ enum Kind {
     Methods,
     /// What `intervention:` accepts
     Interventions,
+    /// What `train.objective:` accepts
+    Objectives,
     /// What `data.train` and `data.eval` accept
     Tasks,
     /// The families of models that are read, and short names for some
@@ -67,6 +70,7 @@ impl Kind {
         match self {
             Self::Methods => methods(),
             Self::Interventions => kinds_of_phi(),
+            Self::Objectives => objectives(),
             Self::Tasks => tasks(),
             Self::Models => models(),
             Self::Presets => PRESETS.iter().map(|(path, text)| row(&[path, &purpose(text)])).collect(),
@@ -118,6 +122,11 @@ fn kinds_of_phi() -> Vec<Vec<String>> {
         row(&[&format!("{{{}: ...}}", entry.key), "", &about])
     });
     named.chain(spelled).collect()
+}
+
+fn objectives() -> Vec<Vec<String>> {
+    let of = |entry: &&objectives::ObjectiveEntry| row(&[entry.key, entry.title, &first_sentence(entry.schema)]);
+    objectives::registry().entries().iter().map(of).collect()
 }
 
 /// Key, title, what it is, answer and score, what guessing reaches, splits, where the rows come from.

@@ -282,7 +282,7 @@ fn dry_run(profile: &Profile, rows: &[RowPlan]) -> Result<()> {
                 }
             };
             let train: Vec<&str> = run.data.train.iter().map(|task| task.key()).collect();
-            let settings = run.train;
+            let settings = &run.train;
             println!(
                 "{} ({}) · {} · seed {} · {} · train on {} {}, {} epochs, batch {}, lr {}, decay {}{} · {} on {}",
                 row.model.name,

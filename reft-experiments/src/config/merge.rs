@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::plan::{EvalSplit, RunPlan};
 #[cfg(feature = "program")]
 use crate::sweep::search::Method;
+use crate::train::objectives::ObjectiveSpec;
 
 /// Keys whose value is one of several alternatives, each with settings of its own, and the alternatives. They come from the
 /// types: a new one needs no line here.
@@ -19,6 +20,7 @@ static ALTERNATIVES: LazyLock<Vec<(&str, &[&str])>> = LazyLock::new(|| {
         ("adapt", variants_of::<AdaptSpec>()),
         ("intervention", variants_of::<Phi>()),
         ("eval_split", variants_of::<EvalSplit>()),
+        ("objective", variants_of::<ObjectiveSpec>()),
         #[cfg(feature = "program")]
         ("method", variants_of::<Method>()),
     ]

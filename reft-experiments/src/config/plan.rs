@@ -13,6 +13,7 @@ use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
 use crate::tasks::labelled::LabelledTask;
 use crate::tasks::{DataKind, TaskId};
+use crate::train::objectives::ObjectiveSpec;
 use crate::train::schedule::Shape;
 
 /// Type of the frozen weights. Interventions and their optimiser are f32 always.
@@ -131,9 +132,13 @@ pub struct DataPlan {
 }
 
 /// `train:` how parameters move.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainPlan {
+    /// What is minimised on a causal model: cross-entropy of the output tokens (eq. 4) if it is left out. Encoders have the loss
+    /// of their head.
+    #[serde(default, skip_serializing_if = "ObjectiveSpec::is_default")]
+    pub objective: ObjectiveSpec,
     /// Passes over the training rows.
     pub epochs: u64,
     /// Peak learning rate.
@@ -255,6 +260,7 @@ impl Default for RunPlan {
                 labels: LabelsAs::Head,
             },
             train: TrainPlan {
+                objective: ObjectiveSpec::default(),
                 epochs: 1,
                 lr: 9e-4,
                 batch_size: 16,
@@ -395,6 +401,14 @@ impl RunPlan {
         if self.train.validation.is_some() && self.kind().has_head() {
             let remedy = "an encoder's epochs are chosen by its task's metric on validation rows: leave it out";
             return Err(("train.validation".to_owned(), remedy.to_owned()));
+        }
+        if !self.train.objective.is_default() && self.kind().has_head() {
+            let remedy = "an encoder has the loss of its head: leave it out, or let a causal model learn the rows as text \
+                          (data.labels: text)";
+            return Err(("train.objective".to_owned(), remedy.to_owned()));
+        }
+        if let Err(remedy) = self.train.objective.objective().check() {
+            return Err((format!("train.objective.{}", self.train.objective.key()), remedy));
         }
         if let Some((key, given)) = self.too_large() {
             return Err((key.to_owned(), format!("{given} is more than any run can have: {MOST} at most")));

@@ -1,5 +1,7 @@
 //! Rows as token ids: what the model sees, and which part of it is the prompt.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 /// One training row.
@@ -14,6 +16,19 @@ pub struct Example {
     pub name: String,
     /// Tokens beyond the maximum length, which were cut off.
     pub lost: usize,
+}
+
+impl Example {
+    /// Output tokens that something before them can predict.
+    pub fn labels(&self) -> usize {
+        self.ids.len().saturating_sub(self.prompt.max(1))
+    }
+
+    /// Positions of the tokens that predict them: each is followed by one.
+    pub fn predictors(&self) -> Range<usize> {
+        let end = self.ids.len().saturating_sub(1);
+        end - self.labels()..end
+    }
 }
 
 /// A row before tokenisation.

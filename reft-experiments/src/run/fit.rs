@@ -9,7 +9,7 @@ use super::named::Named;
 use crate::config::parity::Point;
 use crate::config::plan::RunPlan;
 use crate::train::learner::{HeadGradients, UpdateRules};
-use crate::train::objective::Objective;
+use crate::train::model_with_loss::ModelWithLoss;
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
@@ -48,16 +48,16 @@ impl Fit<'_> {
     ///
     /// # Errors
     /// Those of [`Trainer::fit`].
-    pub fn run<O: Objective>(
+    pub fn run<M: ModelWithLoss>(
         &self,
         title: &str,
-        objective: &mut O,
+        model: &mut M,
         adaptation: &mut dyn Adaptation,
-        examples: &[O::Example],
+        examples: &[M::Example],
     ) -> Result<Reached> {
         let Named { plan, paths, resume, label, .. } = self.named;
         let mut trainer = Trainer {
-            objective,
+            model,
             adaptation,
             plan: train_plan(plan),
             seed: Seed(plan.seed),
@@ -70,7 +70,7 @@ impl Fit<'_> {
         let (end, total) = (trainer.until(self.part), trainer.total());
         let outcome = trainer.fit(end, *resume, &mut [&mut events, &mut metrics, &mut progress]);
         let (update, tokens) = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
-        let early = update < total && trainer.objective.stopped();
+        let early = update < total && trainer.model.stopped();
         if early {
             eprintln!("{label}: stopped early after update {update} of {total}: train.validation.patience");
         }
@@ -80,7 +80,7 @@ impl Fit<'_> {
 
 /// How a run trains.
 fn train_plan(plan: &RunPlan) -> Plan {
-    let train = plan.train;
+    let train = &plan.train;
     Plan {
         epochs: train.epochs,
         lr: train.lr,

@@ -10,7 +10,7 @@ use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Tensor, no_grad};
 
 use crate::data::encode::Example;
-use crate::train::{batches, causal};
+use crate::train::batches;
 
 /// What a model gives to a completion.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -79,7 +79,7 @@ fn pass(
     let (mut rows, mut next) = (Vec::new(), Vec::new());
     for (of, span) in batch.iter().zip(layout.spans()) {
         for example in of {
-            for position in example.ids.len() - causal::labels(example)..example.ids.len() {
+            for position in example.ids.len() - example.labels()..example.ids.len() {
                 rows.push(span.row + position as i64 - 1);
                 next.push(example.ids[position]);
             }
@@ -97,7 +97,7 @@ fn pass(
     });
     let mut logs = logs.into_iter();
     let likelihood = |example: &&Example| {
-        let tokens = causal::labels(example);
+        let tokens = example.labels();
         Likelihood { log: logs.by_ref().take(tokens).sum(), tokens }
     };
     Ok(batch.iter().flatten().map(likelihood).collect())

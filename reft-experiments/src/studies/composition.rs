@@ -18,9 +18,11 @@ use super::things::{THINGS, TRAINING, answer, prompt};
 use crate::data::encode::Example;
 use crate::run::session::Loaded;
 use crate::train::batches;
-use crate::train::composed::{Assigned, Composed};
+use crate::train::causal::Causal;
+use crate::train::frozen::Frozen;
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::schedule::Schedule;
+use crate::train::sequences::Assigned;
 
 /// Tokens of an answer at most.
 const MOST: usize = 24;
@@ -118,7 +120,7 @@ impl Composition {
             }
         }
         let lengths: Vec<usize> = rows.iter().map(|row| row.example.ids.len()).collect();
-        let mut objective = Composed { model, micro_tokens: MICRO_TOKENS };
+        let mut objective = Causal::new(model, Frozen::off(model), MICRO_TOKENS);
         let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
         let updates = self.training.epochs * rows.len().div_ceil(self.training.batch_size) as u64;
         let schedule = Schedule::linear(self.training.lr, 0.0, updates);

@@ -58,7 +58,7 @@ pub fn train(
     let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let mut frozen = Frozen::new(model, adaptation.as_ref(), longest, BUDGET);
-    frozen.fill(examples, MICRO_TOKENS, &Shelf::default());
+    frozen.fill(&examples.iter().collect::<Vec<_>>(), MICRO_TOKENS, &Shelf::default());
     let mut objective = Causal::new(model, frozen, MICRO_TOKENS);
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     let updates = training.epochs * examples.len().div_ceil(training.batch_size) as u64;

@@ -28,7 +28,7 @@ use super::equality::{self, TOKENS, VOCABULARY, Variable};
 use crate::run::session::base_model;
 use crate::train::interchange::{Counterfactual, Interchanges};
 use crate::train::learner::{Learner, UpdateRules};
-use crate::train::objective::Objective;
+use crate::train::model_with_loss::{ModelWithLoss, Tokens};
 use crate::train::schedule::Schedule;
 use crate::train::trainer::TrainError;
 
@@ -114,9 +114,9 @@ impl Batch {
     }
 }
 
-impl crate::train::objective::Tokens for Batch {
+impl Tokens for Batch {
     fn tokens(&self) -> usize {
-        self.plain.iter().chain(&self.interchanged).map(crate::train::objective::Tokens::tokens).sum()
+        self.plain.iter().chain(&self.interchanged).map(Tokens::tokens).sum()
     }
 
     fn name(&self) -> &'static str {
@@ -130,7 +130,7 @@ struct Planting<'a> {
     plant: &'a dyn Adaptation,
 }
 
-impl Objective for Planting<'_> {
+impl ModelWithLoss for Planting<'_> {
     type Example = Batch;
 
     fn params(&self) -> Option<&ParamSet> {

@@ -1,70 +1,29 @@
-//! Eq. 4: cross-entropy on the output tokens only, with teacher forcing.
+//! A causal model under an objective: what of every objective is the same. Micro-batches, the activation cache, gradient
+//! checkpointing, the base model's states and validation are here; the loss is the objective's.
+
+use std::sync::Arc;
 
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::hooks::Hooks;
-use reft_core::layout::Layout;
 use reft_core::params::ParamSet;
 use reft_models::model::Decoder;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
 
+use super::base_states::BaseStates;
 use super::frozen::{Frozen, Split};
-use super::objective::{Objective, Tokens};
+use super::model_with_loss::ModelWithLoss;
+use super::objective::Objective;
+use super::objectives::ObjectiveSpec;
+use super::outputs::{AskedRows, Outputs};
+use super::sequences::TrainingRow;
 use super::shelf::Shelf;
 use super::trainer::TrainError;
 use super::validation::Validation;
 use super::{batches, recompute};
 use crate::data::encode::Example;
 
-/// What a pass is scored on.
-#[derive(Debug)]
-pub struct Targets {
-    /// Rows whose next token is an output token, `[M]`.
-    pub rows: Tensor,
-    /// Those next tokens, `[M]`.
-    next: Tensor,
-}
-
-/// Output tokens of an example that something before them can predict.
-pub fn labels(example: &Example) -> usize {
-    example.ids.len().saturating_sub(example.prompt.max(1))
-}
-
-impl Targets {
-    /// The output tokens of these examples, in a pass that holds at least the tokens before them.
-    pub fn new(examples: &[&Example], layout: &Layout, device: Device) -> Self {
-        let (mut rows, mut next) = (Vec::new(), Vec::new());
-        for (sequence, example) in examples.iter().enumerate() {
-            for position in example.ids.len() - labels(example)..example.ids.len() {
-                rows.push(
-                    layout.row(sequence, position as i64 - 1).expect("a pass holds the tokens before the output"),
-                );
-                next.push(example.ids[position]);
-            }
-        }
-        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        Self { rows: tensor(&rows), next: tensor(&next) }
-    }
-
-    /// Sum of the cross-entropies of the output tokens, in f32, given the last block's output `[N, D]`.
-    /// Logits are computed for their rows and no other.
-    pub fn loss_sum(&self, model: &dyn Decoder, h: &Tensor) -> Tensor {
-        let logits = model.logits(&h.index_select(0, &self.rows)).to_kind(Kind::Float);
-        logits.cross_entropy_loss::<Tensor>(&self.next, None, Reduction::Sum, -100, 0.0)
-    }
-}
-
-impl Tokens for Example {
-    fn tokens(&self) -> usize {
-        self.ids.len()
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// The loss of a language model, with what of it no update can change.
-pub struct Causal<'a> {
+/// A causal model with its loss, and with what of it no update can change.
+pub struct Causal<'a, E = Example> {
     /// The model.
     pub model: &'a dyn Decoder,
     /// What of it no update can change.
@@ -76,29 +35,109 @@ pub struct Causal<'a> {
     /// Blocks between two states that are kept for the backward pass; 0 keeps everything.
     pub recompute: usize,
     /// Dev rows that are looked at in between; none to look at nothing.
-    pub validation: Option<&'a mut Validation>,
+    pub validation: Option<&'a mut Validation<E>>,
+    objective: Arc<dyn Objective>,
+    base: BaseStates<'a>,
 }
 
-impl<'a> Causal<'a> {
-    /// The loss of this model.
+impl<'a, E: TrainingRow> Causal<'a, E> {
+    /// This model under eq. 4: cross-entropy on the output tokens.
     pub fn new(model: &'a dyn Decoder, frozen: Frozen<'a>, micro_tokens: usize) -> Self {
-        Self { model, frozen, shelf: None, micro_tokens, recompute: 0, validation: None }
+        let objective = Arc::clone(ObjectiveSpec::default().objective());
+        let base = BaseStates::new(model);
+        Self { model, frozen, shelf: None, micro_tokens, recompute: 0, validation: None, objective, base }
     }
 
-    /// A forward and a backward pass; its part of the mean loss.
-    fn pass(model: &dyn Decoder, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
-        let h = split.blocks(model, split.enter(hooks), split.range(model), hooks, &targets.rows);
-        let mean = targets.loss_sum(model, &h) / outputs as f64;
-        // Where every prompt is too short to be edited, nothing depends on the parameters.
-        if mean.requires_grad() {
-            mean.backward();
+    /// The same model under another objective.
+    #[must_use]
+    pub fn minimising(self, objective: &Arc<dyn Objective>) -> Self {
+        let (frozen, objective) = (self.frozen.asked_by(objective), Arc::clone(objective));
+        Self { frozen, objective, ..self }
+    }
+
+    /// These rows in one pass, as the model with weights `own` of its own (where it has any) runs them.
+    fn lay_out(&self, frozen: &Frozen<'_>, own: Option<&dyn Decoder>, rows: &[&E]) -> (Split, AskedRows) {
+        let adapted: Vec<&[Example]> = rows.iter().map(|row| row.adapted()).collect();
+        let split = frozen.split(&adapted.iter().copied().flatten().collect::<Vec<_>>());
+        let parts: Vec<usize> = rows.iter().flat_map(|row| row.adapted().iter().filter_map(|_| row.part())).collect();
+        let split = if parts.is_empty() { split } else { split.with_parts(&parts) };
+        let split = match own {
+            None => split,
+            Some(own) => split.embedded_by(own),
+        };
+        let asked = AskedRows::new(self.objective.as_ref(), &adapted, &split.layout, self.model.options().1);
+        (split, asked)
+    }
+
+    /// What the base model puts out for these rows, `states` holding what is known already.
+    fn base(&self, states: &BaseStates<'a>, rows: &[&E]) -> Outputs<'a> {
+        let base: Vec<&[Example]> = rows.iter().map(|row| row.base()).collect();
+        states.outputs(self.objective.as_ref(), &base)
+    }
+
+    /// Mean loss of these rows, without dropout and gradients.
+    fn mean_loss(&self, adaptation: &dyn Adaptation, rows: &[E]) -> Result<f64, OverlapError> {
+        let (step, frozen) = (adaptation.begin(Mode::Eval), Frozen::off(self.model).asked_by(&self.objective));
+        let own = step.weights().map(|weights| self.model.on(weights).expect("weights that it lent"));
+        let model = own.as_deref().unwrap_or(self.model);
+        let rows: Vec<&E> = rows.iter().collect();
+        let lengths: Vec<usize> = rows.iter().map(|row| row.tokens()).collect();
+        // Other rows of the same names are kept.
+        let unknown = BaseStates::new(self.model);
+        let mut sum = 0.0;
+        for part in batches::micro(&lengths, self.micro_tokens) {
+            let rows = &rows[part];
+            let (split, asked) = self.lay_out(&frozen, own.as_deref(), rows);
+            let base = self.base(&unknown, rows);
+            let hooks = step.hooks(&split.layout)?;
+            let loss = tch::no_grad(|| {
+                let h = split.all_blocks(model, hooks.as_ref(), &asked.rows);
+                self.objective.loss(&asked.of(model, &h), &base)
+            });
+            sum += loss.to_kind(Kind::Double).double_value(&[]);
         }
-        mean.detach()
+        Ok(sum / self.scored(&rows).max(1) as f64)
+    }
+
+    /// Makes room for what can be kept of these rows between updates, and gives the bytes of memory that it will take anew.
+    pub fn reserve(&self, examples: &[E]) -> usize {
+        let Some(shelf) = self.shelf else { return 0 };
+        let adapted: Vec<&Example> = examples.iter().flat_map(TrainingRow::adapted).collect();
+        let base: Vec<&Example> = examples.iter().flat_map(TrainingRow::base).collect();
+        let new = self.frozen.reserve(&adapted, self.micro_tokens, shelf);
+        let states = BaseStates::size(self.model, self.objective.as_ref(), &base);
+        new.saturating_add(states).min(self.frozen.room().memory)
+    }
+
+    /// Keeps what can be kept between updates, and says what that is.
+    fn keep(&mut self, examples: &[E], shelf: &Shelf) {
+        let adapted: Vec<&Example> = examples.iter().flat_map(TrainingRow::adapted).collect();
+        if let Some(held) = self.frozen.fill(&adapted, self.micro_tokens, shelf) {
+            eprintln!("{held}");
+        }
+        let base: Vec<&Example> = examples.iter().flat_map(TrainingRow::base).collect();
+        self.base.fill(self.objective.as_ref(), &base, self.micro_tokens, self.frozen.room());
     }
 }
 
-impl Objective for Causal<'_> {
-    type Example = Example;
+/// A forward and a backward pass; the loss.
+fn pass(
+    model: &dyn Decoder,
+    split: &Split,
+    hooks: &dyn Hooks,
+    wanted: &Tensor,
+    loss: &dyn Fn(&Tensor) -> Tensor,
+) -> Tensor {
+    let loss = loss(&split.all_blocks(model, hooks, wanted));
+    // Where every prompt is too short to be edited, nothing depends on the parameters.
+    if loss.requires_grad() {
+        loss.backward();
+    }
+    loss.detach()
+}
+
+impl<E: TrainingRow> ModelWithLoss for Causal<'_, E> {
+    type Example = E;
 
     fn params(&self) -> Option<&ParamSet> {
         None
@@ -109,45 +148,42 @@ impl Objective for Causal<'_> {
     }
 
     /// Keeps what can be kept, if there is a shelf.
-    fn prepare(&mut self, _: &dyn Adaptation, examples: &[Example], done: u64, _: u64) -> Result<(), TrainError> {
+    fn prepare(&mut self, _: &dyn Adaptation, examples: &[E], done: u64, _: u64) -> Result<(), TrainError> {
         if let Some(validation) = &mut self.validation {
             // A look after `done` updates is behind the checkpoint that has as many.
             validation.best.resume(done + 1);
         }
-        if let Some(shelf) = self.shelf
-            && let Some(held) = self.frozen.fill(examples, self.micro_tokens, shelf)
-        {
-            eprintln!("{held}");
+        if let Some(shelf) = self.shelf {
+            self.keep(examples, shelf);
         }
         Ok(())
     }
 
-    fn scored(&self, batch: &[&Example]) -> usize {
-        batch.iter().map(|example| labels(example)).sum()
+    fn scored(&self, batch: &[&E]) -> usize {
+        batch.iter().map(|row| self.objective.scored(row.adapted())).sum()
     }
 
-    fn gradients(&self, step: &dyn Step, batch: &[&Example]) -> Result<(f64, usize), OverlapError> {
-        let outputs = self.scored(batch);
-        let lengths: Vec<usize> = batch.iter().map(|example| self.frozen.trained(example)).collect();
+    fn gradients(&self, step: &dyn Step, batch: &[&E]) -> Result<(f64, usize), OverlapError> {
+        let scored = self.scored(batch) as f64;
+        let trained = |row: &&E| row.adapted().iter().map(|sequence| self.frozen.trained(sequence)).sum();
+        let lengths: Vec<usize> = batch.iter().map(trained).collect();
         let own = step.weights().map(|weights| self.model.on(weights).expect("weights that it lent"));
         let model = own.as_deref().unwrap_or(self.model);
-        let (mut loss, mut tokens) = (0.0, 0);
+        let (mut sum, mut tokens) = (0.0, 0);
         for part in batches::micro(&lengths, self.micro_tokens) {
-            let examples = &batch[part];
-            let split = match &own {
-                None => self.frozen.split(examples),
-                Some(own) => self.frozen.split(examples).embedded_by(own.as_ref()),
-            };
-            let targets = Targets::new(examples, &split.layout, self.model.options().1);
+            let rows = &batch[part];
+            let (split, asked) = self.lay_out(&self.frozen, own.as_deref(), rows);
+            let base = self.base(&self.base, rows);
             let hooks = step.hooks(&split.layout)?;
+            let loss = |h: &Tensor| self.objective.loss(&asked.of(model, h), &base) / scored;
             let mean = match self.recompute {
-                0 => Self::pass(model, &split, hooks.as_ref(), &targets, outputs),
-                every => recompute::gradients(&split, model, hooks.as_ref(), &targets, outputs, every),
+                0 => pass(model, &split, hooks.as_ref(), &asked.rows, &loss),
+                every => recompute::gradients(&split, model, hooks.as_ref(), &asked.rows, &loss, every),
             };
-            loss += mean.to_kind(Kind::Double).double_value(&[]);
-            tokens += examples.iter().map(|example| example.ids.len()).sum::<usize>();
+            sum += mean.to_kind(Kind::Double).double_value(&[]);
+            tokens += rows.iter().map(|row| row.tokens()).sum::<usize>();
         }
-        Ok((loss, tokens))
+        Ok((sum, tokens))
     }
 
     fn after_update(
@@ -159,49 +195,15 @@ impl Objective for Causal<'_> {
         if !adaptation.is_last_stage() {
             return Ok(None);
         }
-        let (model, micro_tokens) = (self.model, self.micro_tokens);
-        let loss = |rows: &[Example], adaptation: &dyn Adaptation| mean_loss(model, adaptation, rows, micro_tokens);
-        match &mut self.validation {
-            Some(validation) => validation.look([done, per_epoch], adaptation, loss),
-            None => Ok(None),
-        }
+        // Taken out meanwhile: its rows are looked at by the model that holds it.
+        let Some(validation) = self.validation.take() else { return Ok(None) };
+        let looked =
+            validation.look([done, per_epoch], adaptation, |rows, adaptation| self.mean_loss(adaptation, rows));
+        self.validation = Some(validation);
+        looked
     }
 
     fn stopped(&self) -> bool {
         self.validation.as_ref().is_some_and(|validation| validation.stopped())
     }
-}
-
-/// Mean cross-entropy of an output token of these rows, without dropout and gradients; at most `micro_tokens` in a pass.
-///
-/// # Errors
-/// When interventions overlap.
-pub fn mean_loss(
-    model: &dyn Decoder,
-    adaptation: &dyn Adaptation,
-    rows: &[Example],
-    micro_tokens: usize,
-) -> Result<f64, OverlapError> {
-    let (step, frozen) = (adaptation.begin(Mode::Eval), Frozen::off(model));
-    let own = step.weights().map(|weights| model.on(weights).expect("weights that it lent"));
-    let model = own.as_deref().unwrap_or(model);
-    let rows: Vec<&Example> = rows.iter().collect();
-    let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
-    let (mut sum, mut outputs) = (0.0, 0);
-    for part in batches::micro(&lengths, micro_tokens) {
-        let rows = &rows[part];
-        let split = match &own {
-            None => frozen.split(rows),
-            Some(own) => frozen.split(rows).embedded_by(own.as_ref()),
-        };
-        let targets = Targets::new(rows, &split.layout, model.options().1);
-        let hooks = step.hooks(&split.layout)?;
-        let loss = tch::no_grad(|| {
-            let h = split.blocks(model, split.enter(hooks.as_ref()), split.range(model), hooks.as_ref(), &targets.rows);
-            targets.loss_sum(model, &h)
-        });
-        sum += loss.to_kind(Kind::Double).double_value(&[]);
-        outputs += rows.iter().map(|row| labels(row)).sum::<usize>();
-    }
-    Ok(sum / outputs.max(1) as f64)
 }

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use super::batches;
 use super::best::{Best, Epoch};
 use super::head::Head;
-use super::objective::{Objective, Tokens};
+use super::model_with_loss::{ModelWithLoss, Tokens};
 use super::trainer::TrainError;
 use crate::data::labelled::{Labelled, Target};
 use crate::score::metric::{Answers, Metric};
@@ -180,7 +180,7 @@ fn loss_sum(scores: &Tensor, rows: &[&Labelled], label_kind: Kind) -> Tensor {
     scores.squeeze_dim(-1).mse_loss(&wanted, Reduction::Sum)
 }
 
-impl Objective for Classification<'_> {
+impl ModelWithLoss for Classification<'_> {
     type Example = Labelled;
 
     fn params(&self) -> Option<&ParamSet> {

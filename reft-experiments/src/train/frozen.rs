@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use reft_core::adaptation::{Adaptation, Frontier};
 use reft_core::hooks::{Frozen as NoHooks, Hooks};
@@ -25,6 +26,8 @@ use tch::{Tensor, no_grad};
 
 use super::batches;
 use super::kept::{Base, Budget, Kept};
+use super::objective::Objective;
+use super::objectives::ObjectiveSpec;
 use super::shelf::{Key, Shelf};
 use crate::data::encode::Example;
 
@@ -34,6 +37,8 @@ pub struct Frozen<'a> {
     frontier: Frontier,
     /// First edited token, by prompt length.
     first_edited: Vec<i64>,
+    /// Says which states are asked for.
+    objective: Arc<dyn Objective>,
     budget: Budget,
     kept: Rc<Kept>,
 }
@@ -64,17 +69,31 @@ impl<'a> Frozen<'a> {
     }
 
     fn with(model: &'a dyn Decoder, frontier: Frontier, first_edited: Vec<i64>, budget: Budget) -> Self {
-        Self { model, frontier, first_edited, budget, kept: Rc::new(Kept::new(budget)) }
+        let objective = Arc::clone(ObjectiveSpec::default().objective());
+        Self { model, frontier, first_edited, objective, budget, kept: Rc::new(Kept::new(budget)) }
     }
 
-    /// Tokens of an example that no parameter reaches. The last prompt token is never one of them: its output is scored.
+    /// The same, but no state that this objective asks for is among what is left out of a pass.
+    #[must_use]
+    pub fn asked_by(self, objective: &Arc<dyn Objective>) -> Self {
+        Self { objective: Arc::clone(objective), ..self }
+    }
+
+    /// What the budget has left beside what is kept.
+    pub fn room(&self) -> Budget {
+        let Budget { memory, disk } = self.budget;
+        Budget { memory: memory.saturating_sub(self.kept.memory()), disk: disk.saturating_sub(self.kept.disk()) }
+    }
+
+    /// Tokens of an example that no parameter reaches, up to the first whose state is asked for.
     fn left(&self, example: &Example) -> i64 {
         // Beyond this length keys would depend on how much of the example a pass holds.
         if self.model.length_limit().is_some_and(|limit| example.ids.len() as i64 > limit.tokens) {
             return 0;
         }
         let first = self.first_edited.get(example.prompt).copied().unwrap_or(0);
-        first.min(example.prompt.min(example.ids.len()) as i64 - 1).max(0)
+        let asked = self.objective.asked(example).start.min(example.ids.len() - 1);
+        first.min(asked as i64)
     }
 
     /// Tokens of an example that a pass computes gradients for.
@@ -88,9 +107,9 @@ impl<'a> Frozen<'a> {
     }
 
     /// Bytes that keeping all of these would take.
-    fn size(&self, examples: &[Example]) -> usize {
+    fn size(&self, examples: &[&Example]) -> usize {
         let dims = self.model.dims();
-        let of = |example: &Example| {
+        let of = |example: &&Example| {
             let beyond = dims.layers - self.frontier.blocks;
             let left = self.left(example) as usize * beyond * 2 * (dims.kv_heads * dims.head_width) as usize;
             left + self.trained(example) * dims.width as usize
@@ -99,10 +118,11 @@ impl<'a> Frozen<'a> {
         numbers * self.model.options().0.elt_size_in_bytes()
     }
 
-    fn key(&self, examples: &[Example], tokens: usize) -> Key {
+    fn key(&self, examples: &[&Example], tokens: usize) -> Key {
         let mut hash = Sha256::new();
-        for Example { ids, prompt, name, .. } in examples {
-            for size in [name.len(), *prompt, ids.len()] {
+        for example in examples {
+            let Example { ids, prompt, name, .. } = example;
+            for size in [name.len(), *prompt, ids.len(), self.left(example) as usize] {
                 hash.update(size.to_le_bytes());
             }
             hash.update(name);
@@ -115,7 +135,7 @@ impl<'a> Frozen<'a> {
     }
 
     /// Makes room on the shelf for all of these, within the budget, and gives the bytes of memory that they will take anew.
-    pub fn reserve(&self, examples: &[Example], tokens: usize, shelf: &Shelf) -> usize {
+    pub fn reserve(&self, examples: &[&Example], tokens: usize, shelf: &Shelf) -> usize {
         if !self.pays() || shelf.find(&self.key(examples, tokens)).is_some() {
             return 0;
         }
@@ -127,7 +147,7 @@ impl<'a> Frozen<'a> {
     /// Takes what is kept of these examples from the shelf, or computes it and puts it there, as far as the budget goes
     /// and if it pays; says what is held. In the order of length, whatever order training has: a resumed run then holds
     /// the very same numbers.
-    pub fn fill(&mut self, examples: &[Example], tokens: usize, shelf: &Shelf) -> Option<String> {
+    pub fn fill(&mut self, examples: &[&Example], tokens: usize, shelf: &Shelf) -> Option<String> {
         if !self.pays() {
             return None;
         }
@@ -148,9 +168,9 @@ impl<'a> Frozen<'a> {
         ))
     }
 
-    fn compute_all(&self, examples: &[Example], tokens: usize) -> Kept {
+    fn compute_all(&self, examples: &[&Example], tokens: usize) -> Kept {
         let mut kept = Kept::new(self.budget);
-        let mut order: Vec<&Example> = examples.iter().collect();
+        let mut order = examples.to_vec();
         order.sort_by_key(|example| example.ids.len());
         let lengths: Vec<usize> = order.iter().map(|example| example.ids.len()).collect();
         for part in batches::micro(&lengths, tokens) {
@@ -242,6 +262,12 @@ impl Split {
         Self { h: model.embed(&self.ids, &pass), ..self }
     }
 
+    /// The same, but each sequence is edited by one set of interventions alone ([`Layout::with_parts`]).
+    #[must_use]
+    pub fn with_parts(self, parts: &[usize]) -> Self {
+        Self { layout: self.layout.with_parts(parts), ..self }
+    }
+
     /// The blocks that a pass runs through.
     pub fn range(&self, model: &dyn Decoder) -> Range<usize> {
         self.frontier.blocks..model.dims().layers
@@ -257,6 +283,11 @@ impl Split {
             }
             None => h,
         }
+    }
+
+    /// All of them, from the first one's input on; the output `[N, D]` is right in the rows `wanted`.
+    pub fn all_blocks(&self, model: &dyn Decoder, hooks: &dyn Hooks, wanted: &Tensor) -> Tensor {
+        self.blocks(model, self.enter(hooks), self.range(model), hooks, wanted)
     }
 
     /// Some of them; the last one's output is right in the rows `wanted`.

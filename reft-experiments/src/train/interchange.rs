@@ -10,7 +10,7 @@ use reft_models::attention::Cache;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Reduction, Tensor, no_grad};
 
-use super::objective::{Objective, Tokens};
+use super::model_with_loss::{ModelWithLoss, Tokens};
 use super::trainer::TrainError;
 
 /// A run whose states are taken.
@@ -123,7 +123,7 @@ fn labels(batch: &[&Counterfactual], like: &Tensor) -> Tensor {
     Tensor::from_slice(&batch.iter().map(|case| case.label).collect::<Vec<_>>()).to_device(like.device())
 }
 
-impl Objective for Interchanges<'_> {
+impl ModelWithLoss for Interchanges<'_> {
     type Example = Counterfactual;
 
     fn params(&self) -> Option<&ParamSet> {

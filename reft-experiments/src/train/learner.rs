@@ -11,7 +11,7 @@ use tch::{Tensor, no_grad};
 
 use super::adamw::AdamW;
 use super::checkpoint::{self, CheckpointError, Saved};
-use super::objective::{Objective, Tokens};
+use super::model_with_loss::{ModelWithLoss, Tokens};
 use super::ranks;
 
 /// What an update did.
@@ -44,7 +44,7 @@ pub enum UpdateError {
     Group(#[from] GroupError),
 }
 
-/// What becomes of the clipped gradient of the objective's own parameters (a head's) after an update.
+/// What becomes of the clipped gradient of the model's own parameters (a head's) after an update.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HeadGradients {
     /// It is zeroed.
@@ -82,36 +82,36 @@ impl Default for UpdateRules {
 }
 
 /// A frozen model with its loss, a trainable adaptation, and their optimisers.
-pub struct Learner<'a, O> {
+pub struct Learner<'a, M> {
     /// The model and its loss.
-    pub objective: &'a mut O,
+    pub model: &'a mut M,
     /// What is trained.
     pub adaptation: &'a mut dyn Adaptation,
-    /// One for the adaptation's parameters, and one for the objective's if it has some.
+    /// One for the adaptation's parameters, and one for the model's own if it has some.
     pub optimisers: Vec<AdamW>,
     /// The processes that share every batch with this one.
     pub group: Option<&'a ProcessGroup>,
     clip: f64,
     peak: f64,
-    /// The clipped gradient of the last update of the objective's own parameters, `[count]`, where it is kept.
+    /// The clipped gradient of the last update of the model's own parameters, `[count]`, where it is kept.
     pub kept: Option<Tensor>,
     /// The parameters that gave the last finite loss, `[count]` each; none before the first update.
     last_good: Vec<Tensor>,
 }
 
-impl<'a, O: Objective> Learner<'a, O> {
+impl<'a, M: ModelWithLoss> Learner<'a, M> {
     /// A learner that has done nothing yet.
-    pub fn new(objective: &'a mut O, adaptation: &'a mut dyn Adaptation, rules: UpdateRules) -> Self {
-        let sets = std::iter::once(adaptation.params()).chain(objective.params());
+    pub fn new(model: &'a mut M, adaptation: &'a mut dyn Adaptation, rules: UpdateRules) -> Self {
+        let sets = std::iter::once(adaptation.params()).chain(model.params());
         let optimiser = |set: &ParamSet| AdamW::new(set.flat(), rules.weight_decay, &set.decay_mask(rules.decay));
         let mut optimisers: Vec<AdamW> = sets.map(optimiser).collect();
         optimisers[0].set_rates(adaptation.params().rates(rules.peak));
         let kept = match rules.head_gradients {
             HeadGradients::Zeroed => None,
-            HeadGradients::Kept => objective.params().map(|set| set.flat().zeros_like().detach()),
+            HeadGradients::Kept => model.params().map(|set| set.flat().zeros_like().detach()),
         };
         let (clip, peak) = (rules.clip, rules.peak);
-        Self { objective, adaptation, optimisers, group: None, clip, peak, kept, last_good: Vec::new() }
+        Self { model, adaptation, optimisers, group: None, clip, peak, kept, last_good: Vec::new() }
     }
 
     /// Goes to a stage, which began at update `began` of the run: with fresh moments if that is now.
@@ -134,11 +134,11 @@ impl<'a, O: Objective> Learner<'a, O> {
 
     /// Everything that is trained.
     pub fn sets(&self) -> Vec<&ParamSet> {
-        std::iter::once(self.adaptation.params()).chain(self.objective.params()).collect()
+        std::iter::once(self.adaptation.params()).chain(self.model.params()).collect()
     }
 
     fn sets_mut(&mut self) -> impl Iterator<Item = &mut ParamSet> {
-        std::iter::once(self.adaptation.params_mut()).chain(self.objective.params_mut())
+        std::iter::once(self.adaptation.params_mut()).chain(self.model.params_mut())
     }
 
     /// Writes everything that updates change.
@@ -154,7 +154,7 @@ impl<'a, O: Objective> Learner<'a, O> {
     /// # Errors
     /// When it is damaged or belongs to other parameters; nothing is changed then.
     pub fn load(&mut self, saved: &Saved) -> Result<(), CheckpointError> {
-        let sets = std::iter::once(self.adaptation.params_mut()).chain(self.objective.params_mut()).collect();
+        let sets = std::iter::once(self.adaptation.params_mut()).chain(self.model.params_mut()).collect();
         saved.restore(sets, &mut self.optimisers, self.kept.as_mut())
     }
 
@@ -162,7 +162,7 @@ impl<'a, O: Objective> Learner<'a, O> {
     ///
     /// # Errors
     /// When interventions overlap, or the loss is not finite: the parameters are then those of the last finite loss.
-    pub fn update(&mut self, batch: &[&O::Example], lr: f64) -> Result<Update, UpdateError> {
+    pub fn update(&mut self, batch: &[&M::Example], lr: f64) -> Result<Update, UpdateError> {
         let (loss, tokens, mut grads) = self.batch_gradients(batch)?;
         if let (Some(kept), [_, head]) = (&self.kept, grads.as_mut_slice()) {
             *head = kept + &*head;
@@ -197,7 +197,7 @@ impl<'a, O: Objective> Learner<'a, O> {
 
     /// Mean loss over a batch, its tokens, and the gradient of every set: of the share that is this rank's, summed with those of
     /// the others, where there are several.
-    fn batch_gradients(&self, batch: &[&O::Example]) -> Result<(f64, usize, Vec<Tensor>), UpdateError> {
+    fn batch_gradients(&self, batch: &[&M::Example]) -> Result<(f64, usize, Vec<Tensor>), UpdateError> {
         let of_leaf = |leaf: &Tensor| if leaf.grad().defined() { leaf.grad() } else { leaf.zeros_like() };
         let grads = || self.leaves().iter().map(of_leaf).collect::<Vec<_>>();
         let Some(group) = self.group else {
@@ -205,10 +205,10 @@ impl<'a, O: Objective> Learner<'a, O> {
             return Ok((loss, tokens, grads()));
         };
         let lengths: Vec<usize> = batch.iter().map(|example| example.tokens()).collect();
-        let own: Vec<&O::Example> =
+        let own: Vec<&M::Example> =
             ranks::share(&lengths, group.rank(), group.size()).into_iter().map(|row| batch[row]).collect();
         let loss = if own.is_empty() { 0.0 } else { self.gradients(&own)?.0 };
-        let part = self.objective.scored(&own) as f64 / self.objective.scored(batch) as f64;
+        let part = self.model.scored(&own) as f64 / self.model.scored(batch) as f64;
         let (loss, grads) = ranks::reduce(group, loss, &grads(), part)?;
         Ok((loss, lengths.iter().sum(), grads))
     }
@@ -226,9 +226,9 @@ impl<'a, O: Objective> Learner<'a, O> {
     ///
     /// # Errors
     /// When interventions overlap.
-    pub fn gradients(&self, batch: &[&O::Example]) -> Result<(f64, usize), UpdateError> {
+    pub fn gradients(&self, batch: &[&M::Example]) -> Result<(f64, usize), UpdateError> {
         let step = self.adaptation.begin(Mode::Train);
-        let done = self.objective.gradients(step.as_ref(), batch)?;
+        let done = self.model.gradients(step.as_ref(), batch)?;
         step.backprop();
         Ok(done)
     }

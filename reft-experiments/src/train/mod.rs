@@ -1,24 +1,28 @@
 //! The training loop and its parts.
 
 pub mod adamw;
+mod base_states;
 pub mod batches;
 pub mod best;
 pub mod causal;
 pub mod checkpoint;
 pub mod classification;
-pub mod composed;
 pub mod frozen;
 pub mod head;
 pub mod head_file;
 pub mod interchange;
 pub mod kept;
 pub mod learner;
+pub mod model_with_loss;
 pub mod objective;
+pub mod objectives;
 pub mod observe;
+pub mod outputs;
 pub mod progress;
 pub mod ranks;
 mod recompute;
 pub mod schedule;
+pub mod sequences;
 pub mod shelf;
 mod spill;
 pub mod tensorboard;

@@ -1,68 +1,109 @@
-//! What training minimises: eq. 4 for a language model, eq. 6 for a classifier.
+//! What an objective is: a loss of a causal model's states in the rows that it asks for.
+//!
+//! Micro-batches, the activation cache, gradient checkpointing, validation and the base model's states are written once, in
+//! [`super::causal`]. The table of all objectives is [`super::objectives`].
 
-use reft_core::adaptation::{Adaptation, OverlapError, Step};
-use reft_core::params::ParamSet;
+use std::any::Any;
+use std::fmt::Debug;
+use std::ops::Range;
 
-use super::trainer::TrainError;
+use reft_models::tokenizer::TokenizerError;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tch::Tensor;
 
-/// A row to learn from.
-pub trait Tokens {
-    /// Tokens that a pass over it holds.
-    fn tokens(&self) -> usize;
+use super::outputs::Outputs;
+use super::sequences::Sequences;
+use crate::data::encode::{Example, Text, encode};
+use crate::data::row::Row;
 
-    /// The task and the row, for messages.
-    fn name(&self) -> &str;
-}
-
-/// A frozen model with a loss, and perhaps parameters of its own that are trained beside the adaptation's and not counted
-/// with them: a classification head.
-pub trait Objective {
-    /// What it learns from.
-    type Example: Tokens;
-
-    /// Parameters of its own.
-    fn params(&self) -> Option<&ParamSet>;
-
-    /// Parameters of its own, to be moved.
-    fn params_mut(&mut self) -> Option<&mut ParamSet>;
-
-    /// Training begins, or goes on after `done` updates; an epoch has `per_epoch`.
+/// A loss of a causal model.
+pub trait Objective: Any + Debug + Send + Sync {
+    /// What is wrong with the settings and what to write instead.
     ///
     /// # Errors
-    /// When a file of an earlier part of the run cannot be used.
-    fn prepare(
-        &mut self,
-        adaptation: &dyn Adaptation,
-        examples: &[Self::Example],
-        done: u64,
-        per_epoch: u64,
-    ) -> Result<(), TrainError>;
-
-    /// What a batch is scored on, and its mean loss is a mean over: output tokens, or rows.
-    fn scored(&self, batch: &[&Self::Example]) -> usize;
-
-    /// Mean loss over a batch, its gradient left in the step's parameters and its own; and the tokens seen.
-    ///
-    /// # Errors
-    /// When interventions overlap.
-    fn gradients(&self, step: &dyn Step, batch: &[&Self::Example]) -> Result<(f64, usize), OverlapError>;
-
-    /// `done` updates are over, of which an epoch has `per_epoch`: the rows for model selection are looked at, if it is time.
-    /// The loss of dev rows, where that is what was looked at. Without model selection there is nothing to do.
-    ///
-    /// # Errors
-    /// When a file cannot be written, or interventions overlap.
-    fn after_update(
-        &mut self,
-        _done: u64,
-        _per_epoch: u64,
-        _adaptation: &dyn Adaptation,
-    ) -> Result<Option<f64>, TrainError> {
-        Ok(None)
+    /// When a value is out of its range.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
     }
 
-    /// Whether training stops early: model selection has waited long enough.
-    fn stopped(&self) -> bool {
-        false
+    /// The sequences of a training row: those that the adapted model runs, and those that the base model runs without edits.
+    /// `example` is the row's prompt with its completion, which alone is run if this is left out.
+    ///
+    /// # Errors
+    /// When the row lacks what the objective compares, or a text cannot be encoded.
+    fn sequences(&self, example: Example, _text: &TrainingText<'_>) -> Result<Sequences, RowError> {
+        Ok(Sequences::of(example))
+    }
+
+    /// Positions of a sequence whose states are asked for, below its length: those that predict an output token, if this is
+    /// left out. They are asked for in the base model's sequences too.
+    fn asked(&self, sequence: &Example) -> Range<usize> {
+        sequence.predictors()
+    }
+
+    /// What the loss of a row with these sequences is a sum over, and the batch's mean loss a mean over: output tokens, if this
+    /// is left out.
+    fn scored(&self, adapted: &[Example]) -> usize {
+        adapted.iter().map(Example::labels).sum()
+    }
+
+    /// Sum of the losses of the rows of one pass: a scalar in f32, differentiable in `adapted`. `base` is the base model's, from
+    /// which no gradient flows.
+    fn loss(&self, adapted: &Outputs<'_>, base: &Outputs<'_>) -> Tensor;
+}
+
+/// An objective with its settings, as an entry of [`super::objectives`]: `objective: {KEY: {settings}}`. What the type's own
+/// documentation says stands in lists and schemas.
+pub trait ObjectiveSettings: Objective + Clone + Serialize + DeserializeOwned + JsonSchema {
+    /// The key in configurations.
+    const KEY: &'static str;
+    /// As lists print it.
+    const TITLE: &'static str;
+
+    /// Settings to show and to test with.
+    fn example() -> Self;
+}
+
+/// A training row that an objective can make nothing of.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// A text that the tokenizer cannot encode.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// It lacks something.
+    #[error("{name}: {reason}")]
+    Unfit {
+        /// The task and the row.
+        name: String,
+        /// What it lacks, and what to do.
+        reason: String,
+    },
+}
+
+/// A training row's texts, and how they become tokens.
+pub struct TrainingText<'t> {
+    /// The row.
+    pub row: &'t Row,
+    /// Its prompt as the model is given it; none of a conversation, which the model's chat template writes.
+    pub prompt: Option<String>,
+    /// The end token as text.
+    pub eos: &'t str,
+    /// Tokens of a sequence at most.
+    pub max_length: usize,
+    /// A text's token ids.
+    pub tokenise: &'t (dyn Fn(&str) -> Result<Vec<i64>, TokenizerError> + Sync),
+}
+
+impl TrainingText<'_> {
+    /// A sequence of a prompt and what follows it, with the end token.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot encode a text.
+    pub fn example(&self, prompt: &str, completion: &str, name: String) -> Result<Example, RowError> {
+        let text = Text { prompt: prompt.to_owned(), completion: completion.to_owned(), name };
+        let mut examples = encode(&[text], self.eos, self.max_length, self.tokenise)?;
+        Ok(examples.remove(0))
     }
 }

@@ -5,16 +5,16 @@ use reft_core::hooks::Hooks;
 use reft_models::model::Decoder;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::causal::Targets;
 use super::frozen::Split;
 
-/// Loss of a pass, divided by `outputs`, its gradient left in the hooks' parameters; `every` blocks form a group.
+/// Loss of a pass, given the last block's output `[N, D]`, right in the rows `wanted`; its gradient is left in the hooks'
+/// parameters. `every` blocks form a group.
 pub fn gradients(
     split: &Split,
     model: &dyn Decoder,
     hooks: &dyn Hooks,
-    targets: &Targets,
-    outputs: usize,
+    wanted: &Tensor,
+    loss: &dyn Fn(&Tensor) -> Tensor,
     every: usize,
 ) -> Tensor {
     let range = split.range(model);
@@ -28,7 +28,7 @@ pub fn gradients(
     let group = |index: usize, h: &Tensor| {
         tch::manual_seed(seed.wrapping_add(1 + index as i64));
         let blocks = starts[index]..(starts[index] + every).min(range.end);
-        split.blocks(model, h.shallow_clone(), blocks, hooks, &targets.rows)
+        split.blocks(model, h.shallow_clone(), blocks, hooks, wanted)
     };
     let last = starts.len().saturating_sub(1);
     let states = no_grad(|| {
@@ -39,8 +39,8 @@ pub fn gradients(
     let leaf = |state: &Tensor| state.detach().set_requires_grad(true);
     let input = leaf(&states[last]);
     let end = if starts.is_empty() { input.shallow_clone() } else { group(last, &input) };
-    let mean = targets.loss_sum(model, &end) / outputs as f64;
-    mean.backward();
+    let loss = loss(&end);
+    loss.backward();
     let mut grad = input.grad();
     for index in (0..last).rev() {
         let input = leaf(&states[index]);
@@ -48,7 +48,7 @@ pub fn gradients(
         grad = input.grad();
     }
     backward(&enter(), &grad);
-    mean.detach()
+    loss.detach()
 }
 
 /// Carries the gradient of `y` back.

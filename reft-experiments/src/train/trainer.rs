@@ -9,7 +9,7 @@ use reft_models::distributed::GroupError;
 use super::batches;
 use super::checkpoint::{CheckpointError, Saved};
 use super::learner::{Learner, UpdateError, UpdateRules};
-use super::objective::{Objective, Tokens};
+use super::model_with_loss::{ModelWithLoss, Tokens};
 use super::observe::{Observer, StepInfo};
 use super::schedule::{Schedule, Shape};
 
@@ -78,9 +78,9 @@ pub enum TrainError {
 }
 
 /// One training run.
-pub struct Trainer<'a, O: Objective> {
+pub struct Trainer<'a, M: ModelWithLoss> {
     /// The frozen model and its loss.
-    pub objective: &'a mut O,
+    pub model: &'a mut M,
     /// What is trained.
     pub adaptation: &'a mut dyn Adaptation,
     /// How.
@@ -88,12 +88,12 @@ pub struct Trainer<'a, O: Objective> {
     /// Decides shuffling and dropout.
     pub seed: Seed,
     /// The examples, each with something to learn.
-    pub examples: &'a [O::Example],
+    pub examples: &'a [M::Example],
     /// Where the state is kept between updates.
     pub checkpoint: PathBuf,
 }
 
-impl<O: Objective> Trainer<'_, O> {
+impl<M: ModelWithLoss> Trainer<'_, M> {
     /// Updates of the whole run.
     pub fn total(&self) -> u64 {
         self.adaptation.stages() as u64 * self.per_stage()
@@ -113,7 +113,7 @@ impl<O: Objective> Trainer<'_, O> {
     }
 
     /// Trains until update `end` of the whole run's schedule, from the checkpoint if `resume` and there is one that is not
-    /// beyond it. Going on later gives what training without a stop gives. Ends early where the objective does. Returns
+    /// beyond it. Going on later gives what training without a stop gives. Ends early where model selection does. Returns
     /// the updates done and the tokens seen by this call.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl<O: Objective> Trainer<'_, O> {
         observers: &mut [&mut dyn Observer],
     ) -> Result<(u64, u64), TrainError> {
         let (total, per_stage, per_epoch, plan) = (self.total(), self.per_stage(), self.per_epoch(), self.plan);
-        let mut learner = Learner::new(&mut *self.objective, &mut *self.adaptation, plan.rules);
+        let mut learner = Learner::new(&mut *self.model, &mut *self.adaptation, plan.rules);
         let saved = if resume { Saved::read(&self.checkpoint)? } else { None };
         if let Some(saved) = saved.filter(|saved| saved.updates() <= end) {
             learner.load(&saved)?;
@@ -136,9 +136,9 @@ impl<O: Objective> Trainer<'_, O> {
             observer.start(learner.updates(), total)?;
         }
         let done = learner.updates();
-        learner.objective.prepare(learner.adaptation, self.examples, done, per_epoch)?;
+        learner.model.prepare(learner.adaptation, self.examples, done, per_epoch)?;
         let (mut seen, mut entered) = (0, None);
-        while learner.updates() < end && !learner.objective.stopped() {
+        while learner.updates() < end && !learner.model.stopped() {
             let epoch = learner.updates() / per_epoch;
             // A stage's schedule and moments are its own; an epoch belongs to one stage.
             let (stage, began) = (epoch / plan.epochs, epoch / plan.epochs * per_stage);
@@ -151,16 +151,16 @@ impl<O: Objective> Trainer<'_, O> {
             for batch in batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..].iter().take(left) {
                 let step = learner.updates();
                 let _draws = self.seed.seed_libtorch("dropout", step);
-                let batch: Vec<&O::Example> = batch.iter().map(|&index| &self.examples[index]).collect();
+                let batch: Vec<&M::Example> = batch.iter().map(|&index| &self.examples[index]).collect();
                 let lr = schedule.at(step - began);
                 let update = learner.update(&batch, lr).map_err(|error| TrainError::at(error, step, epoch, &batch))?;
                 seen += update.tokens as u64;
                 // Before the checkpoint: what a checkpoint has behind it has been looked at.
-                let dev_loss = learner.objective.after_update(step + 1, per_epoch, learner.adaptation)?;
+                let dev_loss = learner.model.after_update(step + 1, per_epoch, learner.adaptation)?;
                 for observer in observers.iter_mut() {
                     observer.step(&StepInfo { step, epoch, update, lr, dev_loss })?;
                 }
-                let stopped = learner.objective.stopped();
+                let stopped = learner.model.stopped();
                 if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end || stopped {
                     learner.save(&self.checkpoint)?;
                 }

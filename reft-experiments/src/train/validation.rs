@@ -5,14 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::best::{Best, Mark};
 use super::trainer::TrainError;
-use crate::data::encode::Example;
 
 /// What the dev rows came to after an update.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DevLoss {
     /// Updates done.
     pub update: u64,
-    /// Mean cross-entropy of an output token of the dev rows; none where it is not finite.
+    /// Mean loss of the dev rows by the run's objective, of an output token in eq. 4; none where it is not finite.
     pub loss: Option<f64>,
 }
 
@@ -47,16 +46,16 @@ impl Rule {
 }
 
 /// Dev rows, and what they came to so far.
-pub struct Validation {
+pub struct Validation<E> {
     /// The rows.
-    pub rows: Vec<Example>,
+    pub rows: Vec<E>,
     /// When they are looked at.
     pub rule: Rule,
     /// Their losses, and the parameters of the lowest.
     pub best: Best<DevLoss>,
 }
 
-impl Validation {
+impl<E> Validation<E> {
     /// Looks at the rows after `done` updates, if it is time; the loss.
     ///
     /// # Errors
@@ -65,7 +64,7 @@ impl Validation {
         &mut self,
         [done, per_epoch]: [u64; 2],
         adaptation: &dyn Adaptation,
-        loss: impl Fn(&[Example], &dyn Adaptation) -> Result<f64, OverlapError>,
+        loss: impl Fn(&[E], &dyn Adaptation) -> Result<f64, OverlapError>,
     ) -> Result<Option<f64>, TrainError> {
         if !self.rule.applies(done, per_epoch) {
             return Ok(None);

@@ -7,9 +7,11 @@ use reft_core::layout::{Extent, Layout};
 use reft_core::params::ParamSet;
 use reft_core::rng::Seed;
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
-use reft_experiments::train::composed::{Assigned, Composed};
+use reft_experiments::train::causal::Causal;
+use reft_experiments::train::frozen::Frozen;
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_experiments::train::schedule::Schedule;
+use reft_experiments::train::sequences::Assigned;
 use reft_models::model::Decoder;
 use serde_json::{Value, json};
 use tch::Device;
@@ -119,7 +121,7 @@ fn gradients_of_free_matrices() {
         let rows = examples(&golden, &format!("batch{batch}")).len();
         let parts = part.map_or_else(|| mixed(&index, batch), |part| vec![part; rows]);
         let mut adaptation = loaded(&index, &golden, spec(&index, &free(), &vec![1.0; count]), model.as_ref());
-        let mut objective = Composed { model: model.as_ref(), micro_tokens: 12 };
+        let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 12);
         let learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
         let batch = assigned(&golden, batch, &parts);
         let (loss, _) = learner.gradients(&batch.iter().collect::<Vec<_>>()).expect("finite");
@@ -198,7 +200,7 @@ fn follow(trace: &Value, index: &Value, golden: &Tensors, model: &dyn Decoder) {
     };
     let steps = list(trace, "steps");
     let schedule = Schedule::linear(number(&steps[0], "lr"), 0.0, steps.len() as u64);
-    let mut objective = Composed { model, micro_tokens: 12 };
+    let mut objective = Causal::new(model, Frozen::off(model), 12);
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     for (place, step) in steps.iter().enumerate() {
         let parts: Vec<usize> = list(step, "groups").iter().map(|rows| part_of(index, rows)).collect();

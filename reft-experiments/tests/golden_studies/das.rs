@@ -106,7 +106,7 @@ fn updates_of_the_basis_step_by_step() {
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), rules);
     for step in steps {
         let pairs = batch(&index, &tensors, step["batch"].as_u64().expect("a number"));
-        let accuracy = learner.objective.accuracy(&*learner.adaptation, &pairs, 4).expect("disjoint");
+        let accuracy = learner.model.accuracy(&*learner.adaptation, &pairs, 4).expect("disjoint");
         assert!((accuracy - number(step, "interchange_accuracy")).abs() < 1e-9, "accuracy {accuracy} at {step}");
         let update = learner.update(&pairs.iter().collect::<Vec<_>>(), 1e-2).expect("finite");
         assert!((update.loss - number(step, "loss")).abs() < 1e-4, "loss {} at {step}", update.loss);

@@ -25,7 +25,6 @@ use super::named::Named;
 use super::prediction::Prediction;
 use super::session::Loaded;
 use crate::config::plan::{RunPlan, ValidationPlan};
-use crate::data::encode::Example;
 use crate::data::labels::Labels;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
@@ -38,6 +37,8 @@ use crate::train::best::Best;
 use crate::train::causal::Causal;
 use crate::train::frozen::Frozen;
 use crate::train::kept::Budget;
+use crate::train::model_with_loss::Tokens;
+use crate::train::sequences::Sequences;
 use crate::train::validation::{Rule, Validation};
 
 /// Rows and the causal model that answers them.
@@ -72,7 +73,7 @@ impl Experiment for Answering {
 
 impl Answering {
     /// How the plan validates.
-    fn validation(&self, run: &Named<'_>) -> Result<Option<Validation>> {
+    fn validation(&self, run: &Named<'_>) -> Result<Option<Validation<Sequences>>> {
         let Some(ValidationPlan { every, patience, .. }) = run.plan.train.validation else { return Ok(None) };
         let rows = self.rows.dev_examples(&self.loaded)?;
         let best = Best::new(run.paths.validation(), run.paths.best());
@@ -84,8 +85,8 @@ impl Answering {
 struct Adapted<'a> {
     spec: &'a AdaptSpec,
     adaptation: Box<dyn Adaptation>,
-    examples: Vec<Example>,
-    validation: Option<Validation>,
+    examples: Vec<Sequences>,
+    validation: Option<Validation<Sequences>>,
     too_long: Vec<TooLong>,
 }
 
@@ -103,14 +104,17 @@ impl Trainee for Answerer<'_> {
         let Some(Adapted { adaptation, examples, validation, .. }) = &mut self.adapted else {
             return Ok(Reached::default());
         };
-        let (model, longest, train) = (loaded.decoder.as_ref(), longest(examples), plan.train);
+        let (model, longest, train) = (loaded.decoder.as_ref(), longest(examples), &plan.train);
         let frozen = match budget(plan) {
             Some(budget) => Frozen::new(model, adaptation.as_ref(), longest, budget),
             None => Frozen::off(model),
         };
         // What is seen once is not kept: it would not be asked for again.
         let shelf = (train.epochs > 1).then_some(&loaded.shelf);
-        let kept = shelf.map_or(0, |shelf| frozen.reserve(examples, train.micro_batch_tokens, shelf));
+        let causal = Causal::new(model, frozen, train.micro_batch_tokens);
+        let mut causal = causal.minimising(train.objective.objective());
+        (causal.recompute, causal.validation, causal.shelf) = (train.recompute_blocks, validation.as_mut(), shelf);
+        let kept = causal.reserve(examples);
         if shelf.is_none() {
             // What this run has no use for may be the memory that it needs.
             loaded.shelf.clear();
@@ -123,10 +127,7 @@ impl Trainee for Answerer<'_> {
             parameters,
         );
         settle(&memory, plan.device.0, parameters as usize * plan.dtype.kind().elt_size_in_bytes())?;
-        let causal = Causal::new(model, frozen, train.micro_batch_tokens);
-        let validation = validation.as_mut();
-        let mut objective = Causal { shelf, recompute: train.recompute_blocks, validation, ..causal };
-        fit.run("", &mut objective, adaptation.as_mut(), examples)
+        fit.run("", &mut causal, adaptation.as_mut(), examples)
     }
 
     fn select(&mut self) -> Result<Selected> {
@@ -198,13 +199,13 @@ fn measured(task: &dyn LabelledTask, rows: &[Row], predictions: &[Prediction]) -
 }
 
 /// Tokens of the longest row.
-fn longest(examples: &[Example]) -> usize {
-    examples.iter().map(|example| example.ids.len()).max().unwrap_or(0)
+fn longest(examples: &[Sequences]) -> usize {
+    examples.iter().map(Tokens::tokens).max().unwrap_or(0)
 }
 
 /// What the activation cache may take.
 fn budget(plan: &RunPlan) -> Option<Budget> {
-    let train = plan.train;
+    let train = &plan.train;
     let budget = Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 };
     train.frozen_cache.then_some(budget)
 }

@@ -1,6 +1,7 @@
 //! The rows of a causal model's run: read, limited, identified, and made into training examples.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use rayon::prelude::*;
 use reft_core::rng::Seed;
 
 use super::Answering;
@@ -18,7 +19,8 @@ use crate::run::context;
 use crate::run::experiment::{Experiment, RunRows};
 use crate::run::session::{Loaded, Session};
 use crate::tasks::TaskId;
-use crate::train::causal::labels;
+use crate::train::objective::{RowError, TrainingText};
+use crate::train::sequences::Sequences;
 use crate::train::trainer::TrainError;
 
 /// The rows of a run.
@@ -70,17 +72,18 @@ impl AnsweringRows {
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those
     /// whose answer loses its end.
-    pub(super) fn examples(&self, loaded: &Loaded) -> Result<(Vec<Example>, Vec<TooLong>)> {
+    pub(super) fn examples(&self, loaded: &Loaded) -> Result<(Vec<Sequences>, Vec<TooLong>)> {
         let max_length = self.plan.data.max_length;
         let examples = self.encoded(&self.train, loaded)?;
         let of = examples.len();
-        let examples: Vec<Example> = examples.into_iter().filter(|example| labels(example) > 0).collect();
+        let examples: Vec<Sequences> = examples.into_iter().filter(is_answered).collect();
         let tasks: Vec<&str> = self.plan.data.train.iter().map(|id| id.key()).collect();
         let too_long = |fate, rows| {
             let (task, purpose, end) = (tasks.join("+"), Use::Training, String::new());
             TooLong { task, purpose, fate, rows, of, max_length, end }.some()
         };
-        let cut = examples.iter().filter(|example| example.lost > 0).count();
+        let lost = |row: &&Sequences| row.adapted.iter().any(|example| example.lost > 0);
+        let cut = examples.iter().filter(lost).count();
         let too_long: Vec<TooLong> =
             [too_long(Fate::LeftOut, of - examples.len()), too_long(Fate::Cut, cut)].into_iter().flatten().collect();
         for rows in &too_long {
@@ -93,10 +96,10 @@ impl AnsweringRows {
     }
 
     /// Dev rows as tokens: those of whose answer something lies within the maximum length.
-    pub(super) fn dev_examples(&self, loaded: &Loaded) -> Result<Vec<Example>> {
+    pub(super) fn dev_examples(&self, loaded: &Loaded) -> Result<Vec<Sequences>> {
         let examples = self.encoded(&self.dev, loaded)?;
         let of = examples.len();
-        let examples: Vec<Example> = examples.into_iter().filter(|example| labels(example) > 0).collect();
+        let examples: Vec<Sequences> = examples.into_iter().filter(is_answered).collect();
         if examples.len() < of {
             let left_out = of - examples.len();
             eprintln!("{left_out} of {of} dev rows are longer than data.max_length and left out of train.validation");
@@ -109,28 +112,41 @@ impl AnsweringRows {
         Ok(examples)
     }
 
-    /// Rows as tokens; of a conversation, an example for each turn that is trained.
-    fn encoded(&self, rows: &[(TaskId, Row)], loaded: &Loaded) -> Result<Vec<Example>> {
+    /// Rows as the sequences that the objective makes of them; of a conversation, a row for each turn that is trained.
+    fn encoded(&self, rows: &[(TaskId, Row)], loaded: &Loaded) -> Result<Vec<Sequences>> {
         let (tokenizer, template, max_length) = (&loaded.tokenizer, self.plan.data.template, self.plan.data.max_length);
-        let turns = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Vec<Example>> {
+        let (eos, tokenise) = (tokenizer.eos_text(), |text: &str| tokenizer.encode(text, template.specials()));
+        let (spec, turns) =
+            (&self.plan.train.objective, |row: &&(usize, &(TaskId, Row))| !row.1.1.conversation.is_empty());
+        let sequences = |example: Example, row: &Row, prompt: Option<String>| {
+            let text = TrainingText { row, prompt, eos: &eos, max_length, tokenise: &tokenise };
+            spec.objective().sequences(example, &text).map_err(|error| match error {
+                RowError::Tokenizer(error) => error.into(),
+                error @ RowError::Unfit { .. } => Error::new(error).context(format!("train.objective: {}", spec.key())),
+            })
+        };
+        let of_text = |&(index, (id, row)): &(usize, &(TaskId, Row))| -> Result<Sequences> {
+            let prompt = template.prompt(id.task(), row, tokenizer)?;
+            let (completion, name) = (id.task().completion(row), format!("{} row {index}", id.key()));
+            let text = Text { prompt: prompt.clone(), completion, name };
+            let example = encode(&[text], &eos, max_length, tokenise)?.remove(0);
+            sequences(example, row, Some(prompt))
+        };
+        let of_turns = |&(index, (id, row)): &(usize, &(TaskId, Row))| -> Result<Vec<Sequences>> {
             let trained = id.task().own().map(|set| set.trained).unwrap_or_default();
             let name = format!("{} row {index}", id.key());
-            conversation::examples(&row.conversation, trained, tokenizer, max_length, &name).with_context(|| name)
+            let turns = conversation::examples(&row.conversation, trained, tokenizer, max_length, &name);
+            let turns = turns.with_context(|| name)?.into_iter();
+            turns.map(|example| sequences(example, row, None)).collect()
         };
-        let in_turns = |(_, (_, row)): &(usize, &(TaskId, Row))| !row.conversation.is_empty();
-        let conversations = rows.iter().enumerate().filter(in_turns).map(turns).collect::<Result<Vec<_>>>()?;
-        let text = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Text> {
-            let prompt = template.prompt(id.task(), row, tokenizer)?;
-            Ok(Text { prompt, completion: id.task().completion(row), name: format!("{} row {index}", id.key()) })
-        };
-        let texts = rows.iter().enumerate().filter(|row| !in_turns(row)).map(text).collect::<Result<Vec<_>>>()?;
-        let tokenise = |text: &str| tokenizer.encode(text, template.specials());
-        let mut examples = encode(&texts, &tokenizer.eos_text(), max_length, tokenise)?;
-        examples.extend(conversations.into_iter().flatten());
-        for example in examples.iter().filter(|example| labels(example) > 0) {
+        let rows: Vec<(usize, &(TaskId, Row))> = rows.iter().enumerate().collect();
+        let mut made = rows.par_iter().filter(|row| !turns(row)).map(of_text).collect::<Result<Vec<_>>>()?;
+        let conversations = rows.iter().filter(turns).map(of_turns).collect::<Result<Vec<_>>>()?;
+        made.extend(conversations.into_iter().flatten());
+        for example in made.iter().filter(|row| is_answered(row)).flat_map(|row| row.adapted.iter().chain(&row.base)) {
             context::check_row(&example.name, example.ids.len(), loaded.decoder.context())?;
         }
-        Ok(examples)
+        Ok(made)
     }
 }
 
@@ -159,6 +175,11 @@ impl RunRows for AnsweringRows {
         let loaded = session.load(&self.plan)?;
         Ok(Box::new(Answering { rows: *self, loaded }))
     }
+}
+
+/// Whether something of every answer in these sequences is within the maximum length.
+fn is_answered(row: &Sequences) -> bool {
+    row.adapted.iter().all(|example| example.labels() > 0)
 }
 
 /// The rows of a split. The validation rows of a labelled task are split by the run's seed, as for an encoder: the watched ones
