@@ -38,13 +38,13 @@ impl ObjectiveSettings for Smoothed {
 pub fn run(model: &str) -> Result<Vec<f64>> {
     // A second registration of the key is refused.
     objectives::register::<Smoothed>()?;
-    let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
+    let loaded = LoadedDecoder::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let spec = adapt(r#"{"reft": {"intervention": "loreft", "rank": 2, "positions": "l1"}}"#)?;
     let mut loreft = spec.build(loaded.decoder.dims(), Seed(42), Device::Cpu)?;
     let rows = examples(&loaded, &[("Say yes.", " yes"), ("Say no.", " no")])?;
     let objective: ObjectiveSpec = serde_json::from_str(r#"{"smoothed": {"part": 0.1}}"#)?;
     let decoder = loaded.decoder.as_ref();
-    let mut causal = Causal::new(decoder, Frozen::off(decoder), 4096).minimising(objective.objective());
+    let mut causal = Causal::new(decoder, FrozenForward::off(decoder), 4096).minimising(objective.objective());
     let mut learner = Learner::new(&mut causal, loreft.as_mut(), UpdateRules::default());
     let mut losses = Vec::new();
     for _ in 0..10 {

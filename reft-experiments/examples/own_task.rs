@@ -7,7 +7,7 @@ use std::path::Path;
 
 use reft_experiments::config::read::resolve;
 use reft_experiments::data::row::Row;
-use reft_experiments::data::source::{DataError, Sources};
+use reft_experiments::data::source::{DataError, DataSources};
 use reft_experiments::data::split::Split;
 use reft_experiments::prelude::*;
 use reft_experiments::run::session::Session;
@@ -50,7 +50,7 @@ impl Task for NextDay {
         vec!["train", "dev"]
     }
 
-    fn rows(&self, _: DataKind, split: &Split, _: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, _: DataKind, split: &Split, _: &DataSources) -> Result<Vec<Row>, DataError> {
         match split {
             Split::Train | Split::TrainWithoutDev => Ok((0..5).map(day).collect()),
             Split::Dev => Ok((5..7).map(day).collect()),

@@ -5,21 +5,21 @@ mod support;
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode, Step};
-use reft_core::hooks::{Frozen as NoHooks, Hooks};
+use reft_core::hooks::{Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{golden_dir, normal};
 use reft_core::value_reader;
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
-use reft_experiments::train::kept::Budget;
+use reft_experiments::train::frozen::FrozenForward;
+use reft_experiments::train::kept::CacheBudget;
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_experiments::train::model_with_loss::ModelWithLoss;
 use reft_experiments::train::objectives::{ObjectiveSpec, registry};
 use reft_experiments::train::sequences::Sequences;
-use reft_experiments::train::shelf::Shelf;
-use reft_models::attention::Cache;
+use reft_experiments::train::shelf::ActivationCaches;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry as models;
 use reft_models::weights::Weights;
@@ -83,7 +83,7 @@ fn log_probabilities(model: &dyn Decoder, step: Option<&dyn Step>, example: &Exa
     let layout = Layout::packed(&[Extent { len: example.ids.len() as i64, prompt: example.prompt as i64 }]);
     let hooks: Box<dyn Hooks + '_> =
         step.map_or_else(|| Box::new(NoHooks) as Box<dyn Hooks>, |step| step.hooks(&layout).expect("disjoint"));
-    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::None, wanted: None };
     let ids = layout.place(&[&example.ids], Device::Cpu);
     let logits = no_grad(|| model.logits(&model.hidden(&ids, &mut pass)));
     let labels = (example.ids.len() - example.prompt) as i64;
@@ -143,8 +143,9 @@ const WAYS: [Way; 4] = [
 /// Loss and gradient of all rows as one batch.
 fn gradient(model: &dyn Decoder, objective: &ObjectiveSpec, rows: &[Sequences], way: Way) -> (f64, Tensor) {
     let mut adaptation = adapted(model);
-    let (budget, shelf) = (Budget { memory: 1 << 20, disk: 0 }, Shelf::default());
-    let frozen = if way.cached { Frozen::new(model, adaptation.as_ref(), 64, budget) } else { Frozen::off(model) };
+    let (budget, shelf) = (CacheBudget { memory: 1 << 20, disk: 0 }, ActivationCaches::default());
+    let frozen =
+        if way.cached { FrozenForward::new(model, adaptation.as_ref(), 64, budget) } else { FrozenForward::off(model) };
     let mut causal = Causal::new(model, frozen, way.micro_tokens).minimising(objective.objective());
     (causal.recompute, causal.shelf) = (way.recompute, way.cached.then_some(&shelf));
     causal.prepare(adaptation.as_ref(), rows, 0, 1).expect("nothing to read");

@@ -29,7 +29,7 @@ pub struct Args {
     out: Option<PathBuf>,
     /// How they are written [default: by the ending of --out, else jsonl]
     #[arg(long)]
-    format: Option<Format>,
+    format: Option<PredictionFormat>,
     /// Which of the tasks that it was trained on the rows are of [default: the first]
     #[arg(long)]
     task: Option<String>,
@@ -57,7 +57,7 @@ pub struct Args {
 
 /// A format of answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Format {
+enum PredictionFormat {
     /// A JSON object a line
     Jsonl,
     /// A table, with a column for each class' probability
@@ -92,8 +92,8 @@ impl Args {
             eprintln!("{cut}");
         }
         let text = match format {
-            Format::Jsonl => jsonl(&lines),
-            Format::Csv => csv(&lines)?,
+            PredictionFormat::Jsonl => jsonl(&lines),
+            PredictionFormat::Csv => csv(&lines)?,
         };
         match &self.out {
             None => print!("{text}"),
@@ -113,12 +113,12 @@ impl Args {
         Ok(())
     }
 
-    fn format(&self) -> Result<Format> {
+    fn format(&self) -> Result<PredictionFormat> {
         let ending = self.out.as_ref().and_then(|out| out.extension()).and_then(|ending| ending.to_str());
         match (self.format, ending) {
             (Some(format), _) => Ok(format),
-            (None, Some("csv")) => Ok(Format::Csv),
-            (None, Some("jsonl" | "ndjson" | "json") | None) => Ok(Format::Jsonl),
+            (None, Some("csv")) => Ok(PredictionFormat::Csv),
+            (None, Some("jsonl" | "ndjson" | "json") | None) => Ok(PredictionFormat::Jsonl),
             (None, Some(other)) => {
                 bail!("--out: .{other} is no known ending: name the file .jsonl or .csv, or give --format")
             }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::config::plan::RunPlan;
-use crate::config::read::{Written, nest, resolve_at};
+use crate::config::read::{LocatedSettings, nest, resolve_at};
 use crate::data::split::Split;
 use crate::run::session::Session;
 use crate::tasks::own::OwnTask;
@@ -97,7 +97,7 @@ impl DataArgs {
     ///
     /// # Errors
     /// When the file cannot be used, or a value is wrong.
-    pub fn written(&self, overrides: &[String], session: &Session) -> Result<Written> {
+    pub fn written(&self, overrides: &[String], session: &Session) -> Result<LocatedSettings> {
         let data = self.data.as_deref().unwrap_or_default();
         let set = match OwnTask::named(data) {
             Some(known) if !Path::new(data).exists() => {
@@ -130,7 +130,7 @@ impl DataArgs {
             "data": {"train": [set.clone()], "eval": [set], "eval_split": "dev"},
             "train": train,
         });
-        let mut written = Written { tree, ..Written::nothing("the command line") };
+        let mut written = LocatedSettings { tree, ..LocatedSettings::nothing("the command line") };
         overrides.iter().try_for_each(|text| written.set(text))?;
         Ok(written)
     }
@@ -174,7 +174,7 @@ fn pace(rows: usize) -> (u64, usize) {
 
 /// A value as YAML reads it; what is none is a text.
 fn yaml_value(text: &str) -> Value {
-    let mut written = Written::nothing("--set");
+    let mut written = LocatedSettings::nothing("--set");
     match written.set(&format!("value={text}")) {
         Ok(()) => written.tree["value"].take(),
         Err(_) => nest("value", Value::String(text.to_owned()))["value"].take(),
@@ -185,6 +185,6 @@ fn yaml_value(text: &str) -> Value {
 ///
 /// # Errors
 /// When a value is wrong.
-pub fn plan(written: Written) -> Result<RunPlan> {
+pub fn plan(written: LocatedSettings) -> Result<RunPlan> {
     Ok(resolve_at(written.tree, &written.places)?)
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::plan::{EvalSplit, RunPlan};
 #[cfg(feature = "program")]
-use crate::sweep::search::Method;
+use crate::sweep::search::SearchMethod;
 use crate::train::objectives::ObjectiveSpec;
 
 /// Keys whose value is one of several alternatives, each with settings of its own, and the alternatives. They come from the
@@ -22,7 +22,7 @@ static ALTERNATIVES: LazyLock<Vec<(&str, &[&str])>> = LazyLock::new(|| {
         ("eval_split", variants_of::<EvalSplit>()),
         ("objective", variants_of::<ObjectiveSpec>()),
         #[cfg(feature = "program")]
-        ("method", variants_of::<Method>()),
+        ("method", variants_of::<SearchMethod>()),
     ]
 });
 

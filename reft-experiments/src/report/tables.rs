@@ -9,10 +9,10 @@ use super::comparison;
 use super::draw::number::percent;
 use super::figure::Figure;
 use super::link::Links;
-use super::{Section, Sources, listed};
+use super::{ReportSources, Section, listed};
 use crate::tables::paper::{self, PrintedRow};
 use crate::tables::spec::TableSpec;
-use crate::tables::table::Origin;
+use crate::tables::table::RowOrigin;
 
 /// `results/PROFILE/NAME.csv`, with the same table in Markdown beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ const OURS: &str = "ours";
 
 /// A row as the CSV has it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Row {
+pub struct ReportRow {
     /// Base model.
     pub model: String,
     /// Method.
@@ -47,7 +47,7 @@ pub struct Row {
     pub origin: String,
 }
 
-impl Row {
+impl ReportRow {
     /// Whether it is this project's.
     pub fn ours(&self) -> bool {
         self.origin == OURS
@@ -55,17 +55,17 @@ impl Row {
 
     /// Whether a publication prints it; the row for guessing is neither.
     pub fn printed(&self) -> bool {
-        !self.ours() && self.origin != Origin::Chance.to_string()
+        !self.ours() && self.origin != RowOrigin::Chance.to_string()
     }
 }
 
 /// A table as its CSV has it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Table {
+pub struct ReportTable {
     /// Columns with scores, the average last.
     pub columns: Vec<String>,
     /// Rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ReportRow>,
 }
 
 /// Every table below a folder of profiles: by profile, then by number.
@@ -85,7 +85,7 @@ pub fn find(results: &Path) -> Vec<TableFile> {
 ///
 /// # Errors
 /// When it is missing or no such table.
-pub fn read(path: &Path) -> Result<Table> {
+pub fn read(path: &Path) -> Result<ReportTable> {
     let place = || format!("{}: not a table: make it again with `reft table`", path.display());
     let mut reader = csv::Reader::from_path(path).with_context(place)?;
     let heads: Vec<String> = reader.headers().with_context(place)?.iter().map(str::to_owned).collect();
@@ -97,7 +97,7 @@ pub fn read(path: &Path) -> Result<Table> {
         let record = record.with_context(place)?;
         let text = |index: usize| record.get(index).unwrap_or_default().to_owned();
         let number = |index: usize| text(index).parse::<f64>().ok();
-        rows.push(Row {
+        rows.push(ReportRow {
             model: text(model),
             method: text(method),
             params: number(params),
@@ -107,17 +107,17 @@ pub fn read(path: &Path) -> Result<Table> {
             origin: text(origin),
         });
     }
-    Ok(Table { columns: heads[params + 1..=average].to_vec(), rows })
+    Ok(ReportTable { columns: heads[params + 1..=average].to_vec(), rows })
 }
 
 /// The section about all tables.
-pub fn section(files: &[TableFile], sources: &Sources, links: &Links, complaints: &mut Vec<String>) -> Section {
+pub fn section(files: &[TableFile], sources: &ReportSources, links: &Links, complaints: &mut Vec<String>) -> Section {
     let mut figures = Vec::new();
     let mut parts = Vec::new();
     for file in files {
         match read(&file.csv) {
             Ok(table) => {
-                let part = Part { file, table, notes: Notes::read(&file.csv.with_extension("md")), links };
+                let part = TablePart { file, table, notes: Notes::read(&file.csv.with_extension("md")), links };
                 let figure = part.figure();
                 parts.push(part.html(&sources.tables, figure.as_ref()));
                 figures.extend(figure);
@@ -155,20 +155,20 @@ impl Notes {
 }
 
 /// A table in the section.
-struct Part<'a> {
+struct TablePart<'a> {
     file: &'a TableFile,
-    table: Table,
+    table: ReportTable,
     notes: Notes,
     links: &'a Links,
 }
 
-impl Part<'_> {
+impl TablePart<'_> {
     fn name(&self) -> String {
         format!("{}-{}", self.file.profile, self.file.name)
     }
 
     fn figure(&self) -> Option<Figure> {
-        let printed = self.table.rows.iter().any(Row::printed);
+        let printed = self.table.rows.iter().any(ReportRow::printed);
         let caption = html! {
             "Scores in %, a row for each column of the table" @if printed { "; hollow: as printed in the paper" } "."
             @if self.table.rows.iter().any(|row| row.sd.is_some()) {
@@ -203,7 +203,7 @@ impl Part<'_> {
 
     /// What the paper prints, where the table does not hold it already.
     fn beside(&self, folder: &Path) -> Markup {
-        if self.table.rows.iter().any(Row::printed) {
+        if self.table.rows.iter().any(ReportRow::printed) {
             return html! { p { "Rows of the paper stand among ours where model and data are the same." } };
         }
         let rows = match printed(folder, &self.file.name) {
@@ -214,7 +214,7 @@ impl Part<'_> {
             self.table.rows.iter().filter(|row| row.ours()).map(|row| row.model.as_str()).collect();
         models.dedup();
         let same = |row: &&PrintedRow| self.table.rows.iter().any(|ours| ours.method == row.method);
-        let shown: Vec<Row> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
+        let shown: Vec<ReportRow> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
         html! {
             p {
                 "The paper prints nothing for " (models.join(", "))
@@ -226,13 +226,13 @@ impl Part<'_> {
         }
     }
 
-    fn printed_row(&self, row: &PrintedRow) -> Row {
+    fn printed_row(&self, row: &PrintedRow) -> ReportRow {
         let task = |name: &&String| *name != "avg" && !name.ends_with("_sd");
         // An average over tasks that are no columns here would stand beside averages over others.
         let whole = row.scores.keys().filter(task).all(|name| self.table.columns.contains(name));
         let average = |name: &str| row.scores.get(name).copied().filter(|_| whole);
         let score = |column: &String| if column == "avg" { average("avg") } else { row.scores.get(column).copied() };
-        Row {
+        ReportRow {
             model: row.model.clone(),
             method: row.method.clone(),
             params: row.params_percent,
@@ -260,9 +260,9 @@ fn marked(line: &str) -> Markup {
 }
 
 /// Rows with columns of numbers, below the name of their model. Columns that say the same in every row are left out.
-fn grid(table: &Table) -> Markup {
+fn grid(table: &ReportTable) -> Markup {
     let average = table.columns.len() - 1;
-    let spread = |row: &Row| row.sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
+    let spread = |row: &ReportRow| row.sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
     let counted = table.rows.iter().any(|row| !row.n.is_empty());
     let whose = table.rows.iter().any(|row| !row.ours());
     let width = table.columns.len() + 2 + usize::from(counted) + usize::from(whose);

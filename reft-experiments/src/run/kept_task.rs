@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use reft_core::value_reader;
-use reft_models::tokenizer::Reading;
+use reft_models::tokenizer::TokenizerVersion;
 use serde::{Deserialize, Serialize};
 
 use crate::config::plan::{EvalPlan, RunPlan};
 use crate::data::labels::{KeptLabels, Labels};
 use crate::data::own::spec::DataSpec;
-use crate::data::template::Template;
+use crate::data::template::PromptTemplate;
 use crate::data::text::{self, TextError};
 use crate::tasks::labelled::LabelledTask;
 
@@ -27,10 +27,10 @@ pub struct KeptTask {
     /// Tokens of a row at most.
     pub max_length: usize,
     /// How a question is put to a causal model.
-    pub template: Template,
+    pub template: PromptTemplate,
     /// Which tokenizer of the model gives the ids.
     #[serde(default, skip_serializing_if = "Reading::is_fast")]
-    pub tokenizer: Reading,
+    pub tokenizer: TokenizerVersion,
     /// How answers are generated.
     pub eval: EvalPlan,
 }

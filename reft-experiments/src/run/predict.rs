@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::answering::evaluation::Evaluator;
-use super::answering::saved::Opened;
+use super::answering::saved::OpenedDecoder;
 use super::classifying::saved::Classifier;
 use super::kept_task::KeptTask;
 use super::prediction::Prediction;
@@ -20,8 +20,8 @@ use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
 use crate::score::grade;
-use crate::score::metric::Answers;
-use crate::score::scoring::Kind;
+use crate::score::metric::LabelledPredictions;
+use crate::score::scoring::ScoringKind;
 use crate::store::record::Score;
 use crate::tasks::Task;
 use crate::tasks::own::OwnTask;
@@ -154,22 +154,24 @@ impl Request<'_> {
             Line { row: index + 1, said, expected: right.map(|_| asked.row.answer.clone()), correct }
         });
         let pairs = asked.iter().zip(&taken).filter_map(|(asked, taken)| Some((known(asked)?, taken.target))).collect();
-        let (answers, cut) = (Answers { pairs }, too_long.as_ref().map_or(0, |cut: &TooLong| cut.rows));
+        let (answers, cut) = (LabelledPredictions { pairs }, too_long.as_ref().map_or(0, |cut: &TooLong| cut.rows));
         let score = (!answers.pairs.is_empty()).then(|| Score::measured(task.metric(), None, &answers, cut));
         Ok(Answered { lines: lines.collect(), score, too_long })
     }
 
     fn texts(&self, task: &'static OwnTask, asked: &[AskedRow], plan: &RunPlan) -> Result<Answered> {
         let adapters = self.files().adapter;
-        let mut opened = Opened::new(adapters.as_slice(), self.model, plan.dtype, plan.device)?;
+        let mut opened = OpenedDecoder::new(adapters.as_slice(), self.model, plan.dtype, plan.device)?;
         opened.loaded = opened.loaded.read_by(plan.tokenizer)?;
         let step = opened.adapters.first().map(|(_, adaptation)| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator::new(&opened.loaded, step.as_deref(), plan);
         let rows: Vec<Row> = asked.iter().map(|asked| asked.row.clone()).collect();
         let kind = task.scoring().kind();
         let answered = match kind {
-            Kind::Choices => evaluator.choices(task, &rows)?,
-            Kind::Answers | Kind::Likelihood | Kind::Classes | Kind::Numbers => evaluator.generate(task, &rows)?,
+            ScoringKind::Choices => evaluator.choices(task, &rows)?,
+            ScoringKind::Answers | ScoringKind::Likelihood | ScoringKind::Classes | ScoringKind::Numbers => {
+                evaluator.generate(task, &rows)?
+            }
         };
         let line = |(index, (asked, one)): (usize, (&AskedRow, &Prediction))| {
             let said = match &one.likelihood {
@@ -177,13 +179,13 @@ impl Request<'_> {
                 None => Said::Text(one.answer.clone(), one.said.clone()),
             };
             let expected = asked.answered.then(|| asked.row.answer.clone());
-            let graded = asked.answered && kind != Kind::Likelihood && !task.judged();
+            let graded = asked.answered && kind != ScoringKind::Likelihood && !task.judged();
             Line { row: index + 1, said, expected, correct: one.correct.filter(|_| graded) }
         };
         let lines = asked.iter().zip(&answered.predictions).enumerate().map(line).collect();
         let known: Vec<Row> = asked.iter().filter(|asked| asked.answered).map(|asked| asked.row.clone()).collect();
         let predictions = match kind {
-            Kind::Likelihood => evaluator.completions(task, &known)?.predictions,
+            ScoringKind::Likelihood => evaluator.completions(task, &known)?.predictions,
             _ => {
                 asked.iter().zip(answered.predictions).filter(|(asked, _)| asked.answered).map(|(_, one)| one).collect()
             }

@@ -5,15 +5,15 @@ use super::described::{Described, Dev, File, Made, Sample};
 use super::description::{AnswerForm, Description};
 use super::embedded;
 use super::instruct::{ALPACA, OUTPUT};
-use super::phrase::{Phrase, Piece};
-use crate::data::need::{Form, Need};
+use super::phrase::{Phrase, PhrasePiece};
+use crate::data::need::{AnswerNeed, Need};
 use crate::score::scoring::Scoring;
 
 /// Training rows of GSM8K that are the dev set.
 const DEV_ROWS: usize = 300;
 
 /// A solution that ends with `####` and the number, for training and for scoring.
-const SOLVED: Need = Need::Answer(Form::FinalNumber);
+const SOLVED: Need = Need::Answer(AnswerNeed::FinalNumber);
 
 macro_rules! training_sets {
     ($($name:ident = $key:literal, $title:literal, $path:literal, $about:literal;)*) => {
@@ -66,10 +66,10 @@ pub static GSM8K: Described = Described {
         form: AnswerForm::Number,
     },
     prompt: Phrase(&[
-        Piece::Instruction,
-        Piece::Text("\nAnswer the above question. First think step by step and then answer the final number.\n"),
+        PhrasePiece::Instruction,
+        PhrasePiece::Text("\nAnswer the above question. First think step by step and then answer the final number.\n"),
     ]),
-    completion: Phrase(&[Piece::AnswerWith("####", "The final answer is: ")]),
+    completion: Phrase(&[PhrasePiece::AnswerWith("####", "The final answer is: ")]),
     scoring: Scoring::Number,
     train: Some(File { path: "grade_school_math/train.jsonl", need: SOLVED }),
     dev: Dev::Last(DEV_ROWS),
@@ -116,13 +116,13 @@ macro_rules! test_sets {
 }
 
 test_sets! {
-    AQUA = "aqua", "aqua", "AQuA", "AQuA", AnswerForm::OneOf(5), Scoring::Letter, Form::Letter,
+    AQUA = "aqua", "aqua", "AQuA", "AQuA", AnswerForm::OneOf(5), Scoring::Letter, AnswerNeed::Letter,
         embedded::arithmetic::aqua, "algebra with five choices, the answer a letter";
-    GSM8K_ALPACA = "gsm8k_alpaca", "gsm8k", "GSM8K", "gsm8k", AnswerForm::Number, Scoring::Number, Form::Number,
+    GSM8K_ALPACA = "gsm8k_alpaca", "gsm8k", "GSM8K", "gsm8k", AnswerForm::Number, Scoring::Number, AnswerNeed::Number,
         embedded::arithmetic::gsm8k, "the test problems of GSM8K in the Alpaca template";
-    MAWPS = "mawps", "mawps", "MAWPS", "mawps", AnswerForm::Number, Scoring::Number, Form::Number,
+    MAWPS = "mawps", "mawps", "MAWPS", "mawps", AnswerForm::Number, Scoring::Number, AnswerNeed::Number,
         embedded::arithmetic::mawps, "problems of one or two steps";
-    SVAMP = "svamp", "svamp", "SVAMP", "SVAMP", AnswerForm::Number, Scoring::Number, Form::Number,
+    SVAMP = "svamp", "svamp", "SVAMP", "SVAMP", AnswerForm::Number, Scoring::Number, AnswerNeed::Number,
         embedded::arithmetic::svamp, "problems with numbers that do not matter";
 }
 
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::data::row::Row;
-    use crate::data::source::Sources;
+    use crate::data::source::DataSources;
     use crate::data::split::{Selection, Split};
     use crate::tasks::{DataKind, Task};
 
@@ -163,7 +163,7 @@ mod tests {
             (MATH_PART.train.expect("training rows").path, json!(rows)),
         ];
         let folder = folder(&files);
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         let rows = |split| MATH_PART.rows(DataKind::Real, &split, &sources).expect("rows");
         let kept: Vec<String> = rows(Split::TrainWithoutDev).into_iter().map(|row| row.instruction).collect();
         assert_eq!(kept, [asked[0], asked[3]]);
@@ -176,7 +176,7 @@ mod tests {
     fn test_sets_are_scored_against_the_answer() {
         let row = json!([{"instruction": "q", "input": "", "output": "The answer is 5.", "answer": "12.5"}]);
         let folder = folder(&[("dataset/SVAMP/test.json", row)]);
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         let rows = SVAMP.rows(DataKind::Real, &test(), &sources).expect("rows");
         let right = |said: &str| SVAMP.correct(&rows[0], &SVAMP.extract(said));
         assert!(right("5 + 7.5 = 12.5005. The answer is 12.5005.") && right("It is 12.50"));

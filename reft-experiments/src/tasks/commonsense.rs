@@ -6,18 +6,18 @@ use std::borrow::Cow;
 use super::described::{Described, Dev, File, Made, Sample};
 use super::description::{AnswerForm, Description};
 use super::embedded;
-use super::phrase::{Phrase, Piece};
-use crate::data::need::{Form, Need};
+use super::phrase::{Phrase, PhrasePiece};
+use crate::data::need::{AnswerNeed, Need};
 use crate::score::scoring::Scoring;
 
 /// What an answer begins with.
 const TRIGGER: &str = "the correct answer is ";
 
 /// The answer is learnt, and compared with what is said.
-const NEED: Need = Need::Answer(Form::Text);
+const NEED: Need = Need::Answer(AnswerNeed::Text);
 
-const PROMPT: Phrase = Phrase(&[Piece::Instruction, Piece::Text("\n")]);
-const COMPLETION: Phrase = Phrase(&[Piece::Text(TRIGGER), Piece::Answer]);
+const PROMPT: Phrase = Phrase(&[PhrasePiece::Instruction, PhrasePiece::Text("\n")]);
+const COMPLETION: Phrase = Phrase(&[PhrasePiece::Text(TRIGGER), PhrasePiece::Answer]);
 
 macro_rules! tasks {
     ($($name:ident = $key:literal, $title:literal, $folder:literal, $options:literal, $made:expr, $about:literal;)*) => {

@@ -11,7 +11,7 @@ use crate::data::need::Need;
 use crate::data::overlap::normalised;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::{Split, hold_out};
 use crate::score::scoring::Scoring;
 
@@ -103,7 +103,7 @@ impl Described {
         Err(DataError::NoRows { task: self.key, split: split.name(), remedy })
     }
 
-    fn real(&self, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn real(&self, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         let train = |need: Option<Need>| match self.train {
             Some(file) => sources.rows(file.path, need.unwrap_or(file.need)),
             None => self.none(split, self.remedy),
@@ -167,7 +167,7 @@ impl Task for Described {
         real.iter().filter(|split| has(split)).map(|(name, _)| *name).collect()
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         match (kind, self.made) {
             (DataKind::Real, _) => self.real(split, sources),
             (DataKind::Embedded, Made::By(generate)) => Ok(embedded::rows(self.key, generate, split)),

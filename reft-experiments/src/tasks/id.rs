@@ -86,8 +86,8 @@ impl Serialize for TaskId {
 
 impl<'de> Deserialize<'de> for TaskId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
+        struct TaskIdVisitor;
+        impl<'de> Visitor<'de> for TaskIdVisitor {
             type Value = TaskId;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for TaskId {
                 OwnTask::of(spec).map(|task| TaskId(task)).map_err(A::Error::custom)
             }
         }
-        deserializer.deserialize_any(Read)
+        deserializer.deserialize_any(TaskIdVisitor)
     }
 }
 

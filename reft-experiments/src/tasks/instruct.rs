@@ -3,23 +3,23 @@
 use super::described::{Described, Dev, File, Made, Sample};
 use super::description::{AnswerForm, Description};
 use super::embedded;
-use super::phrase::{Phrase, Piece};
+use super::phrase::{Phrase, PhrasePiece};
 use crate::data::need::Need;
 use crate::score::scoring::Scoring;
 
 /// The Alpaca template, with its second form for rows that have an input.
 pub const ALPACA: Phrase = Phrase(&[
-    Piece::Text("Below is an instruction that describes a task"),
-    Piece::IfInput(&[Piece::Text(", paired with an input that provides further context")]),
-    Piece::Text(". Write a response that appropriately completes the request.\n\n### Instruction:\n"),
-    Piece::Instruction,
-    Piece::Text("\n\n"),
-    Piece::IfInput(&[Piece::Text("### Input:\n"), Piece::Input, Piece::Text("\n\n")]),
-    Piece::Text("### Response:\n"),
+    PhrasePiece::Text("Below is an instruction that describes a task"),
+    PhrasePiece::IfInput(&[PhrasePiece::Text(", paired with an input that provides further context")]),
+    PhrasePiece::Text(". Write a response that appropriately completes the request.\n\n### Instruction:\n"),
+    PhrasePiece::Instruction,
+    PhrasePiece::Text("\n\n"),
+    PhrasePiece::IfInput(&[PhrasePiece::Text("### Input:\n"), PhrasePiece::Input, PhrasePiece::Text("\n\n")]),
+    PhrasePiece::Text("### Response:\n"),
 ]);
 
 /// What rows that are trained on teach.
-pub const OUTPUT: Phrase = Phrase(&[Piece::Output]);
+pub const OUTPUT: Phrase = Phrase(&[PhrasePiece::Output]);
 
 /// The column of what the judge's verdicts come to.
 const WIN_RATE: &str = "win_rate";
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::data::row::Row;
-    use crate::data::source::Sources;
+    use crate::data::source::DataSources;
     use crate::data::split::{Selection, Split};
     use crate::tasks::{DataKind, Task};
 
@@ -103,7 +103,7 @@ mod tests {
         let row = json!([{"dataset": "koala", "instruction": "Say hi", "output": "", "generator": "a model"}]);
         std::fs::write(path, row.to_string()).expect("writable");
         let (sources, test) =
-            (Sources::local(folder.path()), Split::Test(Selection { chosen_by: "a test".to_owned() }));
+            (DataSources::local(folder.path()), Split::Test(Selection { chosen_by: "a test".to_owned() }));
         let rows = INSTRUCT.rows(DataKind::Real, &test, &sources).expect("rows");
         assert_eq!(rows, [Row { instruction: "Say hi".to_owned(), ..Row::default() }]);
         let error = ALPACA_2K.rows(DataKind::Real, &test, &sources).expect_err("no test rows").to_string();

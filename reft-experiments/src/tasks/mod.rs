@@ -19,7 +19,7 @@ mod task;
 
 use std::sync::LazyLock;
 
-use reft_core::registry::{Entry, KeyTaken, Registry};
+use reft_core::registry::{KeyTaken, Registry, RegistryEntry};
 
 pub use self::id::{TaskError, TaskId};
 pub use self::task::{DataKind, Task};
@@ -27,7 +27,7 @@ pub use self::task::{DataKind, Task};
 /// A task of the table.
 pub struct TaskEntry(&'static dyn Task);
 
-impl Entry for TaskEntry {
+impl RegistryEntry for TaskEntry {
     fn key(&self) -> &'static str {
         self.0.key()
     }
@@ -106,7 +106,7 @@ mod tests {
     use crate::data::own::cells::CellRow;
     use crate::data::own::column_template::ColumnTemplate;
     use crate::data::row::Row;
-    use crate::data::source::Sources;
+    use crate::data::source::DataSources;
     use crate::data::split::{Selection, Split};
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_splits_of_an_entry_are_those_that_have_rows() {
-        let nowhere = Sources::local(Path::new("nowhere"));
+        let nowhere = DataSources::local(Path::new("nowhere"));
         let test = Split::Test(Selection { chosen_by: "a test".to_owned() });
         for task in all().filter(|task| task.labelled().is_none()) {
             let said = task.splits(DataKind::Embedded);
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn guessing_reaches_what_rows_that_are_made_say() {
-        let nowhere = Sources::local(Path::new("nowhere"));
+        let nowhere = DataSources::local(Path::new("nowhere"));
         for task in all().filter(|task| task.labelled().is_none() && !task.splits(DataKind::Embedded).is_empty()) {
             let rows = task.rows(DataKind::Embedded, &Split::Train, &nowhere).expect("made here");
             let answers: BTreeSet<&str> = rows.iter().map(|row| row.answer.as_str()).collect();

@@ -11,16 +11,16 @@ use crate::data::labels::Labels;
 use reft_core::rng::Seed;
 
 use crate::config::read;
-use crate::data::halves::Halves;
+use crate::data::halves::ValidationHalves;
 use crate::data::own::fault::OwnDataError;
-use crate::data::own::portion::Dealt;
-use crate::data::own::rows::Parts;
+use crate::data::own::portion::SplitRows;
+use crate::data::own::rows::RowParts;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::{ChoiceTexts, DataSpec};
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
-use crate::score::scoring::{Kind, Scoring};
+use crate::score::scoring::{Scoring, ScoringKind};
 
 /// Where named descriptions lie.
 const FOLDER: &str = "configs/data";
@@ -118,8 +118,8 @@ impl Task for OwnTask {
                 None => AnswerForm::OneOfSeveral,
             },
             (scoring, _) => match scoring.kind() {
-                Kind::Choices | Kind::Classes => AnswerForm::OneOfSeveral,
-                Kind::Answers | Kind::Likelihood | Kind::Numbers => AnswerForm::Text,
+                ScoringKind::Choices | ScoringKind::Classes => AnswerForm::OneOfSeveral,
+                ScoringKind::Answers | ScoringKind::Likelihood | ScoringKind::Numbers => AnswerForm::Text,
             },
         };
         Description { title: self.name, column: self.name, about: "a data set of the user's", origin: self.file, form }
@@ -140,7 +140,7 @@ impl Task for OwnTask {
         ["train"].into_iter().chain(held).collect()
     }
 
-    fn rows(&self, _: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, _: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         self.set.rows(split, sources)
     }
 
@@ -157,7 +157,7 @@ impl Task for OwnTask {
     }
 
     fn labelled(&self) -> Option<&dyn LabelledTask> {
-        matches!(self.set.parts, Parts::Labelled { .. }).then_some(self)
+        matches!(self.set.parts, RowParts::Labelled { .. }).then_some(self)
     }
 
     fn as_data(&self) -> Option<DataSpec> {
@@ -175,7 +175,7 @@ impl LabelledTask for OwnTask {
     }
 
     fn has_classes(&self) -> bool {
-        self.set.scoring.kind() == Kind::Classes
+        self.set.scoring.kind() == ScoringKind::Classes
     }
 
     fn splits_by_seed(&self) -> bool {
@@ -187,17 +187,17 @@ impl LabelledTask for OwnTask {
     }
 
     /// Without dev rows always: an epoch is chosen by them.
-    fn training(&self, _: DataKind, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn training(&self, _: DataKind, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         self.set.rows(&Split::TrainWithoutDev, sources)
     }
 
     /// The dev rows are watched, the test rows held.
-    fn validation(&self, _: DataKind, sources: &Sources, _: Seed) -> Result<Halves, DataError> {
-        let Dealt { dev, test, .. } = self.set.labelled(sources)?;
+    fn validation(&self, _: DataKind, sources: &DataSources, _: Seed) -> Result<ValidationHalves, DataError> {
+        let SplitRows { dev, test, .. } = self.set.labelled(sources)?;
         if dev.is_empty() {
             let what = "no dev rows are left, by which an epoch is chosen: give more rows, or change split.dev";
             return Err(OwnDataError::set(self.name, what).into());
         }
-        Ok(Halves::of(dev, test))
+        Ok(ValidationHalves::of(dev, test))
     }
 }

@@ -6,7 +6,7 @@ use crate::data::row::Row;
 
 /// A part of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Piece {
+pub enum PhrasePiece {
     /// Itself.
     Text(&'static str),
     /// The row's instruction.
@@ -20,25 +20,25 @@ pub enum Piece {
     /// The row's answer with every occurrence of a text replaced by another.
     AnswerWith(&'static str, &'static str),
     /// These, for rows that have a further text.
-    IfInput(&'static [Piece]),
+    IfInput(&'static [PhrasePiece]),
 }
 
 /// Parts, one after the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Phrase(pub &'static [Piece]);
+pub struct Phrase(pub &'static [PhrasePiece]);
 
 impl Phrase {
     /// The text of a row.
     pub fn of(self, row: &Row) -> String {
-        let piece = |piece: &Piece| match piece {
-            Piece::Text(text) => (*text).to_owned(),
-            Piece::Instruction => row.instruction.clone(),
-            Piece::Input => row.input.clone(),
-            Piece::Output => row.output.clone(),
-            Piece::Answer => row.answer.clone(),
-            Piece::AnswerWith(from, to) => row.answer.replace(from, to),
-            Piece::IfInput(_) if row.input.is_empty() => String::new(),
-            Piece::IfInput(pieces) => Self(pieces).of(row),
+        let piece = |piece: &PhrasePiece| match piece {
+            PhrasePiece::Text(text) => (*text).to_owned(),
+            PhrasePiece::Instruction => row.instruction.clone(),
+            PhrasePiece::Input => row.input.clone(),
+            PhrasePiece::Output => row.output.clone(),
+            PhrasePiece::Answer => row.answer.clone(),
+            PhrasePiece::AnswerWith(from, to) => row.answer.replace(from, to),
+            PhrasePiece::IfInput(_) if row.input.is_empty() => String::new(),
+            PhrasePiece::IfInput(pieces) => Self(pieces).of(row),
         };
         self.0.iter().map(piece).collect()
     }
@@ -48,13 +48,13 @@ impl Phrase {
 impl fmt::Display for Phrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|piece| match piece {
-            Piece::Text(text) => f.write_str(text),
-            Piece::Instruction => f.write_str("{{ instruction }}"),
-            Piece::Input => f.write_str("{{ input }}"),
-            Piece::Output => f.write_str("{{ output }}"),
-            Piece::Answer => f.write_str("{{ answer }}"),
-            Piece::AnswerWith(from, to) => write!(f, "{{{{ answer.replace('{from}', '{to}') }}}}"),
-            Piece::IfInput(pieces) => write!(f, "{{% if input %}}{}{{% endif %}}", Self(pieces)),
+            PhrasePiece::Text(text) => f.write_str(text),
+            PhrasePiece::Instruction => f.write_str("{{ instruction }}"),
+            PhrasePiece::Input => f.write_str("{{ input }}"),
+            PhrasePiece::Output => f.write_str("{{ output }}"),
+            PhrasePiece::Answer => f.write_str("{{ answer }}"),
+            PhrasePiece::AnswerWith(from, to) => write!(f, "{{{{ answer.replace('{from}', '{to}') }}}}"),
+            PhrasePiece::IfInput(pieces) => write!(f, "{{% if input %}}{}{{% endif %}}", Self(pieces)),
         })
     }
 }

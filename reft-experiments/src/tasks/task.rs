@@ -10,11 +10,11 @@ use super::labelled::LabelledTask;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
 use crate::score::metric::Metric;
 use crate::score::scoring::Scoring;
-use crate::score::verdict::Sought;
+use crate::score::verdict::ExpectedAnswer;
 
 /// Which rows stand behind a task's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +57,7 @@ pub trait Task: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the data is not to be had.
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError>;
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError>;
 
     /// What the model is given.
     fn prompt(&self, row: &Row) -> String;
@@ -87,9 +87,9 @@ pub trait Task: Send + Sync + 'static {
     }
 
     /// What a right answer must say, where that alone makes it right; none where answers are judged otherwise.
-    fn sought<'a>(&'a self, row: &'a Row) -> Option<Sought<'a>> {
+    fn sought<'a>(&'a self, row: &'a Row) -> Option<ExpectedAnswer<'a>> {
         match self.scoring() {
-            Scoring::After(trigger) => Some(Sought { trigger, answer: row.answer.trim() }),
+            Scoring::After(trigger) => Some(ExpectedAnswer { trigger, answer: row.answer.trim() }),
             _ => None,
         }
     }

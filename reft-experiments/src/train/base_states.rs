@@ -4,14 +4,14 @@
 
 use std::rc::Rc;
 
-use reft_core::hooks::Frozen as NoHooks;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Tensor, no_grad};
 
 use super::batches;
-use super::kept::{Base, Budget, Kept};
+use super::kept::{ActivationCache, CacheBudget, CachedExample};
 use super::objective::Objective;
 use super::outputs::{AskedRows, Outputs};
 use crate::data::encode::Example;
@@ -19,13 +19,13 @@ use crate::data::encode::Example;
 /// The base model, and what it said already.
 pub struct BaseStates<'a> {
     model: &'a dyn Decoder,
-    kept: Kept,
+    kept: ActivationCache,
 }
 
 impl<'a> BaseStates<'a> {
     /// Nothing is kept yet.
     pub fn new(model: &'a dyn Decoder) -> Self {
-        Self { model, kept: Kept::new(Budget { memory: 0, disk: 0 }) }
+        Self { model, kept: ActivationCache::new(CacheBudget { memory: 0, disk: 0 }) }
     }
 
     /// Bytes that keeping the states of these sequences takes.
@@ -36,15 +36,15 @@ impl<'a> BaseStates<'a> {
 
     /// Computes and keeps the states of these sequences, as far as the budget goes. In the order of length, whatever order
     /// training has: a resumed run then holds the very same numbers.
-    pub fn fill(&mut self, objective: &dyn Objective, sequences: &[&Example], tokens: usize, budget: Budget) {
-        self.kept = Kept::new(budget);
+    pub fn fill(&mut self, objective: &dyn Objective, sequences: &[&Example], tokens: usize, budget: CacheBudget) {
+        self.kept = ActivationCache::new(budget);
         let mut order = sequences.to_vec();
         order.sort_by_key(|sequence| sequence.ids.len());
         let lengths: Vec<usize> = order.iter().map(|sequence| sequence.ids.len()).collect();
         for part in batches::micro(&lengths, tokens) {
             let part = &order[part];
             let states = self.compute(objective, part);
-            let bases = states.into_iter().map(|h| Base { h, past: None });
+            let bases = states.into_iter().map(|h| CachedExample { h, past: None });
             if part.iter().zip(bases).any(|(sequence, base)| !self.kept.put(&sequence.name, base)) {
                 break;
             }
@@ -55,7 +55,8 @@ impl<'a> BaseStates<'a> {
     pub fn outputs(&self, objective: &dyn Objective, of: &[&[Example]]) -> Outputs<'a> {
         let sequences: Vec<&Example> = of.iter().copied().flatten().collect();
         let (asked, _) = self.lay_out(objective, of);
-        let kept: Vec<Option<Rc<Base>>> = sequences.iter().map(|sequence| self.kept.get(&sequence.name)).collect();
+        let kept: Vec<Option<Rc<CachedExample>>> =
+            sequences.iter().map(|sequence| self.kept.get(&sequence.name)).collect();
         let missing: Vec<&Example> =
             sequences.iter().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(sequence, _)| *sequence).collect();
         let mut computed = self.compute(objective, &missing).into_iter();
@@ -88,7 +89,8 @@ impl<'a> BaseStates<'a> {
         let (asked, layout) = self.lay_out(objective, &each);
         let ids: Vec<&[i64]> = sequences.iter().map(|sequence| sequence.ids.as_slice()).collect();
         let states = no_grad(|| {
-            let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: Cache::None, wanted: Some(&asked.rows) };
+            let mut pass =
+                Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: Some(&asked.rows) };
             let h = self.model.hidden(&layout.place(&ids, self.model.options().1), &mut pass);
             h.index_select(0, &asked.rows)
         });

@@ -10,13 +10,13 @@ use reft_models::model::Decoder;
 use tch::{Kind, Tensor};
 
 use super::base_states::BaseStates;
-use super::frozen::{Frozen, Split};
+use super::frozen::{FrozenForward, SplitPass};
 use super::model_with_loss::ModelWithLoss;
 use super::objective::Objective;
 use super::objectives::ObjectiveSpec;
 use super::outputs::{AskedRows, Outputs};
 use super::sequences::TrainingRow;
-use super::shelf::Shelf;
+use super::shelf::ActivationCaches;
 use super::trainer::TrainError;
 use super::validation::Validation;
 use super::{batches, recompute};
@@ -27,9 +27,9 @@ pub struct Causal<'a, E = Example> {
     /// The model.
     pub model: &'a dyn Decoder,
     /// What of it no update can change.
-    pub frozen: Frozen<'a>,
+    pub frozen: FrozenForward<'a>,
     /// Where that is found or put when training begins; none to keep nothing new.
-    pub shelf: Option<&'a Shelf>,
+    pub shelf: Option<&'a ActivationCaches>,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
     /// Blocks between two states that are kept for the backward pass; 0 keeps everything.
@@ -42,7 +42,7 @@ pub struct Causal<'a, E = Example> {
 
 impl<'a, E: TrainingRow> Causal<'a, E> {
     /// This model under eq. 4: cross-entropy on the output tokens.
-    pub fn new(model: &'a dyn Decoder, frozen: Frozen<'a>, micro_tokens: usize) -> Self {
+    pub fn new(model: &'a dyn Decoder, frozen: FrozenForward<'a>, micro_tokens: usize) -> Self {
         let objective = Arc::clone(ObjectiveSpec::default().objective());
         let base = BaseStates::new(model);
         Self { model, frozen, shelf: None, micro_tokens, recompute: 0, validation: None, objective, base }
@@ -56,7 +56,7 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
     }
 
     /// These rows in one pass, as the model with weights `own` of its own (where it has any) runs them.
-    fn lay_out(&self, frozen: &Frozen<'_>, own: Option<&dyn Decoder>, rows: &[&E]) -> (Split, AskedRows) {
+    fn lay_out(&self, frozen: &FrozenForward<'_>, own: Option<&dyn Decoder>, rows: &[&E]) -> (SplitPass, AskedRows) {
         let adapted: Vec<&[Example]> = rows.iter().map(|row| row.adapted()).collect();
         let split = frozen.split(&adapted.iter().copied().flatten().collect::<Vec<_>>());
         let parts: Vec<usize> = rows.iter().flat_map(|row| row.adapted().iter().filter_map(|_| row.part())).collect();
@@ -77,7 +77,7 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
 
     /// Mean loss of these rows, without dropout and gradients.
     fn mean_loss(&self, adaptation: &dyn Adaptation, rows: &[E]) -> Result<f64, OverlapError> {
-        let (step, frozen) = (adaptation.begin(Mode::Eval), Frozen::off(self.model).asked_by(&self.objective));
+        let (step, frozen) = (adaptation.begin(Mode::Eval), FrozenForward::off(self.model).asked_by(&self.objective));
         let own = step.weights().map(|weights| self.model.on(weights).expect("weights that it lent"));
         let model = own.as_deref().unwrap_or(self.model);
         let rows: Vec<&E> = rows.iter().collect();
@@ -110,7 +110,7 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
     }
 
     /// Keeps what can be kept between updates, and says what that is.
-    fn keep(&mut self, examples: &[E], shelf: &Shelf) {
+    fn keep(&mut self, examples: &[E], shelf: &ActivationCaches) {
         let adapted: Vec<&Example> = examples.iter().flat_map(TrainingRow::adapted).collect();
         if let Some(held) = self.frozen.fill(&adapted, self.micro_tokens, shelf) {
             eprintln!("{held}");
@@ -123,7 +123,7 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
 /// A forward and a backward pass; the loss.
 fn pass(
     model: &dyn Decoder,
-    split: &Split,
+    split: &SplitPass,
     hooks: &dyn Hooks,
     wanted: &Tensor,
     loss: &dyn Fn(&Tensor) -> Tensor,

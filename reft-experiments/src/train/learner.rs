@@ -11,7 +11,7 @@ use tch::{Tensor, no_grad};
 
 use super::adamw::AdamW;
 use super::checkpoint::{self, CheckpointError, Saved};
-use super::model_with_loss::{ModelWithLoss, Tokens};
+use super::model_with_loss::{ModelWithLoss, TokenRow};
 use super::ranks;
 
 /// What an update did.

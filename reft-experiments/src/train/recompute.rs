@@ -5,12 +5,12 @@ use reft_core::hooks::Hooks;
 use reft_models::model::Decoder;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::frozen::Split;
+use super::frozen::SplitPass;
 
 /// Loss of a pass, given the last block's output `[N, D]`, right in the rows `wanted`; its gradient is left in the hooks'
 /// parameters. `every` blocks form a group.
 pub fn gradients(
-    split: &Split,
+    split: &SplitPass,
     model: &dyn Decoder,
     hooks: &dyn Hooks,
     wanted: &Tensor,

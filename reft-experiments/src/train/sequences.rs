@@ -1,10 +1,10 @@
 //! A training row as the sequences of tokens that are run for it.
 
-use super::model_with_loss::Tokens;
+use super::model_with_loss::TokenRow;
 use crate::data::encode::Example;
 
 /// A row of a causal model's training: what the adapted model runs for it, and what the base model does.
-pub trait TrainingRow: Tokens {
+pub trait TrainingRow: TokenRow {
     /// Sequences that the adapted model runs.
     fn adapted(&self) -> &[Example];
 
@@ -19,7 +19,7 @@ pub trait TrainingRow: Tokens {
     }
 }
 
-impl Tokens for Example {
+impl TokenRow for Example {
     fn tokens(&self) -> usize {
         self.ids.len()
     }
@@ -53,9 +53,9 @@ impl Sequences {
     }
 }
 
-impl Tokens for Sequences {
+impl TokenRow for Sequences {
     fn tokens(&self) -> usize {
-        self.adapted.iter().map(Tokens::tokens).sum()
+        self.adapted.iter().map(TokenRow::tokens).sum()
     }
 
     fn name(&self) -> &str {
@@ -76,14 +76,14 @@ impl TrainingRow for Sequences {
 /// A row that one of several sets of interventions learns from, and no other: training of a composed subspace (appendix G.1),
 /// whose sets share one orthonormal `R`.
 #[derive(Clone, Debug)]
-pub struct Assigned {
+pub struct AssignedRow {
     /// The row.
     pub example: Example,
     /// Index of the set in `refts`.
     pub part: usize,
 }
 
-impl Tokens for Assigned {
+impl TokenRow for AssignedRow {
     fn tokens(&self) -> usize {
         self.example.tokens()
     }
@@ -93,7 +93,7 @@ impl Tokens for Assigned {
     }
 }
 
-impl TrainingRow for Assigned {
+impl TrainingRow for AssignedRow {
     fn adapted(&self) -> &[Example] {
         self.example.adapted()
     }

@@ -8,10 +8,10 @@ use reft_core::params::ParamSet;
 use reft_core::rng::Seed;
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
+use reft_experiments::train::frozen::FrozenForward;
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_experiments::train::schedule::Schedule;
-use reft_experiments::train::sequences::Assigned;
+use reft_experiments::train::sequences::AssignedRow;
 use reft_models::model::Decoder;
 use serde_json::{Value, json};
 use tch::Device;
@@ -106,9 +106,9 @@ fn parts_alone_and_together() {
 }
 
 /// Rows of a batch with the part that each trains.
-fn assigned(golden: &Tensors, batch: i64, parts: &[usize]) -> Vec<Assigned> {
+fn assigned(golden: &Tensors, batch: i64, parts: &[usize]) -> Vec<AssignedRow> {
     let rows = examples(golden, &format!("batch{batch}"));
-    rows.into_iter().zip(parts).map(|(example, &part)| Assigned { example, part }).collect()
+    rows.into_iter().zip(parts).map(|(example, &part)| AssignedRow { example, part }).collect()
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn gradients_of_free_matrices() {
         let rows = examples(&golden, &format!("batch{batch}")).len();
         let parts = part.map_or_else(|| mixed(&index, batch), |part| vec![part; rows]);
         let mut adaptation = loaded(&index, &golden, spec(&index, &free(), &vec![1.0; count]), model.as_ref());
-        let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 12);
+        let mut objective = Causal::new(model.as_ref(), FrozenForward::off(model.as_ref()), 12);
         let learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
         let batch = assigned(&golden, batch, &parts);
         let (loss, _) = learner.gradients(&batch.iter().collect::<Vec<_>>()).expect("finite");
@@ -200,7 +200,7 @@ fn follow(trace: &Value, index: &Value, golden: &Tensors, model: &dyn Decoder) {
     };
     let steps = list(trace, "steps");
     let schedule = Schedule::linear(number(&steps[0], "lr"), 0.0, steps.len() as u64);
-    let mut objective = Causal::new(model, Frozen::off(model), 12);
+    let mut objective = Causal::new(model, FrozenForward::off(model), 12);
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     for (place, step) in steps.iter().enumerate() {
         let parts: Vec<usize> = list(step, "groups").iter().map(|rows| part_of(index, rows)).collect();

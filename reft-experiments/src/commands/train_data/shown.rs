@@ -14,7 +14,7 @@ use crate::run::answering::answer;
 use crate::run::answering::evaluation::Evaluator;
 use crate::run::prediction;
 use crate::run::session::Session;
-use crate::score::scoring::Kind;
+use crate::score::scoring::ScoringKind;
 use crate::store::RunPaths;
 use crate::tasks::{Task, TaskId};
 
@@ -85,7 +85,7 @@ fn texts(plan: &RunPlan, id: TaskId, paths: &RunPaths, session: &mut Session) ->
     rows.truncate(limited(rows.len(), plan.data.eval_rows));
     let [before, after] = [&evaluators[0], &evaluators[1]].map(|evaluator| loss(evaluator, task, &rows));
     println!("dev loss: {:.4} before, {:.4} after ({} rows)", before?, after?, rows.len());
-    if task.scoring().kind() != Kind::Likelihood && !task.judged() {
+    if task.scoring().kind() != ScoringKind::Likelihood && !task.judged() {
         let base = answer(&evaluators[0], id, &rows[..limited(rows.len(), BASE_ROWS)])?;
         println!("the base model, for comparison:");
         if let Some(score) = base.score {

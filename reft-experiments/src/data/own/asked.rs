@@ -8,7 +8,7 @@ use super::cells::{self, CellRow};
 use super::column_template::unknown_column;
 use super::fault::OwnDataError;
 use super::folder_rows;
-use super::rows::{Parts, conversation, filled};
+use super::rows::{RowParts, conversation, filled};
 use super::set::OwnSet;
 use crate::data::row::Row;
 
@@ -48,7 +48,7 @@ impl OwnSet {
     }
 }
 
-impl Parts {
+impl RowParts {
     /// A row without its answer.
     ///
     /// # Errors

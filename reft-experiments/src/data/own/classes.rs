@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use super::cells::CellRow;
 use super::fault::OwnDataError;
 use super::folder_rows;
-use super::portion::{Dealt, Portion};
+use super::portion::{Portion, SplitRows};
 use super::set::{OwnSet, beside};
 use super::spec::DataSpec;
 use crate::data::labels::Labels;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
-use crate::score::scoring::{Kind, Scoring};
+use crate::data::source::{DataError, DataSources};
+use crate::score::scoring::{Scoring, ScoringKind};
 use crate::suggest::did_you_mean;
 
 /// More classes than this are surely numbers, if all of them are numbers.
@@ -25,7 +25,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// Refuses classes that cannot be meant.
 pub(super) fn check(spec: &DataSpec, scoring: &Scoring) -> Result<(), String> {
     let Some(classes) = &spec.classes else { return Ok(()) };
-    if scoring.kind() == Kind::Numbers {
+    if scoring.kind() == ScoringKind::Numbers {
         return Err(format!("classes: score: {scoring} is of numbers: leave classes out, or choose another score"));
     }
     let twice = (1..classes.len()).find(|&at| classes[..at].contains(&classes[at]));
@@ -55,7 +55,7 @@ impl OwnSet {
     /// The labels, where they are known without the rows.
     pub fn known_labels(&self) -> Option<Labels> {
         match (self.scoring.kind(), &self.spec.classes) {
-            (Kind::Numbers, _) => Some(Labels::Number),
+            (ScoringKind::Numbers, _) => Some(Labels::Number),
             (_, Some(classes)) => Some(Labels::classes(classes.iter().map(|class| class.0.clone()))),
             (_, None) => None,
         }
@@ -90,7 +90,7 @@ impl OwnSet {
     /// # Errors
     /// When the data is not to be had, a row is not as it should be, or a row that is held out has a class that no training
     /// row has.
-    pub fn labelled(&self, sources: &Sources) -> Result<Dealt, DataError> {
+    pub fn labelled(&self, sources: &DataSources) -> Result<SplitRows, DataError> {
         let dealt = self.dealt(sources)?;
         let labels = self.labels(&dealt.train)?;
         for (split, rows) in [("dev", &dealt.dev), ("test", &dealt.test)] {
@@ -102,7 +102,7 @@ impl OwnSet {
     }
 
     /// The fault of a row whose class no training row has. The row is looked for in its file again.
-    fn unseen(&self, split: &str, row: &Row, labels: Labels, sources: &Sources) -> Result<OwnDataError, DataError> {
+    fn unseen(&self, split: &str, row: &Row, labels: Labels, sources: &DataSources) -> Result<OwnDataError, DataError> {
         let what = format!(
             "this {split} row has the label `{}`, which no training row has ({}): give training rows of it, or list all of \
              them in classes",

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use reft_core::adaptation::{Adaptation, Mode};
 
-use crate::data::labelled::{self, Encoded, Target};
+use crate::data::labelled::{self, EncodedRows, Target};
 use crate::data::labels::Labels;
 use crate::data::row::Row;
-use crate::data::too_long::{Fate, TooLong, Use};
+use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::context;
-use crate::run::experiment::Scored;
+use crate::run::experiment::TaskScore;
 use crate::run::prediction::Prediction;
 use crate::run::session::LoadedEncoder;
 use crate::store::record::Score;
@@ -34,7 +34,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When a text cannot be encoded, or a row is longer than the encoder's context.
-    pub fn encode(&self, rows: &[Row], purpose: Use) -> Result<(Encoded, Option<TooLong>)> {
+    pub fn encode(&self, rows: &[Row], purpose: RowUse) -> Result<(EncodedRows, Option<TooLong>)> {
         let labels = self.labels;
         self.encode_as(rows, purpose, |row| labels.of(row))
     }
@@ -46,9 +46,9 @@ impl Reader<'_> {
     pub fn encode_as(
         &self,
         rows: &[Row],
-        purpose: Use,
+        purpose: RowUse,
         target: impl Fn(&Row) -> Target + Sync,
-    ) -> Result<(Encoded, Option<TooLong>)> {
+    ) -> Result<(EncodedRows, Option<TooLong>)> {
         let Self { loaded, max_length, .. } = *self;
         let key = self.task;
         let encoded = labelled::encode(rows, key, target, &loaded.tokenizer, max_length)?;
@@ -57,7 +57,15 @@ impl Reader<'_> {
             context::check_row(&row.name, row.ids.len(), context)?;
         }
         let (task, of) = (key.to_owned(), encoded.rows.len());
-        let cut = TooLong { task, purpose, fate: Fate::PairCut, rows: encoded.cut, of, max_length, end: String::new() };
+        let cut = TooLong {
+            task,
+            purpose,
+            fate: LengthAction::PairCut,
+            rows: encoded.cut,
+            of,
+            max_length,
+            end: String::new(),
+        };
         Ok((encoded, cut.some()))
     }
 
@@ -71,15 +79,15 @@ impl Reader<'_> {
         rows: &[Row],
         objective: &Classification<'_>,
         adaptation: &dyn Adaptation,
-    ) -> Result<Scored> {
-        let (encoded, too_long) = self.encode(rows, Use::Scoring)?;
+    ) -> Result<TaskScore> {
+        let (encoded, too_long) = self.encode(rows, RowUse::Scoring)?;
         let answers = objective.answers(adaptation.begin(Mode::Eval).as_ref(), &encoded.rows)?;
         let labels = self.labels;
         let predictions = rows.iter().zip(&answers.pairs).map(|(row, pair)| prediction(labels, row, *pair)).collect();
         let task = id.task();
         let second = task.labelled().and_then(LabelledTask::second);
         let score = Some(Score::measured(task.metric(), second, &answers, encoded.cut));
-        Ok(Scored { task: id, predictions, too_long, score })
+        Ok(TaskScore { task: id, predictions, too_long, score })
     }
 }
 

@@ -2,16 +2,16 @@
 
 use reft_core::rng::Seed;
 
-use super::Classifying;
+use super::ClassificationExperiment;
 use super::answers::Reader;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::data_file::DataFile;
-use crate::data::halves::Halves;
+use crate::data::halves::ValidationHalves;
 use crate::data::labels::Labels;
 use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
 use crate::data::row::{Row, limited};
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::fingerprint;
 use crate::run::experiment::{Experiment, RunRows};
 use crate::run::session::{LoadedEncoder, Session};
@@ -19,22 +19,22 @@ use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
 
 /// The rows of a run.
-pub struct ClassifyingRows {
+pub struct ClassificationRows {
     pub(super) plan: RunPlan,
     pub(super) task: &'static dyn LabelledTask,
     pub(super) labels: Labels,
     pub(super) train: Vec<Row>,
-    pub(super) validation: Halves,
+    pub(super) validation: ValidationHalves,
     left_out: Vec<LeftOut>,
     files: Vec<DataFile>,
 }
 
-impl ClassifyingRows {
+impl ClassificationRows {
     /// Reads and limits the rows of a plan.
     ///
     /// # Errors
     /// When data is missing or damaged, or one part of the validation rows would be empty.
-    pub fn read(plan: &RunPlan, task: &'static dyn LabelledTask, sources: &Sources) -> Result<Self, DataError> {
+    pub fn read(plan: &RunPlan, task: &'static dyn LabelledTask, sources: &DataSources) -> Result<Self, DataError> {
         let kind = plan.data.source;
         let sources = &sources.afresh();
         let mut train = task.training(kind, sources)?;
@@ -62,7 +62,7 @@ impl ClassifyingRows {
     }
 }
 
-impl RunRows for ClassifyingRows {
+impl RunRows for ClassificationRows {
     fn fingerprint(&self) -> String {
         let parts =
             [fingerprint(&self.train), fingerprint(&self.validation.watched), self.validation.held.fingerprint()];
@@ -91,7 +91,7 @@ impl RunRows for ClassifyingRows {
 
     fn load(self: Box<Self>, session: &mut Session) -> anyhow::Result<Box<dyn Experiment>> {
         let loaded = session.load_encoder(&self.plan)?;
-        Ok(Box::new(Classifying { rows: *self, loaded }))
+        Ok(Box::new(ClassificationExperiment { rows: *self, loaded }))
     }
 }
 
@@ -99,7 +99,7 @@ impl RunRows for ClassifyingRows {
 ///
 /// # Errors
 /// When it does.
-pub fn check_held(plan: &RunPlan, task: &dyn LabelledTask, validation: &Halves) -> Result<(), DataError> {
+pub fn check_held(plan: &RunPlan, task: &dyn LabelledTask, validation: &ValidationHalves) -> Result<(), DataError> {
     if plan.data.eval_split == EvalSplit::Dev || validation.held.count() > 0 {
         return Ok(());
     }
@@ -113,7 +113,7 @@ fn first<'r>(rows: &'r [Row], plan: &RunPlan) -> &'r [Row] {
 }
 
 /// The validation rows that a plan scores: those for model selection, or the held ones for a setting that is chosen.
-pub fn scored<'r>(plan: &RunPlan, validation: &'r Halves) -> &'r [Row] {
+pub fn scored<'r>(plan: &RunPlan, validation: &'r ValidationHalves) -> &'r [Row] {
     let rows = match &plan.data.eval_split {
         EvalSplit::Dev => &validation.watched,
         EvalSplit::Test(selection) => validation.held.open(selection),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Adaptation, Mode};
-use reft_core::adaptations::nothing::Nothing;
+use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::adapter_file::SavedAdapter;
 use reft_core::rng::Seed;
 use reft_models::encoder::Encoder;
@@ -13,21 +13,21 @@ use super::rows::{check_held, scored};
 use crate::config::plan::RunPlan;
 use crate::data::labels::{KeptLabels, Labels};
 use crate::data::row::Row;
-use crate::data::source::Sources;
-use crate::data::too_long::{TooLong, Use};
-use crate::run::experiment::Scored;
+use crate::data::source::DataSources;
+use crate::data::too_long::{RowUse, TooLong};
+use crate::run::experiment::TaskScore;
 use crate::run::saved::{SavedFiles, SavedModel};
 use crate::run::session::{LoadedEncoder, base_as_saved, warn_of_precision};
 use crate::tasks::labelled::LabelledTask;
 use crate::train::classification::{Classification, Taken};
-use crate::train::head::Head;
+use crate::train::head::ClassificationHead;
 use crate::train::head_file::SavedHead;
 
 /// A trained classifier.
 pub struct Classifier {
     loaded: LoadedEncoder,
     adaptation: Box<dyn Adaptation>,
-    head: Head,
+    head: ClassificationHead,
     labels: Labels,
     task: &'static dyn LabelledTask,
 }
@@ -50,7 +50,7 @@ impl Classifier {
         let base = base_as_saved(&saved.note.base_model, &loaded.base)?;
         warn_of_precision(&head_file.display(), &base, saved.check_base(&base)?);
         let adaptation: Box<dyn Adaptation> = match &adapter {
-            None => Box::new(Nothing::new(device.0)),
+            None => Box::new(NoAdaptation::new(device.0)),
             Some(adapter) => adapter.onto_lent(&base, &loaded.lender(), device.0)?,
         };
         let labels = labels(task, saved.note.labels.as_ref()).with_context(|| head_file.display().to_string())?;
@@ -75,7 +75,7 @@ impl Classifier {
         let Self { loaded, adaptation, head, labels, task } = self;
         let reader = Reader { task: task.key(), labels, loaded: &loaded, max_length: plan.data.max_length };
         let target = |row: &Row| labels.target(&row.answer).unwrap_or(labels.placeholder());
-        let (encoded, too_long) = reader.encode_as(rows, Use::Scoring, target)?;
+        let (encoded, too_long) = reader.encode_as(rows, RowUse::Scoring, target)?;
         let objective = objective(&loaded.encoder, head, plan);
         Ok((objective.taken(adaptation.begin(Mode::Eval).as_ref(), &encoded.rows)?, too_long))
     }
@@ -95,7 +95,7 @@ fn labels(task: &dyn LabelledTask, kept: Option<&KeptLabels>) -> Result<Labels> 
 }
 
 /// The head over its encoder, to be asked.
-fn objective<'a>(encoder: &'a Encoder, head: Head, plan: &RunPlan) -> Classification<'a> {
+fn objective<'a>(encoder: &'a Encoder, head: ClassificationHead, plan: &RunPlan) -> Classification<'a> {
     let (label_kind, micro_tokens) = (Kind::Float, plan.train.micro_batch_tokens);
     Classification { encoder, head, model_dropout: false, label_kind, micro_tokens, watch: None }
 }
@@ -105,8 +105,8 @@ impl SavedModel for Classifier {
     fn score(
         self: Box<Self>,
         plan: &RunPlan,
-        sources: &Sources,
-        each: &mut dyn FnMut(Scored) -> Result<()>,
+        sources: &DataSources,
+        each: &mut dyn FnMut(TaskScore) -> Result<()>,
     ) -> Result<()> {
         let Self { loaded, adaptation, head, labels, task } = *self;
         let validation = task.validation(plan.data.source, sources, Seed(plan.seed))?;

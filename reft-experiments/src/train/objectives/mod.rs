@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use reft_core::interventions::one_key_of;
-use reft_core::registry::{Entry, KeyTaken, Registry};
+use reft_core::registry::{KeyTaken, Registry, RegistryEntry};
 use reft_core::value_reader::{self, ValueError};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{EnumAccess, Error, VariantAccess, Visitor};
@@ -43,7 +43,7 @@ pub struct ObjectiveEntry {
     read: fn(&Value) -> Result<ObjectiveSpec, ValueError>,
 }
 
-impl Entry for ObjectiveEntry {
+impl RegistryEntry for ObjectiveEntry {
     fn key(&self) -> &'static str {
         self.key
     }
