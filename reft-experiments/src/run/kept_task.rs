@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::plan::{EvalPlan, RunPlan};
 use crate::data::labels::{KeptLabels, Labels};
 use crate::data::own::spec::DataSpec;
-use crate::data::template::PromptTemplate;
 use crate::data::text::{self, TextError};
 use crate::tasks::labelled::LabelledTask;
+use crate::tasks::template::PromptTemplate;
 
 /// Its name in the folder of an adapter, or beside a head that was trained alone.
 const FILE: &str = "task.json";

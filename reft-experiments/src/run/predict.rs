@@ -11,7 +11,7 @@ use super::answering::evaluation::Evaluator;
 use super::answering::saved::OpenedDecoder;
 use super::classifying::saved::Classifier;
 use super::kept_task::KeptTask;
-use super::prediction::Prediction;
+use super::prediction::{Prediction, graded};
 use super::saved::SavedFiles;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::labels::Labels;
@@ -19,7 +19,6 @@ use crate::data::own::asked::AskedRow;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
-use crate::score::grade;
 use crate::score::metric::LabelledPredictions;
 use crate::score::scoring::ScoringKind;
 use crate::store::record::Score;
@@ -190,7 +189,7 @@ impl Request<'_> {
                 asked.iter().zip(answered.predictions).filter(|(asked, _)| asked.answered).map(|(_, one)| one).collect()
             }
         };
-        let score = (!predictions.is_empty() && !task.judged()).then(|| grade::score(task.scoring(), &predictions));
+        let score = (!predictions.is_empty() && !task.judged()).then(|| graded(task.scoring(), &predictions));
         Ok(Answered { lines, score, too_long: answered.too_long })
     }
 }

@@ -16,6 +16,7 @@ pub mod labelled;
 pub mod own;
 pub mod phrase;
 mod task;
+pub mod template;
 
 use std::sync::LazyLock;
 

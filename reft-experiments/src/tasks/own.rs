@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use reft_core::rng::Seed;
+
 use super::description::{AnswerForm, Description};
 use super::labelled::LabelledTask;
 use super::{DataKind, Task};
-use crate::data::labels::Labels;
-use reft_core::rng::Seed;
-
-use crate::config::read;
 use crate::data::halves::ValidationHalves;
+use crate::data::labels::Labels;
 use crate::data::own::fault::OwnDataError;
 use crate::data::own::portion::SplitRows;
 use crate::data::own::rows::RowParts;
@@ -21,6 +20,7 @@ use crate::data::row::Row;
 use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
 use crate::score::scoring::{Scoring, ScoringKind};
+use crate::settings::file;
 
 /// Where named descriptions lie.
 const FOLDER: &str = "configs/data";
@@ -79,8 +79,8 @@ impl OwnTask {
     }
 
     fn read(name: &str, path: &Path) -> Result<&'static Self, String> {
-        let written = read::written(path).map_err(|error| error.to_string())?;
-        let spec: DataSpec = read::typed_at(&written.tree, &written.places).map_err(|error| error.to_string())?;
+        let written = file::written(path).map_err(|error| error.to_string())?;
+        let spec: DataSpec = file::typed_at(&written.tree, &written.places).map_err(|error| error.to_string())?;
         let spec = DataSpec { name: spec.name.or_else(|| Some(name.to_owned())), ..spec };
         Self::of(spec).map_err(|reason| format!("{}: {reason}", path.display()))
     }

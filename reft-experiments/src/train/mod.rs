@@ -13,6 +13,7 @@ pub mod head_file;
 pub mod interchange;
 pub mod kept;
 pub mod learner;
+pub mod likelihood;
 pub mod model_with_loss;
 pub mod objective;
 pub mod objectives;

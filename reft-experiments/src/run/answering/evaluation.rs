@@ -7,7 +7,6 @@ use reft_models::tokenizer::TokenizerError;
 
 use crate::config::plan::{AnsweredBy, EvalPlan, RunPlan};
 use crate::data::row::Row;
-use crate::data::template::PromptTemplate;
 use crate::data::too_long::{LengthAction, RowUse, TooLong, ending};
 use crate::run::context::{BeyondContext, ContextRequest, Remedy};
 use crate::run::prediction::Prediction;
@@ -17,6 +16,7 @@ use crate::score::scoring::ScoringKind;
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;
 use crate::tasks::labelled::LabelledTask;
+use crate::tasks::template::PromptTemplate;
 
 /// Why a task cannot be scored.
 #[derive(Debug, thiserror::Error)]

@@ -22,13 +22,12 @@ use super::fit::{Fit, TrainingReached};
 use super::kept_task::KeptTask;
 use super::memory::settle;
 use super::named::NamedRun;
-use super::prediction::Prediction;
+use super::prediction::{Prediction, graded};
 use super::session::LoadedDecoder;
 use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::labels::Labels;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
-use crate::score::grade;
 use crate::score::metric::LabelledPredictions;
 use crate::store::record::{Parameters, Score};
 use crate::tasks::TaskId;
@@ -181,7 +180,7 @@ pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<T
     let AnsweredTask { predictions, too_long } = evaluator.answer(task.task(), rows)?;
     let score = (!task.task().judged()).then(|| match task.task().labelled() {
         Some(task) => measured(task, rows, &predictions),
-        None => grade::score(task.task().scoring(), &predictions),
+        None => graded(task.task().scoring(), &predictions),
     });
     Ok(TaskScore { task, predictions, too_long, score })
 }
