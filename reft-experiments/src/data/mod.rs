@@ -9,6 +9,7 @@ pub mod labelled;
 pub mod labels;
 pub mod left_out;
 pub mod need;
+pub mod options;
 pub mod overlap;
 pub mod own;
 pub mod pairs;

@@ -29,7 +29,7 @@ pub struct KeptTask {
     /// How a question is put to a causal model.
     pub template: PromptTemplate,
     /// Which tokenizer of the model gives the ids.
-    #[serde(default, skip_serializing_if = "Reading::is_fast")]
+    #[serde(default, skip_serializing_if = "TokenizerVersion::is_fast")]
     pub tokenizer: TokenizerVersion,
     /// How answers are generated.
     pub eval: EvalPlan,

@@ -5,7 +5,6 @@ pub mod chosen;
 pub mod grade;
 pub mod metric;
 pub mod metrics;
-pub mod options;
 pub mod overlap_of_words;
 pub mod scoring;
 #[cfg(feature = "program")]

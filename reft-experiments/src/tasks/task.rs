@@ -110,7 +110,7 @@ pub trait Task: Send + Sync + 'static {
         guessing_rate(self.description().form, self.scoring())
     }
 
-    /// Whether its rows name the answers to choose from ([`crate::score::options`]).
+    /// Whether its rows name the answers to choose from ([`crate::data::options`]).
     fn has_options(&self) -> bool {
         false
     }

@@ -6,12 +6,12 @@ use reft_models::decode::{DecodeError, Generator, Stopping, stop};
 use reft_models::tokenizer::TokenizerError;
 
 use crate::config::plan::{AnsweredBy, EvalPlan, RunPlan};
+use crate::data::options::OptionsError;
 use crate::data::row::Row;
 use crate::data::too_long::{LengthAction, RowUse, TooLong, ending};
 use crate::run::context::{BeyondContext, ContextRequest, Remedy};
 use crate::run::prediction::Prediction;
 use crate::run::session::LoadedDecoder;
-use crate::score::options::OptionsError;
 use crate::score::scoring::ScoringKind;
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;

@@ -5,13 +5,13 @@ use reft_models::tokenizer::TokenizerError;
 
 use super::evaluation::{AnsweredTask, EvalError, Evaluator};
 use crate::data::encode::{Example, Text, encode};
+use crate::data::options;
 use crate::data::own::conversation;
 use crate::data::own::spec::TrainedTurns;
 use crate::data::row::Row;
 use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::prediction::{ByLikelihood, Prediction};
 use crate::score::chosen::LikeliestChoice;
-use crate::score::options;
 use crate::tasks::Task;
 use crate::train::likelihood::{self, Likelihood};
 

@@ -1,7 +1,7 @@
 //! The answers that a row's own answer format allows: `Answer format: answer1/answer2/answer3` at the end of its instruction, as
 //! LLM-Adapters writes it.
 
-use crate::data::row::Row;
+use super::row::Row;
 
 /// What the format begins with.
 const FORMAT: &str = "Answer format: ";
