@@ -9,7 +9,7 @@ use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Tensor, no_grad};
 
-use super::{batches, causal};
+use super::batches;
 use crate::data::encode::Example;
 
 /// What a model gives to a completion.
