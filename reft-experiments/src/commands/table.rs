@@ -19,7 +19,7 @@ use crate::tables::render::FORMATS;
 use crate::tables::samples::{Answers, side_by_side};
 use crate::tables::spec::{Profile, RowPlan, TableSpec};
 use crate::tables::stored::{self, Wanted};
-use crate::tables::table::{Row, Run, Table};
+use crate::tables::table::{Row, Run, Table, title};
 use crate::tasks::TaskId;
 
 /// Arguments of `reft table`.
@@ -158,7 +158,7 @@ impl Args {
             table_rows
                 .extend(printed.iter().find(same).map(|printed| Row::printed(printed, &profile.tasks, spec.statistic)));
         }
-        let tasks = profile.tasks.iter().map(|task| task.column().to_owned()).collect();
+        let tasks = profile.tasks.iter().map(|&task| title(task)).collect();
         let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
         let mut notes = notes(profile, spec.statistic, &records, &self.command());
         if spec.guessing && !notes.is_empty() {

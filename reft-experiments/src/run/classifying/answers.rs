@@ -57,7 +57,7 @@ impl Reader<'_> {
             context::check_row(&row.name, row.ids.len(), context)?;
         }
         let (task, of) = (key.to_owned(), encoded.rows.len());
-        let cut = TooLong { task, purpose, fate: Fate::PairCut, rows: encoded.cut, of, max_length, end: String::new() };
+        let cut = TooLong { task, purpose, fate: Fate::PairCut, rows: encoded.cut, of, max_length, named: Vec::new(), end: String::new() };
         Ok((encoded, cut.some()))
     }
 
