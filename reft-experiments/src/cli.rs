@@ -10,7 +10,6 @@ use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::commands::{
     bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, new, predict, read, report,
     results, schema, sweep, table, train, win_rate,
-    results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
 

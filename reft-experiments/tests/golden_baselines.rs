@@ -198,7 +198,7 @@ fn a_staged_run_that_is_interrupted_in_either_stage_ends_as_if_it_had_not_been()
                 checkpoint_every: 3,
             };
             let mut trainer = Trainer {
-                objective: &mut objective,
+                model: &mut objective,
                 adaptation: fresh.as_mut(),
                 plan,
                 seed: Seed(1),
