@@ -98,7 +98,7 @@ pub fn run(model: &str, folder: &Path) -> Result<(Score, Option<f64>)> {
     let runner = Runner { root: folder, resume, claiming, title, turn: None };
     let (record, _) = runner.execute(&plan, &mut Session::from_env())?;
     let score = record.scores["next_day"];
-    println!("{:.0} % of {} rows are right", score.percent(), score.n());
+    println!("{:.0} % of {} rows are right", score.figure(), score.n());
     Ok((score, tasks::find("next_day").and_then(Task::guessing_rate)))
 }
 

@@ -8,7 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, predict, read, report,
+    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, new, predict, read, report,
     results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
@@ -23,6 +23,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a project to begin with: data, configuration, README
+    New(new::Args),
     /// Train interventions and score them
     Train(train::Args),
     /// Score a base model or a trained adapter
@@ -116,6 +118,7 @@ impl Cli {
             | Command::Compare(_)
             | Command::Judge(_)
             | Command::List(_)
+            | Command::New(_)
             | Command::Schema(_)
             | Command::WinRate(_) => false,
         }
@@ -127,6 +130,7 @@ impl Cli {
     /// Whatever the command reports.
     pub fn run(self) -> Result<()> {
         match self.command {
+            Command::New(args) => args.run(),
             Command::Train(args) => args.run(),
             Command::Eval(args) => args.run(),
             Command::Generate(args) => args.run(),

@@ -4,6 +4,8 @@ mod support;
 
 use std::process::Output;
 
+use reft_core::testing::{golden_dir, golden_json};
+use serde_json::{Value, json};
 use support::{Dir, RUN};
 
 fn texts(output: &Output) -> (String, String) {
@@ -82,5 +84,60 @@ fn a_mistake_is_one_line_and_leaves_nothing_behind() {
         let (_, wrong) = texts(&output);
         assert!(!output.status.success() && wrong.lines().count() == 1, "{wrong}");
         assert!(parts.iter().all(|part| wrong.contains(part)), "{wrong}");
+    }
+}
+
+#[test]
+fn a_new_project_is_trained_by_the_command_that_it_prints() {
+    let dir = Dir::new();
+    let made = dir.run(&["new", "mine", "--model", "model"]);
+    let (said, wrong) = texts(&made);
+    assert!(made.status.success(), "{wrong}");
+    let command = said.lines().last().expect("a command").trim().to_owned();
+    let (folder, train) =
+        command.strip_prefix("cd ").and_then(|rest| rest.split_once(" && reft ")).expect("two commands");
+    let flags = train.split(' ').chain(["--set", "train.epochs=1", "--set", "eval.max_new_tokens=2"]);
+    let trained =
+        dir.reft(&flags.collect::<Vec<_>>()).current_dir(dir.path().join(folder)).output().expect("it starts");
+    let (said, wrong) = texts(&trained);
+    assert!(trained.status.success(), "{wrong}");
+    assert!(said.contains("data: ") && said.contains("words_f1 on 4 rows"), "{said}");
+    // Every row of the data has both columns; a folder that is there is left alone.
+    let (_, wrong) = texts(&dir.run(&["new", "mine"]));
+    assert!(wrong.contains("mine: is there already") && wrong.lines().count() == 1, "{wrong}");
+}
+
+/// `tests/golden/choices`: rows, templates and figures of lm-evaluation-harness (`scripts/choices.py --write-golden`).
+#[test]
+fn choices_are_scored_as_lm_evaluation_harness_scores_them() {
+    let (dir, golden) = (Dir::new(), golden_dir().join("choices"));
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(golden.join("model").join(name), dir.path().join("model").join(name)).expect("copied");
+    }
+    let expected = golden_json("choices/expected.json");
+    let (task, rows) = (&expected["task"], golden.join("rows.jsonl"));
+    let set = json!([{
+        "file": rows, "prompt": task["doc_to_text"], "choices": task["doc_to_choice"], "answer": task["doc_to_target"],
+        "split": {"dev": rows},
+    }]);
+    let set = format!("data.eval={set}");
+    let output = dir.run(&["eval", "--model", "model", "--dtype", "f32", "--out", "out", "--set", &set]);
+    assert!(output.status.success(), "{}", texts(&output).1);
+    let read = |name: &str| std::fs::read_to_string(dir.path().join("out").join(name)).expect("written");
+    let scores: Value = serde_json::from_str(&read("scores.json")).expect("JSON");
+    assert_eq!(scores["rows"]["value"], expected["acc"]);
+    assert_eq!(scores["rows"]["second"]["value"], expected["acc_norm"]);
+    let predictions = read("predictions-rows.jsonl");
+    let wanted = expected["rows"].as_array().expect("rows");
+    assert_eq!(predictions.lines().count(), wanted.len());
+    for (line, wanted) in predictions.lines().zip(wanted) {
+        let said: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&said["correct"], &said["likelihood"]["chosen_by_length"]), (&wanted["acc"], &wanted["acc_norm"]));
+        let logs = |value: &Value| -> Vec<f64> {
+            value.as_array().expect("numbers").iter().map(|log| log.as_f64().expect("a number")).collect()
+        };
+        for (ours, theirs) in logs(&said["likelihood"]["logs"]).iter().zip(logs(&wanted["logs"])) {
+            assert!((ours - theirs).abs() < 1e-3, "{ours} and {theirs}: {line}");
+        }
     }
 }

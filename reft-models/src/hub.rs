@@ -1,6 +1,7 @@
 //! From what a user calls a model to files on this machine: an alias, a path, or a Hugging Face id, with a revision if
 //! it matters (`org/name@branch`, a tag or a commit).
 
+mod dataset;
 mod settings;
 mod snapshot;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::ApiError;
 
+pub use self::dataset::{Dataset, DatasetError, is_dataset_id};
 use self::settings::HubSettings;
 pub use self::settings::{cache_dir, is_true};
 use self::snapshot::Snapshot;

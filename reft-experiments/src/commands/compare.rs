@@ -88,7 +88,7 @@ impl Compared {
             (Some(paired), _) if metric == Metric::Accuracy => (paired.difference(), paired.bootstrap()),
             (_, Some(labelled)) => {
                 let (first, second) = (answers(labelled, &first, a)?, answers(labelled, &second, b)?);
-                let [one, other] = scores.map(Score::percent);
+                let [one, other] = scores.map(Score::figure);
                 (one - other, bootstrap_of(metric, &first, &second))
             }
             (_, None) => bail!("{task}: the predictions do not say which answers are right: repeat the runs"),
@@ -107,8 +107,8 @@ impl Compared {
         vec![
             self.task.clone(),
             self.n.to_string(),
-            format!("{:.2}", self.scores[0].percent()),
-            format!("{:.2}", self.scores[1].percent()),
+            format!("{:.2}", self.scores[0].figure()),
+            format!("{:.2}", self.scores[1].figure()),
             format!("{:+.2}", self.difference),
             format!("{:+.2} to {:+.2}", self.interval.0, self.interval.1),
             count(discordant.map(|both| both.0)),

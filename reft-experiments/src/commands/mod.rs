@@ -13,6 +13,7 @@ pub mod import;
 pub mod inspect;
 pub mod judge;
 pub mod list;
+pub mod new;
 pub mod predict;
 pub mod read;
 pub mod report;
@@ -141,17 +142,17 @@ fn score_line(task: &str, score: Score) -> String {
         cut => format!("; {cut} of {} prompts were cut to data.max_length", score.n()),
     };
     match score {
-        Score::Counts { correct, n, .. } => format!("{task}: {:.1} % ({correct} of {n}){cut}", score.percent()),
+        Score::Counts { correct, n, .. } => format!("{task}: {:.1} % ({correct} of {n}){cut}", score.figure()),
         Score::Graded { grade, value, n, .. } if grade.is_loss() => {
             format!("{task}: {value:.4} {grade} on {n} rows{cut}")
         }
         Score::Graded { grade, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.2} % {}", 100.0 * also.value, also.grade));
-            format!("{task}: {:.2} % {grade}{also} on {n} rows{cut}", score.percent())
+            format!("{task}: {:.2} % {grade}{also} on {n} rows{cut}", score.figure())
         }
         Score::Measured { metric, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.1} % {}", 100.0 * also.value, also.metric));
-            format!("{task}: {:.1} % {metric}{also} on {n} rows{cut}", score.percent())
+            format!("{task}: {:.1} % {metric}{also} on {n} rows{cut}", score.figure())
         }
     }
 }
@@ -164,8 +165,7 @@ fn print_score(task: &str, score: Score) {
 fn print_record(record: &Record) {
     let plan = &record.plan;
     let device = String::from(plan.device);
-    let own = plan.data.eval.iter().all(|id| id.task().own().is_some());
-    let rows = if own { "own".to_owned() } else { plan.data.source.to_string() };
+    let rows = plan.data.rows();
     println!("{} on {rows} rows, seed {}, {}, {device}", plan.model, plan.seed, plan.dtype.name());
     record.scores.iter().for_each(|(task, &score)| print_score(task, score));
     let cost = record.cost;

@@ -45,10 +45,15 @@ struct ResultLine<'a> {
     second: Option<(&'static str, Value)>,
     /// Rows whose prompts were cut.
     cut: Value,
+    /// What the score is measured in.
+    unit: Value,
 }
 
 /// The column of rows whose prompts were longer than `data.max_length`, shown where there are some.
 const CUT: &str = "cut";
+
+/// The column of what scores are measured in, shown where some are no percent.
+const UNIT: &str = "unit";
 
 impl<'a> ResultLine<'a> {
     fn all(entry: &'a RecordSummary) -> Vec<Self> {
@@ -57,12 +62,12 @@ impl<'a> ResultLine<'a> {
                 entry.id.to_string().into(),
                 entry.split.into(),
                 task.clone().into(),
-                score.percent().into(),
+                score.figure().into(),
                 score.n().into(),
                 entry.seconds.into(),
             ];
             let second = score.second().map(|second| (second.metric.key(), (100.0 * second.value).into()));
-            Self { entry, cells, second, cut: score.cut().into() }
+            Self { entry, cells, second, cut: score.cut().into(), unit: score.unit().to_string().into() }
         };
         entry.scores.iter().map(line).collect()
     }
@@ -74,6 +79,9 @@ impl<'a> ResultLine<'a> {
         }
         if key == CUT {
             return &self.cut;
+        }
+        if key == UNIT {
+            return &self.unit;
         }
         match &self.second {
             Some((metric, value)) if *metric == key => value,
@@ -110,6 +118,7 @@ impl Args {
         let second: BTreeSet<&str> = lines.iter().filter_map(|line| Some(line.second.as_ref()?.0)).collect();
         let keys: Vec<&str> = COLUMNS
             .into_iter()
+            .chain(lines.iter().any(|line| line.unit != "%").then_some(UNIT))
             .chain(cut.then_some(CUT))
             .chain(second.clone())
             .chain(self.show.iter().map(String::as_str))

@@ -19,7 +19,7 @@ use crate::tables::render::FORMATS;
 use crate::tables::samples::{SampleAnswers, side_by_side};
 use crate::tables::spec::{RowPlan, TableProfile, TableSpec};
 use crate::tables::stored::{self, RunRequest};
-use crate::tables::table::{ResultsRow, ResultsTable, TableRun};
+use crate::tables::table::{ResultsRow, ResultsTable, TableRun, title};
 use crate::tasks::TaskId;
 
 /// Arguments of `reft table`.
@@ -166,7 +166,7 @@ impl Args {
                 printed.iter().find(same).map(|printed| ResultsRow::printed(printed, &profile.tasks, spec.statistic)),
             );
         }
-        let tasks = profile.tasks.iter().map(|task| task.column().to_owned()).collect();
+        let tasks = profile.tasks.iter().map(|&task| title(task)).collect();
         let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
         let mut notes = notes(profile, spec.statistic, &records, &self.command());
         if spec.guessing && !notes.is_empty() {

@@ -104,7 +104,7 @@ impl DataArgs {
                 known.map_err(anyhow::Error::msg)?;
                 Value::String(data.to_owned())
             }
-            _ => self.description(data)?,
+            _ => self.description(data, &session.sources)?,
         };
         let task: TaskId =
             serde_json::from_value(set.clone()).map_err(|error| anyhow::anyhow!("--data {data}: {error}"))?;

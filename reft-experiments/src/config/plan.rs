@@ -70,6 +70,14 @@ pub struct DataPlan {
     pub labels: LabelLearning,
 }
 
+impl DataPlan {
+    /// Which rows are scored, in a word: `own` where all are of the user's data sets.
+    pub fn rows(&self) -> String {
+        let own = !self.eval.is_empty() && self.eval.iter().all(|id| id.task().own().is_some());
+        if own { "own".to_owned() } else { self.source.to_string() }
+    }
+}
+
 /// `train:` how parameters move.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

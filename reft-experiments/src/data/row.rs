@@ -26,9 +26,17 @@ pub struct Row {
     /// A conversation up to the assistant's last turn, as a JSON list of turns; empty for other rows.
     #[serde(skip)]
     pub conversation: String,
+    /// Where it stands, such as `faq.jsonl row 3`; empty where that is not known.
+    #[serde(skip)]
+    pub place: String,
 }
 
 impl Row {
+    /// What messages call it: its place, else its task and its number among the rows in use.
+    pub fn name(&self, task: &str, number: usize) -> String {
+        if self.place.is_empty() { format!("{task} row {number}") } else { self.place.clone() }
+    }
+
     /// The instruction with the further text, an empty line between them: the question without a task's template.
     pub fn question(&self) -> String {
         let parts = [self.instruction.as_str(), self.input.as_str()];

@@ -195,6 +195,18 @@ impl DataSources {
         Ok(())
     }
 
+    /// Notes that a file of the hub's is read, at this revision.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn note_at(&self, file: &str, path: &Path, revision: &str) -> Result<(), DataError> {
+        self.note(file, path)?;
+        if let Some(noted) = self.read.lock().unwrap_or_else(PoisonError::into_inner).get_mut(path) {
+            noted.revision = Some(revision.to_owned());
+        }
+        Ok(())
+    }
+
     /// The folders that are looked in, in this order.
     pub fn folders(&self) -> Vec<&Path> {
         self.given.iter().chain([&self.cache]).map(PathBuf::as_path).collect()

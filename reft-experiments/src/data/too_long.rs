@@ -44,12 +44,33 @@ pub struct TooLong {
     pub of: usize,
     /// Tokens a row may have: `data.max_length`.
     pub max_length: usize,
+    /// What the first of them are called, [`NAMED`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<String>,
     /// How the first of them ended before it was cut; empty where that is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub end: String,
 }
 
+/// Rows that are named.
+pub const NAMED: usize = 20;
+
 impl TooLong {
+    /// With the names of those of some rows that are too long.
+    #[must_use]
+    pub fn naming(self, names: impl Iterator<Item = String>) -> Self {
+        Self { named: names.take(NAMED).collect(), ..self }
+    }
+
+    /// Which rows they are, with what comes before the list; nothing where that is not known.
+    fn names(&self, before: &str) -> String {
+        let more = match self.rows.saturating_sub(self.named.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        if self.named.is_empty() { String::new() } else { format!("{before}{}{more}", self.named.join(", ")) }
+    }
+
     /// Rows of which some may be too long; none if none is.
     pub fn some(self) -> Option<Self> {
         (self.rows > 0).then_some(self)
@@ -58,7 +79,8 @@ impl TooLong {
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, purpose, fate, rows, of, max_length, end } = self;
+        let Self { task, purpose, fate, rows, of, max_length, end, .. } = self;
+        let names = self.names("; they are ");
         let what = match purpose {
             RowUse::Training => "training rows",
             RowUse::Scoring => "prompts",
@@ -81,9 +103,9 @@ impl fmt::Display for TooLong {
             }
         }
         match (fate, end.as_str()) {
-            (LengthAction::LeftOut, _) => write!(f, " ({max_length} tokens)"),
-            (_, "") => write!(f, "); raise data.max_length to keep them whole"),
-            (_, end) => write!(f, ": {end}); raise data.max_length to keep them whole"),
+            (LengthAction::LeftOut, _) => write!(f, " ({max_length} tokens){names}"),
+            (_, "") => write!(f, "); raise data.max_length to keep them whole{names}"),
+            (_, end) => write!(f, ": {end}); raise data.max_length to keep them whole{names}"),
         }
     }
 }
@@ -111,6 +133,7 @@ mod tests {
             rows: 1,
             of: 3,
             max_length: 256,
+            named: Vec::new(),
             end: ending(&format!("{}\n\n### Response:\n", "word ".repeat(20))),
         };
         assert_eq!(
@@ -124,6 +147,9 @@ mod tests {
             left_out.to_string(),
             "arc_e: 1 of 3 training rows are longer than data.max_length and left out (256 tokens)"
         );
+        let named = TooLong { rows: 22, of: 30, ..left_out }.naming((1..=22).map(|row| format!("faq.jsonl row {row}")));
+        assert!(named.to_string().contains("; they are faq.jsonl row 1, faq.jsonl row 2, "), "{named}");
+        assert!(named.to_string().ends_with("faq.jsonl row 20 and 2 more"), "{named}");
         assert_eq!(TooLong { rows: 0, ..cut }.some(), None);
     }
 }

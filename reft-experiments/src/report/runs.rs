@@ -7,7 +7,8 @@ use super::data::{Data, number};
 use super::draw::number::{count, day, percent, setting};
 use super::gather::ReportRun;
 use super::link::Links;
-use crate::store::record::mean_percent;
+use crate::score::grade::Unit;
+use crate::store::record::{Score, mean_merit};
 
 /// Runs on the page at most; all are in the CSV.
 const SHOWN: usize = 200;
@@ -50,7 +51,9 @@ fn line(run: &ReportRun, links: &Links) -> Markup {
             td { (run.setting("model")) }
             td class="scores" {
                 @for task in tasks(run) { span { (answers(run, links, &task)) } " " }
-                @if entry.scores.len() > 1 { span { "mean " (percent(Some(mean_percent(&entry.scores)))) } }
+                @if entry.scores.len() > 1 && entry.scores.values().all(|score| score.unit() == Unit::Percent) {
+                    span { "mean " (percent(Some(mean_merit(&entry.scores)))) }
+                }
             }
             td { (run.setting("data.source")) ", " (entry.split) }
             td class="n" { (run.setting("seed")) }
@@ -79,23 +82,31 @@ fn answers(run: &ReportRun, links: &Links, task: &str) -> Markup {
     html! {
         (linked(links.to(&run.paths.predictions(task)), task)) " "
         @match run.entry.scores.get(task) {
-            Some(score) => { (percent(Some(score.percent()))) " (" (score.n()) ")" }
+            Some(score) => { (shown(*score)) " (" (score.n()) ")" }
             None => "to be judged"
         }
         @if outputs.is_some() { " " (linked(outputs, "outputs")) }
     }
 }
 
+/// A score in percent, or with its unit where that is another.
+fn shown(score: Score) -> String {
+    match score.unit() {
+        Unit::Percent => percent(Some(score.figure())),
+        unit @ Unit::Loss(_) => unit.with(score.figure()),
+    }
+}
+
 /// A row for each run and task.
 fn data(runs: &[ReportRun], links: &Links) -> Data {
     let mut data = Data::new(&[
-        "run", "method", "model", "source", "split", "task", "score", "n", "seed", "lr", "dtype", "device", "threads",
-        "seconds", "commit", "recorded", "record",
+        "run", "method", "model", "source", "split", "task", "score", "unit", "n", "seed", "lr", "dtype", "device",
+        "threads", "seconds", "commit", "recorded", "record",
     ]);
     for run in runs {
         let entry = &run.entry;
         let threads = run.environment.as_ref().map(|environment| environment.threads.to_string()).unwrap_or_default();
-        let mut push = |task: &str, score: Option<f64>, n: Option<usize>| {
+        let mut push = |task: &str, score: Option<Score>| {
             data.push(vec![
                 entry.id.to_string(),
                 run.method.clone(),
@@ -103,8 +114,9 @@ fn data(runs: &[ReportRun], links: &Links) -> Data {
                 run.setting("data.source"),
                 entry.split.to_owned(),
                 task.to_owned(),
-                number(score),
-                n.map(|n| n.to_string()).unwrap_or_default(),
+                number(score.map(Score::figure)),
+                score.map(|score| score.unit().to_string()).unwrap_or_default(),
+                score.map(|score| score.n().to_string()).unwrap_or_default(),
                 run.setting("seed"),
                 run.setting("train.lr"),
                 run.setting("dtype"),
@@ -117,9 +129,9 @@ fn data(runs: &[ReportRun], links: &Links) -> Data {
             ]);
         };
         if entry.scores.is_empty() {
-            push("", None, None);
+            push("", None);
         }
-        entry.scores.iter().for_each(|(task, score)| push(task, Some(score.percent()), Some(score.n())));
+        entry.scores.iter().for_each(|(task, &score)| push(task, Some(score)));
     }
     data
 }

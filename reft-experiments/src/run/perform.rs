@@ -75,8 +75,8 @@ fn rung(trainee: &dyn Trainee, run: &NamedRun<'_>, reached: &TrainingReached) ->
         return Ok(score(trainee, run)?.0.into_iter().collect());
     };
     for (task, score) in &scores {
-        let (label, percent, n, update) = (&run.label, score.percent(), score.n(), reached.update);
-        eprintln!("{label}: {task} {percent:.1} % of {n} watched after update {update}");
+        let (label, figure, n, update) = (&run.label, score.unit().with(score.figure()), score.n(), reached.update);
+        eprintln!("{label}: {task} {figure} of {n} watched after update {update}");
     }
     Ok(scores)
 }
@@ -94,7 +94,7 @@ fn score(trainee: &dyn Trainee, run: &NamedRun<'_>) -> Result<(BTreeMap<String, 
             .save(&PredictionFile { predictions: run.paths.predictions(key), outputs: outputs.clone() }, &run.title)?;
         match scored.score {
             Some(score) => {
-                eprintln!("{label}: {key} {:.1} % of {}", score.percent(), score.n());
+                eprintln!("{label}: {key} {} of {}", score.unit().with(score.figure()), score.n());
                 scores.insert(key.to_owned(), score);
             }
             None => eprintln!("{label}: {} answers to {key} in {}", scored.predictions.len(), outputs.display()),

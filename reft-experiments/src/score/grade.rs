@@ -53,6 +53,47 @@ impl fmt::Display for Grade {
     }
 }
 
+/// What a figure is measured in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Percent; more is better.
+    Percent,
+    /// A loss, which is no part of anything; less is better.
+    Loss(Grade),
+}
+
+impl Unit {
+    /// Whether the first figure is better than the second.
+    pub fn better(self, one: f64, other: f64) -> bool {
+        match self {
+            Self::Percent => one > other,
+            Self::Loss(_) => one < other,
+        }
+    }
+
+    /// A figure without its unit, with as many digits as it is read with.
+    pub fn digits(self, figure: f64) -> String {
+        match self {
+            Self::Percent => format!("{figure:.1}"),
+            Self::Loss(_) => format!("{figure:.3}"),
+        }
+    }
+
+    /// A figure with its unit.
+    pub fn with(self, figure: f64) -> String {
+        format!("{} {self}", self.digits(figure))
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent => f.write_str("%"),
+            Self::Loss(grade) => grade.fmt(f),
+        }
+    }
+}
+
 /// A grade with its value.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Graded {

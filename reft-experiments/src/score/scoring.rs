@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::answers;
+use super::grade::{Grade, Unit};
 use super::metric::Metric;
 
 /// How answers are scored.
@@ -111,6 +112,15 @@ pub enum ScoringKind {
 }
 
 impl Scoring {
+    /// What its figures are measured in.
+    pub fn unit(&self) -> Unit {
+        match self {
+            Self::Nll => Unit::Loss(Grade::Nll),
+            Self::Perplexity => Unit::Loss(Grade::Perplexity),
+            _ => Unit::Percent,
+        }
+    }
+
     /// What it needs.
     pub fn kind(&self) -> ScoringKind {
         match self {

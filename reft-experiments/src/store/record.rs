@@ -11,7 +11,7 @@ use crate::config::plan::RunPlan;
 use crate::data::data_file::DataFile;
 use crate::data::left_out::LeftOut;
 use crate::data::too_long::TooLong;
-use crate::score::grade::{Grade, Graded};
+use crate::score::grade::{Grade, Graded, Unit};
 use crate::score::metric::{LabelledPredictions, Metric};
 use crate::train::best::Epoch;
 use crate::train::validation::DevLoss;
@@ -93,12 +93,28 @@ impl Score {
         }
     }
 
-    /// Accuracy, or another metric, in percent; a loss with its sign turned, so that more is better always.
-    pub fn percent(self) -> f64 {
+    /// What its figure is measured in.
+    pub fn unit(self) -> Unit {
         match self {
-            Self::Counts { correct, n, .. } => 100.0 * correct as f64 / n.max(1) as f64,
-            Self::Graded { grade, value, .. } if grade.is_loss() => -value,
-            Self::Measured { value, .. } | Self::Graded { value, .. } => 100.0 * value,
+            Self::Graded { grade, .. } if grade.is_loss() => Unit::Loss(grade),
+            Self::Counts { .. } | Self::Measured { .. } | Self::Graded { .. } => Unit::Percent,
+        }
+    }
+
+    /// Accuracy or another metric in percent, or a loss as it is.
+    pub fn figure(self) -> f64 {
+        match (self, self.unit()) {
+            (Self::Counts { correct, n, .. }, _) => 100.0 * correct as f64 / n.max(1) as f64,
+            (Self::Measured { value, .. } | Self::Graded { value, .. }, Unit::Percent) => 100.0 * value,
+            (Self::Measured { value, .. } | Self::Graded { value, .. }, Unit::Loss(_)) => value,
+        }
+    }
+
+    /// The figure, of a loss with its sign turned: more is better always.
+    pub fn merit(self) -> f64 {
+        match self.unit() {
+            Unit::Percent => self.figure(),
+            Unit::Loss(_) => -self.figure(),
         }
     }
 
@@ -117,9 +133,9 @@ impl Score {
     }
 }
 
-/// Mean over tasks of their accuracies, in percent; NaN without tasks.
-pub fn mean_percent(scores: &BTreeMap<String, Score>) -> f64 {
-    scores.values().map(|score| score.percent()).sum::<f64>() / scores.len() as f64
+/// Mean over tasks of their accuracies in percent, where a loss counts with its sign turned; NaN without tasks.
+pub fn mean_merit(scores: &BTreeMap<String, Score>) -> f64 {
+    scores.values().map(|score| score.merit()).sum::<f64>() / scores.len() as f64
 }
 
 /// Scores of a run that is trained in part.

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec::TableProfile;
+use super::table::unit;
+use crate::score::stats::Statistic;
 use crate::config::plan::AnsweredBy;
 use crate::data::too_long::{LengthAction, RowUse};
+use crate::score::grade::Unit;
 use crate::score::metric::Metric;
 use crate::score::stats::Statistic;
 use crate::store::record::Record;
@@ -22,7 +25,7 @@ pub fn notes(profile: &TableProfile, statistic: Statistic, records: &[&Record], 
     let device = String::from(plan.device);
     let mut notes = vec![
         format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
-        format!("{} rows scored: {}", plan.data.source, counts.join(", ")),
+        format!("{} rows scored: {}", plan.data.rows(), counts.join(", ")),
         format!(
             "base weights {}, interventions f32, device {device}{}, {} threads; runs took {:.0} s together",
             types(records),
@@ -74,6 +77,10 @@ fn too_long(records: &[&Record]) -> Option<String> {
 /// What the figures of a profile are.
 fn measured(profile: &TableProfile) -> String {
     let other = |task: &TaskId| {
+        if let Some(set) = task.task().own() {
+            let less = if unit(*task) == Unit::Percent { "" } else { ", less is better" };
+            return Some(format!(" ({}: {}{less})", task.key(), set.scoring));
+        }
         let metric = task.task().metric();
         (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
     };

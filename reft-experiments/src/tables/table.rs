@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::paper::PrintedRow;
 use super::spec::RowPlan;
+use crate::score::grade::Unit;
 use crate::score::stats::{Aggregate, Statistic, estimate};
 use crate::store::record::{Parameters, Record};
 use crate::tasks::TaskId;
@@ -29,11 +30,13 @@ impl std::fmt::Display for RowOrigin {
     }
 }
 
-/// One figure, in percent.
+/// One figure.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Cell {
     /// Mean and spread.
     pub value: Aggregate,
+    /// What it is measured in.
+    pub unit: Unit,
     /// Whether no row of the same model and origin is better.
     pub best: bool,
 }
@@ -78,9 +81,9 @@ pub struct TableRun {
 }
 
 impl TableRun {
-    /// A task's figure, in percent.
-    fn percent(&self, task: TaskId) -> Option<f64> {
-        let score = self.record.scores.get(task.key()).map(|score| score.percent());
+    /// A task's figure.
+    fn figure(&self, task: TaskId) -> Option<f64> {
+        let score = self.record.scores.get(task.key()).map(|score| score.figure());
         score.or_else(|| self.win_rates.get(task.key()).copied())
     }
 }
@@ -88,13 +91,13 @@ impl TableRun {
 impl ResultsRow {
     /// A row from its runs. Tasks that are trained apart have a run each for every seed.
     pub fn ours(plan: &RowPlan, runs: &[TableRun], tasks: &[TaskId], statistic: Statistic) -> Self {
-        let cell = |value: Option<Aggregate>| value.map(|value| Cell { value, best: false });
-        let of_task = |&task| statistic.of(&runs.iter().filter_map(|run| run.percent(task)).collect::<Vec<_>>());
+        let cell = |value: Option<Aggregate>, unit| value.map(|value| Cell { value, unit, best: false });
+        let of_task = |&task| statistic.of(&runs.iter().filter_map(|run| run.figure(task)).collect::<Vec<_>>());
         let cells: Vec<Option<Aggregate>> = tasks.iter().map(of_task).collect();
         let mean = |values: Option<Vec<f64>>| values.and_then(|values| estimate(&values)).map(|estimate| estimate.mean);
         let of_seed = |seed: &u64| {
             let of_task = |&task: &TaskId| {
-                runs.iter().filter(|run| run.record.plan.seed == *seed).find_map(|run| run.percent(task))
+                runs.iter().filter(|run| run.record.plan.seed == *seed).find_map(|run| run.figure(task))
             };
             mean(tasks.iter().map(of_task).collect())
         };
@@ -104,10 +107,13 @@ impl ResultsRow {
                 seeds.push(run.record.plan.seed);
             }
         }
-        let averages: Vec<f64> = seeds.iter().filter_map(of_seed).collect();
+        // Losses and percents have no mean.
+        let in_percent = tasks.iter().all(|&task| unit(task) == Unit::Percent);
+        let averages: Vec<f64> = seeds.iter().filter(|_| in_percent).filter_map(of_seed).collect();
         let average = match statistic {
             Statistic::Mean | Statistic::MeanSd => statistic.of(&averages),
             // As printed: the mean of the medians.
+            Statistic::Median if !in_percent => None,
             Statistic::Median => mean(cells.iter().map(|cell| cell.map(|cell| cell.mean)).collect())
                 .map(|mean| Aggregate { mean, sd: None, n: averages.len() }),
         };
@@ -116,15 +122,16 @@ impl ResultsRow {
             model: plan.model.name.clone(),
             method: plan.method.clone(),
             params_percent: parameters.map(Parameters::percent),
-            cells: cells.into_iter().map(cell).collect(),
-            average: cell(average),
+            cells: tasks.iter().zip(cells).map(|(&task, value)| cell(value, unit(task))).collect(),
+            average: cell(average, Unit::Percent),
             origin: RowOrigin::Ours,
         }
     }
 
     /// What answers drawn at random reach, all of a row's options alike.
     pub fn guessing(tasks: &[TaskId]) -> Self {
-        let cell = |mean: f64| Cell { value: Aggregate { mean: 100.0 * mean, sd: None, n: 0 }, best: false };
+        let value = |mean: f64| Aggregate { mean: 100.0 * mean, sd: None, n: 0 };
+        let cell = |mean: f64| Cell { value: value(mean), unit: Unit::Percent, best: false };
         let rates: Vec<Option<f64>> = tasks.iter().map(|task| task.task().guessing_rate()).collect();
         let all: Option<Vec<f64>> = rates.iter().copied().collect();
         Self {
@@ -141,7 +148,7 @@ impl ResultsRow {
     pub fn printed(row: &PrintedRow, tasks: &[TaskId], statistic: Statistic) -> Self {
         let cell = |name: &str| {
             let sd = row.scores.get(&format!("{name}_sd")).copied().filter(|_| statistic == Statistic::MeanSd);
-            let value = |&mean: &f64| Cell { value: Aggregate { mean, sd, n: 1 }, best: false };
+            let value = |&mean: &f64| Cell { value: Aggregate { mean, sd, n: 1 }, unit: Unit::Percent, best: false };
             row.scores.get(name).map(value)
         };
         Self {
@@ -162,14 +169,16 @@ impl ResultsTable {
         for column in 0..=self.tasks.len() {
             let best = |rows: &[ResultsRow], model: &str| {
                 let mine = rows.iter().filter(|row| row.model == model && row.origin == RowOrigin::Ours);
-                let values = mine.filter_map(|row| row.cell(column)).map(|cell| cell.value.mean);
-                values.fold(f64::NEG_INFINITY, f64::max)
+                mine.filter_map(|row| row.cell(column))
+                    .copied()
+                    .reduce(|best, cell| if cell.unit.better(cell.value.mean, best.value.mean) { cell } else { best })
             };
-            let bests: Vec<f64> = self.rows.iter().map(|row| best(&self.rows, &row.model)).collect();
+            let bests: Vec<Option<Cell>> = self.rows.iter().map(|row| best(&self.rows, &row.model)).collect();
             for (row, best) in self.rows.iter_mut().zip(bests) {
                 let ours = row.origin == RowOrigin::Ours;
                 if let Some(cell) = row.cell_mut(column) {
-                    cell.best = ours && cell.value.mean >= best;
+                    let beaten = best.is_some_and(|best| cell.unit.better(best.value.mean, cell.value.mean));
+                    cell.best = ours && !beaten;
                 }
             }
         }
@@ -177,7 +186,26 @@ impl ResultsTable {
     }
 }
 
+/// What the figures of a task are measured in.
+pub fn unit(task: TaskId) -> Unit {
+    task.task().own().map_or(Unit::Percent, |set| set.scoring.unit())
+}
+
+/// The title of a task's column: with the unit where it is not percent.
+pub fn title(task: TaskId) -> String {
+    match unit(task) {
+        Unit::Percent => task.column().to_owned(),
+        loss @ Unit::Loss(_) => format!("{} ({loss})", task.column()),
+    }
+}
+
 impl ResultsRow {
+    /// Runs behind its figures.
+    pub fn runs(&self) -> usize {
+        let most = || self.cells.iter().flatten().map(|cell| cell.value.n).max().unwrap_or(0);
+        self.average.map_or_else(most, |cell| cell.value.n)
+    }
+
     /// The cell of a column; the one after the last task is the average.
     pub fn cell(&self, column: usize) -> Option<&Cell> {
         self.cells.get(column).map_or(self.average.as_ref(), Option::as_ref)

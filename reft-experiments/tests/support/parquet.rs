@@ -9,6 +9,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
 /// A column's cells, some of them empty.
+#[allow(dead_code)] // every test program uses a part of it
 #[derive(Clone)]
 pub enum Cells {
     Texts(Vec<Option<&'static str>>),

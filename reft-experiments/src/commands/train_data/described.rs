@@ -1,13 +1,12 @@
 //! The description of a data set that the flags of `reft train --data` stand for.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
 use super::{DataArgs, yaml_value};
 use crate::commands::unescaped;
-use crate::data::own::cells;
+use crate::data::own;
+use crate::data::source::DataSources;
 
 /// Pairs of columns that are taken for prompt and completion.
 const CUSTOMARY: [(&str, &str); 5] = [
@@ -30,7 +29,7 @@ const LABELLED: [(&str, Option<&str>, &str); 6] = [
 
 impl DataArgs {
     /// The description of the file by the flags, or by the customary names of its columns.
-    pub(super) fn description(&self, data: &str) -> Result<Value> {
+    pub(super) fn description(&self, data: &str, sources: &DataSources) -> Result<Value> {
         let mut set = Map::from_iter([("file".to_owned(), json!(data))]);
         let flags = [
             ("prompt", &self.prompt),
@@ -57,7 +56,7 @@ impl DataArgs {
             set.insert("score".to_owned(), yaml_value(score));
         }
         if self.prompt.is_none() && self.messages.is_none() && self.text.is_none() {
-            let columns = cells::columns(&crate::data::own::folder_rows(Path::new(data))?);
+            let columns = own::columns(data, sources)?;
             set.extend(customary(data, &columns, set.contains_key("completion"))?);
         }
         Ok(Value::Object(set))

@@ -65,7 +65,7 @@ impl RowParts {
                 Ok(Row { instruction, output, answer, choices, ..Row::default() })
             }
             Self::Conversation(messages) => {
-                let turns = messages.value(row)?.map(cells::text).unwrap_or_default();
+                let turns = messages.value(row)?.as_ref().map(cells::text).unwrap_or_default();
                 let Ok(Value::Array(mut turns)) = serde_json::from_str(&turns) else {
                     return conversation(row, messages);
                 };

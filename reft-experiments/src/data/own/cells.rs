@@ -58,6 +58,11 @@ pub struct CellRow {
 }
 
 impl CellRow {
+    /// Its file's name and its place there.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.file.file_name().unwrap_or_default().to_string_lossy(), self.place)
+    }
+
     /// A fault of this row.
     pub fn fault(&self, what: impl Into<String>) -> OwnDataError {
         OwnDataError::row(&self.file, &self.place, what)

@@ -50,23 +50,48 @@ impl Choices {
     }
 }
 
-/// The number of the right choice, from 0: its text, its number, or its letter (`A` is the first).
+/// The number of the right choice, from 0: its text, its letter (`A` is the first), or its number. A number that the file or the
+/// template has as one is never taken for a text.
 ///
 /// # Errors
 /// When the answer is none of them.
-pub fn right(row: &CellRow, choices: &[String], answer: &str) -> Result<usize, OwnDataError> {
-    let answer = answer.trim();
-    let by_text = choices.iter().position(|choice| choice.trim() == answer);
-    let by_number = || answer.parse().ok();
-    let by_letter = || match answer.as_bytes() {
+pub fn right(row: &CellRow, choices: &[String], answer: &Value) -> Result<usize, OwnDataError> {
+    let text = cells::text(answer);
+    let text = text.trim();
+    let by_text = || choices.iter().position(|choice| choice.trim() == text);
+    let by_number = || text.parse().ok();
+    let by_letter = || match text.as_bytes() {
         [letter @ b'A'..=b'Z'] => Some(usize::from(letter - b'A')),
         _ => None,
     };
-    by_text.or_else(by_number).or_else(by_letter).filter(|&at| at < choices.len()).ok_or_else(|| {
+    let found = if answer.is_number() { by_number() } else { by_text().or_else(by_number).or_else(by_letter) };
+    found.filter(|&at| at < choices.len()).ok_or_else(|| {
         let last = choices.len() - 1;
         row.fault(format!(
-            "the answer `{answer}` is none of the {} choices: write the text of one, its number from 0 to {last}, or its letter",
+            "the answer `{text}` is none of the {} choices: write the text of one, its number from 0 to {last}, or its letter",
             choices.len()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_place_and_a_text_is_first_looked_for_among_the_choices() {
+        let row = CellRow { file: Path::new("a.csv").into(), place: "row 1".to_owned(), cells: serde_json::Map::new() };
+        let choices = ["2", "1", "0"].map(str::to_owned);
+        for (answer, expected) in [(json!("2"), 0), (json!(2), 2), (json!("A"), 0), (json!(" 0 "), 2), (json!(0), 0)] {
+            assert_eq!(right(&row, &choices, &answer).expect("one of them"), expected, "{answer}");
+        }
+        for answer in [json!("3"), json!(3), json!("D"), json!(-1), json!(0.5), json!("two")] {
+            let error = right(&row, &choices, &answer).expect_err("none of them").to_string();
+            assert!(error.contains("is none of the 3 choices") && error.contains("its letter"), "{error}");
+        }
+    }
 }

@@ -1,13 +1,12 @@
 //! The labels of a user's rows: classes that are listed or found in the training rows, or numbers.
 
-use std::path::PathBuf;
-
-use super::cells::CellRow;
+use super::cells::{self, CellRow};
 use super::fault::OwnDataError;
-use super::folder_rows;
+use super::place::Place;
 use super::portion::{Portion, SplitRows};
-use super::set::{OwnSet, beside};
+use super::set::OwnSet;
 use super::spec::DataSpec;
+use super::split_files::SplitFiles;
 use crate::data::labels::Labels;
 use crate::data::row::Row;
 use crate::data::source::{DataError, DataSources};
@@ -109,14 +108,12 @@ impl OwnSet {
             row.answer,
             labels.describe()
         );
-        let same = |cells: &CellRow| self.parts.row(cells).is_ok_and(|found| found == *row);
-        let path = self.locate(sources)?;
-        let named = [&self.spec.split.dev, &self.spec.split.test].into_iter().filter_map(|portion| match portion {
-            Portion::Named(name) if !path.is_dir() => Some(beside(&path, name)),
-            Portion::Named(_) | Portion::Part(_) | Portion::Rows(_) => None,
-        });
-        let files: Vec<PathBuf> = named.chain([path.clone()]).collect();
-        let cells = files.iter().filter_map(|file| folder_rows(file).ok()).flatten().find(same);
+        let nameless = Row { place: String::new(), ..row.clone() };
+        let same = |cells: &CellRow| self.parts.row(cells).is_ok_and(|found| found == nameless);
+        let SplitFiles { train, dev, test } =
+            SplitFiles::of(&Place::find(&self.spec.file, sources)?, &self.spec.split)?;
+        let files = [Some(train), dev, test].into_iter().flatten().flatten();
+        let cells = files.filter_map(|file| cells::read(&file).ok()).flatten().find(same);
         Ok(cells.map_or_else(|| OwnDataError::set(&self.name, what.as_str()), |cells| cells.fault(what.as_str())))
     }
 }

@@ -6,8 +6,8 @@
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value as Jinja};
-use minijinja::{Environment, Error, UndefinedBehavior};
+use minijinja::value::{Serde, Value as Jinja, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ static JINJA: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the usual signs");
     jinja.set_syntax(syntax);
     jinja.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    jinja.set_unknown_method_callback(unknown_method_callback);
+    jinja.set_unknown_method_callback(method);
     jinja.set_fuel(Some(FUEL));
     jinja
 });
@@ -89,27 +89,51 @@ impl ColumnTemplate {
             Self::Column(name) => Ok(text(cell(row, name)?)),
             Self::Jinja { source, columns } => {
                 let columns_and_row = Columns { cells: &row.cells, row: &row.cells };
-                JINJA.render_str(source, Jinja::from(Serde(columns_and_row))).map_err(|error| {
-                    let absent: Vec<&str> =
-                        columns.iter().filter(|name| !row.cells.contains_key(*name)).map(String::as_str).collect();
-                    row.fault(failure(&error, source, &absent))
-                })
+                JINJA
+                    .render_str(source, Jinja::from(Serde(columns_and_row)))
+                    .map_err(|error| row.fault(failure(&reason(&error), source, &absent(row, columns))))
             }
         }
     }
 
-    /// The cell of a row, where the template is the name of a column or nothing but it in braces.
+    /// The value of a row, where the template is the name of a column or one expression in braces; none for any other text.
     ///
     /// # Errors
-    /// When the row has no such cell.
-    pub fn value<'r>(&self, row: &'r CellRow) -> Result<Option<&'r Value>, OwnDataError> {
-        match self {
-            Self::Column(name) => cell(row, name).map(Some),
-            Self::Jinja { source, columns } => match columns.as_slice() {
-                [name] if source.trim().trim_matches(['{', '}']).trim() == name => cell(row, name).map(Some),
-                _ => Ok(None),
-            },
+    /// When the row lacks the cell, or the expression cannot be evaluated.
+    pub fn value(&self, row: &CellRow) -> Result<Option<Value>, OwnDataError> {
+        let (source, columns) = match self {
+            Self::Column(name) => return cell(row, name).cloned().map(Some),
+            Self::Jinja { source, columns } => (source, columns),
+        };
+        let inner = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+        let Some(expression) = inner.filter(|inner| !inner.contains("{{") && !inner.contains("{%")) else {
+            return Ok(None);
+        };
+        let variables = Jinja::from(Serde(Columns { cells: &row.cells, row: &row.cells }));
+        let value = JINJA.compile_expression(expression).and_then(|compiled| compiled.eval(variables));
+        match value {
+            Ok(value) if !value.is_undefined() => Ok(serde_json::to_value(&value).ok()),
+            Ok(_) => Err(row.fault(failure("nothing by that name", source, &absent(row, columns)))),
+            Err(error) => Err(row.fault(failure(&reason(&error), source, &absent(row, columns)))),
         }
+    }
+}
+
+/// Columns of a template that a row has no cell in.
+fn absent<'c>(row: &CellRow, columns: &'c [String]) -> Vec<&'c str> {
+    columns.iter().filter(|name| !row.cells.contains_key(*name)).map(String::as_str).collect()
+}
+
+/// Methods that values have in Python: of lists also `index`.
+fn method(state: &mut State<'_, '_>, value: &Jinja, name: &str, arguments: &[Jinja]) -> Result<Jinja, Error> {
+    match (value.kind(), name, arguments) {
+        (ValueKind::Seq, "index", [wanted]) => {
+            let found = value.try_iter()?.position(|item| item == *wanted);
+            found
+                .map(Jinja::from)
+                .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("{wanted} is not in the list {value}")))
+        }
+        _ => unknown_method_callback(state, value, name, arguments),
     }
 }
 
@@ -126,8 +150,7 @@ fn cell<'r>(row: &'r CellRow, name: &str) -> Result<&'r Value, OwnDataError> {
 }
 
 /// Why a row cannot be rendered, and what to do.
-fn failure(error: &Error, source: &str, absent: &[&str]) -> String {
-    let what = reason(error);
+fn failure(what: &str, source: &str, absent: &[&str]) -> String {
     match absent {
         [] => format!("the template {} cannot be rendered ({what}): correct the template or the row", shown(source)),
         names => format!(
@@ -206,6 +229,34 @@ mod tests {
             assert!(parts.iter().all(|part| error.contains(part)) && error.lines().count() == 1, "{error}");
         }
         assert!(ColumnTemplate::parse("{{ question").is_err(), "never closed");
+    }
+
+    #[test]
+    fn an_expression_has_a_value_as_harnesses_write_it() {
+        let cells = json!({"choices": {"text": ["sun", "moon"], "label": ["1", "2"]}, "key": "2", "n": 1});
+        let value = |source: &str| {
+            let template = ColumnTemplate::parse(source).expect("valid");
+            template.value(&row(cells.clone())).map_err(|error| error.to_string())
+        };
+        for (source, expected) in [
+            ("{{choices.text}}", Some(json!(["sun", "moon"]))),
+            ("{{ choices.label.index(key) }}", Some(json!(1))),
+            ("n", Some(json!(1))),
+            ("{{ [key, n] }}\n", Some(json!(["2", 1]))),
+            ("{{ key }}{{ n }}", None),
+            ("no {% if n %}x{% endif %}", None),
+        ] {
+            assert_eq!(value(source).as_ref(), Ok(&expected), "{source}");
+        }
+        for (source, part) in [
+            ("{{ choices.label.index(n) }}", "1 is not in the list"),
+            ("{{ choices.texts }}", "cannot be rendered"),
+            ("{{ absent }}", "column `absent` is empty"),
+            ("absent", "column `absent` is empty"),
+        ] {
+            let error = value(source).expect_err(source);
+            assert!(error.contains(part) && error.lines().count() == 1, "{error}");
+        }
     }
 
     #[test]

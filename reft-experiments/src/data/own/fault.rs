@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use reft_models::hub::DatasetError;
+
 use crate::data::parquet_table::ParquetError;
 use crate::data::text::TextError;
 
@@ -14,6 +16,9 @@ pub enum OwnDataError {
     /// A parquet file that cannot be read.
     #[error(transparent)]
     Parquet(#[from] ParquetError),
+    /// A data set of the hub that is not to be had.
+    #[error(transparent)]
+    Hub(#[from] DatasetError),
     /// A fault in a file or in one of its rows.
     #[error("{path}: {place}{what}")]
     At {

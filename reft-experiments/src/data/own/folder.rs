@@ -1,8 +1,8 @@
-//! The files of a data set: one, those of a folder, or those of a split by the beginning of their names.
+//! The files of a folder, and those of a split by the beginning of their names.
 
 use std::path::{Path, PathBuf};
 
-use super::cells::{self, CellRow, Format};
+use super::cells::Format;
 use super::fault::OwnDataError;
 
 /// Beginnings of names that split a folder without being asked for.
@@ -50,16 +50,4 @@ pub(super) fn named<'f>(files: &'f [PathBuf], beginning: &str) -> Vec<&'f PathBu
 pub(super) fn customary(files: &[PathBuf], split: &str) -> Option<&'static str> {
     let (_, beginnings) = CUSTOMARY.iter().find(|(name, _)| *name == split)?;
     beginnings.iter().copied().find(|beginning| !named(files, beginning).is_empty())
-}
-
-/// The rows of several files, one after the other.
-///
-/// # Errors
-/// When one of them cannot be used.
-pub(super) fn read<'f>(files: impl IntoIterator<Item = &'f PathBuf>) -> Result<Vec<CellRow>, OwnDataError> {
-    let mut rows = Vec::new();
-    for file in files {
-        rows.extend(cells::read(file)?);
-    }
-    Ok(rows)
 }

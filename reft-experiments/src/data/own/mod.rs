@@ -1,4 +1,4 @@
-//! Data sets that a user brings: a file or a folder of rows, templates over their columns, a score.
+//! Data sets that a user brings: a file, a folder of rows or a data set of the hub, templates over its columns, a score.
 //!
 //! [`cells`] reads every format into rows of cells, [`column_template`] makes texts of them, [`spec`] is what a configuration
 //! says of a data set, and [`set`] is the data set itself: rows of each split.
@@ -15,20 +15,47 @@ mod folder;
 mod json_cells;
 #[cfg(feature = "parquet")]
 mod parquet_cells;
+mod parts;
+mod place;
 pub mod portion;
 pub mod rows;
 pub mod set;
 pub mod spec;
+mod split_files;
 
 use std::path::Path;
 
 use self::cells::CellRow;
 use self::fault::OwnDataError;
+use self::place::Place;
+use self::portion::Splits;
+use self::split_files::SplitFiles;
+use super::source::{DataError, Sources};
 
 /// The rows of a file, or of all files of a folder.
 ///
 /// # Errors
 /// When it cannot be read, or a row is broken.
 pub fn folder_rows(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
-    if path.is_dir() { folder::read(&folder::files(path)?) } else { cells::read(path) }
+    let files = if path.is_dir() { folder::files(path)? } else { vec![path.to_owned()] };
+    Ok(files.iter().map(|file| cells::read(file)).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// The columns of a data set: a file's, a folder's, or those of a hub data set's first training file.
+///
+/// # Errors
+/// When it is not to be had, or a row is broken.
+pub fn columns(given: &str, sources: &Sources) -> Result<Vec<String>, DataError> {
+    let place = Place::find(given, sources)?;
+    let files = SplitFiles::of(&place, &Splits::default())?.train;
+    let looked_at = match place {
+        Place::File(_) | Place::Folder(..) => files.len(),
+        Place::Hub(..) => 1,
+    };
+    let mut rows = Vec::new();
+    for file in files.iter().take(looked_at) {
+        place.fetch(file, sources)?;
+        rows.extend(cells::read(file)?);
+    }
+    Ok(cells::columns(&rows))
 }

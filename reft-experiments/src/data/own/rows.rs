@@ -74,7 +74,11 @@ impl RowParts {
                     Some(choices) => {
                         let choices = choices.of(row)?;
                         let given = answer.as_ref().or(completion.as_ref()).unwrap_or(prompt);
-                        let right = choices::right(row, &choices, &filled(row, "answer", given)?)?;
+                        let given = match given.value(row)? {
+                            Some(value) => value,
+                            None => filled(row, "answer", given)?.into(),
+                        };
+                        let right = choices::right(row, &choices, &given)?;
                         let answer = choices[right].clone();
                         let output = match completion {
                             Some(completion) => filled(row, "completion", completion)?,
@@ -109,8 +113,8 @@ pub(super) fn filled(row: &CellRow, key: &str, template: &ColumnTemplate) -> Res
 pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<Row, OwnDataError> {
     let cell = messages.value(row)?;
     // A table of text holds it as JSON.
-    let read: Option<Value> = cell.and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
-    let Some(turns) = read.as_ref().or(cell).and_then(Value::as_array) else {
+    let read: Option<Value> = cell.as_ref().and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
+    let Some(turns) = read.as_ref().or(cell.as_ref()).and_then(Value::as_array) else {
         return Err(row.fault("messages is no list of turns: write [{\"role\": \"user\", \"content\": \"…\"}, …]"));
     };
     for (number, turn) in (1..).zip(turns) {
@@ -128,21 +132,29 @@ pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<R
             row.fault("the conversation begins with the assistant and goes no further: add a turn of the user before")
         );
     }
-    let said = turns[last].get("content").map(cells::text).unwrap_or_default();
+    let said = content(&turns[last]);
     if said.trim().is_empty() {
         return Err(
             row.fault(format!("turn {}, the assistant's last, is empty: fill it in, or take the row out", last + 1))
         );
     }
-    let of = |turn: &Value| turn.get("content").map(cells::text).unwrap_or_default();
     let instruction = match &turns[..last] {
-        [only] => of(only),
+        [only] => content(only),
         several => several
             .iter()
-            .map(|turn| format!("{}: {}", cells::text(&turn["role"]), of(turn)))
+            .map(|turn| format!("{}: {}", cells::text(&turn["role"]), content(turn)))
             .collect::<Vec<_>>()
             .join("\n"),
     };
     let conversation = Value::Array(turns[..=last].to_vec()).to_string();
     Ok(Row { instruction, output: said.clone(), answer: said, conversation, ..Row::default() })
+}
+
+/// What a turn says: a text, or the texts among its parts.
+fn content(turn: &Value) -> String {
+    match turn.get("content") {
+        Some(Value::Array(parts)) => parts.iter().filter_map(|part| part.get("text").map(cells::text)).collect(),
+        Some(content) => cells::text(content),
+        None => String::new(),
+    }
 }

@@ -1,18 +1,18 @@
 //! A user's data set: its rows, read, checked and dealt out to splits.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use super::cells::{self, CellRow};
-use super::choices::Choices;
 use super::classes;
-use super::column_template::{ColumnTemplate, unknown_column};
+use super::column_template::unknown_column;
 use super::fault::OwnDataError;
-use super::folder;
+use super::place::Place;
 use super::portion::{Portion, SplitRows, deal};
 use super::rows::RowParts;
-use super::spec::{ChoiceTexts, DataSpec, TrainedTurns};
+use super::spec::{DataSpec, TrainedTurns};
+use super::split_files::SplitFiles;
 use crate::data::row::Row;
 use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
@@ -43,22 +43,9 @@ impl OwnSet {
         if spec.file.is_empty() {
             return Err("file: missing: name a file or a folder".to_owned());
         }
-        let parts = parts(&spec)?;
-        let scoring = spec.score.clone().unwrap_or(match &parts {
-            RowParts::Completion { choices: Some(_), .. } => Scoring::Choices,
-            RowParts::Completion { choices: None, .. } | RowParts::Conversation(_) => Scoring::Nll,
-            RowParts::Labelled { .. } => Scoring::Accuracy,
-        });
-        let fits = match &parts {
-            RowParts::Completion { choices, .. } => match scoring.kind() {
-                ScoringKind::Answers | ScoringKind::Likelihood => true,
-                ScoringKind::Choices => choices.is_some(),
-                ScoringKind::Classes | ScoringKind::Numbers => false,
-            },
-            RowParts::Conversation(_) => matches!(scoring.kind(), ScoringKind::Answers | ScoringKind::Likelihood),
-            RowParts::Labelled { .. } => matches!(scoring.kind(), ScoringKind::Classes | ScoringKind::Numbers),
-        };
-        if !fits {
+        let parts = RowParts::of(&spec)?;
+        let scoring = spec.score.clone().unwrap_or_else(|| parts.usual_score());
+        if !parts.fit(scoring.kind()) {
             let needs = match scoring.kind() {
                 ScoringKind::Answers | ScoringKind::Likelihood => "prompt and completion, or messages",
                 ScoringKind::Choices => "prompt, choices and answer",
@@ -76,10 +63,6 @@ impl OwnSet {
     /// When the data is not to be had, a row is not as it should be, or the split has none.
     pub fn rows(&self, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         let SplitRows { train, dev, test } = self.dealt(sources)?;
-        if train.is_empty() {
-            let what = "no training rows are left once dev and test rows are held out: give more rows, or change split";
-            return Err(OwnDataError::set(&self.name, what).into());
-        }
         let (rows, key) = match split {
             Split::TrainWithoutDev => (train, "dev"),
             Split::Train if matches!(self.spec.split.dev, Portion::Named(_)) => (train, "test"),
@@ -88,8 +71,15 @@ impl OwnSet {
             Split::Test(_) => (test, "test"),
         };
         if rows.is_empty() {
-            let name = split.name();
-            let what = format!("no {name} rows are left: give more rows, or change split.{key}");
+            let what = match split {
+                Split::Train | Split::TrainWithoutDev => {
+                    "no training rows are left once dev and test rows are held out: give more rows, or change split"
+                        .to_owned()
+                }
+                Split::Dev | Split::Test(_) => {
+                    format!("no {} rows are left: give more rows, or change split.{key}", split.name())
+                }
+            };
             return Err(OwnDataError::set(&self.name, what).into());
         }
         Ok(rows)
@@ -97,68 +87,40 @@ impl OwnSet {
 
     /// The rows of all splits.
     pub(super) fn dealt(&self, sources: &DataSources) -> Result<SplitRows, DataError> {
-        let path = self.locate(sources)?;
+        let place = Place::find(&self.spec.file, sources)?;
+        let files = SplitFiles::of(&place, &self.spec.split)?;
+        let portion = |portion: &Portion, held: &Option<Vec<PathBuf>>| match held {
+            Some(_) => Portion::Rows(0),
+            None => portion.clone(),
+        };
         let splits = &self.spec.split;
-        if !path.is_dir() {
-            let mut dealt = deal(self.read(std::slice::from_ref(&path), sources)?, &splits.dev, &splits.test);
-            for (portion, rows) in [(&splits.dev, &mut dealt.dev), (&splits.test, &mut dealt.test)] {
-                if let Portion::Named(name) = portion {
-                    *rows = self.read(&[beside(&path, name)], sources)?;
-                }
-            }
-            return Ok(dealt);
-        }
-        let files = folder::files(&path)?;
-        let name = |split: &str, portion: Option<&Portion>| match portion {
-            Some(Portion::Named(name)) => Some(name.clone()),
-            // Files that say that they are a split's are that split.
-            Some(Portion::Part(_) | Portion::Rows(_)) | None => folder::customary(&files, split).map(str::to_owned),
-        };
-        let train = splits.train.clone().or_else(|| name("train", None));
-        let held = [name("dev", Some(&splits.dev)), name("test", Some(&splits.test))];
-        let of = |beginning: &str| -> Result<Vec<Row>, DataError> {
-            let found: Vec<PathBuf> = folder::named(&files, beginning).into_iter().cloned().collect();
-            if found.is_empty() {
-                let what = format!("no file begins with `{beginning}`: name the split's files so, or correct split");
-                return Err(OwnDataError::file(&path, what).into());
-            }
-            self.read(&found, sources)
-        };
-        let learned = if let Some(beginning) = &train {
-            of(beginning)?
-        } else {
-            let is_held =
-                |file: &&PathBuf| held.iter().flatten().any(|name| folder::named(&files, name).contains(file));
-            let rest: Vec<PathBuf> = files.iter().filter(|file| !is_held(file)).cloned().collect();
-            self.read(&rest, sources)?
-        };
-        let portion =
-            |at: usize, portion: &Portion| if held[at].is_some() { Portion::Rows(0) } else { portion.clone() };
-        let mut dealt = deal(learned, &portion(0, &splits.dev), &portion(1, &splits.test));
-        for (name, rows) in held.iter().zip([&mut dealt.dev, &mut dealt.test]) {
-            if let Some(name) = name {
-                *rows = of(name)?;
+        let learned = self.read(&place, &files.train, sources)?;
+        let mut dealt = deal(learned, &portion(&splits.dev, &files.dev), &portion(&splits.test, &files.test));
+        for (files, rows) in [(&files.dev, &mut dealt.dev), (&files.test, &mut dealt.test)] {
+            if let Some(files) = files {
+                *rows = self.read(&place, files, sources)?;
             }
         }
         Ok(dealt)
     }
 
     /// The rows of some files.
-    fn read(&self, files: &[PathBuf], sources: &DataSources) -> Result<Vec<Row>, DataError> {
+    fn read(&self, place: &Place, files: &[PathBuf], sources: &DataSources) -> Result<Vec<Row>, DataError> {
+        let mut read = Vec::new();
         for file in files {
-            sources.note(&file.display().to_string(), file)?;
+            place.fetch(file, sources)?;
+            read.extend(cells::read(file)?);
         }
-        let read = folder::read(files)?;
         let columns = cells::columns(&read);
         for (key, template) in self.parts.templates() {
-            if let Some(what) = unknown_column(key, template, &columns) {
-                return Err(OwnDataError::file(&read[0].file, what).into());
+            if let (Some(what), Some(first)) = (unknown_column(key, template, &columns), read.first()) {
+                return Err(OwnDataError::file(&first.file, what).into());
             }
         }
         let row = |cells: &CellRow| {
             let row = self.parts.row(cells)?;
             self.check(cells, &row)?;
-            Ok(row)
+            Ok(Row { place: cells.name(), ..row })
         };
         read.par_iter().map(row).collect::<Result<_, OwnDataError>>().map_err(DataError::from)
     }
@@ -177,83 +139,6 @@ impl OwnSet {
             "the answer `{shown}` has no {lacks}, which score: {} compares: correct it, or take the row out",
             self.scoring
         )))
-    }
-
-    /// The file or folder.
-    pub(super) fn locate(&self, sources: &DataSources) -> Result<PathBuf, OwnDataError> {
-        let given = Path::new(&self.spec.file);
-        let places: Vec<PathBuf> =
-            [Path::new("")].into_iter().chain(sources.folders()).map(|folder| folder.join(given)).collect();
-        places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
-            OwnDataError::file(given, "there is no such file or folder here, nor in REFT_DATA: check the path")
-        })
-    }
-}
-
-/// A file named beside another, or by a path of its own.
-pub(super) fn beside(file: &Path, name: &str) -> PathBuf {
-    let neighbour = file.parent().unwrap_or(Path::new("")).join(name);
-    if neighbour.exists() { neighbour } else { PathBuf::from(name) }
-}
-
-/// What the rows of a described data set are made of.
-fn parts(spec: &DataSpec) -> Result<RowParts, String> {
-    let template = |key: &str, source: &str| {
-        ColumnTemplate::parse(source).map_err(|reason| format!("{key}: {reason}: correct the template"))
-    };
-    let optional = |key: &str, source: &Option<String>| source.as_ref().map(|source| template(key, source)).transpose();
-    let given = [
-        ("prompt", spec.prompt.is_some()),
-        ("completion", spec.completion.is_some()),
-        ("choices", spec.choices.is_some()),
-        ("between", spec.between.is_some()),
-        ("answer", spec.answer.is_some()),
-        ("messages", spec.messages.is_some()),
-        ("turns", spec.turns.is_some()),
-        ("text", spec.text.is_some()),
-        ("pair", spec.pair.is_some()),
-        ("label", spec.label.is_some()),
-        ("classes", spec.classes.is_some()),
-    ];
-    let only = |allowed: &[&str]| match given.iter().find(|(key, there)| *there && !allowed.contains(key)) {
-        Some((key, _)) => Err(format!("{key}: does not go with {}: leave one of them out", allowed[0])),
-        None => Ok(()),
-    };
-    match (&spec.prompt, &spec.messages, &spec.text) {
-        (Some(prompt), ..) => {
-            only(&["prompt", "completion", "choices", "between", "answer"])?;
-            let choices = match &spec.choices {
-                None => None,
-                Some(ChoiceTexts::Column(column)) => Some(Choices::Column(template("choices", column)?)),
-                Some(ChoiceTexts::Each(each)) => {
-                    // A choice without braces is a text of its own, not a column: `[" no", " yes"]`.
-                    let each = each.iter().map(|source| {
-                        ColumnTemplate::literal_or_parse(source).map_err(|reason| format!("choices: {reason}"))
-                    });
-                    Some(Choices::Each(each.collect::<Result<_, _>>()?))
-                }
-            };
-            let (completion, answer) = (optional("completion", &spec.completion)?, optional("answer", &spec.answer)?);
-            if completion.is_none() && (choices.is_none() || answer.is_none()) {
-                return Err(
-                    "completion: missing: write what the model learns to say, such as \"{{ answer }}\"".to_owned()
-                );
-            }
-            let between = spec.between.clone().unwrap_or_else(|| " ".to_owned());
-            Ok(RowParts::Completion { prompt: template("prompt", prompt)?, completion, choices, between, answer })
-        }
-        (None, Some(messages), _) => {
-            only(&["messages", "turns"])?;
-            Ok(RowParts::Conversation(template("messages", messages)?))
-        }
-        (None, None, Some(text)) => {
-            only(&["text", "pair", "label", "classes"])?;
-            let label = optional("label", &spec.label)?.ok_or("label: missing: name the column of labels")?;
-            Ok(RowParts::Labelled { text: template("text", text)?, pair: optional("pair", &spec.pair)?, label })
-        }
-        (None, None, None) => {
-            Err("prompt: missing: give prompt and completion, or messages, or text and label".to_owned())
-        }
     }
 }
 

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
+use reft_models::hub::is_dataset_id;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::cells::Format;
 use super::portion::Splits;
 use crate::score::scoring::Scoring;
 
@@ -104,8 +106,8 @@ pub struct DataSpec {
     /// Its name in records and tables; that of the file if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A file or a folder of files. Relative to the working directory, then to
-    /// `REFT_DATA`.
+    /// A file or a folder of files, relative to the working directory, then to `REFT_DATA`; or the id of a data set of the
+    /// hub: `org/name`, `org/name/subset`, with `@revision` where one is meant.
     pub file: String,
     /// What the model is given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +152,13 @@ pub struct DataSpec {
 impl DataSpec {
     /// Its name: letters, digits, `.`, `-` and `_`, since files are called by it.
     pub fn name(&self) -> String {
-        let stem = || Path::new(&self.file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = || {
+            let path = Path::new(&self.file);
+            let named = if Format::of(path).is_some() { path.file_stem() } else { path.file_name() };
+            let named = named.unwrap_or_default().to_string_lossy().into_owned();
+            // Of an id of the hub without its revision.
+            if is_dataset_id(&self.file) { named.split('@').next().unwrap_or_default().to_owned() } else { named }
+        };
         let name = self.name.clone().unwrap_or_else(stem);
         let plain: String =
             name.chars().map(|c| if c.is_alphanumeric() || ".-_".contains(c) { c } else { '_' }).collect();

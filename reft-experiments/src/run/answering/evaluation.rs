@@ -121,11 +121,11 @@ impl<'a> Evaluator<'a> {
             if rows.iter().any(|row| !row.conversation.is_empty()) { PromptTemplate::Chat } else { self.template };
         let encode = |row| template.encode(task, row, tokenizer);
         let mut prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
-        let (cut, too_long) = self.shorten(task, &mut prompts)?;
+        let (cut, too_long) = self.shorten(task, rows, &mut prompts)?;
         let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
         let (context, max_new) = (self.loaded.decoder.context(), self.plan.max_new_tokens);
         let asked = ContextRequest { context, max_new, remedy: Remedy::MaxLength };
-        asked.check(task.key(), &lengths, |row| format!("{} row {row}", task.key()))?;
+        asked.check(task.key(), &lengths, |row| rows[row].name(task.key(), row))?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
@@ -176,7 +176,12 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Cuts prompts to the maximum length; which of them, and how the first of these ended.
-    fn shorten(&self, task: &dyn Task, prompts: &mut [Vec<i64>]) -> Result<(Vec<bool>, Option<TooLong>), EvalError> {
+    fn shorten(
+        &self,
+        task: &dyn Task,
+        rows: &[Row],
+        prompts: &mut [Vec<i64>],
+    ) -> Result<(Vec<bool>, Option<TooLong>), EvalError> {
         let max_length = self.max_length;
         let cut: Vec<bool> = prompts.iter().map(|ids| ids.len() > max_length).collect();
         let end = match prompts.iter().find(|ids| ids.len() > max_length) {
@@ -186,11 +191,18 @@ impl<'a> Evaluator<'a> {
         for ids in prompts.iter_mut() {
             ids.truncate(max_length);
         }
-        let rows = cut.iter().filter(|&&cut| cut).count();
+        let names = cut_names(task, rows, &cut);
         let (task, purpose, fate) = (task.key().to_owned(), RowUse::Scoring, LengthAction::Cut);
-        let too_long = TooLong { task, purpose, fate, rows, of: prompts.len(), max_length, end };
-        Ok((cut, too_long.some()))
+        let (rows, of) = (names.len(), prompts.len());
+        let too_long = TooLong { task, purpose, fate, rows, of, max_length, named: Vec::new(), end };
+        Ok((cut, too_long.naming(names.into_iter()).some()))
     }
+}
+
+/// What those of a task's rows are called that were cut.
+fn cut_names(task: &dyn Task, rows: &[Row], cut: &[bool]) -> Vec<String> {
+    let numbered = rows.iter().enumerate().zip(cut).filter(|(_, cut)| **cut);
+    numbered.map(|((number, row), _)| row.name(task.key(), number)).collect()
 }
 
 /// The bytes of these tokens, where they are known.

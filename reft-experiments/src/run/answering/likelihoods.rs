@@ -7,6 +7,7 @@ use super::evaluation::{AnsweredTask, EvalError, Evaluator};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::options;
 use crate::data::own::conversation;
+use crate::data::own::rows::Parts;
 use crate::data::own::spec::TrainedTurns;
 use crate::data::row::Row;
 use crate::data::too_long::{LengthAction, RowUse, TooLong};
@@ -27,7 +28,7 @@ impl Evaluator<'_> {
         let tokenizer = &self.loaded.tokenizer;
         let (template, specials) = (self.template, self.template.specials());
         let example = |(index, row): (usize, &Row)| -> Result<Vec<Example>, TokenizerError> {
-            let name = format!("{} row {index}", task.key());
+            let name = row.name(task.key(), index);
             if !row.conversation.is_empty() {
                 return conversation::examples(&row.conversation, TrainedTurns::Last, tokenizer, usize::MAX, &name);
             }
@@ -36,7 +37,7 @@ impl Evaluator<'_> {
             encode(&[text], &tokenizer.eos_text(), usize::MAX, |text| tokenizer.encode(text, specials))
         };
         let examples: Vec<Vec<Example>> = rows.par_iter().enumerate().map(example).collect::<Result<_, _>>()?;
-        let (likelihoods, too_long) = self.likelihoods(task, examples.into_iter().flatten().collect())?;
+        let (likelihoods, too_long) = self.likelihoods(task, rows.len(), examples.into_iter().flatten().collect())?;
         let prediction = |(row, likelihood): (&Row, (Likelihood, bool))| {
             let (Likelihood { log, tokens }, cut) = likelihood;
             let by = ByLikelihood { logs: vec![log], tokens, chosen_by_length: None };
@@ -56,19 +57,24 @@ impl Evaluator<'_> {
             let prompt = template.prompt(task, row, tokenizer)?;
             let text = |choice: &String| {
                 let (prompt, completion) = likelihood::joined(&prompt, choice);
-                Text { prompt, completion, name: format!("{} row {index}", task.key()) }
+                Text { prompt, completion, name: row.name(task.key(), index) }
             };
             let texts: Vec<Text> = row.choices.iter().map(text).collect();
             // No end token: a choice's likelihood is that of its own words.
             encode(&texts, "", usize::MAX, |text| tokenizer.encode(text, specials))
         };
         let examples: Vec<Vec<Example>> = rows.par_iter().enumerate().map(of_row).collect::<Result<_, _>>()?;
-        let (likelihoods, too_long) = self.likelihoods(task, examples.into_iter().flatten().collect())?;
+        let (likelihoods, too_long) = self.likelihoods(task, rows.len(), examples.into_iter().flatten().collect())?;
         let mut likelihoods = likelihoods.into_iter();
         let prediction = |row: &Row| {
             let of_row: Vec<(Likelihood, bool)> = likelihoods.by_ref().take(row.choices.len()).collect();
             let logs: Vec<f64> = of_row.iter().map(|(likelihood, _)| likelihood.log).collect();
-            let between = common_start(&row.choices, &row.output, &row.answer);
+            let between = match task.own().map(|set| &set.parts) {
+                Some(Parts::Completion { between, .. }) => between.len(),
+                Some(Parts::Conversation(_) | Parts::Labelled { .. }) | None => {
+                    common_start(&row.choices, &row.output, &row.answer)
+                }
+            };
             let texts: Vec<&str> = row.choices.iter().map(|choice| &choice[between..]).collect();
             let chosen = LikeliestChoice::of(&logs, &texts);
             let (said, correct) = (texts[chosen.plain].to_owned(), chosen.plain == row.right);
@@ -100,10 +106,11 @@ impl Evaluator<'_> {
     }
 
     /// Likelihoods of examples; those that are longer than the maximum lose the beginning of their prompts, as in
-    /// lm-evaluation-harness, and are counted.
+    /// lm-evaluation-harness; the rows, of which there are so many, that have such are counted and named.
     fn likelihoods(
         &self,
         task: &dyn Task,
+        rows: usize,
         mut examples: Vec<Example>,
     ) -> Result<(Vec<CutLikelihood>, Option<TooLong>), EvalError> {
         let most = self.max_length.min(self.loaded.decoder.context());
@@ -114,14 +121,17 @@ impl Evaluator<'_> {
             example.ids.drain(..lost);
             example.prompt = example.prompt.saturating_sub(lost);
         }
+        // Of a row's choices each may be too long.
+        let mut names: Vec<String> =
+            examples.iter().zip(&cut).filter(|(_, cut)| **cut).map(|(example, _)| example.name.clone()).collect();
+        names.dedup();
         let (model, tokens) = (self.loaded.decoder.as_ref(), self.tokens);
         let found = likelihood::of(model, self.adaptation, &examples, tokens)
             .map_err(|source| EvalError::Overlap { task: task.key(), source })?;
-        let rows = cut.iter().filter(|&&cut| cut).count();
-        let (fate, max_length) = (LengthAction::BeginningCut, most);
-        let (task, of) = (task.key().to_owned(), examples.len());
-        let too_long = TooLong { task, purpose: RowUse::Scoring, fate, rows, of, max_length, end: String::new() };
-        Ok((found.into_iter().zip(cut).collect(), too_long.some()))
+        let (task, end) = (task.key().to_owned(), String::new());
+        let (purpose, fate, max_length) = (RowUse::Scoring, LengthAction::BeginningCut, most);
+        let too_long = TooLong { task, purpose, fate, rows: names.len(), of: rows, max_length, named: Vec::new(), end };
+        Ok((found.into_iter().zip(cut).collect(), too_long.naming(names.into_iter()).some()))
     }
 }
 

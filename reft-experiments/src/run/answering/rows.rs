@@ -76,16 +76,19 @@ impl CausalRows {
         let max_length = self.plan.data.max_length;
         let examples = self.encoded(&self.train, loaded)?;
         let of = examples.len();
-        let examples: Vec<Sequences> = examples.into_iter().filter(is_answered).collect();
+        let (examples, beyond): (Vec<Sequences>, Vec<Sequences>) = examples.into_iter().partition(is_answered);
         let tasks: Vec<&str> = self.plan.data.train.iter().map(|id| id.key()).collect();
-        let too_long = |fate, rows| {
+        let too_long = |fate, rows: Vec<&Sequences>| {
             let (task, purpose, end) = (tasks.join("+"), RowUse::Training, String::new());
-            TooLong { task, purpose, fate, rows, of, max_length, end }.some()
+            let names = rows.iter().filter_map(|row| row.adapted.first()).map(|example| example.name.clone());
+            TooLong { task, purpose, fate, rows: rows.len(), of, max_length, named: Vec::new(), end }
+                .naming(names)
+                .some()
         };
         let lost = |row: &&Sequences| row.adapted.iter().any(|example| example.lost > 0);
-        let cut = examples.iter().filter(lost).count();
+        let cut = examples.iter().filter(lost).collect();
         let too_long: Vec<TooLong> =
-            [too_long(LengthAction::LeftOut, of - examples.len()), too_long(LengthAction::Cut, cut)]
+            [too_long(LengthAction::LeftOut, beyond.iter().collect()), too_long(LengthAction::Cut, cut)]
                 .into_iter()
                 .flatten()
                 .collect();
@@ -130,14 +133,14 @@ impl CausalRows {
         };
         let of_text = |&(index, (id, row)): &(usize, &(TaskId, Row))| -> Result<Sequences> {
             let prompt = template.prompt(id.task(), row, tokenizer)?;
-            let (completion, name) = (id.task().completion(row), format!("{} row {index}", id.key()));
+            let (completion, name) = (id.task().completion(row), row.name(id.key(), index));
             let text = Text { prompt: prompt.clone(), completion, name };
             let example = encode(&[text], &eos, max_length, tokenise)?.remove(0);
             sequences(example, row, Some(prompt))
         };
         let of_turns = |&(index, (id, row)): &(usize, &(TaskId, Row))| -> Result<Vec<Sequences>> {
             let trained = id.task().own().map(|set| set.trained).unwrap_or_default();
-            let name = format!("{} row {index}", id.key());
+            let name = row.name(id.key(), index);
             let turns = conversation::examples(&row.conversation, trained, tokenizer, max_length, &name);
             let turns = turns.with_context(|| name)?.into_iter();
             turns.map(|example| sequences(example, row, None)).collect()

@@ -64,6 +64,7 @@ impl Reader<'_> {
             rows: encoded.cut,
             of,
             max_length,
+            named: Vec::new(),
             end: String::new(),
         };
         Ok((encoded, cut.some()))

@@ -21,7 +21,7 @@ impl Renderer for Csv {
             let last = [
                 number(average.map(|value| value.mean)),
                 number(average.and_then(|value| value.sd)),
-                average.map_or(0, |value| value.n).to_string(),
+                row.runs().to_string(),
                 row.origin.to_string(),
             ];
             let first = [row.model.clone(), row.method.clone(), number(row.params_percent)];

@@ -27,10 +27,10 @@ fn titles(table: &ResultsTable) -> Vec<String> {
 
 /// `79.2 ± 0.3`, or a dash where there is no figure.
 fn figure(cell: Option<&Cell>, plus_minus: &str, bold: impl Fn(String) -> String) -> String {
-    let Some(Cell { value, best }) = cell else { return "–".to_owned() };
+    let Some(Cell { value, unit, best }) = cell else { return "–".to_owned() };
     let text = match value.sd {
-        Some(sd) => format!("{:.1} {plus_minus} {sd:.1}", value.mean),
-        None => format!("{:.1}", value.mean),
+        Some(sd) => format!("{} {plus_minus} {}", unit.digits(value.mean), unit.digits(sd)),
+        None => unit.digits(value.mean),
     };
     if *best { bold(text) } else { text }
 }
@@ -39,7 +39,7 @@ fn figure(cell: Option<&Cell>, plus_minus: &str, bold: impl Fn(String) -> String
 fn fields(row: &ResultsRow, plus_minus: &str, bold: impl Fn(String) -> String + Copy) -> Vec<String> {
     let params = row.params_percent.map_or("–".to_owned(), |percent| format!("{percent:.4}"));
     let figures = (0..=row.cells.len()).map(|column| figure(row.cell(column), plus_minus, bold));
-    let runs = row.average.map_or(0, |cell| cell.value.n).to_string();
+    let runs = row.runs().to_string();
     [row.model.clone(), row.method.clone(), params]
         .into_iter()
         .chain(figures)
@@ -50,11 +50,12 @@ fn fields(row: &ResultsRow, plus_minus: &str, bold: impl Fn(String) -> String + 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::grade::Unit;
     use crate::score::stats::estimate;
     use crate::tables::table::RowOrigin;
 
     fn row(method: &str, scores: &[&[f64]], origin: RowOrigin) -> ResultsRow {
-        let cell = |values: &&[f64]| estimate(values).map(|value| Cell { value, best: false });
+        let cell = |values: &&[f64]| estimate(values).map(|value| Cell { value, unit: Unit::Percent, best: false });
         let average = cell(&scores[0]);
         let params_percent = (method != "base model").then_some(0.205_7);
         let model = "Tiny & small".to_owned();

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use reft_core::value_reader;
 use serde_json::{Value, json};
 
@@ -18,11 +20,11 @@ fn rows(set: &OwnSet, split: &Split) -> Result<Vec<Row>, String> {
     set.rows(split, &DataSources::local(Path::new("nowhere"))).map_err(|error| error.to_string())
 }
 
-/// What reading the dev rows of such a file is answered with.
+/// What reading the rows of such a file is answered with.
 fn refused(name: &str, text: &str, description: Value) -> String {
     let (_folder, set) = set(name, text, description);
     match set {
-        Ok(set) => rows(&set, &Split::Dev).expect_err(text),
+        Ok(set) => rows(&set, &Split::TrainWithoutDev).and_then(|_| rows(&set, &Split::Dev)).expect_err(text),
         Err(error) => error,
     }
 }
@@ -40,6 +42,13 @@ fn rows_are_rendered_and_dealt_out() {
     assert!(dev.iter().chain(&test).all(|row| !train.contains(row)));
     assert!(train.iter().all(|row| row.instruction == format!("Q{}?\n", row.output) && row.answer == row.output));
     assert_eq!(set.name, "faq");
+}
+
+#[test]
+fn all_rows_may_be_held_out_where_nothing_is_trained() {
+    let text = "q,a\nQ1,one\nQ2,two\n";
+    let (_folder, set) = set("a.csv", text, json!({"prompt": "q", "completion": "a", "split": {"dev": 2}}));
+    assert_eq!(rows(&set.expect("valid"), &Split::Dev).map(|rows| rows.len()), Ok(2));
 }
 
 #[test]
