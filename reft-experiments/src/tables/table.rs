@@ -17,7 +17,12 @@ pub enum Origin {
     Printed(String),
     /// Neither: what answers drawn at random reach.
     Chance,
+    /// A publication whose figures the printed table copied.
+    Copied(String),
 }
+
+/// Whose runs the tables of the paper are.
+const PAPER: &str = "ReFT paper";
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -25,6 +30,7 @@ impl std::fmt::Display for Origin {
             Self::Ours => f.write_str("ours"),
             Self::Printed(source) => write!(f, "{source}, as printed"),
             Self::Chance => f.write_str("chance"),
+            Self::Copied(source) => write!(f, "{source}, copied by the {PAPER}"),
         }
     }
 }
@@ -150,7 +156,11 @@ impl Row {
             params_percent: row.params_percent,
             cells: tasks.iter().map(|task| cell(task.column())).collect(),
             average: cell("avg"),
-            origin: Origin::Printed(row.origin.clone()),
+            origin: if row.origin == PAPER {
+                Origin::Printed(row.origin.clone())
+            } else {
+                Origin::Copied(row.origin.clone())
+            },
         }
     }
 }

@@ -56,6 +56,9 @@ pub enum MethodFault {
         /// Where.
         site: String,
     },
+    /// A bias that is to be trained where there is none.
+    #[error("{0} has no bias in this model: choose bias: none")]
+    NoBias(String),
     /// Stages within a list.
     #[error("staged cannot be a member of joint or staged: list its members there")]
     NestedStages,
@@ -70,6 +73,13 @@ pub struct Where {
     pub(super) sites: Vec<Site>,
     pub(super) positions: Positions,
     pub(super) truncation: Truncation,
+}
+
+impl Where {
+    /// Every place, by layer.
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
 }
 
 /// The same, as specifications have it.
