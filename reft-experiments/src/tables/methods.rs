@@ -1,5 +1,6 @@
 //! Which methods of a profile a table is made of.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use crate::suggest::did_you_mean;
@@ -41,23 +42,30 @@ impl Methods {
         }
     }
 
-    /// Refuses names that are no method's.
+    /// The same with the methods' own names; a name with a comma in it was taken apart and is put together again.
     ///
     /// # Errors
-    /// The first such name, the nearest known one and all known ones.
-    pub fn check<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let Self::Named(names) = self else { return Ok(()) };
+    /// The first name that is no method's, the nearest known one and all known ones.
+    pub fn among<'a>(&self, known: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let Self::Named(parts) = self else { return Ok(self.clone()) };
         let mut known: Vec<&str> = known.collect();
         // A method may stand there once for each model.
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         known.retain(|name| seen.insert(*name));
-        match names.iter().find(|given| !known.iter().any(|name| same(given, name))) {
-            None => Ok(()),
-            Some(given) => {
+        let (mut rest, mut names) = (parts.as_slice(), Vec::new());
+        while let Some(given) = rest.first() {
+            let of_length = |length: usize| {
+                let whole = rest[..length].join(", ");
+                known.iter().find(|name| same(&whole, name)).map(|name| (*name, length))
+            };
+            let Some((name, length)) = (1..=rest.len()).rev().find_map(of_length) else {
                 let near = did_you_mean(given, known.iter().copied());
-                Err(format!("`{given}` is unknown{near}: there is {}", known.join(", ")))
-            }
+                return Err(format!("`{given}` is unknown{near}: there is {}", known.join("; ")));
+            };
+            names.push(name.to_owned());
+            rest = &rest[length..];
         }
+        Ok(Self::Named(names))
     }
 
     /// As part of a file's name; none where it is what a table has unasked.
@@ -102,10 +110,13 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_the_nearest_known_one() {
-        let known = ["base model", "LoRA", "LoReFT", "LoReFT"];
-        let check = |text: &str| text.parse::<Methods>().expect("names").check(known.into_iter());
-        assert_eq!(check("loreft,LORA"), Ok(()));
-        let said = "`LoReFTT` is unknown (did you mean `LoReFT`?): there is base model, LoRA, LoReFT";
-        assert_eq!(check("LoRA,LoReFTT"), Err(said.to_owned()));
+        let known = ["base model", "base model, by likelihood", "LoRA", "LoReFT", "LoReFT"];
+        let among = |text: &str| text.parse::<Methods>().expect("names").among(known.into_iter());
+        let named = |names: &[&str]| Ok(Methods::Named(names.iter().map(|name| (*name).to_owned()).collect()));
+        assert_eq!(among("loreft,LORA"), named(&["LoReFT", "LoRA"]));
+        assert_eq!(among("base model,by likelihood, lora"), named(&["base model, by likelihood", "LoRA"]));
+        assert_eq!(among("base model,lora"), named(&["base model", "LoRA"]));
+        let said = "`LoReFTT` is unknown (did you mean `LoReFT`?): there is base model; base model, by likelihood; LoRA; LoReFT";
+        assert_eq!(among("LoRA,LoReFTT"), Err(said.to_owned()));
     }
 }

@@ -198,10 +198,10 @@ impl Profile {
     /// When a name is no method's.
     pub fn choosing(&self, methods: &Methods) -> Result<Self, ConfigError> {
         let known = self.methods.iter().map(|method| method.name.as_str());
-        methods
-            .check(known)
-            .map_err(|reason| ConfigError::value(&self.places, &format!("{}.methods", self.key), reason))?;
-        Ok(Self { chosen: methods.clone(), ..self.clone() })
+        let chosen = methods.among(known);
+        let chosen =
+            chosen.map_err(|reason| ConfigError::value(&self.places, &format!("{}.methods", self.key), reason))?;
+        Ok(Self { chosen, ..self.clone() })
     }
 
     /// Every row with its runs, models outermost.

@@ -46,12 +46,22 @@ fn the_profiles_of_table_1_have_their_rows_and_runs() {
         let profile = spec.profile(name).and_then(|profile| profile.choosing(methods)?.rows());
         profile.unwrap_or_else(|error| panic!("{error}"))
     };
-    assert_eq!(rows("quick", &Methods::Usual).len(), 3);
-    assert_eq!(rows("small", &Methods::Usual).iter().map(|row| row.runs.len()).collect::<Vec<_>>(), [1, 3, 3]);
+    assert_eq!(rows("quick", &Methods::Usual).len(), 4);
+    assert_eq!(rows("small", &Methods::Usual).iter().map(|row| row.runs.len()).collect::<Vec<_>>(), [1, 1, 3, 3]);
     assert_eq!(rows("paper", &Methods::Usual).len(), 8);
     let names = |rows: Vec<RowPlan>| rows.into_iter().map(|row| row.method).collect::<Vec<_>>();
-    let eight = ["base model", "DiReFT", "LoReFT", "PrefT", "Adapter-S", "Adapter-P", "LoRA", "DoRA"];
-    assert_eq!(names(rows("quick", &Methods::All)), eight);
+    let all = [
+        "base model",
+        "base model, by likelihood",
+        "DiReFT",
+        "LoReFT",
+        "PrefT",
+        "Adapter-S",
+        "Adapter-P",
+        "LoRA",
+        "DoRA",
+    ];
+    assert_eq!(names(rows("quick", &Methods::All)), all);
     let two = Methods::Named(vec!["dora".to_owned(), "LoReFT".to_owned()]);
     assert_eq!(names(rows("quick", &two)), ["LoReFT", "DoRA"]);
     let paper = rows("paper", &Methods::All);
@@ -65,7 +75,7 @@ fn a_method_that_is_not_there_is_told_with_line_and_nearest_name() {
     let profile = spec().profiles.remove("quick").expect("a profile");
     let said = profile.choosing(&Methods::Named(vec!["LoRAA".to_owned()])).expect_err("unknown").to_string();
     assert!(said.contains("table1.yaml:") && said.contains("profiles.quick.methods"), "{said}");
-    assert!(said.contains("`LoRAA` is unknown (did you mean `LoRA`?): there is base model, "), "{said}");
+    assert!(said.contains("`LoRAA` is unknown (did you mean `LoRA`?): there is base model; "), "{said}");
 }
 
 #[test]
