@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make help` lists them.
 PROFILE ?= quick
 TABLE ?= 1
-TABLES := table1 table2 table3 table4 table13 table14 table15 table16 table17
+TABLES := table1 table2 table3 table4 table13 table14 table15 table16 table17 where-or-how
 STUDIES := composition style
 FIGURES := figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
 REFT := cargo run -q -p reft-experiments --bin reft --
@@ -21,7 +21,7 @@ model: setup ## Fetch the default models into the user's cache (MODEL=gemma3-270
 build: setup ## Compile everything
 	cargo build --workspace
 
-table1: ## Make Table 1, commonsense (PROFILE=quick, small or paper)
+table1: ## Make Table 1, commonsense (PROFILE=quick, small or paper; METHODS=all or names: LoRA and others too; COST=1)
 table2: ## Make Table 2, arithmetic (PROFILE=quick, small or paper)
 table3: ## Make Table 3, instructions (PROFILE=quick, small or paper)
 table4: ## Make Table 4, GLUE, mean (PROFILE=quick, small or paper)
@@ -30,11 +30,12 @@ table14: ## Make Table 14, commonsense in 3 epochs (PROFILE=quick or paper)
 table15: ## Make Table 15, arithmetic in 3 epochs (PROFILE=quick or paper)
 table16: ## Make Table 16, GLUE, median (PROFILE=quick, small or paper)
 table17: ## Make Table 17, ablations (PROFILE=quick or paper)
+where-or-how: ## Make the table of where and how edits act (PROFILE=quick or small)
 
 $(TABLES): model
 	@echo "compiling (several minutes the first time)"
 	@cargo build -q -p reft-experiments
-	$(REFT) table configs/tables/$@.yaml --profile $(PROFILE)
+	$(REFT) table configs/tables/$@.yaml --profile $(PROFILE) $(if $(METHODS),--methods '$(METHODS)') $(if $(COST),--cost)
 
 figure3: ## Make Figure 3, recovery of the book, 7B (PROFILE=quick, small, paper or as_run)
 figure4: ## Make Figure 4, the same, 13B
@@ -63,7 +64,7 @@ $(FIGURES): model
 figures: $(FIGURES) $(STUDIES) ## Make all figures
 
 plan: setup ## List and check the runs of a table without running them (TABLE=1, 2, ..; PROFILE)
-	$(REFT) table configs/tables/table$(TABLE).yaml --profile $(PROFILE) --dry-run
+	$(REFT) table configs/tables/table$(TABLE).yaml --profile $(PROFILE) $(if $(METHODS),--methods '$(METHODS)') --dry-run
 
 report: setup ## Make a page about runs, sweeps and tables (report/index.html; OUT, RUNS)
 	$(REFT) report $(if $(RUNS),--runs $(RUNS)) $(if $(OUT),--out $(OUT))

@@ -1,7 +1,7 @@
 """Adapters that the program wrote, loaded by peft's and pyreft's own classes.
 
 Every folder of the goldens that peft or pyreft saved is read by `reft import`, written again by `reft export`, loaded by the
-library, and must give the logits that are stored with it. Run by `make test-interop PYTHON=...` in an environment that has
+library, and must give the logits that are stored with it; so must what `reft merge` writes, loaded by transformers. Run by `make test-interop PYTHON=...` in an environment that has
 torch, transformers, peft, pyvene and pyreft.
 """
 
@@ -97,6 +97,17 @@ def cases(golden):
                 yield case, "peft", folder, golden / "baselines/models" / case["base"]
 
 
+def merged(reft, room):
+    """The model with the adapter in its weights."""
+    command(reft, "merge", room / "ours" / "adapter", "--out", room / "merged")
+    return room / "merged"
+
+
+def by_transformers(model, tensors):
+    with torch.no_grad():
+        return base(model)(input_ids=tensors["input_ids"], attention_mask=tensors["attention_mask"]).logits
+
+
 def positions(case):
     """As `--positions` has them."""
     tokens = {entry["group"]: entry["positions"][0] for entry in case["interventions"]}
@@ -117,17 +128,21 @@ def main():
         options = ["--positions", positions(case)] if library == "pyreft" else []
         classifies = tensors["logits"].dim() == 2
         options += ["--task", "mnli"] if classifies else []
-        with tempfile.TemporaryDirectory() as room:
-            theirs = travelled(arguments.reft, folder / "adapter", model, library, options, pathlib.Path(room))
+        with tempfile.TemporaryDirectory() as name:
+            room = pathlib.Path(name)
+            theirs = travelled(arguments.reft, folder / "adapter", model, library, options, room)
             if library == "peft":
-                got = by_peft(theirs, model, tensors)
+                ways = {"peft": by_peft(theirs, model, tensors)}
             elif classifies:
                 continue  # pyreft keeps heads apart from interventions; peft's cases show them
             else:
-                got = by_pyreft(theirs, model, tensors, case)
-        difference = worst(got, tensors)
-        failed |= not difference <= TOLERANCE
-        print(f"{case['case']}: {library} gives the logits to {difference:.1e}")
+                ways = {"pyreft": by_pyreft(theirs, model, tensors, case)}
+            if library == "peft" and case["method"] != "prefix-tuning":
+                ways["transformers, merged,"] = by_transformers(merged(arguments.reft, room), tensors)
+        for way, got in ways.items():
+            difference = worst(got, tensors)
+            failed |= not difference <= TOLERANCE
+            print(f"{case['case']}: {way} gives the logits to {difference:.1e}")
     raise SystemExit("a library computes something else" if failed else 0)
 
 

@@ -232,6 +232,9 @@ pub enum PlacementError {
         /// Where.
         site: String,
     },
+    /// A bias that is to be trained where there is none.
+    #[error("{0} has no bias in this model: choose bias: none")]
+    NoBias(String),
     /// Stages within a list.
     #[error("staged cannot be a member of joint or staged: list its members there")]
     NestedStages,

@@ -135,6 +135,11 @@ pub fn save(path: &Path, base: &BaseModel, spec: &AdaptSpec, adaptation: &dyn Ad
     fs::rename(fresh.keep(), path).map_err(io_error(path))
 }
 
+/// Bytes of the tensors' file of the adapter `path`; none where it is not there.
+pub fn tensor_bytes(path: &Path) -> Option<u64> {
+    fs::metadata(path.join(TENSORS)).ok().map(|file| file.len())
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), AdapterError> {
     let mut file = fs::File::create(path).map_err(io_error(path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error(path))

@@ -8,8 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, new, predict, read, report,
-    results, schema, sweep, table, train, win_rate,
+    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, new, predict, push, read,
+    report, results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
 
@@ -67,6 +67,10 @@ enum Command {
     Export(export::Args),
     /// Merge an adapter into its model, as a whole model folder
     Merge(export::MergeArgs),
+    /// Put an adapter on the hub, with a card (HF_TOKEN)
+    Push(push::Args),
+    /// Take an adapter from the hub
+    Pull(push::PullArgs),
     /// Compare speed and memory with pyreft
     Bench(bench::Args),
     /// Time one job and print a JSON line
@@ -120,6 +124,8 @@ impl Cli {
             | Command::List(_)
             | Command::New(_)
             | Command::Schema(_)
+            | Command::Push(_)
+            | Command::Pull(_)
             | Command::WinRate(_) => false,
         }
     }
@@ -152,6 +158,8 @@ impl Cli {
             Command::Import(args) => args.run(),
             Command::Export(args) => args.run(),
             Command::Merge(args) => args.run(),
+            Command::Push(args) => args.run(),
+            Command::Pull(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::BenchJob(args) => args.run(),
         }

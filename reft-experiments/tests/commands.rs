@@ -37,6 +37,60 @@ fn a_trained_adapter_is_scored_again_to_the_same_result() {
 }
 
 #[test]
+fn a_table_has_rows_on_request_and_says_what_they_cost() {
+    let dir = Dir::new();
+    dir.write("printed.csv", "model,method,params_percent,arc_e,avg,origin\n");
+    dir.write(
+        "t.yaml",
+        "title: T
+printed: printed.csv
+profiles:
+  quick:
+    purpose: a test
+    tasks: [arc_e]
+    seeds: [1]
+    run: {dtype: f32, data: {source: embedded, train_rows: 8, eval_rows: 3}, eval: {max_new_tokens: 2}}
+    models: [{name: Tiny, model: model}]
+    methods:
+      - name: base model
+      - name: LoReFT
+        run: {adapt: {reft: {intervention: loreft, rank: 2, positions: f1}}}
+      - name: LoRA
+        on_request: true
+        run: {adapt: {lora: {rank: 2, alpha: 4}}, data: {train_rows: 4}}
+",
+    );
+    let plain = said(&dir, &["table", "t.yaml"]);
+    assert!(!plain.contains("LoRA") && !plain.contains("trained: "), "{plain}");
+    let all = said(&dir, &["table", "t.yaml", "--methods", "all", "--cost"]);
+    assert!(
+        all.contains("| Tiny | LoRA |") && all.contains("made by `reft table t.yaml --profile quick --methods 'all'`"),
+        "{all}"
+    );
+    assert!(all.contains("- trained: LoRA on 4 rows a task, 1 epoch, batches of 16; LoReFT on 8 rows a task"), "{all}");
+    let results = dir.path().join("results/quick");
+    let cost = std::fs::read_to_string(results.join("t-all-methods-cost.csv")).expect("written");
+    let rows: Vec<Vec<&str>> = cost.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0], ["model", "method", "parameters", "adapter_bytes", "train_s", "answer_s", "peak_MiB", "n"]);
+    assert_eq!((rows[1][1], rows[1][2], rows[1][3], rows[1][4]), ("base model", "", "", ""));
+    for row in &rows[2..] {
+        let number = |at: usize| row[at].parse::<f64>().unwrap_or_else(|error| panic!("{row:?}: {error}"));
+        assert!(number(3) > 4.0 * number(2), "{row:?}: four bytes a number and a header");
+        assert!(number(4) > 0.0 && number(5) > 0.0 && number(6) > 1.0, "{row:?}");
+    }
+    assert_eq!(all.matches("| model | method |").count(), 2, "both tables are printed: {all}");
+    let one = said(&dir, &["table", "t.yaml", "--methods", "lora"]);
+    assert!(one.contains("| Tiny | LoRA |") && !one.contains("LoReFT"), "{one}");
+    assert!(results.join("t.csv").exists() && results.join("t-lora.csv").exists());
+    let wrong = dir.run(&["table", "t.yaml", "--methods", "LoREFT,Lora2", "--dry-run"]);
+    let text = String::from_utf8_lossy(&wrong.stderr);
+    assert!(text.contains("t.yaml:11: profiles.quick.methods: `Lora2` is unknown (did you mean `LoRA`?)"), "{text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    let planned = said(&dir, &["table", "t.yaml", "--methods", "all", "--dry-run"]);
+    assert!(planned.contains("3 runs, every setting checked"), "{planned}");
+}
+
+#[test]
 fn a_table_is_made_once_and_rendered_again_from_its_records() {
     let dir = Dir::new();
     dir.write("printed.csv", "model,method,params_percent,arc_e,avg,origin\nTiny,LoReFT,0.1,83.2,80.2,ReFT paper\n");

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use reft_experiments::tables::methods::Methods;
 use reft_experiments::tables::spec::TableSpec;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ fn every_run_of_the_paper_profile_has_its_published_settings() {
     let glue = &published["glue"];
     let order: Vec<&str> = glue["order"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let spec = TableSpec::read(&Path::new(REPOSITORY).join("configs/tables/table4.yaml")).expect("valid");
-    let rows = spec.profiles["paper"].rows().expect("valid");
+    let rows = spec.profiles["paper"].choosing(&Methods::Usual).and_then(|profile| profile.rows()).expect("valid");
     assert_eq!(rows.len(), TABLES.len());
     for row in rows {
         let (_, _, table) =

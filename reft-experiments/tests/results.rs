@@ -34,6 +34,7 @@ fn results_are_filtered_sorted_and_written_and_damage_is_named() {
     assert_eq!(column(&["--descending"]).0, ["4", "2", "1"]);
     assert_eq!(column(&["--where", "adapt.reft.rank=2.0", "--where", "split=dev"]).0, ["2"]);
     assert!(column(&["--where", "split=test"]).0.is_empty());
+    check_peft_benchmark(&dir);
     let error = dir.run(&["results", "--sort", "train.lrr"]);
     assert!(String::from_utf8_lossy(&error.stderr).contains("train.lrr: no run has such a setting"));
 
@@ -44,6 +45,36 @@ fn results_are_filtered_sorted_and_written_and_damage_is_named() {
     let (ranks, complaint) = column(&[]);
     assert_eq!(ranks.len(), 2);
     assert!(complaint.contains("left out: runs/") && complaint.contains("not a run's record"), "{complaint}");
+}
+
+/// What peft's `processing.py` takes from a result file, and what it makes of it.
+fn check_peft_benchmark(dir: &Dir) {
+    let wanted = ["results", "--where", "adapt.reft.rank=2", "--format", "peft-benchmark", "--out", "peft"];
+    let (said, _) = said(dir, &wanted);
+    assert!(said.contains("peft: 1 result files"), "{said}");
+    let files: Vec<_> = std::fs::read_dir(dir.path().join("peft")).expect("written").collect();
+    let path = files[0].as_ref().expect("readable").path();
+    assert!(path.file_name().expect("a name").to_string_lossy().starts_with("reft--model-"), "{path:?}");
+    let text = std::fs::read_to_string(&path).expect("text");
+    let result: Value = serde_json::from_str(&text).expect("JSON");
+    let (run, train, meta) = (&result["run_info"], &result["train_info"], &result["meta_info"]);
+    assert_eq!((&run["peft_config"]["peft_type"], &run["peft_config"]["rank"]), (&json!("REFT"), &json!(2)));
+    assert_eq!((&run["train_config"]["dtype"], &run["train_config"]["batch_size"]), (&json!("float32"), &json!(4)));
+    let date = run["created_at"].as_str().expect("a date");
+    assert!(date.len() == 25 && date.starts_with("20") && date.ends_with("+00:00"), "{date}");
+    for key in
+        ["accelerator_memory_reserved_avg", "accelerator_memory_max", "accelerator_memory_reserved_99th", "file_size"]
+    {
+        assert!(train[key].is_u64(), "{key}: {}", train[key]);
+    }
+    assert!(train["file_size"].as_u64() > train["num_trainable_params"].as_u64(), "{text}");
+    assert_eq!((&train["status"], &train["metrics"][0]["step"]), (&json!("success"), &json!(12)));
+    let metrics = &train["metrics"][0];
+    assert_eq!(metrics["train samples"], 48);
+    assert!(metrics["train loss"].is_f64() && metrics["train total tokens"].as_u64() > Some(48), "{metrics}");
+    // Dev rows are no test rows.
+    assert!(metrics["test accuracy"].is_null() && metrics["valid accuracy"].is_f64(), "{metrics}");
+    assert!(meta["package_info"].as_object().expect("versions").contains_key("peft-version"), "{meta}");
 }
 
 #[test]

@@ -100,3 +100,35 @@ fn every_sweep_of_the_repository_is_valid() {
         assert!(spec.last.is_some(), "{}: no final stage", path.display());
     }
 }
+
+/// Baselines' sweeps by the one of LoReFT that each is to be as large as.
+const FAIR: [(&str, &str, &[&str]); 4] = [
+    ("table5", "gsm8k", &["lora", "dora", "series", "parallel", "prefix"]),
+    ("table7", "alpaca", &["full", "lora", "red"]),
+    ("table8", "glue", &["full", "bitfit", "lora", "adapter", "adapter-ffn", "red"]),
+    ("embedded", "embedded", &["lora", "dora", "series", "parallel", "prefix"]),
+];
+
+#[test]
+fn every_baseline_has_as_many_trials_on_the_same_dev_rows_as_loreft() {
+    let read = |name: &str| {
+        let file = format!("{REPOSITORY}/configs/sweeps/{name}.yaml");
+        SweepSpec::read(Path::new(&file), &[]).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let trials = |spec: &SweepSpec| spec.space.size().map_or(spec.trials, |size| spec.trials.min(size));
+    for (loreft, prefix, baselines) in FAIR {
+        let ours = read(loreft);
+        let plan = |spec: &SweepSpec| spec.plan(&spec.space.at(0).expect("a point"), "a test").expect("valid");
+        let first = plan(&ours);
+        for name in baselines.iter().map(|name| format!("{prefix}-{name}")) {
+            let spec = read(&name);
+            assert_eq!(trials(&spec), trials(&ours), "{name}: trials");
+            let settings = |spec: &SweepSpec| (spec.halving, spec.seed, spec.goal, spec.last.clone());
+            assert_eq!(settings(&spec), settings(&ours), "{name}: rungs, seed and final runs");
+            let theirs = plan(&spec);
+            assert_eq!((&theirs.data, &theirs.model, &theirs.eval), (&first.data, &first.model, &first.eval), "{name}");
+            assert_eq!(theirs.data.eval_split, EvalSplit::Dev, "{name}");
+            assert_eq!(spec.metric.name(&theirs), ours.metric.name(&first), "{name}: metric");
+        }
+    }
+}

@@ -102,6 +102,28 @@ pub fn locate(model: &str) -> Result<PathBuf, HubError> {
     find(model).map(|located| located.path)
 }
 
+/// The hub itself, as the environment names it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Its address, without a slash at the end.
+    pub endpoint: String,
+    /// What says who asks: `HF_TOKEN`, or the file that the hub's own program wrote.
+    pub token: Option<String>,
+    /// Whether the network is switched off.
+    pub offline: bool,
+}
+
+impl Remote {
+    /// `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE`.
+    pub fn from_environment() -> Self {
+        let HubSettings { endpoint, token, offline, .. } = HubSettings::from_environment();
+        Self { endpoint: endpoint.unwrap_or_else(|| PUBLIC.to_owned()), token, offline }
+    }
+}
+
+/// The hub where the environment names none.
+const PUBLIC: &str = "https://huggingface.co";
+
 /// The same, with the revision of a Hugging Face id.
 ///
 /// # Errors

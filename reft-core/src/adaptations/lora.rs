@@ -1,7 +1,8 @@
 //! LoRA (Hu et al., arXiv 2106.09685): `y = W x + s B A x` with `A` `[r, in]` and `B` `[out, r]`.
 //!
 //! `s` is `alpha / r`, or `alpha / sqrt(r)` for rsLoRA (Kalajdzievski, arXiv 2312.03732). `A` begins uniform in ±1/√in and
-//! `B` at 0, so that the fresh adapter changes nothing. Dropout falls on the input of `A`.
+//! `B` at 0, so that the fresh adapter changes nothing. Dropout falls on the input of `A`. With `bias: lora_only` the bias in
+//! `W x + b` is trained as well, with `bias: all` every bias of the model.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::adaptations::components::{
-    ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementError, PlacementSpec, SiteRows, count,
+    FrozenInputs, ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementError, PlacementSpec, SiteRows, count,
     everywhere, positive, probability,
 };
 use crate::adaptations::own_weights::BitFit;
@@ -21,7 +22,7 @@ use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
 use crate::rng::Seed;
-use crate::site::{Component, Dims};
+use crate::site::{Component, Dims, Site};
 
 /// Which of the model's biases are trained beside the low-rank maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +31,8 @@ pub enum LoraBias {
     /// None.
     #[default]
     None,
+    /// Those of the maps that have low-rank maps beside them.
+    LoraOnly,
     /// All of the model's.
     All,
 }
@@ -108,7 +111,17 @@ impl LoraSpec {
     }
 
     fn method(&self) -> Lora {
-        Lora { rank: self.rank, scale: scale(self.alpha, self.rank, self.rslora), dropout: self.dropout }
+        let scale = scale(self.alpha, self.rank, self.rslora);
+        Lora { rank: self.rank, scale, dropout: self.dropout, bias: self.bias == LoraBias::LoraOnly }
+    }
+
+    /// Refuses maps without biases where biases are to be trained.
+    fn check_biases(&self, at: &Where, lender: &dyn Lender) -> Result<(), SpecError> {
+        let bare = |site: &&Site| lender.linear(**site).is_some_and(|map| map.bias.is_none());
+        match at.sites().iter().find(bare) {
+            Some(site) if self.bias == LoraBias::LoraOnly => Err(MethodFault::NoBias(site.to_string()).into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -120,9 +133,11 @@ impl AdaptConfig for LoraSpec {
         seed: Seed,
         device: Device,
     ) -> Result<Box<dyn Adaptation>, SpecError> {
-        let low_rank = ComponentAdaptation::new(Box::new(self.method()), self.at(dims)?, (dims, lender), seed, device)?;
+        let at = self.at(dims)?;
+        self.check_biases(&at, lender)?;
+        let low_rank = ComponentAdaptation::new(Box::new(self.method()), at, (dims, lender), seed, device)?;
         match self.bias {
-            LoraBias::None => Ok(Box::new(low_rank)),
+            LoraBias::None | LoraBias::LoraOnly => Ok(Box::new(low_rank)),
             LoraBias::All => {
                 let biases = BitFit {}.build(dims, lender, seed, device)?;
                 Ok(several::jointly(vec![Member::named("lora", Box::new(low_rank)), Member::named("bias", biases)]))
@@ -132,13 +147,17 @@ impl AdaptConfig for LoraSpec {
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
         match self.bias {
-            LoraBias::None => Ok(count(&self.method(), &self.at(dims)?, dims)),
+            LoraBias::None | LoraBias::LoraOnly => Ok(count(&self.method(), &self.at(dims)?, dims)),
             LoraBias::All => Err(SpecError::OwnWeights("lora with bias: all")),
         }
     }
 
     fn own_weights(&self) -> bool {
         self.bias == LoraBias::All
+    }
+
+    fn computes_with_weights(&self) -> bool {
+        self.bias == LoraBias::LoraOnly
     }
 
     fn trains_own(&self, name: &str) -> bool {
@@ -153,7 +172,8 @@ impl AdaptConfig for LoraSpec {
 impl AdaptMethod for LoraSpec {
     const KEY: &'static str = "lora";
     const TITLE: &'static str = "LoRA";
-    const PARAMETERS: &'static str = "rank * (in + out) for each component of each layer";
+    const PARAMETERS: &'static str =
+        "rank * (in + out) for each component of each layer; with bias: lora_only out more";
     const STARTS_AS_BASE: bool = true;
 
     fn example() -> Self {
@@ -171,12 +191,19 @@ impl AdaptMethod for LoraSpec {
     }
 }
 
+/// The bias of a map that is borrowed.
+fn frozen_bias(place: &ComponentSite) -> Option<&Tensor> {
+    place.linear.as_ref().and_then(|map| map.bias.as_ref())
+}
+
 /// The method of [`LoraSpec`].
 #[derive(Debug)]
 struct Lora {
     rank: i64,
     scale: f64,
     dropout: f64,
+    /// Whether the map's own bias is trained in its place.
+    bias: bool,
 }
 
 impl ComponentMethod for Lora {
@@ -185,12 +212,34 @@ impl ComponentMethod for Lora {
     }
 
     fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec> {
-        low_rank(place, self.rank)
+        let bias = ParameterSpec {
+            name: "bias",
+            shape: vec![place.output],
+            init: Init::Constant(0.0),
+            constraint: Constraint::Free,
+            role: ParameterRole::Bias,
+        };
+        low_rank(place, self.rank).into_iter().chain(self.bias.then_some(bias)).collect()
+    }
+
+    fn borrows(&self) -> Borrows {
+        if self.bias { Borrows::Linear } else { Borrows::Nothing }
+    }
+
+    /// A trained bias begins at the map's.
+    fn initialise(&self, place: &ComponentSite, tensors: &[Tensor]) {
+        if let ([_, _, bias], Some(frozen)) = (tensors, frozen_bias(place)) {
+            bias.shallow_clone().copy_(frozen);
+        }
     }
 
     fn change(&self, rows: &SiteRows<'_>) -> Tensor {
-        let [a, b] = rows.parameters else { unreachable!("two tensors are declared") };
+        let [a, b, bias @ ..] = rows.parameters else { unreachable!("two tensors are declared at least") };
         let inner = rows.dropped_x(self.dropout).matmul(&a.tr()) * self.scale;
-        rows.y().to_kind(Kind::Float) + inner.matmul(&b.tr())
+        let changed = rows.y() + inner.matmul(&b.tr());
+        match (bias, frozen_bias(rows.place)) {
+            ([bias], Some(frozen)) => changed + (bias - frozen.to_kind(Kind::Float)),
+            _ => changed,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::import::head_beside;
+use crate::interop::Origin;
 use crate::interop::merge::Merged;
 use crate::interop::ours::AdapterOnBase;
 use crate::interop::{model_folder, peft_export, pyreft_export};
@@ -42,9 +43,14 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let ours = AdapterOnBase::open(&self.adapter, self.model.as_deref())?;
         let head = head_beside(&self.adapter)?;
-        super::fresh_folder(&self.out, |folder| match self.to {
-            Library::Peft => peft_export::write(&ours, &head, folder),
-            Library::Pyreft => pyreft_export::write(&ours, &head, folder),
+        let origin = Origin::beside(&self.adapter)?;
+        super::fresh_folder(&self.out, |folder| {
+            match self.to {
+                Library::Peft => peft_export::write(&ours, &head, folder),
+                Library::Pyreft => pyreft_export::write(&ours, &head, folder),
+            }?;
+            // Both libraries have no place for it; a card of the same fields is what they keep.
+            origin.as_ref().map_or(Ok(()), |origin| origin.write_card(folder))
         })
         .with_context(|| self.adapter.display().to_string())?;
         println!("{}: {} of {} tensors", self.out.display(), ours.spec.title(), ours.tensors.len());

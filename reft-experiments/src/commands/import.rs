@@ -69,8 +69,7 @@ impl Args {
                 let note = HeadNote { task: task.key().to_owned(), base_model: base_model.clone(), labels };
                 head_file::save(&folder.join("head.safetensors"), &head, &note)?;
             }
-            let origin = serde_json::to_vec_pretty(&foreign.origin)?;
-            Ok(crate::atomic::write(&folder.join("origin.json"), &origin)?)
+            foreign.origin.save(folder)
         })?;
         println!(
             "{}: {} of {}, {} trained numbers, for {model}",

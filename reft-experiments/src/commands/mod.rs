@@ -15,6 +15,7 @@ pub mod judge;
 pub mod list;
 pub mod new;
 pub mod predict;
+pub mod push;
 pub mod read;
 pub mod report;
 pub mod results;

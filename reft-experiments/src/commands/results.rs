@@ -2,13 +2,16 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::columns::aligned;
 use crate::store::entries::{RecordSummary, entries};
+use crate::store::record::Record;
+use crate::store::{RunId, RunPaths, peft_benchmark};
+use crate::train::observe::Metrics;
 
 /// Arguments of `reft results`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +31,22 @@ pub struct Args {
     /// Write all of it as CSV to this file; - for the screen
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Write a file for each run, in the format of another program, into the folder --out
+    #[arg(long, requires = "out", conflicts_with = "csv")]
+    format: Option<Format>,
+    /// The folder for --format
+    #[arg(long, value_name = "FOLDER", requires = "format")]
+    out: Option<PathBuf>,
     /// Folder of all runs
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
+}
+
+/// What another program reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Format {
+    /// Result files of peft's method comparison, whose tables take accuracies on test rows
+    PeftBenchmark,
 }
 
 /// Columns that are no settings.
@@ -114,6 +130,9 @@ impl Args {
         if self.descending {
             lines.reverse();
         }
+        if let (Some(Format::PeftBenchmark), Some(out)) = (self.format, &self.out) {
+            return peft_benchmark(&self.runs, &lines, out);
+        }
         let cut = lines.iter().any(|line| line.cut != 0);
         let second: BTreeSet<&str> = lines.iter().filter_map(|line| Some(line.second.as_ref()?.0)).collect();
         let keys: Vec<&str> = COLUMNS
@@ -145,6 +164,23 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Writes a result file of peft's method comparison for each run that is listed.
+fn peft_benchmark(runs: &Path, lines: &[ResultLine<'_>], out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("{}: cannot be created", out.display()))?;
+    let ids: BTreeSet<&RunId> = lines.iter().map(|line| &line.entry.id).collect();
+    for id in &ids {
+        let paths = RunPaths::new(runs, id);
+        let Some(record) = Record::find(&paths.record())? else { continue };
+        let done = std::fs::metadata(paths.record())?.modified()?;
+        let result = peft_benchmark::result(&record, &Metrics::kept(&paths.metrics(), u64::MAX), done);
+        let file = out.join(format!("{}.json", peft_benchmark::name(&record).replace('/', "--")));
+        let json = serde_json::to_vec_pretty(&result)?;
+        crate::atomic::write(&file, &json).with_context(|| format!("{}: cannot be written", file.display()))?;
+    }
+    println!("{}: {} result files", out.display(), ids.len());
+    Ok(())
 }
 
 /// Refuses a key that no line has; of no lines nothing can be said.

@@ -13,9 +13,11 @@ use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
 use crate::store::RunPaths;
 use crate::store::record::Record;
-use crate::tables::notes::notes;
+use crate::tables::cost::{CostRow, CostTable};
+use crate::tables::methods::Methods;
+use crate::tables::notes::{notes, training_differs};
 use crate::tables::paper;
-use crate::tables::render::FORMATS;
+use crate::tables::render::{FORMATS, Renderer};
 use crate::tables::samples::{SampleAnswers, side_by_side};
 use crate::tables::spec::{RowPlan, TableProfile, TableSpec};
 use crate::tables::stored::{self, RunRequest};
@@ -33,6 +35,12 @@ pub struct Args {
     /// Override a setting of every run: --set train.parity=pyreft. The table's files then have it in their names
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Methods that have a row: all, or names such as LoRA,DoRA [default: those that the file does not keep for asking]
+    #[arg(long)]
+    methods: Option<Methods>,
+    /// Make a second table of what the rows cost: trained parameters, bytes, seconds, memory
+    #[arg(long, conflicts_with = "dry_run")]
+    cost: bool,
     /// List the runs and check them; run nothing
     #[arg(long)]
     dry_run: bool,
@@ -59,7 +67,7 @@ impl Args {
     /// When the table's file is wrong or a run fails; runs that are complete are kept.
     pub fn run(self) -> Result<()> {
         let spec = TableSpec::read(&self.spec)?;
-        let profile = &spec.profile(&self.profile)?.with(&self.overrides)?;
+        let profile = &spec.profile(&self.profile)?.with(&self.overrides)?.choosing(&self.methods())?;
         let rows = profile.rows()?;
         if self.dry_run {
             return dry_run(profile, &rows);
@@ -74,12 +82,10 @@ impl Args {
         }
         let mut table = self.table(&spec, profile, &rows, &done)?;
         table.notes.extend(about);
-        for format in FORMATS {
-            let path = folder.join(format!("{name}.{}", format.extension()));
-            write(&path, &format.render(&table))?;
-            if format.extension() == "md" {
-                println!("{}", format.render(&table));
-            }
+        put(&folder, &name, |format| format.render(&table))?;
+        if self.cost {
+            let costs = self.costs(&spec, &rows, &done);
+            put(&folder, &format!("{name}-cost"), |format| format.cost(&costs))?;
         }
         if profile.samples > 0 {
             write(&folder.join(format!("{name}-samples.md")), &samples(profile, &rows, &done)?)?;
@@ -87,19 +93,25 @@ impl Args {
         judged(profile, &rows, &done, &folder, &name)
     }
 
-    /// Name of the table's files: another one with other settings, so that no table takes the place of another.
+    fn methods(&self) -> Methods {
+        self.methods.clone().unwrap_or(Methods::Usual)
+    }
+
+    /// Name of the table's files: another one with other settings or methods, so that no table takes the place of another.
     fn file_name(&self) -> String {
         let stem = self.spec.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let plain = |character: char| if character.is_alphanumeric() || character == '.' { character } else { '-' };
-        let of_setting = |text: &String| text.chars().map(plain).collect::<String>();
-        std::iter::once(stem).chain(self.overrides.iter().map(of_setting)).collect::<Vec<_>>().join("-")
+        let plain = |text: &String| text.chars().map(plain).collect::<String>();
+        let further = self.overrides.iter().cloned().chain(self.methods().label());
+        std::iter::once(stem).chain(further.map(|text| plain(&text))).collect::<Vec<_>>().join("-")
     }
 
     /// The command that makes this table.
     fn command(&self) -> String {
         let overrides: String = self.overrides.iter().map(|text| format!(" --set '{text}'")).collect();
+        let methods = self.methods().written().map_or(String::new(), |names| format!(" --methods '{names}'"));
         let stored = if self.stored { " --stored" } else { "" };
-        format!("reft table {} --profile {}{overrides}{stored}", self.spec.display(), self.profile)
+        format!("reft table {} --profile {}{overrides}{methods}{stored}", self.spec.display(), self.profile)
     }
 
     /// The runs of every row, those that are missing done now.
@@ -160,11 +172,10 @@ impl Args {
             let runs: Vec<TableRun> = done.iter().map(|done| done.run.clone()).collect();
             table_rows.push(ResultsRow::ours(row, &runs, &profile.tasks, spec.statistic));
             let same = |printed: &&paper::PrintedRow| {
-                row.model.printed_as.as_ref() == Some(&printed.model) && printed.method == row.method
+                row.model.printed_as.as_ref() == Some(&printed.model) && row.printed.contains(&printed.method)
             };
-            table_rows.extend(
-                printed.iter().find(same).map(|printed| ResultsRow::printed(printed, &profile.tasks, spec.statistic)),
-            );
+            let beside = printed.iter().filter(same);
+            table_rows.extend(beside.map(|printed| ResultsRow::printed(printed, &profile.tasks, spec.statistic)));
         }
         let tasks = profile.tasks.iter().map(|&task| title(task)).collect();
         let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
@@ -172,8 +183,18 @@ impl Args {
         if spec.guessing && !notes.is_empty() {
             notes.insert(1, "guessing: answers drawn at random, all options of a row alike".to_owned());
         }
+        notes.extend(training_differs(rows));
         Ok(ResultsTable { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
             .with_marks())
+    }
+
+    fn costs(&self, spec: &TableSpec, rows: &[RowPlan], done: &[Vec<CompleteRun>]) -> CostTable {
+        let of_row = |(row, done): (&RowPlan, &Vec<CompleteRun>)| {
+            let records: Vec<&Record> = done.iter().map(|done| &done.run.record).collect();
+            CostRow::of(row, &records)
+        };
+        let rows = rows.iter().zip(done).map(of_row).collect();
+        CostTable::new(format!("{}, profile {}: cost", spec.title, self.profile), rows, &self.command())
     }
 }
 
@@ -200,6 +221,18 @@ impl CompleteRun {
         }
         Ok(())
     }
+}
+
+/// Writes a table in every format and prints it.
+fn put(folder: &Path, name: &str, render: impl Fn(&dyn Renderer) -> String) -> Result<()> {
+    for &format in FORMATS {
+        let text = render(format);
+        write(&folder.join(format!("{name}.{}", format.extension())), &text)?;
+        if format.extension() == "md" {
+            println!("{text}");
+        }
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -138,17 +138,21 @@ impl<'a> Merged<'a> {
             tensors.iter().filter_map(strip).collect::<NamedTensors>()
         };
         let prefix = match lora.bias {
-            LoraBias::None => "",
+            LoraBias::None | LoraBias::LoraOnly => "",
             LoraBias::All => "lora.",
         };
         let low_rank = part(prefix);
         let scale = lora.alpha / if lora.rslora { (lora.rank as f64).sqrt() } else { lora.rank as f64 };
         self.each(&lora.components, &lora.layers, |at, map| {
             let [a, b] = at.get(&low_rank, ["lora_A", "lora_B"])?;
-            Ok(MergedMap { weight: map.weight + b.matmul(a) * scale, bias: map.bias })
+            let bias = match lora.bias {
+                LoraBias::LoraOnly => Some(at.get(&low_rank, ["bias"])?[0].shallow_clone()),
+                LoraBias::None | LoraBias::All => map.bias,
+            };
+            Ok(MergedMap { weight: map.weight + b.matmul(a) * scale, bias })
         })?;
         match lora.bias {
-            LoraBias::None => Ok(()),
+            LoraBias::None | LoraBias::LoraOnly => Ok(()),
             LoraBias::All => self.own(&part("bias.")),
         }
     }

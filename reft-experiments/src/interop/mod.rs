@@ -3,9 +3,11 @@
 
 pub mod adapter_hub;
 pub mod householder;
+pub mod hub;
 pub mod merge;
 pub mod model_folder;
 pub mod names;
+pub mod origin;
 pub mod ours;
 pub mod peft;
 pub mod peft_export;
@@ -22,25 +24,13 @@ use reft_core::lender::Lender;
 use reft_core::positions::Positions;
 use reft_core::rng::Seed;
 use reft_core::site::Dims;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::{Device, Tensor, no_grad};
 
+pub use self::origin::AdapterOrigin;
+
 /// Tensors by name.
 pub type NamedTensors = BTreeMap<String, Tensor>;
-
-/// Where an adapter comes from: kept beside it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct AdapterOrigin {
-    /// The library that wrote it, with its version where the folder says it.
-    pub library: String,
-    /// The base model as the folder names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub base_model: Option<String>,
-    /// Fields of the folder's model card: license, datasets, author and others, as they stand there.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub card: BTreeMap<String, String>,
-}
 
 /// An adapter of another library in our terms.
 #[derive(Debug)]
@@ -84,18 +74,8 @@ pub fn read(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
         }
     };
     let mut foreign = foreign.with_context(|| folder.display().to_string())?;
-    foreign.origin.card = card(folder);
+    foreign.origin = foreign.origin.with_card(folder);
     Ok(foreign)
-}
-
-/// The fields between the lines `---` of a model card, one line each; none where there is no card.
-fn card(folder: &Path) -> BTreeMap<String, String> {
-    let Ok(text) = std::fs::read_to_string(folder.join("README.md")) else { return BTreeMap::new() };
-    let Some(front) = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---")) else {
-        return BTreeMap::new();
-    };
-    let field = |line: &str| line.split_once(": ").map(|(key, value)| (key.to_owned(), value.trim().to_owned()));
-    front.0.lines().filter(|line| !line.starts_with([' ', '-'])).filter_map(field).collect()
 }
 
 /// A JSON file.

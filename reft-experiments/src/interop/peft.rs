@@ -55,14 +55,27 @@ pub fn read(folder: &Path, config: &Value) -> Result<ImportedAdapter> {
 pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter> {
     refuse(config, UNKNOWN)?;
     let kind = text(config, "peft_type").context("`peft_type` is no text")?;
-    let parts = PeftTensors::of(tensors, kind)?;
+    let mut parts = PeftTensors::of(tensors, kind)?;
+    let bias = match text(config, "bias") {
+        None | Some("none") => LoraBias::None,
+        Some("all") => LoraBias::All,
+        Some("lora_only") if parts.biases.is_empty() => {
+            // peft looks for them under names that its own modules no longer have, and loads the folder without them.
+            eprintln!(
+                "the biases that bias: lora_only trained are not in the folder: read without them, as peft reads it"
+            );
+            LoraBias::None
+        }
+        Some("lora_only") => parts.biases_of_sites()?,
+        Some(other) => bail!("`bias` is {other}: none, all and lora_only are read here"),
+    };
     let (layers, components) = match kind {
         "PREFIX_TUNING" => (Layers::All, Vec::new()),
         _ => grid(&parts.sites)?,
     };
     let everywhere = (layers, components);
     let spec = match kind {
-        "LORA" => lora(config, everywhere)?,
+        "LORA" => lora(config, everywhere, bias)?,
         "VERA" => AdaptSpec::new(vera(config, everywhere)?),
         "IA3" => return ia3(config, parts),
         "PREFIX_TUNING" => AdaptSpec::new(prefix(config, &parts)?),
@@ -146,6 +159,18 @@ impl PeftTensors {
         Ok(parts)
     }
 
+    /// Makes the biases those of the sites, by which they are trained.
+    fn biases_of_sites(&mut self) -> Result<LoraBias> {
+        for (name, tensor) in std::mem::take(&mut self.biases) {
+            let at = site(name.strip_suffix(".bias").unwrap_or(&name))?;
+            if !self.sites.contains(&at) {
+                bail!("tensor `{name}` is no bias of an adapted map, though `bias` is lora_only");
+            }
+            self.own.insert(format!("{at}.bias"), tensor);
+        }
+        Ok(LoraBias::LoraOnly)
+    }
+
     fn into_foreign(self, config: &Value, spec: AdaptSpec) -> ImportedAdapter {
         let tensors = if self.biases.is_empty() {
             self.own
@@ -169,21 +194,16 @@ fn switch(config: &Value, key: &str) -> bool {
     config.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn lora(config: &Value, (layers, components): (Layers, Vec<Component>)) -> Result<AdaptSpec> {
+fn lora(config: &Value, (layers, components): (Layers, Vec<Component>), bias: LoraBias) -> Result<AdaptSpec> {
     let (rank, alpha) = (whole(config, "r")?, number(config, "lora_alpha", 8.0)?);
     let (dropout, rslora) = (number(config, "lora_dropout", 0.0)?, switch(config, "use_rslora"));
     let (positions, truncation) = (Positions::All, Truncation::default());
-    let bias = match text(config, "bias") {
-        None | Some("none") => LoraBias::None,
-        Some("all") => LoraBias::All,
-        Some(other) => bail!("`bias` is {other}: none and all are read here"),
-    };
     if !switch(config, "use_dora") {
         let spec = LoraSpec { rank, alpha, components, layers, positions, truncation, dropout, rslora, bias };
         return Ok(AdaptSpec::new(spec));
     }
-    if bias == LoraBias::All {
-        bail!("`bias` is all, which is read for LoRA and not for DoRA");
+    if bias != LoraBias::None {
+        bail!("`bias` is {}, which is read for LoRA and not for DoRA", config["bias"]);
     }
     Ok(AdaptSpec::new(DoraSpec { rank, alpha, components, layers, positions, truncation, dropout, rslora }))
 }

@@ -61,11 +61,12 @@ fn export(ours: &AdapterOnBase, naming: ModuleNaming) -> Result<Export> {
             bail!("lora with bias: all is not exported: train it with bias: none");
         }
         let sites = at(&lora.components, &lora.layers, lora.positions)?;
-        let config = json!({"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "bias": "none",
+        let config = json!({"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "bias": lora.bias,
             "lora_dropout": lora.dropout, "use_rslora": lora.rslora, "use_dora": false,
             "target_modules": sites.targets});
-        let names = [("lora_A", "lora_A.weight"), ("lora_B", "lora_B.weight")];
-        return sites.export(config, &ours.tensors, &names);
+        let names = [("lora_A", "lora_A.weight"), ("lora_B", "lora_B.weight"), ("bias", "base_layer.bias")];
+        let trained = if lora.bias == LoraBias::LoraOnly { &names[..] } else { &names[..2] };
+        return sites.export(config, &ours.tensors, trained);
     }
     if let Some(dora) = spec.get::<DoraSpec>() {
         let sites = at(&dora.components, &dora.layers, dora.positions)?;

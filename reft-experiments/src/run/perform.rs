@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Error, Result};
+use reft_core::adapter_file;
 
 use super::experiment::{Experiment, SelectedParameters, TaskScore, Trainee};
 use super::fit::{Fit, TrainingReached};
@@ -19,7 +20,7 @@ use super::named::{NamedRun, RunOutcome};
 use super::prediction::{self, outputs_of};
 use crate::alpaca_eval::outputs;
 use crate::data::too_long::TooLong;
-use crate::store::environment::peak_memory_mib;
+use crate::store::environment::{forget_peak_memory, peak_memory_mib};
 use crate::store::record::{Record, RunCost, Score};
 use crate::train::trainer::TrainError;
 use crate::train::validation::DevLoss;
@@ -29,6 +30,7 @@ pub(super) fn perform(experiment: &dyn Experiment, run: &NamedRun<'_>, part: f64
     let rows = experiment.rows();
     rows.overlaps().iter().for_each(|said| eprintln!("{said}"));
     rows.left_out().iter().for_each(|lines| eprintln!("{lines}"));
+    forget_peak_memory();
     let mut trainee = experiment.begin(run)?;
     let trainee = trainee.as_mut();
     let (mut cost, mut best) = (RunCost::default(), SelectedParameters::default());
@@ -46,6 +48,7 @@ pub(super) fn perform(experiment: &dyn Experiment, run: &NamedRun<'_>, part: f64
         }
         trainee.keep()?;
         (cost.train_seconds, cost.train_tokens) = (began.elapsed().as_secs_f64(), reached.tokens);
+        cost.adapter_bytes = adapter_file::tensor_bytes(&run.paths.adapter());
     }
     let began = Instant::now();
     let (scores, cut) = score(trainee, run)?;

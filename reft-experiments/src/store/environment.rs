@@ -83,7 +83,13 @@ impl Environment {
 /// The name of the number of threads among what decides a result.
 pub const THREADS: &str = "threads";
 
-/// Most memory this process has held, in MiB; 0 where the system does not say.
+/// Lets [`peak_memory_mib`] count from now on, where the system can (Linux).
+pub fn forget_peak_memory() {
+    // Without it the peak is that of the whole process, which is no less true and less useful.
+    let _ = std::fs::write(root().join("proc/self/clear_refs"), "5");
+}
+
+/// Most memory this process has held since it began, or since [`forget_peak_memory`], in MiB; 0 where the system does not say.
 pub fn peak_memory_mib() -> u64 {
     kib(root(), "proc/self/status", "VmHWM:").map_or(0, |bytes| (bytes >> 20) as u64)
 }

@@ -5,6 +5,8 @@ pub mod entries;
 pub mod environment;
 pub mod lock;
 pub mod nearest;
+#[cfg(feature = "program")]
+pub mod peft_benchmark;
 pub mod record;
 pub mod state;
 pub mod test_reads;

@@ -179,8 +179,11 @@ pub struct RunCost {
     pub train_tokens: u64,
     /// Seconds of scoring.
     pub eval_seconds: f64,
-    /// Most memory held by that process, MiB.
+    /// Most memory held by that process since the run began, MiB. Records of before hold the most since the process began.
     pub peak_memory_mib: u64,
+    /// Bytes of the adapter's tensors as they are saved; none where there is no adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter_bytes: Option<u64>,
 }
 
 /// A complete run.

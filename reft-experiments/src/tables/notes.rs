@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::spec::TableProfile;
+use super::spec::{RowPlan, TableProfile};
 use super::table::unit;
-use crate::score::stats::Statistic;
-use crate::config::plan::AnsweredBy;
+use crate::config::plan::{AnsweredBy, RunPlan};
 use crate::data::too_long::{LengthAction, RowUse};
 use crate::score::grade::Unit;
 use crate::score::metric::Metric;
@@ -51,6 +50,36 @@ pub fn notes(profile: &TableProfile, statistic: Statistic, records: &[&Record], 
         notes.insert(notes.len() - 3, format!("longer than data.max_length: {rows}"));
     }
     notes
+}
+
+/// That methods were not trained equally long, where they were not: such rows do not say which method is better.
+pub fn training_differs(rows: &[RowPlan]) -> Option<String> {
+    let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for row in rows {
+        let mut lengths: Vec<String> = row.runs.iter().filter(|run| run.trains()).map(length).collect();
+        lengths.sort();
+        lengths.dedup();
+        let length = match lengths.as_slice() {
+            [] => continue,
+            [one] => one.clone(),
+            _ => "lengths that depend on the task".to_owned(),
+        };
+        let methods = groups.entry(length).or_default();
+        if !methods.contains(&row.method.as_str()) {
+            methods.push(&row.method);
+        }
+    }
+    let said: Vec<String> =
+        groups.iter().map(|(length, methods)| format!("{} on {length}", methods.join(", "))).collect();
+    let warning = "rows of different lengths of training do not say which method is better";
+    (said.len() > 1).then(|| format!("trained: {}; {warning}", said.join("; ")))
+}
+
+fn length(run: &RunPlan) -> String {
+    let rows = if run.data.train_rows == 0 { "all".to_owned() } else { run.data.train_rows.to_string() };
+    let epochs = run.train.epochs;
+    let plural = if epochs == 1 { "" } else { "s" };
+    format!("{rows} rows a task, {epochs} epoch{plural}, batches of {}", run.train.batch_size)
 }
 
 /// What became of rows that were too long, by task and use; none where there were none.

@@ -15,6 +15,7 @@ use crate::config::plan::RunPlan;
 use crate::config::read::{LocatedSettings, beside, dtype_of, resolve_at, typed_at, written};
 use crate::score::stats::Statistic;
 use crate::suggest::did_you_mean;
+use crate::tables::methods::Methods;
 use crate::tasks::{DataKind, TaskId};
 
 /// `configs/tables/table1.yaml`.
@@ -70,6 +71,9 @@ pub struct TableProfile {
     /// Settings of every run over all of these, given beside the file.
     #[serde(skip)]
     over: Map<String, Value>,
+    /// Which of its methods have rows.
+    #[serde(skip)]
+    chosen: Methods,
 }
 
 /// What a table's profile says itself about each of its runs.
@@ -97,6 +101,12 @@ pub struct ModelSpec {
 pub struct MethodSpec {
     /// As the table prints it.
     pub name: String,
+    /// Its names in the printed table, where those are others.
+    #[serde(default)]
+    printed_as: Vec<String>,
+    /// Whether it has a row only where it is asked for.
+    #[serde(default)]
+    pub on_request: bool,
     /// The only model, by its name in the table, that it is for; none for every model.
     model: Option<String>,
     /// Settings of its runs over the profile's.
@@ -114,6 +124,8 @@ pub struct RowPlan {
     pub model: ModelSpec,
     /// The method.
     pub method: String,
+    /// The method's names in the printed table.
+    pub printed: Vec<String>,
     /// One run a seed.
     pub runs: Vec<RunPlan>,
     /// What the file says of each run's type of weights.
@@ -180,6 +192,18 @@ impl TableProfile {
         Ok(Self { places, over, ..self.clone() })
     }
 
+    /// The same with rows of these methods only.
+    ///
+    /// # Errors
+    /// When a name is no method's.
+    pub fn choosing(&self, methods: &Methods) -> Result<Self, ConfigError> {
+        let known = self.methods.iter().map(|method| method.name.as_str());
+        let chosen = methods.among(known);
+        let chosen =
+            chosen.map_err(|reason| ConfigError::value(&self.places, &format!("{}.methods", self.key), reason))?;
+        Ok(Self { chosen, ..self.clone() })
+    }
+
     /// Every row with its runs, models outermost.
     ///
     /// # Errors
@@ -195,8 +219,10 @@ impl TableProfile {
         }
         let mut rows = Vec::new();
         for model in &self.models {
-            let fits =
-                |(_, method): &(usize, &MethodSpec)| method.model.as_ref().is_none_or(|name| *name == model.name);
+            let fits = |(_, method): &(usize, &MethodSpec)| {
+                method.model.as_ref().is_none_or(|name| *name == model.name)
+                    && self.chosen.has(&method.name, method.on_request)
+            };
             for (number, method) in self.methods.iter().enumerate().filter(fits) {
                 let plans = self.seeds.iter().flat_map(|&seed| self.plans(model, number, seed));
                 let (mut runs, mut dtypes): (Vec<_>, Vec<_>) =
@@ -209,7 +235,9 @@ impl TableProfile {
                     runs.truncate(1);
                     dtypes.truncate(1);
                 }
-                rows.push(RowPlan { model: model.clone(), method: method.name.clone(), runs, dtypes });
+                let name = method.name.clone();
+                let printed = if method.printed_as.is_empty() { vec![name.clone()] } else { method.printed_as.clone() };
+                rows.push(RowPlan { model: model.clone(), method: name, printed, runs, dtypes });
             }
         }
         Ok(rows)

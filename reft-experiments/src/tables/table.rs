@@ -18,7 +18,12 @@ pub enum RowOrigin {
     Printed(String),
     /// Neither: what answers drawn at random reach.
     Chance,
+    /// A publication whose figures the printed table copied.
+    Copied(String),
 }
+
+/// Whose runs the tables of the paper are.
+const PAPER: &str = "ReFT paper";
 
 impl std::fmt::Display for RowOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,6 +31,7 @@ impl std::fmt::Display for RowOrigin {
             Self::Ours => f.write_str("ours"),
             Self::Printed(source) => write!(f, "{source}, as printed"),
             Self::Chance => f.write_str("chance"),
+            Self::Copied(source) => write!(f, "{source}, copied by the {PAPER}"),
         }
     }
 }
@@ -157,7 +163,11 @@ impl ResultsRow {
             params_percent: row.params_percent,
             cells: tasks.iter().map(|task| cell(task.column())).collect(),
             average: cell("avg"),
-            origin: RowOrigin::Printed(row.origin.clone()),
+            origin: if row.origin == PAPER {
+                RowOrigin::Printed(row.origin.clone())
+            } else {
+                RowOrigin::Copied(row.origin.clone())
+            },
         }
     }
 }

@@ -14,6 +14,13 @@ pub struct Placement {
     pub(super) truncation: Truncation,
 }
 
+impl Placement {
+    /// Every place, by layer.
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+}
+
 /// The same, as specifications have it.
 #[derive(Clone, Copy, Debug)]
 pub struct PlacementSpec<'a> {

@@ -1,6 +1,7 @@
 //! CSV with full precision, for programs.
 
-use super::{Renderer, ResultsTable};
+use super::{CostTable, Renderer, ResultsTable};
+use crate::tables::cost::TITLES;
 
 pub(super) struct Csv;
 
@@ -26,6 +27,15 @@ impl Renderer for Csv {
             ];
             let first = [row.model.clone(), row.method.clone(), number(row.params_percent)];
             writer.write_record(first.into_iter().chain(cells).chain(last)).expect("memory is writable");
+        }
+        String::from_utf8(writer.into_inner().expect("memory is writable")).expect("written from text")
+    }
+
+    fn cost(&self, table: &CostTable) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(TITLES.map(|title| title.replace(' ', "_"))).expect("memory is writable");
+        for row in &table.rows {
+            writer.write_record(row.cells(None).map(Option::unwrap_or_default)).expect("memory is writable");
         }
         String::from_utf8(writer.into_inner().expect("memory is writable")).expect("written from text")
     }

@@ -1,6 +1,7 @@
 //! LaTeX with booktabs, for papers.
 
-use super::{Renderer, ResultsTable, fields, titles};
+use super::{CostTable, Renderer, ResultsTable, cost_fields, fields, titles};
+use crate::tables::cost::TITLES;
 
 pub(super) struct Latex;
 
@@ -39,12 +40,22 @@ impl Renderer for Latex {
     fn render(&self, table: &ResultsTable) -> String {
         let titles = titles(table);
         let columns = format!("ll{}l", "r".repeat(titles.len() - 3));
-        let rows: String = table.rows.iter().map(|row| line(&fields(row, "±", |text| format!("<b>{text}")))).collect();
-        let notes: String = table.notes.iter().map(|note| format!("% {note}\n")).collect();
-        format!(
-            "{notes}\\begin{{table}}\n\\caption{{{}}}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{}\\midrule\n{rows}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n",
-            escaped(&table.title),
-            line(&titles)
-        )
+        let rows = table.rows.iter().map(|row| fields(row, "±", |text| format!("<b>{text}"))).collect::<Vec<_>>();
+        whole(&table.title, (&titles, &columns), &rows, &table.notes)
     }
+
+    fn cost(&self, table: &CostTable) -> String {
+        let columns = format!("ll{}", "r".repeat(TITLES.len() - 2));
+        whole(&table.title, (&TITLES.map(str::to_owned), &columns), &cost_fields(table), &table.notes)
+    }
+}
+
+fn whole(title: &str, (titles, columns): (&[String], &str), rows: &[Vec<String>], notes: &[String]) -> String {
+    let rows: String = rows.iter().map(|row| line(row)).collect();
+    let notes: String = notes.iter().map(|note| format!("% {note}\n")).collect();
+    format!(
+        "{notes}\\begin{{table}}\n\\caption{{{}}}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{}\\midrule\n{rows}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n",
+        escaped(title),
+        line(titles)
+    )
 }

@@ -4,6 +4,7 @@ mod csv;
 mod latex;
 mod markdown;
 
+use super::cost::CostTable;
 use super::table::{Cell, ResultsRow, ResultsTable};
 
 /// One format.
@@ -13,6 +14,9 @@ pub trait Renderer: Sync {
 
     /// The whole table.
     fn render(&self, table: &ResultsTable) -> String;
+
+    /// A whole table of costs.
+    fn cost(&self, table: &CostTable) -> String;
 }
 
 /// Every format.
@@ -47,11 +51,18 @@ fn fields(row: &ResultsRow, plus_minus: &str, bold: impl Fn(String) -> String + 
         .collect()
 }
 
+/// The rows of a table of costs, for people.
+fn cost_fields(table: &CostTable) -> Vec<Vec<String>> {
+    let shown = |cell: Option<String>| cell.unwrap_or_else(|| "–".to_owned());
+    table.rows.iter().map(|row| row.cells(Some(1)).map(shown).to_vec()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::score::grade::Unit;
     use crate::score::stats::estimate;
+    use crate::tables::cost::CostRow;
     use crate::tables::table::RowOrigin;
 
     fn row(method: &str, scores: &[&[f64]], origin: RowOrigin) -> ResultsRow {
@@ -97,5 +108,24 @@ mod tests {
     #[test]
     fn csv_keeps_full_precision() {
         insta::assert_snapshot!(rendered("csv"));
+    }
+
+    #[test]
+    fn costs_are_rendered_in_every_format() {
+        let row = |method: &str, trained: bool| CostRow {
+            model: "Tiny & small".to_owned(),
+            method: method.to_owned(),
+            trainable: trained.then_some(18_444),
+            adapter_bytes: trained.then_some(75_216),
+            train_seconds: trained.then_some(12.345),
+            eval_seconds: Some(3.21),
+            peak_memory_mib: Some(512.25),
+            n: 2,
+        };
+        let rows = vec![row("base model", false), row("LoReFT", true)];
+        let table = CostTable::new("T: cost".to_owned(), rows, "reft table t.yaml");
+        for format in FORMATS {
+            insta::assert_snapshot!(format!("costs_{}", format.extension()), format.cost(&table));
+        }
     }
 }
