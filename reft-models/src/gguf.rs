@@ -1,30 +1,30 @@
 //! A GGUF file: de-quantised on reading, llama.cpp's names and row order turned into Hugging Face's.
 
+mod block;
 mod config;
 mod dialect;
+mod header;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::GgmlDType;
-use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
-use candle_core::{DType, Device};
 use serde_json::{Map, json};
 use tch::{Kind, Tensor};
 
+use self::block::Storage;
 use self::config::GgufContext;
 use self::dialect::{DIALECTS, GgufDialect};
+use self::header::{Entry, Header, Metadata};
 use crate::container::{Container, Encoding, WeightsError, bytes_of, open_error};
-use crate::mapped::check_not_placeholder;
+use crate::mapped::{Mapped, mapped};
 use crate::raw_config::RawConfig;
 
 /// A GGUF file of a decoder.
 pub struct GgufFile {
     path: PathBuf,
-    content: Content,
+    file: Mapped,
+    header: Header,
     dialect: &'static GgufDialect,
     /// Hugging Face name to llama.cpp's.
     names: BTreeMap<String, String>,
@@ -36,32 +36,42 @@ impl GgufFile {
     /// # Errors
     /// When the file is missing, truncated, or holds no family that is read.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let mut file = File::open(path).map_err(|error| open_error(path, format!("{error}: check the path")))?;
-        let mut begin = Vec::new();
-        let read = Read::by_ref(&mut file).take(64).read_to_end(&mut begin).and_then(|_| file.rewind());
-        read.map_err(|error| open_error(path, format!("{error}: check the path")))?;
-        check_not_placeholder(path, &begin)?;
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
-        let content = Content::read(&mut file).map_err(|error| {
+        let file = mapped(path)?;
+        let bytes = file.bytes().map_err(|reason| open_error(path, reason))?;
+        let header = Header::parse(bytes).map_err(|reason| {
             let advice = "download it again, or choose a file in a common type such as F16, Q8_0 or Q4_K_M";
-            open_error(path, format!("truncated, or no GGUF file that can be read ({}): {advice}", brief(&error)))
+            open_error(path, format!("truncated, or no GGUF file that can be read ({reason}): {advice}"))
         })?;
-        if content.tensor_infos.values().any(|info| end(&content, info).is_none_or(|end| end > length)) {
+        let length = bytes.len();
+        if header.tensors.values().any(|entry| header.end(entry).is_none_or(|end| end > length as u64)) {
             return Err(open_error(path, format!("truncated ({length} bytes): download it again")));
         }
-        let dialect = dialect_of(path, &content)?;
-        let names = content.tensor_infos.keys().filter_map(|name| Some((dialect.name(name)?, name.clone())));
+        let dialect = dialect_of(path, &header)?;
+        let names = header.tensors.keys().filter_map(|name| Some((dialect.name(name)?, name.clone())));
         let names = names.collect();
-        Ok(Self { path: path.to_owned(), content, dialect, names })
+        Ok(Self { path: path.to_owned(), file, header, dialect, names })
     }
 
-    /// A metadata value.
-    ///
-    /// # Errors
-    /// When the file lacks it.
-    pub fn value(&self, key: &str) -> Result<&Value, WeightsError> {
-        let value = self.content.metadata.get(key);
-        value.ok_or_else(|| open_error(&self.path, format!("metadata `{key}` is missing: not a complete model file")))
+    /// A metadata value of a kind.
+    fn value<'a, T>(
+        &'a self,
+        key: &str,
+        kind: &str,
+        of: impl Fn(&'a Metadata) -> Option<T>,
+    ) -> Result<T, WeightsError> {
+        let missing = || open_error(&self.path, format!("metadata `{key}` is missing: not a complete model file"));
+        let value = self.header.metadata.get(key).ok_or_else(missing)?;
+        of(value).ok_or_else(|| open_error(&self.path, format!("metadata `{key}` is not {kind}")))
+    }
+
+    /// A metadata list, all of one kind.
+    fn list<'a, T>(
+        &'a self,
+        key: &str,
+        kind: &str,
+        of: impl Fn(&'a Metadata) -> Option<T>,
+    ) -> Result<Vec<T>, WeightsError> {
+        self.value(key, &format!("a list of {kind}"), |value| value.list()?.iter().map(&of).collect())
     }
 
     /// A metadata string.
@@ -69,7 +79,7 @@ impl GgufFile {
     /// # Errors
     /// When the file lacks it or holds something else.
     pub fn text(&self, key: &str) -> Result<String, WeightsError> {
-        self.value(key)?.to_string().cloned().map_err(|error| self.wrong(key, &error))
+        self.value(key, "a text", Metadata::text).map(str::to_owned)
     }
 
     /// A metadata list of strings.
@@ -77,8 +87,7 @@ impl GgufFile {
     /// # Errors
     /// When the file lacks it or holds something else.
     pub fn texts(&self, key: &str) -> Result<Vec<String>, WeightsError> {
-        let list = self.value(key)?.to_vec().map_err(|error| self.wrong(key, &error))?;
-        list.iter().map(|item| item.to_string().cloned().map_err(|error| self.wrong(key, &error))).collect()
+        self.list(key, "texts", |item| item.text().map(str::to_owned))
     }
 
     /// A metadata number; GGUF writers differ in the width they give it.
@@ -86,7 +95,7 @@ impl GgufFile {
     /// # Errors
     /// When the file lacks it or holds something else.
     pub fn integer(&self, key: &str) -> Result<i64, WeightsError> {
-        integer(self.value(key)?).ok_or_else(|| open_error(&self.path, format!("metadata `{key}` is not a number")))
+        self.value(key, "a number", Metadata::integer)
     }
 
     /// A metadata list of numbers.
@@ -94,9 +103,7 @@ impl GgufFile {
     /// # Errors
     /// When the file lacks it or holds something else.
     pub fn integers(&self, key: &str) -> Result<Vec<i64>, WeightsError> {
-        let list = self.value(key)?.to_vec().map_err(|error| self.wrong(key, &error))?;
-        let numbers: Option<Vec<i64>> = list.iter().map(integer).collect();
-        numbers.ok_or_else(|| open_error(&self.path, format!("metadata `{key}` is not a list of numbers")))
+        self.list(key, "numbers", Metadata::integer)
     }
 
     /// A metadata list of scores.
@@ -104,13 +111,12 @@ impl GgufFile {
     /// # Errors
     /// When the file lacks it or holds something else.
     pub fn scores(&self, key: &str) -> Result<Vec<f32>, WeightsError> {
-        let list = self.value(key)?.to_vec().map_err(|error| self.wrong(key, &error))?;
-        list.iter().map(|item| item.to_f32().map_err(|error| self.wrong(key, &error))).collect()
+        self.list(key, "scores", |item| item.float().map(|score| score as f32))
     }
 
     /// Whether the file has this key.
     pub fn has(&self, key: &str) -> bool {
-        self.content.metadata.contains_key(key)
+        self.header.metadata.contains_key(key)
     }
 
     /// A metadata switch; off when the file does not say.
@@ -118,12 +124,7 @@ impl GgufFile {
     /// # Errors
     /// When it is something else.
     pub fn switch(&self, key: &str) -> Result<bool, WeightsError> {
-        let value = self.content.metadata.get(key);
-        value.map_or(Ok(false), |value| value.to_bool().map_err(|error| self.wrong(key, &error)))
-    }
-
-    fn wrong(&self, key: &str, error: &candle_core::Error) -> WeightsError {
-        open_error(&self.path, format!("metadata `{key}`: {}", brief(error)))
+        if self.has(key) { self.value(key, "true or false", Metadata::bool) } else { Ok(false) }
     }
 
     /// The configuration in Hugging Face's terms.
@@ -132,12 +133,12 @@ impl GgufFile {
     /// When the metadata is incomplete, wrong, or says something that changes results and is not understood.
     pub fn config(&self) -> Result<serde_json::Value, WeightsError> {
         let (section, prefix) = (self.section(), format!("{}.", self.dialect.architecture));
-        let vocab = self.content.tensor_infos.get("token_embd.weight").and_then(|info| info.shape.dims().first());
+        let vocab = self.header.tensors.get("token_embd.weight").and_then(|entry| entry.shape.first());
         let [one, short, long] = config::DIVISORS.map(|name| self.numbers(name));
         let known = GgufContext {
             names: [self.dialect.hugging_face, self.dialect.architecture],
-            vocab: vocab.map(|&vocab| vocab as i64),
-            has: &|name| self.content.tensor_infos.contains_key(name),
+            vocab: vocab.copied(),
+            has: &|name| self.header.tensors.contains_key(name),
             ends: ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"].map(|key| self.integer(key).ok()),
             divisors: [one?, short?, long?],
         };
@@ -147,19 +148,18 @@ impl GgufFile {
     /// The model's own metadata. A number that is none becomes a text, which no reader of numbers takes.
     fn section(&self) -> Map<String, serde_json::Value> {
         let own = |key: &String| key.strip_prefix(self.dialect.architecture)?.strip_prefix('.').map(str::to_owned);
-        let json = |value: &Value| match *value {
-            Value::F32(number) if number.is_finite() => json!(f64::from(number)),
-            Value::F64(number) if number.is_finite() => json!(number),
-            Value::Bool(switch) => json!(switch),
-            Value::String(ref text) => json!(text),
-            ref other => integer(other).map_or_else(|| json!(format!("{other:?}")), |number| json!(number)),
+        let json = |value: &Metadata| match *value {
+            Metadata::Float(number) if number.is_finite() => json!(number),
+            Metadata::Bool(switch) => json!(switch),
+            Metadata::Text(ref text) => json!(text),
+            ref other => other.integer().map_or_else(|| json!(other.to_string()), |number| json!(number)),
         };
-        self.content.metadata.iter().filter_map(|(key, value)| Some((own(key)?, json(value)))).collect()
+        self.header.metadata.iter().filter_map(|(key, value)| Some((own(key)?, json(value)))).collect()
     }
 
     /// The numbers of a tensor that Hugging Face's layout does not have; none where there is no such tensor.
     fn numbers(&self, theirs: &str) -> Result<Option<Vec<f64>>, WeightsError> {
-        if !self.content.tensor_infos.contains_key(theirs) {
+        if !self.header.tensors.contains_key(theirs) {
             return Ok(None);
         }
         let (path, name) = (self.path.clone(), theirs.to_owned());
@@ -170,10 +170,16 @@ impl GgufFile {
 
     /// A tensor as llama.cpp ordered it, f32.
     fn dequantised(&self, theirs: &str) -> Result<Tensor, String> {
-        let mut file = File::open(&self.path).map_err(|error| error.to_string())?;
-        let quantised = self.content.tensor(&mut file, theirs, &Device::Cpu).map_err(|error| brief(&error))?;
-        let values = quantised.dequantize(&Device::Cpu).map_err(|error| brief(&error))?;
-        to_libtorch(&values).map_err(|error| brief(&error))
+        let (entry, stored) = self.stored(theirs)?;
+        Ok(entry.storage.dequantised(stored).reshape(&entry.shape))
+    }
+
+    /// A tensor's bytes as they lie in the file.
+    fn stored(&self, theirs: &str) -> Result<(&Entry, &[u8]), String> {
+        let entry = self.header.tensors.get(theirs).ok_or("not in the file")?;
+        let begin = (self.header.data_begins + entry.offset) as usize;
+        let stored = self.file.bytes()?.get(begin..begin + entry.size as usize);
+        Ok((entry, stored.ok_or("the file ends within it")?))
     }
 
     /// Query heads and key/value heads; as many when the file does not say.
@@ -185,9 +191,9 @@ impl GgufFile {
 }
 
 /// How the file's family is written.
-fn dialect_of(path: &Path, content: &Content) -> Result<&'static GgufDialect, WeightsError> {
+fn dialect_of(path: &Path, header: &Header) -> Result<&'static GgufDialect, WeightsError> {
     let key = "general.architecture";
-    let architecture = content.metadata.get(key).and_then(|value| value.to_string().ok());
+    let architecture = header.metadata.get(key).and_then(Metadata::text);
     let missing = || open_error(path, format!("metadata `{key}` is missing: not a complete model file"));
     let architecture = architecture.ok_or_else(missing)?;
     DIALECTS.iter().find(|dialect| dialect.architecture == architecture).ok_or_else(|| {
@@ -199,50 +205,14 @@ fn dialect_of(path: &Path, content: &Content) -> Result<&'static GgufDialect, We
     })
 }
 
-/// A candle tensor as a libtorch one, f32. Narrower types widen without loss.
-fn to_libtorch(tensor: &candle_core::Tensor) -> candle_core::Result<Tensor> {
-    let shape: Vec<i64> = tensor.dims().iter().map(|&n| n as i64).collect();
-    let values = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-    Ok(Tensor::from_slice(&values).reshape(shape))
-}
-
-/// candle's message without the stack trace it may append.
-fn brief(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
-/// The byte after a tensor's last one; none when a damaged header says more than can be counted.
-fn end(content: &Content, info: &TensorInfo) -> Option<u64> {
-    let elements = info.shape.dims().iter().try_fold(1_u64, |product, &n| product.checked_mul(n as u64))?;
-    let blocks = elements / info.ggml_dtype.block_size() as u64;
-    let size = blocks.checked_mul(info.ggml_dtype.type_size() as u64)?;
-    content.tensor_data_offset.checked_add(info.offset)?.checked_add(size)
-}
-
-fn integer(value: &Value) -> Option<i64> {
-    match *value {
-        Value::U8(n) => Some(n.into()),
-        Value::I8(n) => Some(n.into()),
-        Value::U16(n) => Some(n.into()),
-        Value::I16(n) => Some(n.into()),
-        Value::U32(n) => Some(n.into()),
-        Value::I32(n) => Some(n.into()),
-        Value::U64(n) => n.try_into().ok(),
-        Value::I64(n) => Some(n),
-        Value::F32(_) | Value::F64(_) | Value::Bool(_) | Value::String(_) | Value::Array(_) => None,
-    }
-}
-
 /// Bytes of a file before its tensors: the model's settings and its vocabulary.
 ///
 /// # Errors
 /// When the file is missing, truncated, or no GGUF file of a decoder.
 pub(crate) fn header(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    let length = GgufFile::open(path)?.content.tensor_data_offset;
-    let mut header = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(length).read_to_end(&mut header));
-    read.map_err(|error| open_error(path, format!("{error}: check the path")))?;
-    Ok(header)
+    let file = GgufFile::open(path)?;
+    let bytes = file.file.bytes().map_err(|reason| open_error(path, reason))?;
+    Ok(bytes[..bytes.len().min(file.header.data_begins as usize)].to_vec())
 }
 
 impl Container for GgufFile {
@@ -252,8 +222,8 @@ impl Container for GgufFile {
 
     fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
         let shape = |(ours, theirs): (&String, &String)| {
-            let stored: Vec<i64> = self.content.tensor_infos[theirs].shape.dims().iter().map(|&n| n as i64).collect();
-            let shape = self.dialect.change(ours).map_or_else(|| stored.clone(), |change| change.undone_shape(&stored));
+            let stored = &self.header.tensors[theirs].shape;
+            let shape = self.dialect.change(ours).map_or_else(|| stored.clone(), |change| change.undone_shape(stored));
             (ours.clone(), shape)
         };
         self.names.iter().map(shape).collect()
@@ -272,12 +242,9 @@ impl Container for GgufFile {
     }
 
     fn encoding(&self, name: &str) -> Option<Encoding> {
-        let info = self.content.tensor_infos.get(self.names.get(name)?)?;
-        Some(match info.ggml_dtype {
-            GgmlDType::F32 => Encoding::Plain(Kind::Float),
-            GgmlDType::F16 => Encoding::Plain(Kind::Half),
-            GgmlDType::BF16 => Encoding::Plain(Kind::BFloat16),
-            quantised => Encoding::Quantised(format!("{quantised:?}")),
+        Some(match self.header.tensors.get(self.names.get(name)?)?.storage {
+            Storage::Plain(kind) => Encoding::Plain(kind),
+            Storage::Blocks(block) => Encoding::Quantised(format!("{block:?}")),
         })
     }
 
@@ -285,12 +252,7 @@ impl Container for GgufFile {
     fn bytes(&self, name: &str) -> Result<Cow<'_, [u8]>, String> {
         match self.encoding(name).ok_or("not in the file")? {
             Encoding::Plain(kind) => bytes_of(&self.read(name)?, kind).map(Cow::Owned),
-            Encoding::Quantised(_) => {
-                let mut file = File::open(&self.path).map_err(|error| error.to_string())?;
-                let stored = self.content.tensor(&mut file, &self.names[name], &Device::Cpu);
-                let stored = stored.map_err(|error| brief(&error))?;
-                stored.data().map(|bytes| Cow::Owned(bytes.into_owned())).map_err(|error| brief(&error))
-            }
+            Encoding::Quantised(_) => self.stored(&self.names[name]).map(|(_, stored)| Cow::Borrowed(stored)),
         }
     }
 }

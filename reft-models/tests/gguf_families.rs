@@ -1,11 +1,9 @@
 //! Every family out of a GGUF file, written here by the rules of llama.cpp's converter: the logits of the folder that it was
-//! made from, for every golden family and for every type of numbers that files are stored in.
+//! made from, for every golden family. And every type of blocks that files are stored in.
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{self, Value as Metadata};
-use candle_core::quantized::{GgmlDType, QTensor};
 use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json};
@@ -16,6 +14,10 @@ use reft_models::weights::Weights;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
+
+use self::gguf_writer::{Metadata, Stored};
+
+mod gguf_writer;
 
 /// llama.cpp's names for Hugging Face's, longer ones first where one holds the other.
 const NAMES: &[(&str, &str)] = &[
@@ -189,42 +191,34 @@ fn llama3_divisors(config: &Value) -> Vec<f32> {
     (0..head as usize / 2).map(divisor).collect()
 }
 
-fn stored(tensor: &Tensor, kind: GgmlDType) -> QTensor {
-    let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
-    let values = Vec::<f32>::try_from(&tensor.contiguous().flatten(0, -1)).expect("f32 values");
-    let fits = shape.len() == 2 && shape[1].is_multiple_of(kind.block_size());
-    let tensor = candle_core::Tensor::from_vec(values, shape, &candle_core::Device::Cpu).expect("a tensor");
-    QTensor::quantize(&tensor, if fits { kind } else { GgmlDType::F32 }).expect("a type for it")
-}
-
-/// Writes a folder's model as GGUF, matrices in this type.
-fn write(architecture: &str, source: &Weights, path: &Path, kind: GgmlDType) {
+/// Writes a folder's model as GGUF.
+fn write(architecture: &str, source: &Weights, path: &Path) {
     let config = source.config();
     let heads = number(config, &["num_attention_heads", "n_head"]).expect("heads") as i64;
     let kv_heads = number(config, &["num_key_value_heads"]).map_or(heads, |heads| heads as i64);
     let read = |name: &str| source.tensor(name, source.shape(name).expect("there"), Kind::Float, Device::Cpu);
     let is_buffer = |name: &str| name.ends_with("masked_bias") || name.ends_with("inv_freq");
-    let mut tensors: Vec<(String, QTensor)> = Vec::new();
+    let mut tensors: Vec<(String, Stored)> = Vec::new();
     for name in source.names().into_iter().filter(|name| !is_buffer(name)) {
         let tensor = converted(architecture, name, read(name).expect("readable"), [heads, kv_heads]);
-        tensors.push((renamed(architecture, name), stored(&tensor, kind)));
+        tensors.push((renamed(architecture, name), Stored::f32(&tensor)));
     }
     for (key, name) in [("short_factor", "rope_factors_short.weight"), ("long_factor", "rope_factors_long.weight")] {
         if let Some(list) = config["rope_parameters"][key].as_array() {
             let values: Vec<f32> = list.iter().filter_map(Value::as_f64).map(|value| value as f32).collect();
-            tensors.push((name.to_owned(), stored(&Tensor::from_slice(&values), GgmlDType::F32)));
+            tensors.push((name.to_owned(), Stored::f32(&Tensor::from_slice(&values))));
         }
     }
     if config["rope_parameters"]["rope_type"] == "llama3" {
         let divisors = Tensor::from_slice(&llama3_divisors(config));
-        tensors.push(("rope_freqs.weight".to_owned(), stored(&divisors, GgmlDType::F32)));
+        tensors.push(("rope_freqs.weight".to_owned(), Stored::f32(&divisors)));
     }
     let general = ("general.architecture".to_owned(), Metadata::String(architecture.to_owned()));
     let own = metadata(config).into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value));
     let metadata: Vec<(String, Metadata)> = [general].into_iter().chain(own).collect();
     let metadata: Vec<(&str, &Metadata)> = metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    gguf_file::write(&mut File::create(path).expect("a file"), &metadata, &tensors).expect("written");
+    let tensors: Vec<(&str, &Stored)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    gguf_writer::write(path, &metadata, &tensors);
 }
 
 fn logits(weights: &Weights) -> Tensor {
@@ -271,7 +265,7 @@ fn a_gguf_file_of_every_family_gives_the_logits_of_its_folder() {
         let source = Weights::open(folder.path()).expect("a golden model");
         let Some(architecture) = architecture(source.config()) else { continue };
         let path = folder.path().join("model.gguf");
-        write(architecture, &source, &path, GgmlDType::F32);
+        write(architecture, &source, &path);
         let gguf = Weights::open(&path).unwrap_or_else(|error| panic!("{error}"));
         assert_close(&format!("{name}, {architecture}"), &logits(&gguf), &logits(&source), Tol::Absolute(2e-4));
         written += 1;
@@ -279,26 +273,17 @@ fn a_gguf_file_of_every_family_gives_the_logits_of_its_folder() {
     assert!(written > 0, "no golden family has a GGUF form");
 }
 
-/// De-quantised by candle, without a second reference: what is compared is that each type arrives, as near as its bits allow.
+/// Random blocks, and their values by llama.cpp's own package (`scripts/goldens/gguf_blocks.py`): equal to the last bit.
 #[test]
-fn every_type_of_numbers_is_read() {
-    let types = [
-        (GgmlDType::F16, 1e-3),
-        (GgmlDType::BF16, 8e-3),
-        (GgmlDType::Q8_0, 8e-3),
-        (GgmlDType::Q6K, 0.04),
-        (GgmlDType::Q5K, 0.08),
-        (GgmlDType::Q5_0, 0.08),
-        (GgmlDType::Q5_1, 0.08),
-        (GgmlDType::Q4K, 0.16),
-        (GgmlDType::Q4_0, 0.16),
-        (GgmlDType::Q4_1, 0.16),
-        (GgmlDType::Q3K, 0.3),
-        (GgmlDType::Q2K, 0.6),
-    ];
-    let weight = reft_core::testing::normal(&[6, 512], 3).to_device(Device::Cpu);
+fn every_type_of_blocks_is_dequantised_as_by_llama_cpp() {
+    let golden = Tensor::read_safetensors(golden_dir().join("gguf/blocks.safetensors")).expect("a golden");
+    let golden: BTreeMap<String, Tensor> = golden.into_iter().collect();
     let folder = TempDir::new().expect("a folder");
-    for (kind, tolerance) in types {
+    let kinds: Vec<u32> = golden.keys().filter_map(|name| name.strip_suffix(".blocks")?.parse().ok()).collect();
+    assert!(kinds.len() >= 12, "{kinds:?}");
+    for kind in kinds {
+        let expected = &golden[&format!("{kind}.values")];
+        let bytes = Vec::<u8>::try_from(golden[&format!("{kind}.blocks")].flatten(0, -1)).expect("bytes");
         let path = folder.path().join("model.gguf");
         let general = Metadata::String("qwen2".to_owned());
         let numbers =
@@ -307,12 +292,12 @@ fn every_type_of_numbers_is_read() {
         let (one, eps) = (Metadata::U32(1), Metadata::F32(1e-6));
         let mut metadata: Vec<(&str, &Metadata)> = keys.iter().map(|key| (key.as_str(), &one)).collect();
         metadata.extend([("general.architecture", &general), ("qwen2.attention.layer_norm_rms_epsilon", &eps)]);
-        let tensor = stored(&weight, kind);
-        gguf_file::write(&mut File::create(&path).expect("a file"), &metadata, &[("token_embd.weight", &tensor)])
-            .expect("written");
-        let weights = Weights::open(&path).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
-        let read = weights.tensor("model.embed_tokens.weight", &[6, 512], Kind::Float, Device::Cpu).expect("readable");
-        let error = (read - &weight).square().mean(Kind::Float).sqrt().double_value(&[]);
-        assert!(error > 0.0 && error < tolerance, "{kind:?}: {error}");
+        let stored = Stored::blocks(&expected.size(), kind, bytes);
+        gguf_writer::write(&path, &metadata, &[("token_embd.weight", &stored)]);
+        let weights = Weights::open(&path).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let shape = expected.size();
+        let found = weights.tensor("model.embed_tokens.weight", &shape, Kind::Float, Device::Cpu).expect("readable");
+        let same = found.eq_tensor(expected).logical_or(&found.isnan().logical_and(&expected.isnan()));
+        assert_eq!(same.all().int64_value(&[]), 1, "ggml type {kind}");
     }
 }
