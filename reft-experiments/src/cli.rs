@@ -8,8 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, new, predict, push, read,
-    report, results, schema, sweep, table, train, win_rate,
+    bench, collect, compare, das, eval, export, figure, generate, import, inspect, judge, list, new, predict, push,
+    read, report, results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
 

@@ -11,8 +11,8 @@ use tch::{Device, Kind, Tensor};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::adaptations::components::{
-    FrozenInputs, ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementError, PlacementSpec, SiteRows, count,
-    everywhere, positive, probability,
+    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementError, PlacementSpec,
+    SiteRows, count, everywhere, positive, probability,
 };
 use crate::adaptations::own_weights::BitFit;
 use crate::adaptations::several::{self, Member};
@@ -116,10 +116,10 @@ impl LoraSpec {
     }
 
     /// Refuses maps without biases where biases are to be trained.
-    fn check_biases(&self, at: &Where, lender: &dyn Lender) -> Result<(), SpecError> {
+    fn check_biases(&self, at: &Placement, lender: &dyn Lender) -> Result<(), SpecError> {
         let bare = |site: &&Site| lender.linear(**site).is_some_and(|map| map.bias.is_none());
         match at.sites().iter().find(bare) {
-            Some(site) if self.bias == LoraBias::LoraOnly => Err(MethodFault::NoBias(site.to_string()).into()),
+            Some(site) if self.bias == LoraBias::LoraOnly => Err(PlacementError::NoBias(site.to_string()).into()),
             _ => Ok(()),
         }
     }
@@ -222,8 +222,8 @@ impl ComponentMethod for Lora {
         low_rank(place, self.rank).into_iter().chain(self.bias.then_some(bias)).collect()
     }
 
-    fn borrows(&self) -> Borrows {
-        if self.bias { Borrows::Linear } else { Borrows::Nothing }
+    fn borrows(&self) -> FrozenInputs {
+        if self.bias { FrozenInputs::Linear } else { FrozenInputs::Nothing }
     }
 
     /// A trained bias begins at the map's.

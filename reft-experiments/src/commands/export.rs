@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::import::head_beside;
-use crate::interop::Origin;
+use crate::interop::AdapterOrigin;
 use crate::interop::merge::Merged;
 use crate::interop::ours::AdapterOnBase;
 use crate::interop::{model_folder, peft_export, pyreft_export};
@@ -43,7 +43,7 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let ours = AdapterOnBase::open(&self.adapter, self.model.as_deref())?;
         let head = head_beside(&self.adapter)?;
-        let origin = Origin::beside(&self.adapter)?;
+        let origin = AdapterOrigin::beside(&self.adapter)?;
         super::fresh_folder(&self.out, |folder| {
             match self.to {
                 Library::Peft => peft_export::write(&ours, &head, folder),

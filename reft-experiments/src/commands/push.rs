@@ -7,7 +7,7 @@ use reft_core::adapter_file::{AdapterConfig, SavedAdapter};
 
 use crate::interop::hub::card::Card;
 use crate::interop::hub::{Holds, Hub, Repository, Upload};
-use crate::interop::origin::{self, Origin};
+use crate::interop::origin::{self, AdapterOrigin};
 use crate::store::record::Record;
 
 /// Arguments of `reft push`.
@@ -87,12 +87,12 @@ impl Args {
     }
 
     /// Where the adapter comes from, with what is told now over what was known.
-    fn origin(&self, adapter: &Path, config: &AdapterConfig, record: Option<&Record>) -> Result<Origin> {
-        let known = Origin::beside(adapter)?;
-        let mut origin = known.unwrap_or_else(|| Origin {
+    fn origin(&self, adapter: &Path, config: &AdapterConfig, record: Option<&Record>) -> Result<AdapterOrigin> {
+        let known = AdapterOrigin::beside(adapter)?;
+        let mut origin = known.unwrap_or_else(|| AdapterOrigin {
             library: format!("reft-rs {}", env!("CARGO_PKG_VERSION")),
             base_model: Some(config.base_model.id.clone()),
-            ..Origin::default()
+            ..AdapterOrigin::default()
         });
         if origin.data.is_empty()
             && let Some(record) = record
@@ -133,7 +133,7 @@ impl PullArgs {
             let (holds, commit) = hub.pull(&self.repository, folder)?;
             if holds == Holds::AdapterOnBase {
                 SavedAdapter::read(&folder.join("adapter"))?;
-                let mut origin = Origin::beside(&folder.join("adapter"))?.unwrap_or_default().with_card(folder);
+                let mut origin = AdapterOrigin::beside(&folder.join("adapter"))?.unwrap_or_default().with_card(folder);
                 origin.hub = Some(format!("{}@{commit}", self.repository.id));
                 origin.save(folder)?;
             }

@@ -14,7 +14,7 @@ pub const FILE: &str = "origin.json";
 
 /// Where an adapter comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Origin {
+pub struct AdapterOrigin {
     /// The library that wrote it, with its version where the folder says it.
     pub library: String,
     /// The base model as the folder names it.
@@ -37,7 +37,7 @@ pub struct Origin {
     pub card: BTreeMap<String, Value>,
 }
 
-impl Origin {
+impl AdapterOrigin {
     /// The same with what a folder's model card says: license, data sets and authors.
     #[must_use]
     pub fn with_card(self, folder: &Path) -> Self {
@@ -73,7 +73,7 @@ impl Origin {
         Ok(Some(origin))
     }
 
-    /// Writes it as a model card for other libraries, whose readers find the fields that [`Origin::with_card`] finds.
+    /// Writes it as a model card for other libraries, whose readers find the fields that [`AdapterOrigin::with_card`] finds.
     ///
     /// # Errors
     /// When the file system refuses.
@@ -118,7 +118,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let read = |card: &str| {
             std::fs::write(folder.path().join("README.md"), card).expect("writable");
-            Origin::default().with_card(folder.path())
+            AdapterOrigin::default().with_card(folder.path())
         };
         let origin =
             read("---\nlicense: apache-2.0\nauthor: A. N. Other\ndatasets:\n- gsm8k\n- \"a: b\"\n---\n# A model\n");
@@ -126,12 +126,12 @@ mod tests {
         let found = (origin.license.as_deref(), origin.trained_by.as_deref(), origin.data.clone());
         assert_eq!(found, expected);
         assert_eq!(read("---\ndatasets: gsm8k\n---\n").data, ["gsm8k"]);
-        let written = Origin { library: "peft 1".to_owned(), license: Some("mit".to_owned()), ..origin };
+        let written = AdapterOrigin { library: "peft 1".to_owned(), license: Some("mit".to_owned()), ..origin };
         written.write_card(folder.path()).expect("writable");
-        let again = Origin::default().with_card(folder.path());
+        let again = AdapterOrigin::default().with_card(folder.path());
         assert_eq!((again.license, again.data, again.trained_by), (written.license, written.data, written.trained_by));
         for none in ["", "# license: mit\n", "---\n[: no YAML\n---\n"] {
-            assert_eq!(read(none), Origin::default(), "{none}");
+            assert_eq!(read(none), AdapterOrigin::default(), "{none}");
         }
     }
 
@@ -140,8 +140,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(FILE), r#"{"library": "peft", "card": {"license": "mit"}}"#)
             .expect("writable");
-        let origin = Origin::beside(&folder.path().join("adapter")).expect("readable").expect("there");
+        let origin = AdapterOrigin::beside(&folder.path().join("adapter")).expect("readable").expect("there");
         assert_eq!((origin.library.as_str(), origin.license), ("peft", None));
-        assert_eq!(Origin::beside(folder.path()).expect("readable"), None);
+        assert_eq!(AdapterOrigin::beside(folder.path()).expect("readable"), None);
     }
 }

@@ -9,10 +9,11 @@ use reft_core::AdaptSpec;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::record::{Record, Score, mean_percent};
+use super::record::{Record, Score};
 use crate::config::plan::{Dtype, EvalSplit, RunPlan};
+use crate::score::grade::Unit;
 use crate::train::observe::StepInfo;
-use crate::train::schedule::Shape;
+use crate::train::schedule::SchedulerType;
 
 /// The result file of a run; `trace` are its updates, and `done` is when it was complete.
 pub fn result(record: &Record, trace: &[StepInfo], done: SystemTime) -> Value {
@@ -65,9 +66,9 @@ fn train_config(plan: &RunPlan, trace: &[StepInfo]) -> Value {
         Dtype::F16 => "float16",
     };
     let scheduler = match plan.train.schedule {
-        Shape::Constant => Value::Null,
-        Shape::Linear => json!("linear"),
-        Shape::Cosine => json!("cosine"),
+        SchedulerType::Constant => Value::Null,
+        SchedulerType::Linear => json!("linear"),
+        SchedulerType::Cosine => json!("cosine"),
     };
     json!({
         "model_id": plan.model,
@@ -109,7 +110,8 @@ fn peft_config(adapt: &AdaptSpec) -> Option<Value> {
 
 /// The last entry of the benchmark's list, from which its tables are made.
 fn metrics(record: &Record, trace: &[StepInfo]) -> Value {
-    let fraction = |score: &Score| score.percent() / 100.0;
+    // Losses are no accuracies.
+    let fraction = |score: &Score| (score.unit() == Unit::Percent).then(|| score.figure() / 100.0);
     let split = match record.plan.data.eval_split {
         EvalSplit::Dev => "valid",
         EvalSplit::Test(_) => "test",
@@ -122,8 +124,10 @@ fn metrics(record: &Record, trace: &[StepInfo]) -> Value {
         "train total tokens": tokens,
         "test accuracy": null,
     });
-    metrics[format!("{split} accuracy")] =
-        if record.scores.is_empty() { Value::Null } else { json!(mean_percent(&record.scores) / 100.0) };
+    let fractions: Option<Vec<f64>> = record.scores.values().map(fraction).collect();
+    let fractions = fractions.filter(|fractions| !fractions.is_empty());
+    let mean = fractions.map(|fractions| fractions.iter().sum::<f64>() / fractions.len() as f64);
+    metrics[format!("{split} accuracy")] = json!(mean);
     for (task, score) in &record.scores {
         metrics[format!("{split} accuracy {task}")] = json!(fraction(score));
     }

@@ -8,10 +8,10 @@ use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
-use hf_hub::{PastKeyValues, Repo, RepoType};
+use hf_hub::{Cache, Repo, RepoType};
 
-use super::settings::Settings;
-use super::{Name, one_line, status};
+use super::settings::HubSettings;
+use super::{ModelName, one_line, status};
 
 /// The branch on which the hub keeps parquet files that it made itself.
 const CONVERTED: &str = "refs/convert/parquet";
@@ -82,7 +82,7 @@ pub enum DatasetError {
     },
     /// The cache cannot be written.
     #[error("{path}: {source}: check its permissions and the space left")]
-    PastKeyValues {
+    Cache {
         /// The file.
         path: PathBuf,
         /// What happened.
@@ -109,9 +109,9 @@ impl<'a> DatasetName<'a> {
         let owner = path.find('/')?;
         let end = path[owner + 1..].find('/').map_or(path.len(), |at| owner + 1 + at);
         let (id, subset) = (&path[..end], path.get(end + 1..));
-        let plain = |text: &str| Name::read(&format!("o/{text}")).is_some();
-        let known = Name::read(id).is_some() && subset.is_none_or(|subset| !subset.contains('/') && plain(subset));
-        let revised = revision.is_none_or(|revision| Name::read(&format!("o/n@{revision}")).is_some());
+        let plain = |text: &str| ModelName::read(&format!("o/{text}")).is_some();
+        let known = ModelName::read(id).is_some() && subset.is_none_or(|subset| !subset.contains('/') && plain(subset));
+        let revised = revision.is_none_or(|revision| ModelName::read(&format!("o/n@{revision}")).is_some());
         (known && revised).then_some(Self { given, id, subset, revision })
     }
 }
@@ -127,7 +127,7 @@ pub struct Dataset {
     pinned: String,
     folder: PathBuf,
     files: Vec<PathBuf>,
-    settings: Settings,
+    settings: HubSettings,
     remote: Option<ApiRepo>,
 }
 
@@ -137,10 +137,10 @@ impl Dataset {
     /// # Errors
     /// When the id is none, the data set is not to be had, has no parquet files, or a subset has to be chosen.
     pub fn find(id: &str) -> Result<Self, DatasetError> {
-        Self::with(id, Settings::from_environment())
+        Self::with(id, HubSettings::from_environment())
     }
 
-    fn with(id: &str, settings: Settings) -> Result<Self, DatasetError> {
+    fn with(id: &str, settings: HubSettings) -> Result<Self, DatasetError> {
         let name = DatasetName::read(id).ok_or_else(|| DatasetError::NoFiles {
             id: id.to_owned(),
             revisions: "this name, which is no data set's id (org/name)".to_owned(),
@@ -205,7 +205,7 @@ struct Revision<'a> {
     name: DatasetName<'a>,
     /// A branch, a tag or a commit.
     of: &'a str,
-    settings: &'a Settings,
+    settings: &'a HubSettings,
 }
 
 impl Revision<'_> {
@@ -244,7 +244,7 @@ impl Revision<'_> {
     }
 
     fn repo(&self, revision: &str) -> Result<ApiRepo, DatasetError> {
-        let mut builder = ApiBuilder::from_cache(PastKeyValues::new(self.settings.hub.clone()));
+        let mut builder = ApiBuilder::from_cache(Cache::new(self.settings.hub.clone()));
         if let Some(endpoint) = &self.settings.endpoint {
             builder = builder.with_endpoint(endpoint.clone());
         }
@@ -293,9 +293,9 @@ impl Revision<'_> {
             file.write_all(&serde_json::to_vec(files).expect("plain data"))?;
             file.persist(&path).map(|_| ()).map_err(|error| error.error)
         });
-        written.map_err(|source| DatasetError::PastKeyValues { path, source })?;
-        let cache = PastKeyValues::new(self.settings.hub.clone()).repo(self.named(self.of));
-        cache.create_ref(commit).map_err(|source| DatasetError::PastKeyValues { path: self.cache(), source })
+        written.map_err(|source| DatasetError::Cache { path, source })?;
+        let cache = Cache::new(self.settings.hub.clone()).repo(self.named(self.of));
+        cache.create_ref(commit).map_err(|source| DatasetError::Cache { path: self.cache(), source })
     }
 
     fn refused(&self, error: &hf_hub::api::sync::ApiError) -> DatasetError {

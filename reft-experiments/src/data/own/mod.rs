@@ -30,7 +30,7 @@ use self::fault::OwnDataError;
 use self::place::Place;
 use self::portion::Splits;
 use self::split_files::SplitFiles;
-use super::source::{DataError, Sources};
+use super::source::{DataError, DataSources};
 
 /// The rows of a file, or of all files of a folder.
 ///
@@ -45,7 +45,7 @@ pub fn folder_rows(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
 ///
 /// # Errors
 /// When it is not to be had, or a row is broken.
-pub fn columns(given: &str, sources: &Sources) -> Result<Vec<String>, DataError> {
+pub fn columns(given: &str, sources: &DataSources) -> Result<Vec<String>, DataError> {
     let place = Place::find(given, sources)?;
     let files = SplitFiles::of(&place, &Splits::default())?.train;
     let looked_at = match place {

@@ -2,11 +2,11 @@
 
 use super::choices::Choices;
 use super::column_template::ColumnTemplate;
-use super::rows::Parts;
+use super::rows::RowParts;
 use super::spec::{ChoiceTexts, DataSpec};
-use crate::score::scoring::{Kind, Scoring};
+use crate::score::scoring::{Scoring, ScoringKind};
 
-impl Parts {
+impl RowParts {
     /// What the rows of a described data set are made of.
     ///
     /// # Errors
@@ -41,21 +41,21 @@ impl Parts {
     }
 
     /// Whether such rows have what a kind of score needs.
-    pub fn fit(&self, kind: Kind) -> bool {
+    pub fn fit(&self, kind: ScoringKind) -> bool {
         match self {
             Self::Completion { choices, .. } => match kind {
-                Kind::Answers | Kind::Likelihood => true,
-                Kind::Choices => choices.is_some(),
-                Kind::Classes | Kind::Numbers => false,
+                ScoringKind::Answers | ScoringKind::Likelihood => true,
+                ScoringKind::Choices => choices.is_some(),
+                ScoringKind::Classes | ScoringKind::Numbers => false,
             },
-            Self::Conversation(_) => matches!(kind, Kind::Answers | Kind::Likelihood),
-            Self::Labelled { .. } => matches!(kind, Kind::Classes | Kind::Numbers),
+            Self::Conversation(_) => matches!(kind, ScoringKind::Answers | ScoringKind::Likelihood),
+            Self::Labelled { .. } => matches!(kind, ScoringKind::Classes | ScoringKind::Numbers),
         }
     }
 }
 
 /// A prompt with a completion, with choices, or with both.
-fn completion(spec: &DataSpec, prompt: &str) -> Result<Parts, String> {
+fn completion(spec: &DataSpec, prompt: &str) -> Result<RowParts, String> {
     only(spec, &["prompt", "completion", "choices", "between", "answer"])?;
     let choices = spec.choices.as_ref().map(choices).transpose()?;
     let completion = optional("completion", spec.completion.as_ref())?;
@@ -64,7 +64,7 @@ fn completion(spec: &DataSpec, prompt: &str) -> Result<Parts, String> {
         return Err("completion: missing: write what the model learns to say, such as \"{{ answer }}\"".to_owned());
     }
     let between = spec.between.clone().unwrap_or_else(|| " ".to_owned());
-    Ok(Parts::Completion { prompt: template("prompt", prompt)?, completion, choices, between, answer })
+    Ok(RowParts::Completion { prompt: template("prompt", prompt)?, completion, choices, between, answer })
 }
 
 fn choices(written: &ChoiceTexts) -> Result<Choices, String> {

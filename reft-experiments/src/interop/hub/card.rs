@@ -5,7 +5,7 @@ use std::fmt::Write;
 use reft_core::adapter_file::AdapterConfig;
 use serde_json::{Map, Value, json};
 
-use crate::interop::origin::Origin;
+use crate::interop::origin::AdapterOrigin;
 use crate::store::record::{Record, Score};
 
 /// What a card is made from.
@@ -16,7 +16,7 @@ pub struct Card<'a> {
     /// The adapter's configuration.
     pub adapter: &'a AdapterConfig,
     /// Where it comes from.
-    pub origin: &'a Origin,
+    pub origin: &'a AdapterOrigin,
     /// The run that it comes from, where it is at hand.
     pub record: Option<&'a Record>,
 }
@@ -64,7 +64,7 @@ impl Card<'_> {
     }
 
     fn facts(&self, text: &mut String) {
-        let Origin { library, trained_by, data, license, .. } = self.origin;
+        let AdapterOrigin { library, trained_by, data, license, .. } = self.origin;
         let base = &self.adapter.base_model;
         let mut facts = vec![("base model", format!("{} (weights {})", base.id, base.fingerprint))];
         facts.push(("made with", library.clone()));
@@ -73,7 +73,7 @@ impl Card<'_> {
         facts.push(("license", license.clone().unwrap_or_else(|| "not stated".to_owned())));
         if let Some(record) = self.record {
             let (plan, parameters) = (&record.plan, record.parameters);
-            let train = plan.train;
+            let train = &plan.train;
             facts.push(("trained parameters", format!("{} ({:.4} %)", parameters.trainable, parameters.percent())));
             facts.push((
                 "training",
@@ -97,14 +97,14 @@ impl Card<'_> {
         let Some(record) = self.record.filter(|record| !record.scores.is_empty()) else { return };
         let split = serde_json::to_value(&record.plan.data.eval_split).expect("plain data");
         let split = if split == "dev" { "dev rows".to_owned() } else { "test rows".to_owned() };
-        let _ = writeln!(text, "| task | score, % | metric | n |\n| --- | --- | --- | --- |");
+        let _ = writeln!(text, "| task | score | metric | n |\n| --- | --- | --- | --- |");
         for (task, score) in &record.scores {
             let metric = match score {
                 Score::Counts { .. } => "accuracy".to_owned(),
                 Score::Measured { metric, .. } => metric.to_string(),
                 Score::Graded { grade, .. } => grade.to_string(),
             };
-            let _ = writeln!(text, "| {task} | {:.2} | {metric} | {} |", score.percent(), score.n());
+            let _ = writeln!(text, "| {task} | {:.2} | {metric} | {} |", score.figure(), score.n());
         }
         let _ = writeln!(text, "\nScored on {split} of {} data.\n", record.plan.data.source);
     }

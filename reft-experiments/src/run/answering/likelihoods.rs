@@ -7,7 +7,7 @@ use super::evaluation::{AnsweredTask, EvalError, Evaluator};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::options;
 use crate::data::own::conversation;
-use crate::data::own::rows::Parts;
+use crate::data::own::rows::RowParts;
 use crate::data::own::spec::TrainedTurns;
 use crate::data::row::Row;
 use crate::data::too_long::{LengthAction, RowUse, TooLong};
@@ -70,8 +70,8 @@ impl Evaluator<'_> {
             let of_row: Vec<(Likelihood, bool)> = likelihoods.by_ref().take(row.choices.len()).collect();
             let logs: Vec<f64> = of_row.iter().map(|(likelihood, _)| likelihood.log).collect();
             let between = match task.own().map(|set| &set.parts) {
-                Some(Parts::Completion { between, .. }) => between.len(),
-                Some(Parts::Conversation(_) | Parts::Labelled { .. }) | None => {
+                Some(RowParts::Completion { between, .. }) => between.len(),
+                Some(RowParts::Conversation(_) | RowParts::Labelled { .. }) | None => {
                     common_start(&row.choices, &row.output, &row.answer)
                 }
             };
