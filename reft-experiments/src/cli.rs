@@ -67,7 +67,7 @@ enum Command {
     Export(export::Args),
     /// Merge an adapter into its model, as a whole model folder
     Merge(export::MergeArgs),
-    /// Put an adapter on the hub, with a card (HF_TOKEN)
+    /// Put an adapter on the hub, with a card (`HF_TOKEN`)
     Push(push::Args),
     /// Take an adapter from the hub
     Pull(push::PullArgs),

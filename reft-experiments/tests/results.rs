@@ -54,7 +54,7 @@ fn check_peft_benchmark(dir: &Dir) {
     assert!(said.contains("peft: 1 result files"), "{said}");
     let files: Vec<_> = std::fs::read_dir(dir.path().join("peft")).expect("written").collect();
     let path = files[0].as_ref().expect("readable").path();
-    assert!(path.file_name().expect("a name").to_string_lossy().starts_with("reft--model-"), "{path:?}");
+    assert!(path.file_name().expect("a name").to_string_lossy().starts_with("reft--model-"), "{}", path.display());
     let text = std::fs::read_to_string(&path).expect("text");
     let result: Value = serde_json::from_str(&text).expect("JSON");
     let (run, train, meta) = (&result["run_info"], &result["train_info"], &result["meta_info"]);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, json};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use self::block::Storage;
 use self::config::GgufContext;

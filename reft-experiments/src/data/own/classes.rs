@@ -3,7 +3,7 @@
 use super::cells::{self, CellRow};
 use super::fault::OwnDataError;
 use super::place::Place;
-use super::portion::{Portion, SplitRows};
+use super::portion::SplitRows;
 use super::set::OwnSet;
 use super::spec::DataSpec;
 use super::split_files::SplitFiles;

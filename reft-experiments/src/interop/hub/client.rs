@@ -29,7 +29,7 @@ impl Client {
         // No limit for whole requests: files may be large.
         let config = Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_secs(120)))
+            .timeout_recv_response(Some(Duration::from_mins(2)))
             .http_status_as_error(false);
         Self { endpoint, token, agent: Agent::new_with_config(config.build()) }
     }
@@ -84,8 +84,7 @@ impl Client {
     }
 
     fn json(&self, what: &str, bytes: &[u8]) -> Result<Value, HubError> {
-        serde_json::from_slice(bytes)
-            .map_err(|_| self.refused(what, "the answer is no JSON".to_owned(), "check HF_ENDPOINT"))
+        serde_json::from_slice(bytes).map_err(|_| self.refused(what, "the answer is no JSON", "check HF_ENDPOINT"))
     }
 
     /// The answer, where its status is a good one.
@@ -107,16 +106,17 @@ impl Client {
             404 => "check the name and the revision",
             _ => "try again later",
         };
-        Err(self.refused(what, reason, remedy))
+        Err(self.refused(what, &reason, remedy))
     }
 
     fn broken(&self, what: &str, error: &ureq::Error) -> HubError {
         let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        self.refused(what, reason, "check the network and HF_ENDPOINT")
+        self.refused(what, &reason, "check the network and HF_ENDPOINT")
     }
 
-    fn refused(&self, what: &str, reason: String, remedy: &'static str) -> HubError {
-        let reason = self.token.as_ref().map_or(reason.clone(), |token| reason.replace(token.as_str(), "[token]"));
+    fn refused(&self, what: &str, reason: &str, remedy: &'static str) -> HubError {
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        let reason = token.map_or_else(|| reason.to_owned(), |token| reason.replace(token, "[token]"));
         HubError::Refused { what: what.to_owned(), reason, remedy }
     }
 }

@@ -215,7 +215,7 @@ fn every_row_of_the_paper_profiles_trains_the_printed_part_of_its_model() {
             let expected = printed.params_percent.expect("printed");
             if adapt.own_weights() {
                 // Full finetuning trains all; the biases are counted on the model itself (`golden_baselines.rs`).
-                assert!(expected == 100.0 || row.method == "BitFit", "{name}: {}", row.method);
+                assert!(expected > 99.9 || row.method == "BitFit", "{name}: {}", row.method);
                 continue;
             }
             let trained = adapt.trainable(&row.model.dims.expect("sizes")).expect("it fits") as f64;

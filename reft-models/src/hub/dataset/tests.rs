@@ -5,9 +5,9 @@ use tempfile::TempDir;
 use super::*;
 
 /// Caches below `folder`, no network.
-fn offline(folder: &TempDir) -> Settings {
+fn offline(folder: &TempDir) -> HubSettings {
     let path = |name: &str| folder.path().join(name).display().to_string();
-    Settings::read(|name| match name {
+    HubSettings::read(|name| match name {
         "REFT_CACHE" => Some(path("reft")),
         "HF_HUB_CACHE" => Some(path("hub")),
         "HF_HUB_OFFLINE" => Some("1".to_owned()),
