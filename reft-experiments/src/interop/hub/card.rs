@@ -73,7 +73,7 @@ impl Card<'_> {
         facts.push(("license", license.clone().unwrap_or_else(|| "not stated".to_owned())));
         if let Some(record) = self.record {
             let (plan, parameters) = (&record.plan, record.parameters);
-            let train = plan.train;
+            let train = &plan.train;
             facts.push(("trained parameters", format!("{} ({:.4} %)", parameters.trainable, parameters.percent())));
             facts.push((
                 "training",
