@@ -86,7 +86,7 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
         let mut objective =
             Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch };
         let mut trainer = Trainer {
-            objective: &mut objective,
+            model: &mut objective,
             adaptation: adaptation.as_mut(),
             plan: plan(head_gradients),
             seed: Seed(3),
