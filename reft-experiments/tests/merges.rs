@@ -13,9 +13,9 @@ use reft_core::testing::{Tol, assert_close, golden_dir, indices, normal};
 use reft_experiments::data::encode::Example;
 use reft_experiments::interop::merge::Merged;
 use reft_experiments::interop::model_folder;
-use reft_experiments::interop::ours::{Base, tensors_of};
+use reft_experiments::interop::ours::{LoadedBase, tensors_of};
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
+use reft_experiments::train::frozen::FrozenForward;
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_models::attention::PastKeyValues;
 use reft_models::lending::LendingDecoder;
@@ -36,7 +36,7 @@ fn model(name: &str) -> std::path::PathBuf {
 }
 
 /// The adaptation with every number moved from where it began.
-fn moved(base: &Base, spec: &AdaptSpec) -> Box<dyn Adaptation> {
+fn moved(base: &LoadedBase, spec: &AdaptSpec) -> Box<dyn Adaptation> {
     let put = base.put(|lender| Ok(spec.build_on(base.dims(), lender, Seed(1), Device::Cpu)?));
     let adaptation = put.unwrap_or_else(|error| panic!("{error:#}"));
     for (index, named) in adaptation.named().into_iter().enumerate() {
@@ -57,7 +57,7 @@ fn logits(folder: &Path, adaptation: Option<&dyn Adaptation>) -> Tensor {
     let layout = Layout::packed(&[Extent { len, prompt: len }]);
     let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
     let hooks = step.as_ref().map(|step| step.hooks(&layout).expect("disjoint"));
-    let hooks = hooks.as_deref().unwrap_or(&reft_core::hooks::Frozen);
+    let hooks = hooks.as_deref().unwrap_or(&reft_core::hooks::NoHooks);
     let own = step.as_ref().and_then(|step| step.weights());
     no_grad(|| {
         let own = own.map(|own| decoder.on(own).expect("its own"));
@@ -93,7 +93,7 @@ fn the_merged_folder_answers_as_model_and_adapter() {
     ];
     let folder = tempfile::tempdir().expect("a folder");
     for (index, (name, written)) in cases.into_iter().enumerate() {
-        let (base, spec) = (Base::open(model(name).to_str().expect("a name")).expect("a base"), spec(&written));
+        let (base, spec) = (LoadedBase::open(model(name).to_str().expect("a name")).expect("a base"), spec(&written));
         let adaptation = moved(&base, &spec);
         let expected = logits(&model(name), Some(adaptation.as_ref()));
         let apart = (&expected - logits(&model(name), None)).abs().max().double_value(&[]);
@@ -110,7 +110,7 @@ fn the_merged_folder_answers_as_model_and_adapter() {
 
 #[test]
 fn what_no_weight_can_do_is_refused_with_the_reason() {
-    let base = Base::open(model("models/llama-tied").to_str().expect("a name")).expect("a base");
+    let base = LoadedBase::open(model("models/llama-tied").to_str().expect("a name")).expect("a base");
     let cases = [
         (
             json!({"reft": {"intervention": "loreft", "rank": 2, "positions": "f2+l2", "component": "value"}}),
@@ -136,7 +136,7 @@ fn what_no_weight_can_do_is_refused_with_the_reason() {
 #[test]
 fn a_fresh_lora_with_biases_is_the_base_and_its_biases_are_trained() {
     let name = "baselines/models/llama-bias";
-    let base = Base::open(model(name).to_str().expect("a name")).expect("a base");
+    let base = LoadedBase::open(model(name).to_str().expect("a name")).expect("a base");
     let written = json!({"lora": {"rank": 2, "alpha": 4, "components": ["q", "v"], "bias": "lora_only"}});
     let fresh =
         base.put(|lender| Ok(spec(&written).build_on(base.dims(), lender, Seed(1), Device::Cpu)?)).expect("built");
@@ -164,7 +164,7 @@ fn train(model: &dyn Decoder, adaptation: &mut dyn Adaptation, lr: f64, updates:
         Example { ids, prompt: 3, name: format!("row {index}"), lost: 0 }
     };
     let rows: Vec<Example> = (0..2).map(example).collect();
-    let mut objective = Causal::new(model, Frozen::off(model), 100);
+    let mut objective = Causal::new(model, FrozenForward::off(model), 100);
     let mut learner = Learner::new(&mut objective, adaptation, UpdateRules::default());
     (0..updates).map(|_| learner.update(&rows.iter().collect::<Vec<_>>(), lr).expect("finite").loss).collect()
 }

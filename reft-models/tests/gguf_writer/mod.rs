@@ -4,8 +4,9 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-/// A metadata value.
+/// A metadata value; each test writes some of these kinds.
 #[derive(Debug, Clone)]
+#[allow(dead_code)]
 pub enum Metadata {
     U32(u32),
     I32(i32),
