@@ -6,7 +6,7 @@ use std::path::Path;
 use reft_core::testing::golden_dir;
 use reft_experiments::data::own::conversation;
 use reft_experiments::data::own::set::OwnSet;
-use reft_experiments::data::own::spec::{DataSpec, Trained};
+use reft_experiments::data::own::spec::{DataSpec, TrainedTurns};
 use reft_experiments::data::row::Row;
 use reft_experiments::data::source::DataSources;
 use reft_experiments::data::split::Split;
@@ -87,7 +87,7 @@ fn what_is_learned_is_the_mask_of_the_references() {
             let made = conversation::examples(&row.conversation, trained, tokenizer, usize::MAX, what);
             made.unwrap_or_else(|error| panic!("{what}: {error}"))
         };
-        let all = examples(Trained::All);
+        let all = examples(TrainedTurns::All);
         let found: Vec<(usize, usize)> = all.iter().map(|example| (example.prompt, example.ids.len())).collect();
         if turns.last().is_some_and(|turn| turn["role"] == "assistant") {
             assert_eq!(found, turns_said, "{what}");
@@ -99,7 +99,7 @@ fn what_is_learned_is_the_mask_of_the_references() {
             assert!(last.1 <= turns_said[before.len()].1, "{what}");
         }
         assert!(all.iter().all(|example| ids.starts_with(&example.ids) && example.lost == 0), "{what}");
-        let last = examples(Trained::Last);
+        let last = examples(TrainedTurns::Last);
         assert_eq!(last.len(), 1, "{what}");
         assert_eq!(
             (Some(last[0].prompt), last[0].ids.len()),
@@ -136,7 +136,7 @@ fn a_template_that_raises_is_answered_with_its_words() {
         let answered = [turns, &[json!({"role": "assistant", "content": "what is learned"})]].concat();
         let Some(row) = row(&answered) else { return };
         let raised = fails.values().find(|error| error["error"] == "JudgePromptError");
-        let made = conversation::examples(&row.conversation, Trained::Last, tokenizer, usize::MAX, what);
+        let made = conversation::examples(&row.conversation, TrainedTurns::Last, tokenizer, usize::MAX, what);
         if let (Some(raised), Err(error)) = (raised, &made) {
             assert!(error.to_string().contains(raised["message"].as_str().expect("a text")), "{what}: {error}");
             compared += 1;
