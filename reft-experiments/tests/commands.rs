@@ -82,9 +82,9 @@ profiles:
     let one = said(&dir, &["table", "t.yaml", "--methods", "lora"]);
     assert!(one.contains("| Tiny | LoRA |") && !one.contains("LoReFT"), "{one}");
     assert!(results.join("t.csv").exists() && results.join("t-lora.csv").exists());
-    let wrong = dir.run(&["table", "t.yaml", "--methods", "LoREFT,Lora2", "--dry-run"]);
+    let wrong = dir.run(&["table", "t.yaml", "--methods", "LoREFT,LoRA2", "--dry-run"]);
     let text = String::from_utf8_lossy(&wrong.stderr);
-    assert!(text.contains("t.yaml:11: profiles.quick.methods: `Lora2` is unknown (did you mean `LoRA`?)"), "{text}");
+    assert!(text.contains("t.yaml:10: profiles.quick.methods: `LoRA2` is unknown (did you mean `LoRA`?)"), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "{text}");
     let planned = said(&dir, &["table", "t.yaml", "--methods", "all", "--dry-run"]);
     assert!(planned.contains("3 runs, every setting checked"), "{planned}");

@@ -224,7 +224,9 @@ fn every_row_of_the_paper_profiles_trains_the_printed_part_of_its_model() {
             let percents = if printed.origin == "ReFT paper" {
                 vec![100.0 * trained / base]
             } else {
-                let millions = (trained / 1e5).round() / 10.0;
+                // RED's paper keeps one digit: 0.3 and 0.02 million.
+                let millions =
+                    if trained < 5e4 { (trained / 1e4).round() / 100.0 } else { (trained / 1e5).round() / 10.0 };
                 let bases = if base > 3e8 { [355.0, base / 1e6] } else { [125.7, base / 1e6] };
                 let rounded = bases.map(|base| 100.0 * millions / base);
                 let exact = bases.map(|base| trained / 1e4 / base);
