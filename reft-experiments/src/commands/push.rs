@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use reft_core::adapter_file::{AdapterConfig, SavedAdapter};
 
 use crate::interop::hub::card::Card;
-use crate::interop::hub::{Holds, Hub, Repository, Upload};
+use crate::interop::hub::{Holds, Hub, HubRepository, Upload};
 use crate::interop::origin::{self, AdapterOrigin};
 use crate::store::record::Record;
 
@@ -16,7 +16,7 @@ pub struct Args {
     /// A run's folder, a folder that `reft import` or `reft pull` wrote, or an adapter's folder
     folder: PathBuf,
     /// The repository, owner/name; it is created where it is missing
-    repository: Repository,
+    repository: HubRepository,
     /// License, by the hub's short names, such as apache-2.0 [default: the one in origin.json]
     #[arg(long)]
     license: Option<String>,
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 #[derive(Debug, clap::Args)]
 pub struct PullArgs {
     /// The repository, owner/name, with @ and a revision if it matters
-    repository: Repository,
+    repository: HubRepository,
     /// The folder to write: `adapter/`, which --adapter takes, and what lies beside it
     #[arg(long)]
     out: PathBuf,

@@ -33,7 +33,7 @@ pub struct Args {
     csv: Option<PathBuf>,
     /// Write a file for each run, in the format of another program, into the folder --out
     #[arg(long, requires = "out", conflicts_with = "csv")]
-    format: Option<Format>,
+    format: Option<ResultsFormat>,
     /// The folder for --format
     #[arg(long, value_name = "FOLDER", requires = "format")]
     out: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Args {
 
 /// What another program reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Format {
+enum ResultsFormat {
     /// Result files of peft's method comparison, whose tables take accuracies on test rows
     PeftBenchmark,
 }
@@ -130,7 +130,7 @@ impl Args {
         if self.descending {
             lines.reverse();
         }
-        if let (Some(Format::PeftBenchmark), Some(out)) = (self.format, &self.out) {
+        if let (Some(ResultsFormat::PeftBenchmark), Some(out)) = (self.format, &self.out) {
             return peft_benchmark(&self.runs, &lines, out);
         }
         let cut = lines.iter().any(|line| line.cut != 0);

@@ -51,7 +51,7 @@ impl Card<'_> {
         let base = self.origin.base_model.as_deref().unwrap_or(&self.adapter.base_model.id);
         let base = base.split('@').next().unwrap_or(base);
         // The hub takes names of its own only; an alias or a path stands in the text.
-        if base.parse::<super::Repository>().is_ok() && !std::path::Path::new(base).exists() {
+        if base.parse::<super::HubRepository>().is_ok() && !std::path::Path::new(base).exists() {
             front.insert("base_model".to_owned(), json!(base));
         }
         for (key, value) in [("license", &self.origin.license), ("author", &self.origin.trained_by)] {

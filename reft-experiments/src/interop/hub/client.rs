@@ -6,25 +6,25 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::HubError;
+use super::AdapterHubError;
 
 /// Bytes of a file at most: an adapter with all weights of a large model.
 const LARGEST: u64 = 1 << 37;
 
 /// Asks one hub, as somebody where there is a token.
-pub struct Client {
+pub struct HubClient {
     endpoint: String,
     token: Option<String>,
     agent: Agent,
 }
 
-impl std::fmt::Debug for Client {
+impl std::fmt::Debug for HubClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("HubClient").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
-impl Client {
+impl HubClient {
     pub fn new(endpoint: String, token: Option<String>) -> Self {
         // No limit for whole requests: files may be large.
         let config = Agent::config_builder()
@@ -43,7 +43,7 @@ impl Client {
     }
 
     /// A file below the hub's address.
-    pub fn get(&self, path: &str) -> Result<Vec<u8>, HubError> {
+    pub fn get(&self, path: &str) -> Result<Vec<u8>, AdapterHubError> {
         let what = format!("{}{path}", self.endpoint);
         let mut request = self.agent.get(&what);
         if let Some(token) = &self.token {
@@ -55,13 +55,13 @@ impl Client {
     }
 
     /// A JSON answer below the hub's address.
-    pub fn get_json(&self, path: &str) -> Result<Value, HubError> {
+    pub fn get_json(&self, path: &str) -> Result<Value, AdapterHubError> {
         let bytes = self.get(path)?;
         self.json(&format!("{}{path}", self.endpoint), &bytes)
     }
 
     /// Posts a body and reads a JSON answer; `known` is a status that is as good as success, with null for an answer.
-    pub fn post(&self, path: &str, kind: &str, body: &[u8], known: Option<u16>) -> Result<Value, HubError> {
+    pub fn post(&self, path: &str, kind: &str, body: &[u8], known: Option<u16>) -> Result<Value, AdapterHubError> {
         let what = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.endpoint) };
         let mut request = self.agent.post(&what).header("Accept", kind).content_type(kind);
         if let Some(token) = &self.token {
@@ -77,18 +77,22 @@ impl Client {
     }
 
     /// Puts a file where the hub said, with the headers that it said: the token is not for that address.
-    pub fn put(&self, address: &str, headers: &[(String, String)], body: &[u8]) -> Result<(), HubError> {
+    pub fn put(&self, address: &str, headers: &[(String, String)], body: &[u8]) -> Result<(), AdapterHubError> {
         let request =
             headers.iter().fold(self.agent.put(address), |request, (name, value)| request.header(name, value));
         self.checked(address.split('?').next().unwrap_or(address), request.send(body)).map(|_| ())
     }
 
-    fn json(&self, what: &str, bytes: &[u8]) -> Result<Value, HubError> {
+    fn json(&self, what: &str, bytes: &[u8]) -> Result<Value, AdapterHubError> {
         serde_json::from_slice(bytes).map_err(|_| self.refused(what, "the answer is no JSON", "check HF_ENDPOINT"))
     }
 
     /// The answer, where its status is a good one.
-    fn checked(&self, what: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, HubError> {
+    fn checked(
+        &self,
+        what: &str,
+        answer: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Response<Body>, AdapterHubError> {
         let mut response = answer.map_err(|error| self.broken(what, &error))?;
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
@@ -109,14 +113,14 @@ impl Client {
         Err(self.refused(what, &reason, remedy))
     }
 
-    fn broken(&self, what: &str, error: &ureq::Error) -> HubError {
+    fn broken(&self, what: &str, error: &ureq::Error) -> AdapterHubError {
         let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         self.refused(what, &reason, "check the network and HF_ENDPOINT")
     }
 
-    fn refused(&self, what: &str, reason: &str, remedy: &'static str) -> HubError {
+    fn refused(&self, what: &str, reason: &str, remedy: &'static str) -> AdapterHubError {
         let token = self.token.as_deref().filter(|token| !token.is_empty());
         let reason = token.map_or_else(|| reason.to_owned(), |token| reason.replace(token, "[token]"));
-        HubError::Refused { what: what.to_owned(), reason, remedy }
+        AdapterHubError::Refused { what: what.to_owned(), reason, remedy }
     }
 }

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::client::Client;
-use super::{HubError, Repository, text};
+use super::client::HubClient;
+use super::{AdapterHubError, HubRepository, text};
 
 const JSON: &str = "application/json";
 const LFS: &str = "application/vnd.git-lfs+json";
@@ -31,7 +31,7 @@ impl Upload {
 }
 
 /// Creates the repository where it is missing.
-pub fn create(client: &Client, to: &Repository, private: bool) -> Result<(), HubError> {
+pub fn create(client: &HubClient, to: &HubRepository, private: bool) -> Result<(), AdapterHubError> {
     let (owner, name) = to.id.split_once('/').unwrap_or_default();
     let body = json!({"name": name, "organization": owner, "private": private}).to_string();
     // 409: it is there already.
@@ -39,7 +39,12 @@ pub fn create(client: &Client, to: &Repository, private: bool) -> Result<(), Hub
 }
 
 /// Uploads what is large, then commits everything at once. Gives the commit.
-pub fn commit(client: &Client, to: &Repository, files: &[Upload], title: &str) -> Result<String, HubError> {
+pub fn commit(
+    client: &HubClient,
+    to: &HubRepository,
+    files: &[Upload],
+    title: &str,
+) -> Result<String, AdapterHubError> {
     let large = large(client, to, files)?;
     let (large, small): (Vec<&Upload>, Vec<&Upload>) = files.iter().partition(|file| large.contains(&file.path));
     if !large.is_empty() {
@@ -60,12 +65,12 @@ pub fn commit(client: &Client, to: &Repository, files: &[Upload], title: &str) -
     Ok(text(&answer, "commitOid").unwrap_or(&to.revision).to_owned())
 }
 
-fn address(to: &Repository, what: &str) -> String {
+fn address(to: &HubRepository, what: &str) -> String {
     format!("/api/models/{}/{what}/{}", to.id, to.revision.replace('/', "%2F"))
 }
 
 /// The files that go to the store of large files.
-fn large(client: &Client, to: &Repository, files: &[Upload]) -> Result<Vec<String>, HubError> {
+fn large(client: &HubClient, to: &HubRepository, files: &[Upload]) -> Result<Vec<String>, AdapterHubError> {
     let ask = |file: &Upload| {
         let sample = STANDARD.encode(&file.bytes[..file.bytes.len().min(SAMPLE)]);
         json!({"path": file.path, "size": file.bytes.len(), "sample": sample})
@@ -78,7 +83,7 @@ fn large(client: &Client, to: &Repository, files: &[Upload]) -> Result<Vec<Strin
 }
 
 /// Uploads files, those that the store does not have, in one piece each.
-fn upload(client: &Client, to: &Repository, files: &[&Upload]) -> Result<(), HubError> {
+fn upload(client: &HubClient, to: &HubRepository, files: &[&Upload]) -> Result<(), AdapterHubError> {
     let objects: Vec<Value> = files.iter().map(|file| json!({"oid": file.oid(), "size": file.bytes.len()})).collect();
     let body = json!({"operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects});
     let path = format!("/{}.git/info/lfs/objects/batch", to.id);
@@ -87,7 +92,11 @@ fn upload(client: &Client, to: &Repository, files: &[&Upload]) -> Result<(), Hub
         let Some(file) = files.iter().find(|file| Some(file.oid().as_str()) == text(object, "oid")) else { continue };
         if let Some(words) = object["error"]["message"].as_str() {
             let (what, reason) = (format!("{}: {}", to.id, file.path), words.to_owned());
-            return Err(HubError::Refused { what, reason, remedy: "check the space and the rights of the account" });
+            return Err(AdapterHubError::Refused {
+                what,
+                reason,
+                remedy: "check the space and the rights of the account",
+            });
         }
         if let Some(address) = text(&object["actions"]["upload"], "href") {
             let headers = object["actions"]["upload"]["header"].as_object().into_iter().flatten();

@@ -9,12 +9,12 @@ use std::path::{Component, Path};
 use reft_models::hub::Remote;
 use serde_json::Value;
 
-use client::Client;
+use client::HubClient;
 pub use commit::Upload;
 
 /// Why the hub could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum HubError {
+pub enum AdapterHubError {
     /// Not `owner/name`.
     #[error("`{0}` is no repository: write it as owner/name, or owner/name@revision to read one")]
     Name(String),
@@ -65,17 +65,17 @@ pub enum HubError {
 
 /// A repository at a revision.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Repository {
+pub struct HubRepository {
     /// `owner/name`.
     pub id: String,
     /// A branch, a tag or a commit.
     pub revision: String,
 }
 
-impl std::str::FromStr for Repository {
-    type Err = HubError;
+impl std::str::FromStr for HubRepository {
+    type Err = AdapterHubError;
 
-    fn from_str(text: &str) -> Result<Self, HubError> {
+    fn from_str(text: &str) -> Result<Self, AdapterHubError> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let part = |part: &str| {
             let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
@@ -83,7 +83,7 @@ impl std::str::FromStr for Repository {
         };
         let known = id.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name));
         if !known || !revision.split('/').all(part) {
-            return Err(HubError::Name(text.to_owned()));
+            return Err(AdapterHubError::Name(text.to_owned()));
         }
         Ok(Self { id: id.to_owned(), revision: revision.to_owned() })
     }
@@ -100,34 +100,43 @@ pub enum Holds {
 
 /// The hub.
 #[derive(Debug)]
-pub struct Hub(Client);
+pub struct Hub(HubClient);
 
 impl Hub {
     /// The hub of the environment: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
     ///
     /// # Errors
     /// When the network is switched off.
-    pub fn from_environment() -> Result<Self, HubError> {
+    pub fn from_environment() -> Result<Self, AdapterHubError> {
         let Remote { endpoint, token, offline } = Remote::from_environment();
         if offline {
-            return Err(HubError::Offline { endpoint });
+            return Err(AdapterHubError::Offline { endpoint });
         }
-        Ok(Self(Client::new(endpoint, token)))
+        Ok(Self(HubClient::new(endpoint, token)))
     }
 
     /// Refuses to go on without a token.
     ///
     /// # Errors
     /// When there is none.
-    pub fn may_write(&self) -> Result<(), HubError> {
-        if self.0.has_token() { Ok(()) } else { Err(HubError::NoToken { endpoint: self.0.endpoint().to_owned() }) }
+    pub fn may_write(&self) -> Result<(), AdapterHubError> {
+        if self.0.has_token() {
+            Ok(())
+        } else {
+            Err(AdapterHubError::NoToken { endpoint: self.0.endpoint().to_owned() })
+        }
     }
 
     /// Commits these files to a repository, which is created where it is missing. Gives the commit.
     ///
     /// # Errors
     /// When there is no token, or the hub refuses.
-    pub fn push(&self, to: &Repository, files: &[Upload], (title, private): (&str, bool)) -> Result<String, HubError> {
+    pub fn push(
+        &self,
+        to: &HubRepository,
+        files: &[Upload],
+        (title, private): (&str, bool),
+    ) -> Result<String, AdapterHubError> {
         self.may_write()?;
         commit::create(&self.0, to, private)?;
         commit::commit(&self.0, to, files, title)
@@ -137,8 +146,8 @@ impl Hub {
     ///
     /// # Errors
     /// When the hub refuses, or there is no adapter in it.
-    pub fn pull(&self, from: &Repository, folder: &Path) -> Result<(Holds, String), HubError> {
-        let Repository { id, revision } = from;
+    pub fn pull(&self, from: &HubRepository, folder: &Path) -> Result<(Holds, String), AdapterHubError> {
+        let HubRepository { id, revision } = from;
         let about = self.0.get_json(&format!("/api/models/{id}/revision/{revision}"))?;
         let names = about["siblings"].as_array().into_iter().flatten().filter_map(|file| file["rfilename"].as_str());
         let names: Vec<&str> = names.filter(|name| *name != ".gitattributes").collect();
@@ -148,17 +157,17 @@ impl Hub {
         let holds = match (has("adapter/adapter_config.json"), foreign) {
             (true, _) => Holds::AdapterOnBase,
             (false, true) => Holds::Foreign,
-            (false, false) => return Err(HubError::NoAdapter(format!("{id}@{revision}"))),
+            (false, false) => return Err(AdapterHubError::NoAdapter(format!("{id}@{revision}"))),
         };
         for name in names {
             if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
-                return Err(HubError::Path { repository: id.clone(), file: name.to_owned() });
+                return Err(AdapterHubError::Path { repository: id.clone(), file: name.to_owned() });
             }
             let bytes = self.0.get(&format!("/{id}/resolve/{commit}/{name}"))?;
             let path = folder.join(name);
             let parent = path.parent().unwrap_or(folder);
             let written = std::fs::create_dir_all(parent).and_then(|()| crate::atomic::write(&path, &bytes));
-            written.map_err(|source| HubError::Io { path: path.clone(), source })?;
+            written.map_err(|source| AdapterHubError::Io { path: path.clone(), source })?;
         }
         Ok((holds, commit))
     }
@@ -175,7 +184,7 @@ mod tests {
 
     #[test]
     fn repositories_are_owner_and_name() {
-        let read = |text: &str| text.parse::<Repository>().map(|found| (found.id, found.revision)).ok();
+        let read = |text: &str| text.parse::<HubRepository>().map(|found| (found.id, found.revision)).ok();
         let of = |id: &str, revision: &str| Some((id.to_owned(), revision.to_owned()));
         assert_eq!(read("me/an-adapter_1.0"), of("me/an-adapter_1.0", "main"));
         assert_eq!(read("me/x@refs/pr/3"), of("me/x", "refs/pr/3"));
