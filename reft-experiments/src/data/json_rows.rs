@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Error};
 
-use self::cursor::{Cursor, shortened};
+use self::cursor::{RowCursor, shortened};
 use super::json_fault::{Fault, in_words};
 use super::need::Need;
 use super::row::Row;
@@ -44,7 +44,7 @@ pub enum RowsError {
 pub fn read(path: &Path, need: Need) -> Result<Vec<Row>, RowsError> {
     let bytes = text::bytes(path)?;
     let (text, invalid) = text::valid(&bytes);
-    let cursor = RefCell::new(Cursor { need, row: 0, key: None, fault: None });
+    let cursor = RefCell::new(RowCursor { need, row: 0, key: None, fault: None });
     let parsed = parse(text, &cursor);
     let cursor = cursor.into_inner();
     match (parsed, invalid) {
@@ -65,7 +65,7 @@ struct ParseFailure {
     line: usize,
 }
 
-type CursorRef<'c> = &'c RefCell<Cursor>;
+type CursorRef<'c> = &'c RefCell<RowCursor>;
 
 fn parse(text: &str, cursor: CursorRef<'_>) -> Result<Vec<Row>, ParseFailure> {
     let objects = text.lines().filter(|line| line.trim_start_matches(MARK).starts_with('{')).count();

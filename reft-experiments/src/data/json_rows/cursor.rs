@@ -3,7 +3,7 @@
 use super::{Fault, Need};
 
 /// Where the parser is.
-pub(super) struct Cursor {
+pub(super) struct RowCursor {
     /// What every row must have.
     pub need: Need,
     /// The row, counted from 1; 0 before the first.
@@ -14,7 +14,7 @@ pub(super) struct Cursor {
     pub fault: Option<Fault>,
 }
 
-impl Cursor {
+impl RowCursor {
     /// The row and the key: ``row 3, key `input` ``.
     pub fn name(&self) -> String {
         match (self.row, &self.key) {
