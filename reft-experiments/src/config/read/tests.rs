@@ -86,7 +86,7 @@ fn mistakes_are_named_with_file_line_key_and_remedy() {
     let cases: [(String, &str); 44] = [
         (
             "train:\n  epochs: 2\n  lrr: 1\n".into(),
-            "a.yaml:3: unknown key `train.lrr` (did you mean `lr`?): there is epochs, lr,",
+            "a.yaml:3: unknown key `train.lrr` (did you mean `lr`?): there is objective, epochs, lr,",
         ),
         ("train: {lr: fast}\n".into(), "a.yaml:1: train.lr: `fast` is not a number"),
         ("train: {lr: -1}\n".into(), "a.yaml:1: train.lr: -1 is not a learning rate: above 0"),
@@ -106,7 +106,7 @@ fn mistakes_are_named_with_file_line_key_and_remedy() {
             "train:\n  frozen_cache: maybe\n".into(),
             "a.yaml:2: train.frozen_cache: `maybe` is no switch: write true or false",
         ),
-        ("train: 5\n".into(), "a.yaml:1: train: 5 is not a section: write epochs, lr,"),
+        ("train: 5\n".into(), "a.yaml:1: train: 5 is not a section: write objective, epochs, lr,"),
         ("train: [1]\n".into(), "a.yaml:1: train: a list is not a section"),
         (
             "train.lr: 1e-3\n".into(),
