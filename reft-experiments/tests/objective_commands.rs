@@ -103,7 +103,7 @@ fn mistakes_are_one_line_with_a_remedy() {
         ("train.objective.dpo.bta=1", &["train.objective.dpo.bta", "did you mean `beta`"]),
         ("train.objective.dpo.beta=0", &["train.objective.dpo", "beta 0", "above 0"]),
         ("train.objective={context_distillation: {context: \"\"}}", &["context is empty"]),
-        (plain, &["train.objective: dpo: plain row ", "no choices"]),
+        (plain, &["train.objective: dpo: plain.jsonl row 1", "no choices"]),
     ] {
         let (_, wrong) = said(&dir.run(&["train", "run.yaml", "--set", set]));
         let last = wrong.lines().last().unwrap_or_default();

@@ -135,7 +135,7 @@ fn a_template_that_raises_is_answered_with_its_words() {
         let Some(fails) = case["fails"].as_object() else { return };
         let answered = [turns, &[json!({"role": "assistant", "content": "what is learned"})]].concat();
         let Some(row) = row(&answered) else { return };
-        let raised = fails.values().find(|error| error["error"] == "JudgePromptError");
+        let raised = fails.values().find(|error| error["error"] == "TemplateError");
         let made = conversation::examples(&row.conversation, TrainedTurns::Last, tokenizer, usize::MAX, what);
         if let (Some(raised), Err(error)) = (raised, &made) {
             assert!(error.to_string().contains(raised["message"].as_str().expect("a text")), "{what}: {error}");
