@@ -210,10 +210,10 @@ pub fn title(task: TaskId) -> String {
 }
 
 impl ResultsRow {
-    /// Runs behind its figures.
+    /// Runs behind each of its figures: 0 where a figure is missing.
     pub fn runs(&self) -> usize {
-        let most = || self.cells.iter().flatten().map(|cell| cell.value.n).max().unwrap_or(0);
-        self.average.map_or_else(most, |cell| cell.value.n)
+        let fewest = || self.cells.iter().map(|cell| cell.map_or(0, |cell| cell.value.n)).min().unwrap_or(0);
+        self.average.map_or_else(fewest, |cell| cell.value.n)
     }
 
     /// The cell of a column; the one after the last task is the average.
