@@ -36,6 +36,7 @@ impl GgufFile {
     /// # Errors
     /// When the file is missing, truncated, or holds no family that is read.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        std::fs::metadata(path).map_err(|error| open_error(path, format!("{error}: check the path")))?;
         let file = mapped(path)?;
         let bytes = file.bytes().map_err(|reason| open_error(path, reason))?;
         let header = Header::parse(bytes).map_err(|reason| {
