@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::alpaca_eval::annotations;
-use crate::alpaca_eval::win_rate::WinRate;
 use crate::config::paths::home;
 use crate::run::prediction;
 use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
 use crate::store::RunPaths;
 use crate::store::record::Record;
+use crate::tables::judged;
 use crate::tables::notes::notes;
 use crate::tables::paper;
 use crate::tables::render::FORMATS;
@@ -84,7 +83,7 @@ impl Args {
         if profile.samples > 0 {
             write(&folder.join(format!("{name}-samples.md")), &samples(profile, &rows, &done)?)?;
         }
-        judged(profile, &rows, &done, &folder, &name)
+        outputs(profile, &rows, &done, &folder, &name)
     }
 
     /// Name of the table's files: another one with other settings, so that no table takes the place of another.
@@ -183,13 +182,7 @@ impl Done {
 
     /// What judges said so far about its answers.
     fn read_judgements(&mut self) -> Result<()> {
-        for id in self.judged().collect::<Vec<_>>() {
-            let path = self.paths.annotations(id.key());
-            if path.exists() {
-                let rate = WinRate::of(&annotations::read(&path)?).with_context(|| path.display().to_string())?;
-                self.run.win_rates.insert(id.key().to_owned(), rate.win_rate);
-            }
-        }
+        self.run.win_rates = judged::win_rates(&self.run.record, &self.paths)?;
         Ok(())
     }
 }
@@ -233,7 +226,7 @@ fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<St
 }
 
 /// Puts the outputs of judged tasks beside the table, and says how to have them judged where that was not done.
-fn judged(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>], folder: &Path, name: &str) -> Result<()> {
+fn outputs(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>], folder: &Path, name: &str) -> Result<()> {
     let mut missing = Vec::new();
     for (row, done) in rows.iter().zip(done).flat_map(|(row, done)| done.iter().map(move |done| (row, done))) {
         for id in done.judged() {

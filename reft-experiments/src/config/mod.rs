@@ -10,6 +10,7 @@ pub mod places;
 pub mod plan;
 pub mod read;
 pub mod schema;
+mod study;
 pub mod yaml;
 
 pub use error::ConfigError;

@@ -60,6 +60,18 @@ pub enum Score {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         second: Option<Graded>,
     },
+    /// What edits add to the time of an answer: quantiles of the differences within pairs of runs, one with edits and one
+    /// without.
+    Timed {
+        /// Their median, in milliseconds.
+        added_ms: f64,
+        /// First and third quartile, in milliseconds.
+        quartiles_ms: [f64; 2],
+        /// Median time of an answer without edits, in milliseconds.
+        plain_ms: f64,
+        /// Pairs of runs.
+        n: usize,
+    },
 }
 
 /// Whether a count says nothing.
@@ -88,17 +100,19 @@ impl Score {
     /// The second metric.
     pub fn second(self) -> Option<Measure> {
         match self {
-            Self::Counts { .. } | Self::Graded { .. } => None,
+            Self::Counts { .. } | Self::Graded { .. } | Self::Timed { .. } => None,
             Self::Measured { second, .. } => second,
         }
     }
 
-    /// Accuracy, or another metric, in percent; a loss with its sign turned, so that more is better always.
+    /// Accuracy, or another metric, in percent; a loss with its sign turned, so that more is better always, and added time
+    /// likewise in percent of the time without edits.
     pub fn percent(self) -> f64 {
         match self {
             Self::Counts { correct, n, .. } => 100.0 * correct as f64 / n.max(1) as f64,
             Self::Graded { grade, value, .. } if grade.is_loss() => -value,
             Self::Measured { value, .. } | Self::Graded { value, .. } => 100.0 * value,
+            Self::Timed { added_ms, plain_ms, .. } => -100.0 * added_ms / plain_ms,
         }
     }
 
@@ -106,13 +120,14 @@ impl Score {
     pub fn cut(self) -> usize {
         match self {
             Self::Counts { cut, .. } | Self::Measured { cut, .. } | Self::Graded { cut, .. } => cut,
+            Self::Timed { .. } => 0,
         }
     }
 
     /// Rows scored.
     pub fn n(self) -> usize {
         match self {
-            Self::Counts { n, .. } | Self::Measured { n, .. } | Self::Graded { n, .. } => n,
+            Self::Counts { n, .. } | Self::Measured { n, .. } | Self::Graded { n, .. } | Self::Timed { n, .. } => n,
         }
     }
 }

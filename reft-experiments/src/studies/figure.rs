@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
-use reft_core::rng::Seed;
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use tch::Device;
 
-use super::cells::Cells;
-use super::composition::Composition;
-use super::memorise::Memorise;
-use super::overhead::Overhead;
-use super::pairs::Pairs;
-use super::panels::{self, Axes, Series};
-use super::style::Style;
+use super::cell::{Base, Cell, Done};
+use super::composition::{self, Composition};
+use super::edits::Edits;
+use super::memorise::{self, Memorise};
+use super::overhead::{self, Overhead};
+use super::pairs::{self, Pairs};
+use super::panels::{Axes, Point, Printed, Series};
+use super::parameters::{self, Parameters};
+use super::style::{self, Style};
 use crate::config::dtype::DtypeChoice;
+use crate::config::paths::home;
 use crate::config::plan::DeviceSpec;
 use crate::config::read::{typed_at, written};
-use crate::report::figure::Figure;
-use crate::run::session::Loaded;
 
 /// A figure's file.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,34 +27,62 @@ use crate::run::session::Loaded;
 pub struct FigureSpec {
     /// Caption.
     pub title: String,
-    /// CSV of the printed values, relative to the working folder: `panel,layer,value`; none where they are unknown.
+    /// CSV of the printed values, relative to the repository: `panel,layer,value`; none where they are unknown.
     #[serde(default)]
-    pub printed: Option<PathBuf>,
+    printed: Option<PathBuf>,
     /// By name.
-    pub profiles: BTreeMap<String, Profile>,
+    profiles: BTreeMap<String, Profile>,
 }
 
 /// One size of a figure.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct Profile {
     /// What it is for, in one line.
     pub purpose: String,
-    /// The model.
-    pub model: String,
-    /// Type of its weights, as in a run's configuration; auto if left out.
-    #[serde(default)]
+    /// What is drawn.
+    pub content: Content,
+}
+
+/// What a profile is made of.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Nothing of its own: with this profile's model it is another figure, named here.
+    SameAs(String),
+    /// Runs of a study.
+    Study {
+        /// The model.
+        model: String,
+        /// Type of its weights.
+        dtype: DtypeChoice,
+        /// Decides texts, answers and the beginning of edits.
+        seed: u64,
+        /// What is done.
+        study: Study,
+    },
+    /// The runs of tables.
+    Tables(Parameters),
+}
+
+/// A profile as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    purpose: String,
+    same_as: Option<String>,
+    model: Option<String>,
     dtype: Option<String>,
-    /// Decides texts, answers and the beginning of edits.
-    pub seed: u64,
-    /// What is done.
-    pub study: Study,
+    seed: Option<u64>,
+    study: Option<Study>,
+    tables: Option<Parameters>,
 }
 
 /// Every study that a figure can show. A new one is a file in this folder and a line here.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Study {
+    /// Figure 2.
+    Edits(Edits),
     /// Figures 3 to 8.
     Memorise(Memorise),
     /// Figures 9 and 10.
@@ -64,6 +93,35 @@ pub enum Study {
     Composition(Composition),
     /// Appendix G.2.
     Style(Style),
+}
+
+/// The axes of every figure that is made of lines.
+pub const AXES: [Axes; 6] =
+    [parameters::AXES, memorise::AXES, pairs::AXES, overhead::AXES, composition::AXES, style::AXES];
+
+impl TryFrom<Written> for Profile {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { purpose, same_as, model, dtype, seed, study, tables } = written;
+        let settings = model.is_some() || dtype.is_some() || seed.is_some();
+        let content = match (same_as, study, tables) {
+            (Some(figure), None, None) if !settings => Content::SameAs(figure),
+            (None, None, Some(tables)) if !settings => Content::Tables(tables),
+            (None, Some(study), None) => {
+                let dtype = dtype.as_deref().map_or(Ok(DtypeChoice::default()), str::parse);
+                let dtype = dtype.map_err(|reason| format!("dtype: {reason}"))?;
+                let (Some(model), Some(seed)) = (model, seed) else {
+                    return Err("a study needs a model and a seed: write model: smollm2 and seed: 42".to_owned());
+                };
+                Content::Study { model, dtype, seed, study }
+            }
+            _ => {
+                return Err("write study with model and seed, or tables, or same_as alone".to_owned());
+            }
+        };
+        Ok(Self { purpose, content })
+    }
 }
 
 impl FigureSpec {
@@ -88,61 +146,90 @@ impl FigureSpec {
         }
     }
 
-    /// The printed values as lines, a panel each.
+    /// The printed values as lines, with where they were printed.
     ///
     /// # Errors
-    /// When the file is missing or not a table of numbers.
-    fn printed(&self) -> Result<Vec<Series>> {
-        let Some(path) = &self.printed else { return Ok(Vec::new()) };
-        let mut lines: Vec<Series> = Vec::new();
-        let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
+    /// When a file is missing or not a table of numbers.
+    pub fn printed(&self, profile: &Profile) -> Result<Vec<Printed>> {
+        if let Content::Tables(tables) = &profile.content {
+            return tables.printed();
+        }
+        let Some(path) = self.printed.as_deref().map(home) else { return Ok(Vec::new()) };
+        let mut lines: Vec<Printed> = Vec::new();
+        let mut reader = csv::Reader::from_path(&path).with_context(|| path.display().to_string())?;
         for (row, record) in reader.deserialize().enumerate() {
-            let (panel, layer, value): (String, f64, f64) =
+            let (panel, x, y): (String, f64, f64) =
                 record.with_context(|| format!("{}: row {}", path.display(), row + 1))?;
-            match lines.last_mut().filter(|line| line.panel == panel) {
-                Some(line) => line.points.push((layer, value)),
-                None => lines.push(Series { panel, name: "paper".to_owned(), points: vec![(layer, value)] }),
+            let point = Point { x, y, ..Point::default() };
+            match lines.last_mut().filter(|(_, line)| line.panel == panel) {
+                Some((_, line)) => line.points.push(point),
+                None => {
+                    let name = "paper".to_owned();
+                    lines.push((name.clone(), Series { panel, name, points: vec![point] }));
+                }
             }
         }
         Ok(lines)
     }
+}
 
-    /// Does what is missing of a profile's study, and makes the figure.
+impl Profile {
+    /// The runs, in an order that [`Profile::series`] relies on. `device` is where they compute: a figure of tables has theirs.
     ///
     /// # Errors
-    /// When a setting does not fit, or a file cannot be read or written.
-    pub fn make(&self, name: &str, profile: &Profile, device: DeviceSpec, runs: &Path) -> Result<Figure> {
-        let printed = self.printed()?;
-        let dtype: DtypeChoice = match &profile.dtype {
-            Some(dtype) => dtype.parse().map_err(|error: String| anyhow!("dtype: {error}"))?,
-            None => DtypeChoice::default(),
+    /// When a setting does not fit.
+    pub fn cells(&self, device: Option<DeviceSpec>) -> Result<Vec<Cell>> {
+        match &self.content {
+            Content::SameAs(_) => Ok(Vec::new()),
+            Content::Tables(_) if device.is_some() => {
+                bail!("--device: the tables' files say where their runs compute: leave it out")
+            }
+            Content::Tables(tables) => tables.cells(),
+            Content::Study { model, dtype, seed, study } => {
+                let device = device.unwrap_or(DeviceSpec(Device::Cpu));
+                let base = Base { model: model.clone(), dtype: *dtype, device, seed: *seed };
+                Ok(match study {
+                    Study::Edits(study) => study.cells(&base),
+                    Study::Memorise(study) => study.cells(&base),
+                    Study::Pairs(study) => study.cells(&base),
+                    Study::Overhead(study) => study.cells(&base),
+                    Study::Composition(study) => study.cells(&base),
+                    Study::Style(study) => study.cells(&base),
+                }?)
+            }
+        }
+    }
+
+    /// The lines that are drawn of these runs of the folder `runs`, with their axes; none where no lines are drawn.
+    ///
+    /// # Errors
+    /// When a table's file is wrong.
+    pub fn series(&self, done: &[Done], runs: &Path) -> Result<Option<(Vec<Series>, Axes)>> {
+        let study = match &self.content {
+            Content::SameAs(_) => return Ok(None),
+            Content::Tables(tables) => return Ok(Some((tables.series(done, runs)?, parameters::AXES))),
+            Content::Study { study, .. } => study,
         };
-        let loaded = Loaded::open(&profile.model, dtype.on(device), device)?;
-        let seed = Seed(profile.seed);
-        let cells = |study: &str| Cells::new(runs, study, &loaded);
-        let (series, axes) = match &profile.study {
-            Study::Memorise(study) => {
-                let axes = Axes { panel: "tokens", x: "layer", y: "recovered", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("memorise"), seed)?, axes)
-            }
-            Study::Pairs(study) => {
-                let axes = Axes { panel: "pairs", x: "layer", y: "right", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("pairs"), seed)?, axes)
-            }
-            Study::Overhead(study) => {
-                let axes = Axes { panel: "by", x: "value", y: "ms more", range: None };
-                (study.run(&loaded, &cells("overhead"), seed)?, axes)
-            }
-            Study::Composition(study) => {
-                let axes = Axes { panel: "part", x: "strength", y: "rate", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("composition"), seed)?, axes)
-            }
-            Study::Style(study) => {
-                let axes = Axes { panel: "style", x: "strength", y: "rate", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("style"), seed)?, axes)
-            }
-        };
-        let title = format!("{} ({}: {})", self.title, profile.model, profile.purpose);
-        Ok(panels::figure(name, &title, axes, series, &printed))
+        Ok(match study {
+            Study::Edits(_) => None,
+            Study::Memorise(study) => Some((study.series(done), memorise::AXES)),
+            Study::Pairs(study) => Some((study.series(done), pairs::AXES)),
+            Study::Overhead(study) => Some((study.series(done), overhead::AXES)),
+            Study::Composition(study) => Some((study.series(done), composition::AXES)),
+            Study::Style(study) => Some((study.series(done), style::AXES)),
+        })
+    }
+
+    /// The study of edits, if it is one.
+    pub fn edits(&self) -> Option<&Edits> {
+        match &self.content {
+            Content::Study { study: Study::Edits(edits), .. } => Some(edits),
+            Content::Study { .. } | Content::Tables(_) | Content::SameAs(_) => None,
+        }
+    }
+
+    /// Whether times are measured, which runs beside each other disturb.
+    pub fn is_timed(&self) -> bool {
+        matches!(&self.content, Content::Study { study: Study::Overhead(_), .. })
     }
 }

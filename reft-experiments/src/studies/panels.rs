@@ -1,4 +1,4 @@
-//! Small charts side by side with lines in each, as the paper draws figures 3 to 11.
+//! Small charts side by side with lines in each, as the paper draws figures 1 and 3 to 11.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,31 @@ use crate::report::draw::panel::{Axis, Panel};
 use crate::report::draw::scale::Domain;
 use crate::report::draw::{Drawing, mark};
 use crate::report::figure::Figure;
+use crate::store::record::{Record, Score};
 
 /// Pixels of a panel's height, and the least of its width.
 const HEIGHT: f64 = 190.0;
 const LEAST: f64 = 170.0;
+
+/// A point of a line.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Point {
+    /// From the left.
+    pub x: f64,
+    /// From below.
+    pub y: f64,
+    /// Rows, pairs of runs or tokens that it is measured on; none of what is printed.
+    pub n: Option<usize>,
+    /// The run in the store that it comes from, or the first of several; nothing of what is printed.
+    pub run: String,
+}
+
+impl Point {
+    /// From a record's score.
+    pub fn of(x: f64, y: f64, score: Score, record: Option<&Record>) -> Self {
+        Self { x, y, n: Some(score.n()), run: record.map(|record| record.id.to_string()).unwrap_or_default() }
+    }
+}
 
 /// A line in a panel.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,11 +45,14 @@ pub struct Series {
     /// Whose line it is.
     pub name: String,
     /// From left to right.
-    pub points: Vec<(f64, f64)>,
+    pub points: Vec<Point>,
 }
 
+/// What a publication printed, by its name.
+pub type Printed = (String, Series);
+
 /// What the axes and panels are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Axes {
     /// What a panel is: `tokens`.
     pub panel: &'static str,
@@ -38,22 +62,35 @@ pub struct Axes {
     pub y: &'static str,
     /// Values from below to above; as the lines need where there are none.
     pub range: Option<(f64, f64)>,
+    /// Whether equal ratios are equally far to the right; every panel has its own scale from below then.
+    pub log: bool,
 }
 
-/// The figure of these lines; `printed` are the paper's, which go into the CSV with their source and are not drawn.
-pub fn figure(name: &str, title: &str, axes: Axes, series: Vec<Series>, printed: &[Series]) -> Figure {
-    let mut data = Data::new(&["source", axes.panel, "line", axes.x, axes.y]);
-    let mut rows = Vec::new();
-    for (source, lines) in [("ours", &series[..]), ("paper", printed)] {
-        for one in lines {
-            let first = data.len();
-            for (x, y) in &one.points {
-                data.push(vec![source.to_owned(), one.panel.clone(), one.name.clone(), x.to_string(), y.to_string()]);
-            }
-            if source == "ours" {
-                rows.push(first..data.len());
-            }
+/// Source of our own lines.
+pub const OURS: &str = "ours";
+
+impl Axes {
+    /// The columns of a figure's CSV.
+    pub fn columns(&self) -> [&'static str; 7] {
+        ["source", self.panel, "line", self.x, self.y, "n", "run"]
+    }
+}
+
+/// The figure of these lines; `printed` go into the CSV with their source and are not drawn.
+pub fn figure(name: &str, title: &str, axes: Axes, series: Vec<Series>, printed: &[Printed]) -> Figure {
+    let mut data = Data::new(&axes.columns());
+    let mut push = |source: &str, one: &Series| {
+        let first = data.len();
+        for Point { x, y, n, run } in &one.points {
+            let n = n.map(|n| n.to_string()).unwrap_or_default();
+            let cells = [source, &one.panel, &one.name, &x.to_string(), &y.to_string(), &n, run];
+            data.push(cells.map(str::to_owned).to_vec());
         }
+        first..data.len()
+    };
+    let rows: Vec<_> = series.iter().map(|one| push(OURS, one)).collect();
+    for (source, one) in printed {
+        push(source, one);
     }
     let (alt, caption) = (title.to_owned(), html! { (title) });
     let draw = move |width: f64| drawing(width, &axes, &series, &rows);
@@ -79,21 +116,29 @@ fn drawing(width: f64, axes: &Axes, series: &[Series], rows: &[std::ops::Range<u
         .map(|name| (point((0.0, 0.0), 0, looks[name], &format!("f{}", looks[name]), name), name.clone()))
         .collect();
     let (signs, below) = if names.len() > 1 { legend(&signs, width) } else { (html! {}, 0.0) };
-    let ys = || series.iter().flat_map(|one| one.points.iter().map(|(_, y)| *y));
+    let ys = || series.iter().flat_map(|one| one.points.iter().map(|point| point.y));
     let chart = |(place, name): (usize, &&str)| {
         let at = ((place % across) as f64 * each, below + (place / across) as f64 * HEIGHT);
         let mine = || series.iter().zip(rows).filter(|(one, _)| one.panel == **name);
-        let xs = mine().flat_map(|(one, _)| one.points.iter().map(|(x, _)| *x));
-        let x = Axis { column: axes.x, domain: Domain::linear(xs), title: axes.x.to_owned() };
-        let domain = axes.range.map_or_else(|| Domain::linear(ys()), |(low, high)| Domain::Linear(low, high));
+        let xs = mine().flat_map(|(one, _)| one.points.iter().map(|point| point.x));
+        let domain = if axes.log { Domain::log(xs) } else { Domain::linear(xs) };
+        let x = Axis { column: axes.x, domain, title: axes.x.to_owned() };
+        let own = || Domain::linear(mine().flat_map(|(one, _)| one.points.iter().map(|point| point.y)));
+        let domain = match axes.range {
+            Some((low, high)) => Domain::Linear(low, high),
+            None if axes.log => own(),
+            None => Domain::linear(ys()),
+        };
         let y = Axis { column: axes.y, domain, title: format!("{} {name}: {}", axes.panel, axes.y) };
         let panel = Panel::new(at, (each, HEIGHT), x, y);
         let marks = mine().map(|(one, rows)| {
             let look = looks[&one.name];
-            let corners: Vec<(f64, f64)> = one.points.iter().filter_map(|&(x, y)| panel.at(x, y)).collect();
+            let there = one.points.iter().zip(rows.clone());
+            let there: Vec<_> = there.filter_map(|(point, row)| Some((panel.at(point.x, point.y)?, point, row))).collect();
+            let corners: Vec<(f64, f64)> = there.iter().map(|(at, ..)| *at).collect();
             html! {
-                (line(&corners, rows, &format!("s{look}"), &one.name))
-                @for (row, (&at, (x, y))) in rows.clone().zip(corners.iter().zip(&one.points)) {
+                @if corners.len() == rows.len() { (line(&corners, rows, &format!("s{look}"), &one.name)) }
+                @for (at, Point { x, y, .. }, row) in there {
                     (point(at, row, look, &format!("f{look}"), &format!("{}: {x}, {y:.3}", one.name)))
                 }
             }

@@ -10,9 +10,11 @@ use super::space::{Point, Space};
 use super::tpe::Tpe;
 
 /// How a space is searched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
+    /// These points and no others: the runs of a study.
+    Listed(Vec<Point>),
     /// Every point.
     Grid,
     /// Points drawn by chance, none twice.
@@ -38,13 +40,25 @@ pub trait Search {
 }
 
 impl Method {
+    /// Whether the points are given: nothing is chosen then, so nothing need be the same for all of them.
+    pub fn is_listed(&self) -> bool {
+        matches!(self, Self::Listed(_))
+    }
+
     /// The search itself.
     pub fn search(&self) -> &dyn Search {
         match self {
+            Self::Listed(points) => points,
             Self::Grid => &Grid,
             Self::Random => &Random,
             Self::Tpe(tpe) => tpe,
         }
+    }
+}
+
+impl Search for Vec<Point> {
+    fn propose(&self, _: &Space, _: Seed, tried: &[Tried], left: usize) -> Vec<Point> {
+        self.iter().skip(tried.len()).take(left).cloned().collect()
     }
 }
 

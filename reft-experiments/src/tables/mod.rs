@@ -1,5 +1,6 @@
 //! Tables of the paper: which runs they need, and how records become rows and files.
 
+pub mod judged;
 pub mod notes;
 pub mod paired;
 pub mod paper;

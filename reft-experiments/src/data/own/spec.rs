@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::portion::Splits;
 use crate::score::scoring::Scoring;
+use crate::tasks::study::StudySpec;
 
 /// Which of the assistant's turns of a conversation are trained on. Each is an example of its own, whose prompt is all that
 /// precedes it: positions are those of that prompt.
@@ -145,6 +146,9 @@ pub struct DataSpec {
     pub score: Option<Scoring>,
     /// Which rows are held out.
     pub split: Splits,
+    /// A study of the paper's instead of a data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub study: Option<StudySpec>,
 }
 
 impl DataSpec {
