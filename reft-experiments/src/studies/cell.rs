@@ -87,5 +87,8 @@ impl Cell {
 
 /// A score as a share of its rows.
 pub fn share(score: Score) -> f64 {
-    score.percent() / 100.0
+    match score {
+        Score::Counts { correct, n, .. } => correct as f64 / n.max(1) as f64,
+        Score::Measured { .. } | Score::Graded { .. } | Score::Timed { .. } => score.percent() / 100.0,
+    }
 }

@@ -182,7 +182,11 @@ impl SweepSpec {
             run: Value::Object(written.run),
             frozen: tree,
         };
-        let base = spec.plan(&Point::new(), "").map_err(|error| Self::located(error, places, &Point::new()))?;
+        let first = match &spec.method {
+            Method::Listed(points) => points.first().cloned().unwrap_or_default(),
+            Method::Grid | Method::Random | Method::Tpe(_) => Point::new(),
+        };
+        let base = spec.plan(&first, "").map_err(|error| Self::located(error, places, &first))?;
         check(&spec, &base).map_err(|(key, reason)| ConfigError::value(places, key, reason))?;
         spec.check_runs(places)?;
         Ok(spec)

@@ -132,7 +132,8 @@ impl StudyRows {
             let answered = format!("{asked} {}", style.answer((thing, kind)));
             let mut ids = tokenizer.encode(&answered, Specials::AsModel)?;
             ids.push(end);
-            Ok(Example { ids, prompt, name: format!("the answer about {thing}"), lost: 0 })
+            // The activation cache knows rows by their names, and a thing is asked about in every style.
+            Ok(Example { ids, prompt, name: format!("{} answer about {thing}", style.name()), lost: 0 })
         };
         THINGS[..limited(TRAINING, self.plan.data.train_rows)].iter().map(example).collect()
     }
