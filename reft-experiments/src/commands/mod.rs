@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod judge;
 pub mod list;
 pub mod predict;
+mod processes;
 pub mod read;
 pub mod report;
 pub mod results;

@@ -5,6 +5,9 @@
 pub mod cgroup;
 pub mod cores;
 pub mod fast;
+pub mod gpus;
+pub mod last_words;
+pub mod launched;
 pub mod memory;
 pub mod openmp;
 pub mod probe;

@@ -74,7 +74,7 @@ impl Experiment for Classifying {
             model_dropout: plan.train.model_dropout,
             label_kind: if plan.follows_pyreft(Point::Labels) { Kind::BFloat16 } else { Kind::Float },
             micro_tokens: plan.train.micro_batch_tokens,
-            watch: Some(Watch { rows: watched.rows, metric: rows.task.metric(), best }),
+            watch: run.leads().then(|| Watch { rows: watched.rows, metric: rows.task.metric(), best }),
         };
         let (examples, too_long) = (training.rows, too_long.into_iter().collect());
         Ok(Box::new(ClassifierInTraining {
