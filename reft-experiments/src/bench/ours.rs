@@ -13,7 +13,7 @@ use serde_json::json;
 use tch::Device;
 
 use super::{Job, Kind, Outcome, UNTIMED, gemm};
-use crate::config::plan::{DeviceSpec, EvalPlan};
+use crate::config::plan::{AnsweredBy, DeviceSpec, EvalPlan};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
 use crate::data::template::Template;
@@ -102,7 +102,8 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
 
 fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<Outcome> {
     let decoding = Decoding { lookahead: job.lookahead, ..Decoding::default() };
-    let plan = &EvalPlan { batch_size: job.batch, max_new_tokens: job.new, early_verdict: true, decoding };
+    let (by, early_verdict) = (AnsweredBy::Words, true);
+    let plan = &EvalPlan { by, batch_size: job.batch, max_new_tokens: job.new, early_verdict, decoding };
     let (max_length, template) = (MAX_LENGTH, Template::Task);
     let evaluator = Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0, tokens: 4096 };
     let began = Instant::now();

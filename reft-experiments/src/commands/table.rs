@@ -148,7 +148,7 @@ impl Args {
 
     fn table(&self, spec: &TableSpec, profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<Table> {
         let printed = paper::read(&home(Path::new(&spec.printed)))?;
-        let mut table_rows = Vec::new();
+        let mut table_rows: Vec<Row> = spec.guessing.then(|| Row::guessing(&profile.tasks)).into_iter().collect();
         for (row, done) in rows.iter().zip(done) {
             let runs: Vec<Run> = done.iter().map(|done| done.run.clone()).collect();
             table_rows.push(Row::ours(row, &runs, &profile.tasks, spec.statistic));

@@ -41,3 +41,22 @@ impl LabelsAs {
         *self == Self::default()
     }
 }
+
+/// How a causal model's answer to a task of this program is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnsweredBy {
+    /// It says the answer.
+    #[default]
+    Words,
+    /// The likeliest of the answers that the row's answer format allows is taken, each after the same prompt (acc as in
+    /// lm-evaluation-harness); nothing is generated.
+    Likelihood,
+}
+
+impl AnsweredBy {
+    /// Whether it is the one that a plan has where it names none.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}

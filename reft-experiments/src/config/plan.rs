@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-pub use super::kind::{LabelsAs, RunKind};
+pub use super::kind::{AnsweredBy, LabelsAs, RunKind};
 use super::parity::{self, Parity, Point};
 use crate::data::split::{Selection, Split};
 use crate::data::template::Template;
@@ -188,6 +188,9 @@ pub struct ValidationPlan {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvalPlan {
+    /// How an answer is found: in words, or by likelihood where rows name the answers that there are.
+    #[serde(default, skip_serializing_if = "AnsweredBy::is_default")]
+    pub by: AnsweredBy,
     /// Sequences decoded together at most, every beam counted.
     pub batch_size: usize,
     /// New tokens of an answer at most.
@@ -268,7 +271,13 @@ impl Default for RunPlan {
                 frozen_memory_mib: 4096,
                 frozen_disk_mib: 16384,
             },
-            eval: EvalPlan { batch_size: 64, max_new_tokens: 32, early_verdict: true, decoding: Decoding::default() },
+            eval: EvalPlan {
+                by: AnsweredBy::Words,
+                batch_size: 64,
+                max_new_tokens: 32,
+                early_verdict: true,
+                decoding: Decoding::default(),
+            },
         }
     }
 }
@@ -351,6 +360,11 @@ impl RunPlan {
             ("train.checkpoint_every", checkpoint_every >= 1, "at least 1".to_owned()),
             ("eval.batch_size", self.eval.batch_size >= 1, "at least 1".to_owned()),
             ("eval.max_new_tokens", self.eval.max_new_tokens >= 1, "at least 1".to_owned()),
+            (
+                "eval.by",
+                self.eval.by.is_default() || self.data.eval.iter().all(|id| id.task().has_options()),
+                "only tasks whose rows name the answers to choose from have a likeliest one: leave it out".to_owned(),
+            ),
             ("data.max_length", self.data.max_length >= 2, "at least 2 tokens".to_owned()),
             ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
             (

@@ -1,5 +1,7 @@
 //! Log-likelihoods of completions: what a model gives to the tokens that follow a prompt, with teacher forcing.
 
+use std::collections::HashMap;
+
 use reft_core::adaptation::{OverlapError, Step};
 use reft_core::hooks::{Frozen, Hooks};
 use reft_core::layout::{Extent, Layout};
@@ -29,44 +31,63 @@ pub fn of(
     examples: &[Example],
     tokens: usize,
 ) -> Result<Vec<Likelihood>, OverlapError> {
-    // Passes over rows of similar length; the order of results is that of the examples.
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&index| examples[index].ids.len());
-    let lengths: Vec<usize> = order.iter().map(|&index| examples[index].ids.len()).collect();
+    // Passes over sequences of similar length; the order of results is that of the examples.
+    let mut sequences = alike(examples);
+    sequences.sort_by_key(|of| examples[of[0]].ids.len());
+    let lengths: Vec<usize> = sequences.iter().map(|of| examples[of[0]].ids.len()).collect();
     let mut found = vec![Likelihood { log: 0.0, tokens: 0 }; examples.len()];
     for part in batches::micro(&lengths, tokens) {
-        let batch: Vec<&Example> = order[part.clone()].iter().map(|&index| &examples[index]).collect();
-        for (&index, likelihood) in order[part].iter().zip(pass(model, adaptation, &batch)?) {
+        let batch: Vec<Vec<&Example>> =
+            sequences[part.clone()].iter().map(|of| of.iter().map(|&index| &examples[index]).collect()).collect();
+        let likelihoods = pass(model, adaptation, &batch)?;
+        for (&index, likelihood) in sequences[part].iter().flatten().zip(likelihoods) {
             found[index] = likelihood;
         }
     }
     Ok(found)
 }
 
-/// One pass over some examples.
+/// The examples by their numbers, those together that differ in their last token only: what is before it, which alone is
+/// read, is run once for all of them.
+fn alike(examples: &[Example]) -> Vec<Vec<usize>> {
+    let mut sequences: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<(&[i64], usize), usize> = HashMap::new();
+    for (index, example) in examples.iter().enumerate() {
+        let read = example.ids.split_last().map_or(&[][..], |(_, read)| read);
+        let sequence = *known.entry((read, example.prompt)).or_insert_with(|| {
+            sequences.push(Vec::new());
+            sequences.len() - 1
+        });
+        sequences[sequence].push(index);
+    }
+    sequences
+}
+
+/// One pass over some sequences, each of examples that are alike.
 fn pass(
     model: &dyn Decoder,
     adaptation: Option<&dyn Step>,
-    batch: &[&Example],
+    batch: &[Vec<&Example>],
 ) -> Result<Vec<Likelihood>, OverlapError> {
     let device = model.options().1;
-    let extents: Vec<Extent> =
-        batch.iter().map(|example| Extent { len: example.ids.len() as i64, prompt: example.prompt as i64 }).collect();
-    let layout = Layout::packed(&extents);
+    let extent = |of: &Vec<&Example>| Extent { len: of[0].ids.len() as i64, prompt: of[0].prompt as i64 };
+    let layout = Layout::packed(&batch.iter().map(extent).collect::<Vec<_>>());
     let hooks: Box<dyn Hooks + '_> = match adaptation {
         Some(step) => step.hooks(&layout)?,
         None => Box::new(Frozen),
     };
     let (mut rows, mut next) = (Vec::new(), Vec::new());
-    for (example, span) in batch.iter().zip(layout.spans()) {
-        for position in example.ids.len() - causal::labels(example)..example.ids.len() {
-            rows.push(span.row + position as i64 - 1);
-            next.push(example.ids[position]);
+    for (of, span) in batch.iter().zip(layout.spans()) {
+        for example in of {
+            for position in example.ids.len() - causal::labels(example)..example.ids.len() {
+                rows.push(span.row + position as i64 - 1);
+                next.push(example.ids[position]);
+            }
         }
     }
     let logs: Vec<f64> = no_grad(|| {
         let rows = Tensor::from_slice(&rows).to_device(device);
-        let ids: Vec<&[i64]> = batch.iter().map(|example| example.ids.as_slice()).collect();
+        let ids: Vec<&[i64]> = batch.iter().map(|of| of[0].ids.as_slice()).collect();
         let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: Some(&rows) };
         let h = model.hidden(&layout.place(&ids, device), &mut pass);
         let logits = model.logits(&h.index_select(0, &rows)).to_kind(Kind::Float);
@@ -79,7 +100,7 @@ fn pass(
         let tokens = causal::labels(example);
         Likelihood { log: logs.by_ref().take(tokens).sum(), tokens }
     };
-    Ok(batch.iter().map(likelihood).collect())
+    Ok(batch.iter().flatten().map(likelihood).collect())
 }
 
 /// The prompt and what follows it, as lm-evaluation-harness puts them together: spaces at the prompt's end belong to what follows,

@@ -6,6 +6,7 @@ pub mod grade;
 pub mod likelihood;
 pub mod metric;
 pub mod metrics;
+pub mod options;
 pub mod overlap_of_words;
 pub mod scoring;
 pub mod verdict;

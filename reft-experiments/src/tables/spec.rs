@@ -28,6 +28,9 @@ pub struct TableSpec {
     /// What it says about runs that differ in their seed.
     #[serde(default)]
     pub statistic: Statistic,
+    /// Whether a row says what guessing reaches.
+    #[serde(default)]
+    pub guessing: bool,
     /// Another table's file, beside this one, whose profiles these are: the same runs, told otherwise.
     profiles_of: Option<String>,
     /// Columns, in their order, of those that a profile has; all of a profile's if left out.

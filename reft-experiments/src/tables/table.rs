@@ -15,6 +15,8 @@ pub enum Origin {
     Ours,
     /// A publication, as printed.
     Printed(String),
+    /// Neither: what answers drawn at random reach.
+    Chance,
 }
 
 impl std::fmt::Display for Origin {
@@ -22,6 +24,7 @@ impl std::fmt::Display for Origin {
         match self {
             Self::Ours => f.write_str("ours"),
             Self::Printed(source) => write!(f, "{source}, as printed"),
+            Self::Chance => f.write_str("chance"),
         }
     }
 }
@@ -116,6 +119,21 @@ impl Row {
             cells: cells.into_iter().map(cell).collect(),
             average: cell(average),
             origin: Origin::Ours,
+        }
+    }
+
+    /// What answers drawn at random reach, all of a row's options alike.
+    pub fn guessing(tasks: &[TaskId]) -> Self {
+        let cell = |mean: f64| Cell { value: Estimate { mean: 100.0 * mean, sd: None, n: 0 }, best: false };
+        let rates: Vec<Option<f64>> = tasks.iter().map(|task| task.task().guessing_rate()).collect();
+        let all: Option<Vec<f64>> = rates.iter().copied().collect();
+        Self {
+            model: "any".to_owned(),
+            method: "guessing".to_owned(),
+            params_percent: None,
+            cells: rates.into_iter().map(|rate| rate.map(cell)).collect(),
+            average: all.map(|rates| cell(rates.iter().sum::<f64>() / rates.len() as f64)),
+            origin: Origin::Chance,
         }
     }
 

@@ -34,14 +34,14 @@ macro_rules! tasks {
 }
 
 tasks! {
-    BOOLQ = "boolq", "boolq", embedded::yes_no;
-    PIQA = "piqa", "piqa", embedded::two_solutions;
-    SIQA = "siqa", "social_i_qa", embedded::three_feelings;
-    HELLASWAG = "hellaswag", "hellaswag", embedded::four_endings;
-    WINOGRANDE = "winogrande", "winogrande", embedded::two_options;
-    ARC_E = "arc_e", "ARC-Easy", embedded::which_is;
-    ARC_C = "arc_c", "ARC-Challenge", embedded::which_is_not;
-    OBQA = "obqa", "openbookqa", embedded::completions;
+    BOOLQ = "boolq", "boolq", embedded::choices::yes_no;
+    PIQA = "piqa", "piqa", embedded::choices::two_solutions;
+    SIQA = "siqa", "social_i_qa", embedded::choices::three_feelings;
+    HELLASWAG = "hellaswag", "hellaswag", embedded::choices::four_endings;
+    WINOGRANDE = "winogrande", "winogrande", embedded::choices::two_options;
+    ARC_E = "arc_e", "ARC-Easy", embedded::choices::what_it_is;
+    ARC_C = "arc_c", "ARC-Challenge", embedded::choices::where_it_is;
+    OBQA = "obqa", "openbookqa", embedded::choices::what_it_has;
 }
 
 impl Task for Commonsense {
@@ -70,6 +70,10 @@ impl Task for Commonsense {
 
     fn extract(&self, said: &str) -> String {
         answers::after(said, TRIGGER).trim().to_owned()
+    }
+
+    fn has_options(&self) -> bool {
+        true
     }
 
     fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {

@@ -92,6 +92,11 @@ pub trait Task: Sync {
         false
     }
 
+    /// Whether its rows name the answers to choose from ([`crate::score::options`]).
+    fn has_options(&self) -> bool {
+        false
+    }
+
     /// The user's data set behind it; none for a task of this program.
     fn own(&self) -> Option<&OwnSet> {
         None

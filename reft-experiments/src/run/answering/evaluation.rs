@@ -5,13 +5,14 @@ use reft_core::adaptation::{OverlapError, Step};
 use reft_models::decode::{DecodeError, Generator, Stopping, stop};
 use reft_models::tokenizer::TokenizerError;
 
-use crate::config::plan::{EvalPlan, RunPlan};
+use crate::config::plan::{AnsweredBy, EvalPlan, RunPlan};
 use crate::data::row::Row;
 use crate::data::template::Template;
 use crate::data::too_long::{Fate, TooLong, Use, ending};
 use crate::run::context::{Asked, BeyondContext, Remedy};
 use crate::run::prediction::Prediction;
 use crate::run::session::Loaded;
+use crate::score::options::OptionsError;
 use crate::score::scoring::Kind;
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;
@@ -39,6 +40,16 @@ pub enum EvalError {
         task: &'static str,
         /// What happened.
         source: OverlapError,
+    },
+    /// A row has no options to choose from.
+    #[error("{task} row {}: {source}", row + 1)]
+    Options {
+        /// The task.
+        task: &'static str,
+        /// The row's number, from 0.
+        row: usize,
+        /// What is wrong with it.
+        source: OptionsError,
     },
     /// A prompt is longer than the model reads.
     #[error(transparent)]
@@ -94,6 +105,7 @@ impl<'a> Evaluator<'a> {
         match task.own().map(|set| set.scoring.kind()) {
             Some(Kind::Likelihood) => self.completions(task, rows),
             Some(Kind::Choices) => self.choices(task, rows),
+            None if self.plan.by == AnsweredBy::Likelihood => self.options(task, rows),
             Some(Kind::Answers | Kind::Classes | Kind::Numbers) | None => self.generate(task, rows),
         }
     }

@@ -12,6 +12,7 @@ use crate::data::too_long::{Fate, TooLong, Use};
 use crate::run::prediction::{ByLikelihood, Prediction};
 use crate::score::chosen::Chosen;
 use crate::score::likelihood::{self, Likelihood};
+use crate::score::options;
 use crate::tasks::Task;
 
 /// A likelihood, and whether the example was cut.
@@ -80,6 +81,22 @@ impl Evaluator<'_> {
             prediction(row, said, Some(correct), by, of_row.iter().any(|(_, cut)| *cut))
         };
         Ok(Answered { predictions: rows.iter().map(prediction).collect(), too_long })
+    }
+
+    /// The likeliest of the completions that a row's answer format allows, after the prompt that answers in words have.
+    ///
+    /// # Errors
+    /// The same, and when a row names no answer format or another answer than those.
+    pub fn options(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
+        let with_options = |(index, row): (usize, &Row)| {
+            let options =
+                options::of(row).map_err(|source| EvalError::Options { task: task.key(), row: index, source })?;
+            let completion = |answer: &String| task.completion(&Row { answer: answer.clone(), ..row.clone() });
+            let (output, choices) = (task.completion(row), options.answers.iter().map(completion).collect());
+            Ok(Row { output, choices, right: options.right, ..row.clone() })
+        };
+        let rows: Vec<Row> = rows.iter().enumerate().map(with_options).collect::<Result<_, EvalError>>()?;
+        self.choices(task, &rows)
     }
 
     /// Likelihoods of examples; those that are longer than the maximum lose the beginning of their prompts, as in

@@ -34,45 +34,32 @@ pub const MEANS: [(&str, &str); 30] = [
     ("weigh a bag of flour", "a scale"),
 ];
 
-/// Families of feelings. Two feelings of one family may both fit an event, so they never stand side by side as choices.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    /// Proud, happy, grateful.
-    Joy,
-    /// Sad, angry, betrayed, lonely, embarrassed.
-    Hurt,
-    /// Scared, nervous.
-    Fear,
-    /// Tired, hungry, thirsty, bored.
-    Need,
-}
-
 /// Something that happens to a person, `{}` for the name, and how that feels.
-pub const FEELINGS: [(&str, Mood, &str); 24] = [
-    ("{} won first prize in the contest", Mood::Joy, "proud"),
-    ("{} lost a beloved old dog", Mood::Hurt, "sad"),
-    ("{} heard strange steps in the dark house", Mood::Fear, "scared"),
-    ("{} was insulted by a rude driver", Mood::Hurt, "angry"),
-    ("{} got a surprise birthday party from friends", Mood::Joy, "happy"),
-    ("{} worked all night without sleep", Mood::Need, "tired"),
-    ("{} had not eaten since yesterday morning", Mood::Need, "hungry"),
-    ("{} waited two hours with nothing to do", Mood::Need, "bored"),
-    ("{} tripped and fell in front of the whole class", Mood::Hurt, "embarrassed"),
-    ("{} got help from a kind stranger with a flat tire", Mood::Joy, "grateful"),
-    ("{} has to speak in front of a large crowd in a minute", Mood::Fear, "nervous"),
-    ("{} ran ten miles on a hot day without water", Mood::Need, "thirsty"),
-    ("{} found out that a friend had told a lie", Mood::Hurt, "betrayed"),
-    ("{} moved to a new city and knows nobody there", Mood::Hurt, "lonely"),
-    ("{} passed the hardest exam of the year", Mood::Joy, "proud"),
-    ("{} saw a snake right beside the tent", Mood::Fear, "scared"),
-    ("{} had a brand new bicycle stolen", Mood::Hurt, "angry"),
-    ("{} received a puppy as a present", Mood::Joy, "happy"),
-    ("{} carried heavy boxes up the stairs all day", Mood::Need, "tired"),
-    ("{} skipped breakfast and lunch", Mood::Need, "hungry"),
-    ("{} listened to a very long and dull speech", Mood::Need, "bored"),
-    ("{} called the teacher mom by accident", Mood::Hurt, "embarrassed"),
-    ("{} was lent money by a neighbor when the rent was due", Mood::Joy, "grateful"),
-    ("{} sat in the dentist's waiting room before an operation", Mood::Fear, "nervous"),
+pub const FEELINGS: [(&str, &str); 24] = [
+    ("{} won first prize in the contest", "proud"),
+    ("{} lost a beloved old dog", "sad"),
+    ("{} heard strange steps in the dark house", "scared"),
+    ("{} was insulted by a rude driver", "angry"),
+    ("{} got a surprise birthday party from friends", "happy"),
+    ("{} worked all night without sleep", "tired"),
+    ("{} had not eaten since yesterday morning", "hungry"),
+    ("{} waited two hours with nothing to do", "bored"),
+    ("{} tripped and fell in front of the whole class", "embarrassed"),
+    ("{} got help from a kind stranger with a flat tire", "grateful"),
+    ("{} has to speak in front of a large crowd in a minute", "nervous"),
+    ("{} ran ten miles on a hot day without water", "thirsty"),
+    ("{} found out that a friend had told a lie", "betrayed"),
+    ("{} moved to a new city and knows nobody there", "lonely"),
+    ("{} passed the hardest exam of the year", "proud"),
+    ("{} saw a snake right beside the tent", "scared"),
+    ("{} had a brand new bicycle stolen", "angry"),
+    ("{} received a puppy as a present", "happy"),
+    ("{} carried heavy boxes up the stairs all day", "tired"),
+    ("{} skipped breakfast and lunch", "hungry"),
+    ("{} listened to a very long and dull speech", "bored"),
+    ("{} called the teacher mom by accident", "embarrassed"),
+    ("{} was lent money by a neighbor when the rent was due", "grateful"),
+    ("{} sat in the dentist's waiting room before an operation", "nervous"),
 ];
 
 /// An activity, how it begins, and how it goes on.

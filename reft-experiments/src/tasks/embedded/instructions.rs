@@ -140,7 +140,7 @@ fn steps(draw: &mut Draw) -> Row {
 }
 
 fn feeling(draw: &mut Draw) -> Row {
-    let (event, _, feeling) = *draw.one(&FEELINGS);
+    let (event, feeling) = *draw.one(&FEELINGS);
     let name = name(draw);
     let event = event.replace("{}", name);
     answered(format!("{event}. Say in one sentence how {name} feels."), format!("{name} feels {feeling}."))

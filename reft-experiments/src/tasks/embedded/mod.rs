@@ -1,13 +1,13 @@
 //! Embedded tasks: rows made from this project's own word lists, in the answer formats of the eight commonsense sets
-//! (here), of the arithmetic sets ([`arithmetic`]), of GLUE ([`glue`]) and as instructions to follow ([`instructions`]).
+//! ([`choices`]), of the arithmetic sets ([`arithmetic`]), of GLUE ([`glue`]) and as instructions to follow ([`instructions`]).
 //!
 //! They need no download and are small enough for two cores. Their scores say nothing about the real sets. Each split
 //! draws its facts (words, pairs, activities) from a part of the lists of its own, so no test row asks about a fact that
-//! a training row asks about (feelings are few and occur in every part, the events that cause them do not); right
-//! answers stand at every place equally often. A part has few facts (a test part of siqa, hellaswag and piqa six, of
-//! winogrande four), so rows of one part are not independent draws.
+//! a training row asks about; right answers stand at every place equally often. A part has few facts (a test part of winogrande
+//! eight adjectives, of the other commonsense tasks ten to twenty words), so rows of one part are not independent draws.
 
 pub mod arithmetic;
+pub mod choices;
 mod facts;
 pub mod glue;
 pub mod instructions;
@@ -21,8 +21,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use reft_core::rng::Seed;
 
-use self::facts::{ACTIVITIES, FEELINGS, MEANS, SIZES, STATEMENTS};
-use self::words::{KINDS, NAMES};
+use self::words::KINDS;
 use crate::data::row::Row;
 use crate::data::split::Split;
 
@@ -102,32 +101,9 @@ impl Draw {
     }
 }
 
-/// `right` among `wrong`, at the place that `index` asks for; with the answer's word.
-fn place(index: usize, right: &str, wrong: &[&str], word: &str) -> (String, String) {
-    let at = index % (wrong.len() + 1);
-    let mut choices = wrong.to_vec();
-    choices.insert(at, right);
-    let label = capitalised(word);
-    let listed: Vec<String> = (1..).zip(&choices).map(|(n, choice)| format!("{label}{n}: {choice}")).collect();
-    (listed.join(" "), format!("{word}{}", at + 1))
-}
-
 fn capitalised(word: &str) -> String {
     let (first, rest) = word.split_at(1);
     first.to_uppercase() + rest
-}
-
-fn row(instruction: String, answer: String) -> Row {
-    let output = format!("the correct answer is {answer}");
-    Row { instruction, output, answer, ..Row::default() }
-}
-
-fn multiple_choice(question: &str, index: usize, right: &str, wrong: &[&str]) -> Row {
-    let (choices, answer) = place(index, right, wrong, "answer");
-    let format = (1..=wrong.len() + 1).map(|n| format!("answer{n}")).collect::<Vec<_>>().join("/");
-    let instruction =
-        format!("Please choose the correct answer to the question: {question}\n\n{choices}\n\nAnswer format: {format}");
-    row(instruction, answer)
 }
 
 /// A kind, a member of it from this part, and members of other kinds.
@@ -144,111 +120,13 @@ fn strangers(draw: &mut Draw, kind: usize, n: usize) -> Vec<&'static str> {
     chosen.into_iter().map(member).copied().collect()
 }
 
-/// `BoolQ`'s format: is a member of one kind of this kind?
-pub fn yes_no(draw: &mut Draw, index: usize) -> Row {
-    let (kind, member) = kind_with_member(draw);
-    let truth = index.is_multiple_of(2);
-    let subject = if truth { member } else { strangers(draw, kind, 1)[0] };
-    let question = match draw.rng.random_range(0..3) {
-        0 => format!("is the {subject} {}?", KINDS[kind].name),
-        1 => format!("would you call the {subject} {}?", KINDS[kind].name),
-        _ => format!("does the word {subject} name {}?", KINDS[kind].name),
-    };
-    let instruction = format!(
-        "Please answer the following question with true or false, question: {question}\n\nAnswer format: true/false"
-    );
-    row(instruction, truth.to_string())
-}
-
-/// `PIQA`'s format: what is a thing done with?
-pub fn two_solutions(draw: &mut Draw, index: usize) -> Row {
-    let (goal, means) = *draw.one(&MEANS);
-    let all: Vec<&str> = MEANS.iter().map(|(_, means)| *means).collect();
-    let other = draw.others(&all, means, 1)[0];
-    let verb = ["Use", "Take", "Fetch"].choose(&mut draw.rng).expect("three verbs");
-    let solution = |means| format!("{verb} {means}");
-    let (first, second) = if index.is_multiple_of(2) { (means, other) } else { (other, means) };
-    let instruction = format!(
-        "Please choose the correct solution to the question: {}\n\nSolution1: {}\n\nSolution2: {}\n\nAnswer format: \
-         solution1/solution2",
-        capitalised(goal),
-        solution(first),
-        solution(second)
-    );
-    row(instruction, format!("solution{}", 1 + index % 2))
-}
-
-/// `SocialIQA`'s format: how does a person feel after something happened?
-pub fn three_feelings(draw: &mut Draw, index: usize) -> Row {
-    let (event, mood, feeling) = *draw.one(&FEELINGS);
-    let name = NAMES.choose(&mut draw.rng).expect("names");
-    let feelings: Vec<&str> =
-        FEELINGS.iter().filter(|(_, other, _)| *other != mood).map(|(.., feeling)| *feeling).collect();
-    let wrong = draw.others(&feelings, feeling, 2);
-    let question = format!("{}. How would {name} feel afterwards?", event.replace("{}", name));
-    multiple_choice(&question, index, feeling, &wrong)
-}
-
-/// `HellaSwag`'s format: how does an activity go on?
-pub fn four_endings(draw: &mut Draw, index: usize) -> Row {
-    let (activity, beginning, end) = *draw.one(&ACTIVITIES);
-    let ends: Vec<&str> = ACTIVITIES.iter().map(|(_, _, end)| *end).collect();
-    let wrong = draw.others(&ends, end, 3);
-    let (choices, answer) = place(index, end, &wrong, "ending");
-    let instruction = format!(
-        "Please choose the correct ending to complete the given sentence: {activity}: {beginning}\n\n{choices}\n\nAnswer \
-         format: ending1/ending2/ending3/ending4"
-    );
-    row(instruction, answer)
-}
-
-/// `WinoGrande`'s format: which of two things does a sentence mean?
-pub fn two_options(draw: &mut Draw, index: usize) -> Row {
-    let (inner, outer) = *draw.one(&SIZES);
-    let name = NAMES.choose(&mut draw.rng).expect("names");
-    let (adjective, meant) = [("large", inner), ("big", inner), ("small", outer), ("tiny", outer)]
-        .choose(&mut draw.rng)
-        .copied()
-        .expect("four adjectives");
-    let sentence = format!("{name} could not get the {inner} into the {outer} because the _ was too {adjective}.");
-    let other = if meant == inner { outer } else { inner };
-    let (choices, answer) = place(index, meant, &[other], "option");
-    let instruction = format!(
-        "Please choose the correct answer to fill in the blank to complete the given sentence: {sentence}\n\n{choices} \
-         Answer format: option1/option2"
-    );
-    row(instruction, answer)
-}
-
-/// ARC-Easy's format: which of four things is of a kind?
-pub fn which_is(draw: &mut Draw, index: usize) -> Row {
-    let (kind, member) = kind_with_member(draw);
-    let wrong = strangers(draw, kind, 3);
-    multiple_choice(&format!("Which of these is {}?", KINDS[kind].name), index, member, &wrong)
-}
-
-/// ARC-Challenge's format: which of four things is not of a kind?
-pub fn which_is_not(draw: &mut Draw, index: usize) -> Row {
-    let (kind, member) = kind_with_member(draw);
-    let stranger = strangers(draw, kind, 1)[0];
-    let others = draw.others(KINDS[kind].members, member, 2);
-    let wrong = [member, others[0], others[1]];
-    multiple_choice(&format!("Which of these is not {}?", KINDS[kind].name), index, stranger, &wrong)
-}
-
-/// `OpenBookQA`'s format: how does a statement end?
-pub fn completions(draw: &mut Draw, index: usize) -> Row {
-    let (beginning, end) = *draw.one(&STATEMENTS);
-    let ends: Vec<&str> = STATEMENTS.iter().map(|(_, end)| *end).collect();
-    let wrong = draw.others(&ends, end, 3);
-    multiple_choice(beginning, index, end, &wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::facts::OPPOSITES;
+    use super::choices::{LARGE, PLAIN, SMALL};
+    use super::facts::{ACTIVITIES, FEELINGS, MEANS, OPPOSITES, SIZES, STATEMENTS};
+    use super::glue::{BLAME, PRAISE};
     use super::*;
     use crate::data::source::Sources;
     use crate::data::split::{Selection, fingerprint};
@@ -339,7 +217,13 @@ mod tests {
             apart(kind.name, kind.members);
         }
         apart("means", &MEANS.map(|(_, means)| means));
-        apart("events", &FEELINGS.map(|(event, ..)| event));
+        for (what, list) in [("praise", PRAISE), ("blame", BLAME), ("plain adjectives", PLAIN)] {
+            apart(what, &list);
+        }
+        for (what, list) in [("large", LARGE), ("small", SMALL)] {
+            apart(what, &list);
+        }
+        apart("events", &FEELINGS.map(|(event, _)| event));
         apart("activities", &ACTIVITIES.map(|(activity, ..)| activity));
         apart("things", &SIZES.map(|(inner, _)| inner));
         apart("statements", &STATEMENTS.map(|(beginning, _)| beginning));
