@@ -160,7 +160,10 @@ impl Args {
         }
         let tasks = profile.tasks.iter().map(|task| task.column().to_owned()).collect();
         let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
-        let notes = notes(profile, spec.statistic, &records, &self.command());
+        let mut notes = notes(profile, spec.statistic, &records, &self.command());
+        if spec.guessing && !notes.is_empty() {
+            notes.insert(1, "guessing: answers drawn at random, all options of a row alike".to_owned());
+        }
         Ok(Table { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
             .with_marks())
     }

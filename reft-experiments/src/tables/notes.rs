@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec::Profile;
 use super::stats::Statistic;
+use crate::config::plan::AnsweredBy;
 use crate::data::too_long::{Fate, Use};
 use crate::score::metric::Metric;
 use crate::store::record::Record;
@@ -37,9 +38,14 @@ pub fn notes(profile: &Profile, statistic: Statistic, records: &[&Record], comma
         ),
         format!("made by `{command}`"),
     ];
+    if records.iter().any(|record| record.plan.eval.by == AnsweredBy::Likelihood) {
+        let how = "by likelihood: the likeliest of the completions that the row's answer format allows is taken as the answer (acc), \
+                   after the same prompt as in the other rows; nothing is generated";
+        notes.insert(1, how.to_owned());
+    }
     // Before how the table was made, beside the rows that were scored.
     if let Some(rows) = too_long(records) {
-        notes.insert(2, format!("longer than data.max_length: {rows}"));
+        notes.insert(notes.len() - 3, format!("longer than data.max_length: {rows}"));
     }
     notes
 }

@@ -20,28 +20,30 @@ pub struct Commonsense {
     key: &'static str,
     /// Its folder in LLM-Adapters.
     folder: &'static str,
+    /// Answers that a row has to choose from.
+    options: f64,
     /// Makes rows in its format.
     embedded: embedded::Generate,
 }
 
 macro_rules! tasks {
-    ($($name:ident = $key:literal, $folder:literal, $embedded:expr;)*) => {
+    ($($name:ident = $key:literal, $folder:literal, $options:literal, $embedded:expr;)*) => {
         $(
             #[doc = concat!("`", $key, "`: ", $folder, ".")]
-            pub static $name: Commonsense = Commonsense { key: $key, folder: $folder, embedded: $embedded };
+            pub static $name: Commonsense = Commonsense { key: $key, folder: $folder, options: $options, embedded: $embedded };
         )*
     };
 }
 
 tasks! {
-    BOOLQ = "boolq", "boolq", embedded::choices::yes_no;
-    PIQA = "piqa", "piqa", embedded::choices::two_solutions;
-    SIQA = "siqa", "social_i_qa", embedded::choices::three_feelings;
-    HELLASWAG = "hellaswag", "hellaswag", embedded::choices::four_endings;
-    WINOGRANDE = "winogrande", "winogrande", embedded::choices::two_options;
-    ARC_E = "arc_e", "ARC-Easy", embedded::choices::what_it_is;
-    ARC_C = "arc_c", "ARC-Challenge", embedded::choices::where_it_is;
-    OBQA = "obqa", "openbookqa", embedded::choices::what_it_has;
+    BOOLQ = "boolq", "boolq", 2.0, embedded::choices::yes_no;
+    PIQA = "piqa", "piqa", 2.0, embedded::choices::two_solutions;
+    SIQA = "siqa", "social_i_qa", 3.0, embedded::choices::three_feelings;
+    HELLASWAG = "hellaswag", "hellaswag", 4.0, embedded::choices::four_endings;
+    WINOGRANDE = "winogrande", "winogrande", 2.0, embedded::choices::two_options;
+    ARC_E = "arc_e", "ARC-Easy", 4.0, embedded::choices::what_it_is;
+    ARC_C = "arc_c", "ARC-Challenge", 4.0, embedded::choices::where_it_is;
+    OBQA = "obqa", "openbookqa", 4.0, embedded::choices::what_it_has;
 }
 
 impl Task for Commonsense {
@@ -70,6 +72,10 @@ impl Task for Commonsense {
 
     fn extract(&self, said: &str) -> String {
         answers::after(said, TRIGGER).trim().to_owned()
+    }
+
+    fn guessing_rate(&self) -> Option<f64> {
+        Some(1.0 / self.options)
     }
 
     fn has_options(&self) -> bool {

@@ -92,6 +92,11 @@ pub trait Task: Sync {
         false
     }
 
+    /// What blind guessing reaches, from 0 to 1; none where there is nothing to draw from.
+    fn guessing_rate(&self) -> Option<f64> {
+        None
+    }
+
     /// Whether its rows name the answers to choose from ([`crate::score::options`]).
     fn has_options(&self) -> bool {
         false
