@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tch::Device;
 
 use crate::adaptation::{Adaptation, NamedTensor};
-use crate::adaptations::components::MethodFault;
+use crate::adaptations::components::PlacementError;
 use crate::layers::LayersError;
 use crate::lender::{Lender, NormWeight};
 use crate::positions::{Positions, TyingError};
@@ -176,7 +176,7 @@ pub enum SpecError {
     Empty,
     /// A method cannot be put there.
     #[error(transparent)]
-    Method(#[from] MethodFault),
+    Method(#[from] PlacementError),
     /// What an adaptation of a program's own says.
     #[error("{0}")]
     Other(String),

@@ -10,7 +10,7 @@ use tch::Tensor;
 use crate::hooks::Hooks;
 use crate::layout::Layout;
 use crate::params::ParamSet;
-use crate::positions::Group;
+use crate::positions::TyingGroup;
 use crate::site::{Component, LayerId, Site};
 
 /// Whether dropout is on and gradients are wanted.
@@ -37,7 +37,7 @@ pub struct EditedRows {
     /// Where.
     pub site: Site,
     /// By which parameters.
-    pub group: Group,
+    pub group: TyingGroup,
     /// Rows of the pass, ascending.
     pub rows: Vec<i64>,
 }

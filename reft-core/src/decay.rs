@@ -12,11 +12,11 @@
 //! its models to that trainer, but the trainer finds interventions under one name and looks them up under another, so that
 //! none of their parameters ever decayed, whatever `weight_decay` said: `Pyreft` is what ran.
 
-use crate::intervention::{Constraint, Declared};
+use crate::intervention::{Constraint, ParameterSpec};
 
 /// What a parameter is to weight decay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub enum ParameterRole {
     /// A matrix of an intervention.
     InterventionMatrix,
     /// Any other matrix.
@@ -41,13 +41,13 @@ pub enum Decay {
 
 impl Decay {
     /// Whether weight decay applies to a parameter.
-    pub fn applies(self, declared: &Declared) -> bool {
+    pub fn applies(self, declared: &ParameterSpec) -> bool {
         if declared.constraint == Constraint::Orthonormal {
             return false;
         }
         match (self, declared.role) {
-            (Self::All, _) | (_, Role::Matrix) | (Self::Matrices, Role::InterventionMatrix) => true,
-            (Self::Pyreft, Role::InterventionMatrix) | (_, Role::Bias | Role::Gain) => false,
+            (Self::All, _) | (_, ParameterRole::Matrix) | (Self::Matrices, ParameterRole::InterventionMatrix) => true,
+            (Self::Pyreft, ParameterRole::InterventionMatrix) | (_, ParameterRole::Bias | ParameterRole::Gain) => false,
         }
     }
 }

@@ -49,9 +49,9 @@ impl<H: Hooks + ?Sized> Hooks for &H {
 
 /// Changes nothing: the base model.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Frozen;
+pub struct NoHooks;
 
-impl Hooks for Frozen {
+impl Hooks for NoHooks {
     fn visit(&self, _: Site, _: &Tensor, y: Tensor) -> Tensor {
         y
     }

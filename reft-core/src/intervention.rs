@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::Tensor;
 
-use crate::decay::Role;
+use crate::decay::ParameterRole;
 
 /// How a parameter begins.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -44,7 +44,7 @@ pub enum Constraint {
 
 /// One tensor of an intervention at one site.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Declared {
+pub struct ParameterSpec {
     /// Its name in adapter files, such as `basis`.
     pub name: &'static str,
     /// Its shape.
@@ -54,7 +54,7 @@ pub struct Declared {
     /// What holds for it.
     pub constraint: Constraint,
     /// What it is to weight decay.
-    pub role: Role,
+    pub role: ParameterRole,
 }
 
 /// The tensors of one site, in the order of [`Intervention::declare`], constraints met.
@@ -63,7 +63,7 @@ pub type PhiParams<'a> = &'a [Tensor];
 /// `Φ`: new hidden states from old ones.
 pub trait Intervention: Any + Debug + Send + Sync {
     /// The tensors one site needs, for states of width `d` and a subspace of this rank.
-    fn declare(&self, d: i64, rank: i64) -> Vec<Declared>;
+    fn declare(&self, d: i64, rank: i64) -> Vec<ParameterSpec>;
 
     /// `Φ(h)` for the selected rows. `h` is `[M, d]` in f32, and so is the result.
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor;

@@ -11,7 +11,7 @@ use crate::value_reader;
 
 /// `intervention:` in a configuration: a name of the paper, or a `Φ` spelled out.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Method {
+pub enum InterventionSpec {
     /// One of [`named`].
     Named(&'static PhiName),
     /// A combination without a name, such as `{low_rank: {basis: free, source: constant, difference: true}}`.
@@ -28,20 +28,20 @@ pub fn named() -> impl Iterator<Item = &'static PhiName> {
 #[error(
     "intervention `{given}` is unknown{near}: choose one of {known}, or spell out low_rank: {{basis, source, difference}}"
 )]
-pub struct MethodError {
+pub struct InterventionSpecError {
     given: String,
     near: String,
     known: String,
 }
 
-impl Method {
+impl InterventionSpec {
     /// A method by key, title or library class.
     ///
     /// # Errors
     /// When no method has that name.
-    pub fn named(text: &str) -> Result<Self, MethodError> {
+    pub fn named(text: &str) -> Result<Self, InterventionSpecError> {
         let matches = |name: &&PhiName| name.key == text || name.title == text || name.library == text;
-        named().find(matches).map(Self::Named).ok_or_else(|| MethodError {
+        named().find(matches).map(Self::Named).ok_or_else(|| InterventionSpecError {
             given: text.to_owned(),
             near: did_you_mean(text, named().map(|name| name.key)),
             known: named().map(|name| name.key).collect::<Vec<_>>().join(", "),
@@ -65,7 +65,7 @@ impl Method {
     }
 }
 
-impl Serialize for Method {
+impl Serialize for InterventionSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Named(name) => serializer.serialize_str(name.key),
@@ -74,7 +74,7 @@ impl Serialize for Method {
     }
 }
 
-impl<'de> Deserialize<'de> for Method {
+impl<'de> Deserialize<'de> for InterventionSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(name) => Self::named(&name).map_err(D::Error::custom),
@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for Method {
     }
 }
 
-impl JsonSchema for Method {
+impl JsonSchema for InterventionSpec {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Method".into()
     }
@@ -103,17 +103,20 @@ mod tests {
     #[test]
     fn paper_names_and_library_names_mean_the_same() {
         for entry in named() {
-            assert_eq!(Method::named(entry.key), Method::named(entry.library));
-            let yaml = serde_json::to_string(&Method::Named(entry)).expect("a string");
-            assert_eq!(serde_json::from_str::<Method>(&yaml).expect("the same string"), Method::Named(entry));
+            assert_eq!(InterventionSpec::named(entry.key), InterventionSpec::named(entry.library));
+            let yaml = serde_json::to_string(&InterventionSpec::Named(entry)).expect("a string");
+            assert_eq!(
+                serde_json::from_str::<InterventionSpec>(&yaml).expect("the same string"),
+                InterventionSpec::Named(entry)
+            );
         }
-        assert!(Method::named("lorefr").is_err());
+        assert!(InterventionSpec::named("lorefr").is_err());
     }
 
     #[test]
     fn an_unnamed_combination_can_be_spelled_out() {
         let text = r#"{"low_rank": {"basis": "free", "source": "constant", "difference": true}}"#;
-        let method: Method = serde_json::from_str(text).expect("a spelled-out method");
+        let method: InterventionSpec = serde_json::from_str(text).expect("a spelled-out method");
         assert_eq!(method.title(), "custom");
     }
 
@@ -134,7 +137,7 @@ mod tests {
             ("[1]", "intervention `[1]` is unknown"),
         ];
         for (text, expected) in cases {
-            let error = serde_json::from_str::<Method>(text).expect_err(text).to_string();
+            let error = serde_json::from_str::<InterventionSpec>(text).expect_err(text).to_string();
             assert!(error.contains(expected), "`{expected}` is not in: {error}");
         }
     }

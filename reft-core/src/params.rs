@@ -7,14 +7,14 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::adaptation::Mode;
 use crate::decay::Decay;
-use crate::intervention::{Constraint, Declared, Init};
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::orthonormal::orthonormalise;
 
 /// One declared tensor of `sites` sites, stacked on axis 0.
 #[derive(Clone, Debug)]
 pub struct Stack {
     /// What each site declares.
-    pub declared: Declared,
+    pub declared: ParameterSpec,
     /// `S`, how many sites.
     pub sites: i64,
 }

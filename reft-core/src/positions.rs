@@ -170,7 +170,7 @@ pub enum Truncation {
 
 /// The positions that share one parameter set. Orders as they stand in the prompt.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Group {
+pub enum TyingGroup {
     /// All positions (tied).
     Both,
     /// The first tokens (untied).
@@ -183,7 +183,7 @@ pub enum Group {
     Last(u32),
 }
 
-impl fmt::Display for Group {
+impl fmt::Display for TyingGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Both => f.write_str("both"),
@@ -208,15 +208,15 @@ impl Positions {
     ///
     /// # Errors
     /// When positions without ends are to be untied.
-    pub fn groups(self, tying: Tying) -> Result<Vec<Group>, TyingError> {
+    pub fn groups(self, tying: Tying) -> Result<Vec<TyingGroup>, TyingError> {
         match (tying, self) {
-            (Tying::Tied, _) => Ok(vec![Group::Both]),
+            (Tying::Tied, _) => Ok(vec![TyingGroup::Both]),
             (Tying::Untied, Self::Ends { prefix, suffix }) => {
-                let ends = [(prefix, Group::Prefix), (suffix, Group::Suffix)];
+                let ends = [(prefix, TyingGroup::Prefix), (suffix, TyingGroup::Suffix)];
                 Ok(ends.into_iter().filter(|(n, _)| *n > 0).map(|(_, group)| group).collect())
             }
             (Tying::PerPosition, Self::Ends { prefix, suffix }) => {
-                Ok((0..prefix).map(Group::First).chain((0..suffix).map(Group::Last)).collect())
+                Ok((0..prefix).map(TyingGroup::First).chain((0..suffix).map(TyingGroup::Last)).collect())
             }
             (
                 Tying::Untied | Tying::PerPosition,
@@ -226,17 +226,17 @@ impl Positions {
     }
 
     /// The token positions that `group` edits in a sequence with this prompt, ascending, up to `end` (exclusive).
-    fn in_sequence(self, group: Group, span: &Span, rule: Truncation) -> Vec<i64> {
+    fn in_sequence(self, group: TyingGroup, span: &Span, rule: Truncation) -> Vec<i64> {
         let (prompt, end) = (span.prompt, span.past + span.len);
         match self {
             Self::Ends { prefix, suffix } => {
                 let (p, s) = truncate(i64::from(prefix), i64::from(suffix), prompt, rule);
                 match group {
-                    Group::Both => (0..p).chain(prompt - s..prompt).collect(),
-                    Group::Prefix => (0..p).collect(),
-                    Group::Suffix => (prompt - s..prompt).collect(),
-                    Group::First(i) => (0..p).filter(|&at| at == i64::from(i)).collect(),
-                    Group::Last(i) => (prompt - s..prompt).filter(|&at| at == prompt - 1 - i64::from(i)).collect(),
+                    TyingGroup::Both => (0..p).chain(prompt - s..prompt).collect(),
+                    TyingGroup::Prefix => (0..p).collect(),
+                    TyingGroup::Suffix => (prompt - s..prompt).collect(),
+                    TyingGroup::First(i) => (0..p).filter(|&at| at == i64::from(i)).collect(),
+                    TyingGroup::Last(i) => (prompt - s..prompt).filter(|&at| at == prompt - 1 - i64::from(i)).collect(),
                 }
             }
             Self::Prompt => (0..prompt).collect(),
@@ -250,8 +250,8 @@ impl Positions {
 
     /// The rows of this pass that each group edits, one entry per group of [`Positions::groups`], in that order.
     /// Groups of one specification never share a row (Def. 3.2).
-    pub fn resolve(self, layout: &Layout, groups: &[Group], rule: Truncation) -> Vec<Vec<i64>> {
-        let rows_of = |&group: &Group| {
+    pub fn resolve(self, layout: &Layout, groups: &[TyingGroup], rule: Truncation) -> Vec<Vec<i64>> {
+        let rows_of = |&group: &TyingGroup| {
             let sequences = layout.spans().iter().enumerate();
             sequences
                 .flat_map(|(index, span)| {
@@ -268,7 +268,7 @@ impl Positions {
     pub fn first_edited(self, prompt: i64, rule: Truncation) -> Option<i64> {
         let whole = Span { row: 0, past: 0, past_row: 0, len: i64::MAX / 2, prompt, adaptation: 0 };
         match self {
-            Self::Ends { .. } => self.in_sequence(Group::Both, &whole, rule).first().copied(),
+            Self::Ends { .. } => self.in_sequence(TyingGroup::Both, &whole, rule).first().copied(),
             Self::Prompt | Self::All | Self::Given => Some(0),
             Self::Generated { .. } => Some(prompt),
             Self::Tail { suffix } => Some((prompt - i64::from(suffix)).max(0)),

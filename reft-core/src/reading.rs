@@ -18,7 +18,7 @@ use crate::rng::Seed;
 /// How a vector is computed from pairs of states.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reading {
+pub enum ReadingMethod {
     /// The mean difference.
     #[default]
     Difference,
@@ -47,7 +47,7 @@ pub enum ReadingError {
     NotFinite,
 }
 
-impl Reading {
+impl ReadingMethod {
     /// Every reading, with its name.
     pub const ALL: [(&'static str, Self); 4] = [
         ("difference", Self::Difference),
@@ -116,7 +116,7 @@ mod tests {
         let positive = &negative + &amount * &direction + normal(&[40, 12], 4) * 0.05;
         let swaps = swaps(40, Seed(1));
         assert_eq!(swaps.iter().filter(|&&swap| swap).count(), 20);
-        for (name, reading) in Reading::ALL {
+        for (name, reading) in ReadingMethod::ALL {
             let vector = reading.vector(&positive, &negative, &swaps).expect(name);
             let cosine = vector.dot(&direction) / (vector.norm() * direction.norm());
             assert!(cosine.double_value(&[]) > 0.99, "{name}: {}", cosine.double_value(&[]));
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn pairs_without_a_direction_are_refused() {
         let states = normal(&[4, 6], 1);
-        for (name, reading) in Reading::ALL {
+        for (name, reading) in ReadingMethod::ALL {
             let found = |a: &Tensor, b: &Tensor| reading.vector(a, b, &vec![false; a.size()[0] as usize]);
             assert_eq!(found(&states, &states).err(), Some(ReadingError::NoDirection), "{name}");
             let nothing = states.narrow(0, 0, 0);
@@ -136,8 +136,8 @@ mod tests {
             let broken = &states * f64::NAN;
             assert_eq!(found(&broken, &states).err(), Some(ReadingError::NotFinite), "{name}");
         }
-        let one = |reading: Reading| reading.vector(&normal(&[1, 6], 1), &normal(&[1, 6], 2), &[false]).err();
-        assert_eq!(one(Reading::Pca), Some(ReadingError::OnePair));
-        assert_eq!(one(Reading::PcaUncentred), None);
+        let one = |reading: ReadingMethod| reading.vector(&normal(&[1, 6], 1), &normal(&[1, 6], 2), &[false]).err();
+        assert_eq!(one(ReadingMethod::Pca), Some(ReadingError::OnePair));
+        assert_eq!(one(ReadingMethod::PcaUncentred), None);
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::{PoisonError, RwLock};
 
 /// An entry of a [`Registry`].
-pub trait Entry: Send + Sync + 'static {
+pub trait RegistryEntry: Send + Sync + 'static {
     /// The key in configurations.
     fn key(&self) -> &'static str;
 }
@@ -17,18 +17,18 @@ pub trait Entry: Send + Sync + 'static {
 pub struct KeyTaken(pub &'static str);
 
 #[derive(Clone, Copy)]
-struct Table<E: 'static> {
+struct RegistryTable<E: 'static> {
     entries: &'static [&'static E],
     keys: &'static [&'static str],
 }
 
 /// Entries by key, in the order in which they were registered. They live as long as the program.
-pub struct Registry<E: 'static>(RwLock<Table<E>>);
+pub struct Registry<E: 'static>(RwLock<RegistryTable<E>>);
 
-impl<E: Entry> Registry<E> {
+impl<E: RegistryEntry> Registry<E> {
     /// A table that begins with these entries.
     pub fn new(entries: Vec<E>) -> Self {
-        let registry = Self(RwLock::new(Table { entries: &[], keys: &[] }));
+        let registry = Self(RwLock::new(RegistryTable { entries: &[], keys: &[] }));
         for entry in entries {
             registry.add(entry).expect("built-in entries have different keys");
         }
@@ -47,7 +47,7 @@ impl<E: Entry> Registry<E> {
         let keys: Vec<&'static str> = table.keys.iter().copied().chain([entry.key()]).collect();
         let entry: &'static E = Box::leak(Box::new(entry));
         let entries: Vec<&'static E> = table.entries.iter().copied().chain([entry]).collect();
-        *table = Table { entries: entries.leak(), keys: keys.leak() };
+        *table = RegistryTable { entries: entries.leak(), keys: keys.leak() };
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl<E: Entry> Registry<E> {
 mod tests {
     use super::*;
 
-    impl Entry for &'static str {
+    impl RegistryEntry for &'static str {
         fn key(&self) -> &'static str {
             self
         }

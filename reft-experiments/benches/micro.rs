@@ -13,8 +13,8 @@ use reft_core::layout::{Extent, Layout};
 use reft_core::orthonormal::orthonormalise;
 use reft_core::rng::Seed;
 use reft_core::site::{Component, Dims, LayerId, Mlp, Site};
-use reft_models::attention::{Cache, Plan, Rule, Way};
-use reft_models::nn::{RmsNorm, Source, gated_silu};
+use reft_models::attention::{AttentionPlan, AttentionRule, AttentionVariant, PastKeyValues};
+use reft_models::nn::{RmsNorm, WeightSource, gated_silu};
 use reft_models::rope::{Rope, Scaling};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -62,14 +62,15 @@ fn attention(criterion: &mut Criterion) {
     let ((b, t), e) = (BATCH, DIMS.head_width);
     let layout = layout();
     let qkv = random(&[b * t, (DIMS.heads + 2 * DIMS.kv_heads) * e], KIND);
-    let mut with = |name: &str, plan: fn(&Layout, Vec<Way>, &Cache<'_>, Kind, Device) -> Plan| {
-        let angles = Rope::new(e, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), KIND);
-        let ways = vec![Way { angles, rule: Rule::plain(e) }];
-        let plan = plan(&layout, ways, &Cache::None, KIND, Device::Cpu);
-        both(&mut group, name, &qkv, |x| plan.attend(&DIMS, x, &mut Cache::None, (LayerId(0), 0)));
-    };
-    with("ours", Plan::new);
-    with("explicit products", Plan::composite);
+    let mut with =
+        |name: &str, plan: fn(&Layout, Vec<AttentionVariant>, &PastKeyValues<'_>, Kind, Device) -> AttentionPlan| {
+            let angles = Rope::new(e, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), KIND);
+            let ways = vec![AttentionVariant { angles, rule: AttentionRule::plain(e) }];
+            let plan = plan(&layout, ways, &PastKeyValues::None, KIND, Device::Cpu);
+            both(&mut group, name, &qkv, |x| plan.attend(&DIMS, x, &mut PastKeyValues::None, (LayerId(0), 0)));
+        };
+    with("ours", AttentionPlan::new);
+    with("explicit products", AttentionPlan::composite);
     // Rotation would come on top.
     both(&mut group, "libtorch fused, without rotation", &qkv, |x| {
         let parts = x.split_with_sizes([DIMS.heads * e, DIMS.kv_heads * e, DIMS.kv_heads * e], -1);
@@ -84,7 +85,7 @@ fn element_wise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("normalisation");
     let (x, w) = (random(&[rows, DIMS.width], KIND), random(&[DIMS.width], KIND));
     let module = BTreeMap::from([("norm.weight".to_owned(), w.shallow_clone())]);
-    let norm = RmsNorm::load(&Source::given(&module, KIND), "norm", DIMS.width, 1e-5).expect("it is there");
+    let norm = RmsNorm::load(&WeightSource::given(&module, KIND), "norm", DIMS.width, 1e-5).expect("it is there");
     both(&mut group, "ours", &x, |x| norm.forward(x));
     both(&mut group, "libtorch rms_norm", &x, |x| x.rms_norm([DIMS.width], Some(&w), 1e-5));
     group.finish();

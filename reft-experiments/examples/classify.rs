@@ -30,7 +30,7 @@ pub fn run(model: &str, updates: usize) -> Result<f64> {
     let rows = ROWS.iter().map(row).collect::<Result<Vec<Labelled>>>()?;
     let spec = adapt(r#"{"reft": {"intervention": "loreft", "rank": 2, "positions": "f1"}}"#)?;
     let mut loreft = spec.build(encoder.dims(), Seed(42), Device::Cpu)?;
-    let head = Head::new(encoder.dims().width, 2, Seed(42), Device::Cpu);
+    let head = ClassificationHead::new(encoder.dims().width, 2, Seed(42), Device::Cpu);
     let (label_kind, micro_tokens) = (Kind::Float, 4096);
     let mut objective = Classification { encoder, head, model_dropout: false, label_kind, micro_tokens, watch: None };
     let mut learner = Learner::new(&mut objective, loreft.as_mut(), UpdateRules::default());

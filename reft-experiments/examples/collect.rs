@@ -30,11 +30,11 @@ impl Hooks for Norms {
 /// # Errors
 /// When the model cannot be loaded.
 pub fn run(model: &str, text: &str) -> Result<Vec<f64>> {
-    let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
+    let loaded = LoadedDecoder::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let ids = loaded.tokenizer.encode(text, Specials::AsModel)?;
     let extent = Extent { len: ids.len() as i64, prompt: ids.len() as i64 };
     let (layout, norms) = (Layout::packed(&[extent]), Norms::default());
-    let mut pass = Pass { layout: &layout, hooks: &norms, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: &norms, cache: PastKeyValues::None, wanted: None };
     let _ = tch::no_grad(|| loaded.decoder.hidden(&Tensor::from_slice(&ids), &mut pass));
     let norms = norms.0.into_inner();
     for (block, norm) in norms.iter().enumerate() {

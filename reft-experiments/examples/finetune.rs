@@ -22,13 +22,13 @@ const PAIRS: [(&str, &str); 10] = [
 /// # Errors
 /// When the model cannot be loaded.
 pub fn run(model: &str, updates: usize) -> Result<(f64, f64)> {
-    let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
+    let loaded = LoadedDecoder::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let spec = adapt(r#"{"reft": {"intervention": "loreft", "rank": 4, "positions": "l1"}}"#)?;
     let mut loreft = spec.build(loaded.decoder.dims(), Seed(42), Device::Cpu)?;
     println!("before: {}", answer(&loaded, None, PAIRS[0].0, 8)?);
     let rows = examples(&loaded, &PAIRS)?;
     let batch: Vec<&Example> = rows.iter().collect();
-    let mut objective = Causal::new(loaded.decoder.as_ref(), Frozen::off(loaded.decoder.as_ref()), 4096);
+    let mut objective = Causal::new(loaded.decoder.as_ref(), FrozenForward::off(loaded.decoder.as_ref()), 4096);
     let mut learner = Learner::new(&mut objective, loreft.as_mut(), UpdateRules::default());
     let mut losses = Vec::new();
     for _ in 0..updates {

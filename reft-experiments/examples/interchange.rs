@@ -7,11 +7,11 @@ use reft_core::interventions::interchange::Interchange;
 use reft_experiments::prelude::*;
 
 /// Logits `[V]` after the last token of a prompt.
-fn next(loaded: &Loaded, prompt: &str, hooks: &dyn Hooks) -> Result<Tensor> {
+fn next(loaded: &LoadedDecoder, prompt: &str, hooks: &dyn Hooks) -> Result<Tensor> {
     let ids = loaded.tokenizer.encode(prompt, Specials::AsModel)?;
     let extent = Extent { len: ids.len() as i64, prompt: ids.len() as i64 };
     let layout = Layout::packed(&[extent]);
-    let mut pass = Pass { layout: &layout, hooks, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks, cache: PastKeyValues::None, wanted: None };
     Ok(tch::no_grad(|| loaded.decoder.logits(&loaded.decoder.hidden(&Tensor::from_slice(&ids), &mut pass)).get(-1)))
 }
 
@@ -21,7 +21,7 @@ fn next(loaded: &Loaded, prompt: &str, hooks: &dyn Hooks) -> Result<Tensor> {
 /// # Errors
 /// When the model cannot be loaded.
 pub fn run(model: &str, rank: i64) -> Result<[Tensor; 2]> {
-    let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
+    let loaded = LoadedDecoder::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let (base, source) = ("The opposite of hot is", "The capital of France is");
     let dims = loaded.decoder.dims();
     let site = Site { layer: LayerId(dims.layers - 1), component: Component::BlockOutput };
@@ -44,6 +44,6 @@ pub fn run(model: &str, rank: i64) -> Result<[Tensor; 2]> {
 
 fn main() -> Result<()> {
     let model = std::env::args().nth(1).unwrap_or("smollm2".to_owned());
-    let width = *Loaded::open(&model, Dtype::F32, DeviceSpec(Device::Cpu))?.decoder.dims();
+    let width = *LoadedDecoder::open(&model, Dtype::F32, DeviceSpec(Device::Cpu))?.decoder.dims();
     run(&model, width.width).map(|_| ())
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use reft_core::decay::Role;
+use reft_core::decay::ParameterRole;
 use reft_core::interventions;
 use reft_experiments::prelude::*;
 use schemars::JsonSchema;
@@ -20,9 +20,9 @@ struct Squash {
 }
 
 impl Intervention for Squash {
-    fn declare(&self, d: i64, _rank: i64) -> Vec<Declared> {
+    fn declare(&self, d: i64, _rank: i64) -> Vec<ParameterSpec> {
         let init = Init::Constant(self.begin);
-        vec![Declared { name: "a", shape: vec![d], init, constraint: Constraint::Free, role: Role::Gain }]
+        vec![ParameterSpec { name: "a", shape: vec![d], init, constraint: Constraint::Free, role: ParameterRole::Gain }]
     }
 
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor {
@@ -47,11 +47,11 @@ impl PhiSettings for Squash {
 pub fn run(model: &str, folder: &Path) -> Result<(String, String)> {
     // A second registration of the key is refused.
     interventions::register::<Squash>()?;
-    let loaded = Loaded::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
+    let loaded = LoadedDecoder::open(model, Dtype::F32, DeviceSpec(Device::Cpu))?;
     let spec = adapt(r#"{"reft": {"intervention": {"squash": {"begin": 0.1}}, "rank": 1, "positions": "prompt"}}"#)?;
     let mut squash = spec.build(loaded.decoder.dims(), Seed(42), Device::Cpu)?;
     let rows = examples(&loaded, &[("Say yes.", " yes"), ("Say no.", " no")])?;
-    let mut objective = Causal::new(loaded.decoder.as_ref(), Frozen::off(loaded.decoder.as_ref()), 4096);
+    let mut objective = Causal::new(loaded.decoder.as_ref(), FrozenForward::off(loaded.decoder.as_ref()), 4096);
     let mut learner = Learner::new(&mut objective, squash.as_mut(), UpdateRules::default());
     for _ in 0..10 {
         learner.update(&rows.iter().collect::<Vec<_>>(), 1e-2)?;

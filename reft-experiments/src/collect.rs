@@ -1,11 +1,11 @@
 //! Hidden states of texts: what `reft collect` writes and reading vectors are computed from.
 
 use reft_core::adaptation::{Adaptation, Mode, OverlapError};
-use reft_core::hooks::{Chain, Collect, Frozen, Hooks};
+use reft_core::hooks::{Chain, Collect, Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Span};
-use reft_core::positions::{Group, Positions, Truncation};
+use reft_core::positions::{Positions, Truncation, TyingGroup};
 use reft_core::site::Site;
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Tensor, no_grad};
 
@@ -20,7 +20,7 @@ pub enum Keep {
 
 /// States that are asked for.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct StateRequest {
     /// Where in the model.
     pub sites: Vec<Site>,
     /// At which tokens; a text has no generated ones.
@@ -38,7 +38,7 @@ pub struct States {
     pub positions: Vec<Vec<i64>>,
 }
 
-impl Wanted {
+impl StateRequest {
     /// The states of one pass over these token ids, with an adaptation's edits where one is given.
     ///
     /// # Errors
@@ -55,12 +55,12 @@ impl Wanted {
         let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
         let edits: Box<dyn Hooks> = match &step {
             Some(step) => step.hooks(&layout)?,
-            None => Box::new(Frozen),
+            None => Box::new(NoHooks),
         };
         let collect = Collect::new(self.sites.clone());
         let hooks = Chain(vec![edits, Box::new(&collect)]);
         no_grad(|| {
-            let mut pass = Pass { layout: &layout, hooks: &hooks, cache: Cache::None, wanted: None };
+            let mut pass = Pass { layout: &layout, hooks: &hooks, cache: PastKeyValues::None, wanted: None };
             let _ = model.hidden(&layout.place(texts, device), &mut pass);
         });
         drop(hooks);
@@ -71,7 +71,7 @@ impl Wanted {
 
     /// The positions asked for in each text.
     fn positions_in(&self, layout: &Layout) -> Vec<Vec<i64>> {
-        let rows = self.positions.resolve(layout, &[Group::Both], Truncation::Paper).remove(0);
+        let rows = self.positions.resolve(layout, &[TyingGroup::Both], Truncation::Paper).remove(0);
         let mut rows = rows.into_iter().peekable();
         let of_text = |span: &Span| {
             let mine = std::iter::from_fn(|| rows.next_if(|&row| row < span.row + span.len));

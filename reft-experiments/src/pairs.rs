@@ -6,14 +6,14 @@ use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::tokenizer::Specials;
 
 use crate::data::encode::{Example, Text, encode};
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 
 /// Training examples from pairs of a prompt and the answer to learn, in order. Tokens beyond the model's context are cut off
 /// ([`Example::lost`]).
 ///
 /// # Errors
 /// When the tokenizer cannot encode a text.
-pub fn examples(loaded: &Loaded, pairs: &[(&str, &str)]) -> Result<Vec<Example>> {
+pub fn examples(loaded: &LoadedDecoder, pairs: &[(&str, &str)]) -> Result<Vec<Example>> {
     let text = |(prompt, answer): &(&str, &str)| Text {
         prompt: (*prompt).to_owned(),
         completion: (*answer).to_owned(),
@@ -29,7 +29,7 @@ pub fn examples(loaded: &Loaded, pairs: &[(&str, &str)]) -> Result<Vec<Example>>
 /// # Errors
 /// When the tokenizer cannot encode the prompt, it is empty, or interventions overlap.
 pub fn answer(
-    loaded: &Loaded,
+    loaded: &LoadedDecoder,
     adaptation: Option<&dyn Adaptation>,
     prompt: &str,
     max_new_tokens: usize,

@@ -11,21 +11,29 @@ use reft_core::testing::{Tol, assert_close, golden_dir};
 use reft_experiments::data::labelled::{Labelled, Target};
 use reft_experiments::score::metric::Metric;
 use reft_experiments::train::best::{Best, Epoch};
-use reft_experiments::train::classification::{Classification, Watch};
-use reft_experiments::train::head::Head;
+use reft_experiments::train::classification::{Classification, SelectionRows};
+use reft_experiments::train::head::ClassificationHead;
 use reft_experiments::train::learner::{HeadGradients, UpdateRules};
 use reft_experiments::train::observe::{Observer, StepInfo, at};
-use reft_experiments::train::schedule::Shape;
-use reft_experiments::train::trainer::{Plan, TrainError, Trainer};
+use reft_experiments::train::schedule::SchedulerType;
+use reft_experiments::train::trainer::{TrainError, Trainer, TrainingArguments};
 use reft_models::encoder::Encoder;
 use reft_models::lending::LendingEncoder;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-fn plan(head_gradients: HeadGradients) -> Plan {
+fn plan(head_gradients: HeadGradients) -> TrainingArguments {
     let rules = UpdateRules { weight_decay: 0.01, decay: Decay::Matrices, clip: 1.0, head_gradients, peak: 1.0 };
-    Plan { epochs: 4, lr: 5e-3, batch: 4, warmup_ratio: 0.1, shape: Shape::Linear, rules, checkpoint_every: 4 }
+    TrainingArguments {
+        epochs: 4,
+        lr: 5e-3,
+        batch: 4,
+        warmup_ratio: 0.1,
+        shape: SchedulerType::Linear,
+        rules,
+        checkpoint_every: 4,
+    }
 }
 
 fn weights() -> Weights {
@@ -67,7 +75,7 @@ impl Observer for StopAt {
 /// A run in a folder, stopped at updates on the way; everything trained, as the best epoch left it.
 struct Run {
     adaptation: Box<dyn Adaptation>,
-    head: Head,
+    head: ClassificationHead,
     best: Epoch,
     /// What the watched rows score with it.
     again: Option<f64>,
@@ -81,8 +89,8 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
     let attempt = |stop: u64| {
         let mut adaptation = adaptation(adapt, encoder);
         let best = Best::new(folder.join("epochs.jsonl"), folder.join("best.safetensors"));
-        let head = Head::new(encoder.dims().width, if scores { 1 } else { 2 }, Seed(1), Device::Cpu);
-        let watch = Some(Watch { rows: watched.clone(), metric, best });
+        let head = ClassificationHead::new(encoder.dims().width, if scores { 1 } else { 2 }, Seed(1), Device::Cpu);
+        let watch = Some(SelectionRows { rows: watched.clone(), metric, best });
         let mut objective =
             Classification { encoder, head, model_dropout: true, label_kind: Kind::Float, micro_tokens: 20, watch };
         let mut trainer = Trainer {
@@ -151,7 +159,7 @@ fn training_moves_the_adaptation_and_the_head() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let trained = run(&encoder, &adapt, false, folder.path(), &[]);
         let fresh = adaptation(&adapt, &encoder);
-        let head = Head::new(encoder.dims().width, 2, Seed(1), Device::Cpu);
+        let head = ClassificationHead::new(encoder.dims().width, 2, Seed(1), Device::Cpu);
         let moved = |new: &Tensor, old: &Tensor| (new - old).abs().max().double_value(&[]) > 1e-4;
         assert!(moved(trained.adaptation.params().flat(), fresh.params().flat()), "{adapt}");
         assert!(moved(trained.head.params().flat(), head.params().flat()), "{adapt}");

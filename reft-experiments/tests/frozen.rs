@@ -7,10 +7,10 @@ use reft_core::testing::{Tol, assert_close, golden_dir, normal};
 use reft_core::{AdaptSpec, Adaptation};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
-use reft_experiments::train::kept::Budget;
+use reft_experiments::train::frozen::FrozenForward;
+use reft_experiments::train::kept::CacheBudget;
 use reft_experiments::train::learner::{Learner, UpdateRules};
-use reft_experiments::train::shelf::Shelf;
+use reft_experiments::train::shelf::ActivationCaches;
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -32,10 +32,10 @@ fn gradient(model: &dyn Decoder, spec: &AdaptSpec, budget: Option<(usize, usize)
     let examples = examples();
     let mut adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
     let frozen = match budget {
-        None => Frozen::off(model),
+        None => FrozenForward::off(model),
         Some((memory, disk)) => {
-            let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, Budget { memory, disk });
-            let held = frozen.fill(&examples, 30, &Shelf::default());
+            let mut frozen = FrozenForward::new(model, adaptation.as_ref(), 17, CacheBudget { memory, disk });
+            let held = frozen.fill(&examples, 30, &ActivationCaches::default());
             assert_eq!(held.is_some_and(|held| !held.contains(" 0 examples")), memory + disk > 0, "{spec:?}");
             frozen
         }
@@ -93,10 +93,16 @@ fn loreft(model: &dyn Decoder, rank: i64, positions: &str, layer: usize) -> Box<
 }
 
 /// Gradient of LoReFT at these positions and layers, the shelf's contents used; and where they came from.
-fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, layer: usize) -> (Tensor, String) {
+fn from_shelf(
+    model: &dyn Decoder,
+    shelf: &ActivationCaches,
+    rank: i64,
+    positions: &str,
+    layer: usize,
+) -> (Tensor, String) {
     let mut adaptation = loreft(model, rank, positions, layer);
-    let (examples, budget) = (examples(), Budget { memory: 1 << 20, disk: 0 });
-    let mut frozen = Frozen::new(model, adaptation.as_ref(), 17, budget);
+    let (examples, budget) = (examples(), CacheBudget { memory: 1 << 20, disk: 0 });
+    let mut frozen = FrozenForward::new(model, adaptation.as_ref(), 17, budget);
     let reserved = frozen.reserve(&examples, 30, shelf);
     let held = frozen.fill(&examples, 30, shelf).expect("it pays");
     assert_eq!(reserved == 0, held.contains("earlier run"), "{held}: {reserved} bytes are new");
@@ -112,11 +118,11 @@ fn from_shelf(model: &dyn Decoder, shelf: &Shelf, rank: i64, positions: &str, la
 fn runs_share_what_neither_can_change_and_nothing_else() {
     let path = golden_dir().join("models/llama3");
     let model = registry::load(&Weights::open(&path).expect("a model"), Kind::Float, Device::Cpu).expect("a model");
-    let shelf = Shelf::default();
+    let shelf = ActivationCaches::default();
     // Each rank, position and layer once alone and once after the others: equal to the last bit.
     let cases = [(4, "l1", 1, false), (2, "l1", 1, true), (4, "l2", 1, false), (4, "l1", 0, false), (4, "l1", 1, true)];
     for (rank, positions, layer, shared) in cases {
-        let (alone, _) = from_shelf(model.as_ref(), &Shelf::default(), rank, positions, layer);
+        let (alone, _) = from_shelf(model.as_ref(), &ActivationCaches::default(), rank, positions, layer);
         let (together, held) = from_shelf(model.as_ref(), &shelf, rank, positions, layer);
         assert_eq!(held.contains("earlier run"), shared, "rank {rank}, {positions}, layer {layer}: {held}");
         assert_close(&held, &together, &alone, Tol::Exact);
@@ -125,7 +131,7 @@ fn runs_share_what_neither_can_change_and_nothing_else() {
     let mut others = examples();
     others[3].ids[2] += 1;
     let adaptation = loreft(model.as_ref(), 4, "l1", 1);
-    let frozen = Frozen::new(model.as_ref(), adaptation.as_ref(), 17, Budget { memory: 1 << 20, disk: 0 });
+    let frozen = FrozenForward::new(model.as_ref(), adaptation.as_ref(), 17, CacheBudget { memory: 1 << 20, disk: 0 });
     assert_eq!(frozen.reserve(&examples(), 30, &shelf), 0);
     assert!(frozen.reserve(&others, 30, &shelf) > 0);
 }
@@ -146,7 +152,7 @@ fn recomputed_states_drop_the_same_coordinates() {
         adaptation.params_mut().load(&(&start + &direction * along));
         adaptation.params_mut().zero_grad();
         let _draws = Seed(1).seed_libtorch("dropout", 0);
-        let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 1 << 20);
+        let mut objective = Causal::new(model.as_ref(), FrozenForward::off(model.as_ref()), 1 << 20);
         objective.recompute = 1;
         let learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
         let (loss, _) = learner.gradients(&batch).expect("disjoint positions");
@@ -173,7 +179,7 @@ fn hooks_see_the_same_tensors_with_and_without_the_cache() {
         let reft = json!({"intervention": "loreft", "rank": 2, "positions": positions, "layers": [layer], "component": component});
         let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft })).expect("a specification");
         let adaptation = spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits");
-        let visits = |frozen: &Frozen<'_>| {
+        let visits = |frozen: &FrozenForward<'_>| {
             let layers = layer..model.dims().layers;
             let site = |layer, component| Site { layer: LayerId(layer), component };
             let inner = layers.clone().flat_map(|at| Component::ALL.map(|component| site(at, component)));
@@ -185,9 +191,10 @@ fn hooks_see_the_same_tensors_with_and_without_the_cache() {
             let ends: Vec<i64> = split.layout.spans().iter().map(|span| span.row + span.len).collect();
             (collect.into_visits(), ends)
         };
-        let mut kept = Frozen::new(model.as_ref(), adaptation.as_ref(), 17, Budget { memory: 1 << 20, disk: 0 });
-        kept.fill(&examples, 30, &Shelf::default());
-        let ((cached, ends), (plain, plain_ends)) = (visits(&kept), visits(&Frozen::off(model.as_ref())));
+        let mut kept =
+            FrozenForward::new(model.as_ref(), adaptation.as_ref(), 17, CacheBudget { memory: 1 << 20, disk: 0 });
+        kept.fill(&examples, 30, &ActivationCaches::default());
+        let ((cached, ends), (plain, plain_ends)) = (visits(&kept), visits(&FrozenForward::off(model.as_ref())));
         assert_eq!(cached.keys().collect::<Vec<_>>(), plain.keys().collect::<Vec<_>>());
         for (site, (x, y)) in &cached {
             // The last token of every sequence is in both passes.

@@ -11,7 +11,7 @@ use std::path::Path;
 use parquet_file::{Cells, file};
 use reft_core::rng::Seed;
 use reft_experiments::data::row::Row;
-use reft_experiments::data::source::Sources;
+use reft_experiments::data::source::DataSources;
 use reft_experiments::tasks::glue::{COLA, Glue, MNLI, MRPC, QNLI, QQP, RTE, SST2, STSB, WNLI};
 use reft_experiments::tasks::labelled::LabelledTask;
 use reft_experiments::tasks::{DataKind, Task};
@@ -111,7 +111,7 @@ fn rows_are_those_of_the_tables() {
         for stem in ["train", validation] {
             write(folders[1].path(), &case.name(stem, ONE), &case.hub());
         }
-        let [tables, hub] = folders.each_ref().map(|folder| Sources::local(folder.path()));
+        let [tables, hub] = folders.each_ref().map(|folder| DataSources::local(folder.path()));
         let key = case.task.key();
         let rows = case.task.training(DataKind::Real, &hub).expect(key);
         assert_eq!(rows, case.task.training(DataKind::Real, &tables).expect(key), "{key}");
@@ -126,7 +126,7 @@ fn rte() -> &'static Case {
 }
 
 fn training(folder: &Path) -> Result<Vec<Row>, String> {
-    rte().task.training(DataKind::Real, &Sources::local(folder)).map_err(|error| error.to_string())
+    rte().task.training(DataKind::Real, &DataSources::local(folder)).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -12,11 +12,11 @@ use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors};
 use reft_experiments::interop::merge::Merged;
-use reft_experiments::interop::ours::{Base, Ours, tensors_of};
-use reft_experiments::interop::{self, Foreign, Told, model_folder, peft_export, pyreft_export};
-use reft_experiments::train::head::Head;
-use reft_models::attention::Cache;
-use reft_models::encoder::{Dropout, Encoder, Reading};
+use reft_experiments::interop::ours::{AdapterOnBase, LoadedBase, tensors_of};
+use reft_experiments::interop::{self, ImportSettings, ImportedAdapter, model_folder, peft_export, pyreft_export};
+use reft_experiments::train::head::ClassificationHead;
+use reft_models::attention::PastKeyValues;
+use reft_models::encoder::{DropoutRates, Encoder, EncoderPass};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -35,8 +35,8 @@ struct Case {
 }
 
 impl Case {
-    fn base(&self) -> Base {
-        Base::open(self.model.to_str().expect("a name")).expect("a base")
+    fn base(&self) -> LoadedBase {
+        LoadedBase::open(self.model.to_str().expect("a name")).expect("a base")
     }
 
     /// Logits of the real tokens of every row, or scores of the classes.
@@ -50,18 +50,18 @@ impl Case {
             let ids = ids.get(row).narrow(0, 0, len);
             let layout = Layout::packed(&[Extent { len, prompt: len }]);
             let hooks = step.as_ref().map(|step| step.hooks(&layout).expect("disjoint"));
-            let hooks = hooks.as_deref().unwrap_or(&reft_core::hooks::Frozen);
+            let hooks = hooks.as_deref().unwrap_or(&reft_core::hooks::NoHooks);
             let own = step.as_ref().and_then(|step| step.weights());
             no_grad(|| {
                 if let Some(model) = &decoder {
                     let own = own.map(|own| model.on(own).expect("its own"));
                     let model: &dyn Decoder = own.as_deref().unwrap_or(model.as_ref());
-                    let mut pass = Pass { layout: &layout, hooks, cache: Cache::None, wanted: None };
+                    let mut pass = Pass { layout: &layout, hooks, cache: PastKeyValues::None, wanted: None };
                     return model.logits(&model.hidden(&ids, &mut pass));
                 }
                 let model = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("an encoder");
                 let own = own.map(|own| model.on(own).expect("its own"));
-                let reading = Reading { layout: &layout, hooks, mode: Mode::Eval };
+                let reading = EncoderPass { layout: &layout, hooks, mode: Mode::Eval };
                 let first = own.as_ref().unwrap_or(&model).hidden(&ids, None, &reading).narrow(0, 0, 1);
                 if head.is_empty() { model.classify(&first).expect("a head").get(0) } else { scores(head, &first) }
             })
@@ -85,24 +85,24 @@ impl Case {
         }
     }
 
-    fn put(&self, foreign: &Foreign) -> Box<dyn Adaptation> {
+    fn put(&self, foreign: &ImportedAdapter) -> Box<dyn Adaptation> {
         let base = self.base();
         base.put(|lender| foreign.onto(base.dims(), lender, Device::Cpu))
             .unwrap_or_else(|error| panic!("{}: {error:#}", self.name))
     }
 
-    fn read(&self, told: Told) -> Foreign {
+    fn read(&self, told: ImportSettings) -> ImportedAdapter {
         interop::read(&self.folder, told).unwrap_or_else(|error| panic!("{}: {error:#}", self.name))
     }
 
     /// Saves as ours, reads that, writes it for the library, reads that: the same tensors each time.
-    fn check_round_trip(&self, foreign: &Foreign, told: Told) {
+    fn check_round_trip(&self, foreign: &ImportedAdapter, told: ImportSettings) {
         let adaptation = self.put(foreign);
         let folder = tempfile::tempdir().expect("a folder");
         let base = self.base().base_model().expect("a base");
         let ours = folder.path().join("adapter");
         adapter_file::save(&ours, &base, &foreign.spec, adaptation.as_ref()).expect("saved");
-        let opened = Ours::open(&ours, None).unwrap_or_else(|error| panic!("{}: {error:#}", self.name));
+        let opened = AdapterOnBase::open(&ours, None).unwrap_or_else(|error| panic!("{}: {error:#}", self.name));
         let written = folder.path().join("written");
         std::fs::create_dir(&written).expect("a folder");
         let outcome = if foreign.origin.library.starts_with("peft") {
@@ -125,7 +125,7 @@ impl Case {
     }
 
     /// The merged model's own folder gives the adapter's logits, in one file and in shards.
-    fn check_merged(&self, foreign: &Foreign) {
+    fn check_merged(&self, foreign: &ImportedAdapter) {
         let (base, adaptation) = (self.base(), self.put(foreign));
         let naming = base.naming().expect("names");
         let tensors = tensors_of(adaptation.as_ref());
@@ -153,9 +153,9 @@ impl Case {
 /// Scores by a head with these tensors.
 fn scores(head: &Tensors, first: &Tensor) -> Tensor {
     let named: Tensors = head.iter().map(|(name, t)| (format!("classifier.{name}"), t.shallow_clone())).collect();
-    let made = Head::new(first.size()[1], head["out_proj.bias"].size()[0], Seed(0), Device::Cpu);
+    let made = ClassificationHead::new(first.size()[1], head["out_proj.bias"].size()[0], Seed(0), Device::Cpu);
     load_head(&made, &named, "");
-    made.forward(first, Dropout::OFF).get(0)
+    made.forward(first, DropoutRates::OFF).get(0)
 }
 
 /// The positions of a case's interventions, as one would write them.
@@ -186,7 +186,7 @@ fn golden_adapter_folders_of_pyreft_and_peft() {
             folder: folder.join("adapter"),
         };
         let positions = positions(&case.json).map(|text| text.parse().expect("positions"));
-        let told = Told { positions, ..Told::default() };
+        let told = ImportSettings { positions, ..ImportSettings::default() };
         let foreign = case.read(told);
         let adaptation = case.put(&foreign);
         case.check("logits", &case.logits(&case.model, Some(adaptation.as_ref()), &foreign.head), "logits");
@@ -213,9 +213,9 @@ fn golden_baselines_that_peft_saved_are_written_back_and_merged() {
             folder,
             json,
         };
-        let foreign = case.read(Told::default());
+        let foreign = case.read(ImportSettings::default());
         if case.json["config"]["bias"] != "all" {
-            case.check_round_trip(&foreign, Told::default());
+            case.check_round_trip(&foreign, ImportSettings::default());
         }
         if !["prefix"].contains(&foreign.spec.key()) {
             case.check_merged(&foreign);

@@ -13,11 +13,11 @@ use reft_core::adaptation::Adaptation;
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json};
 use reft_experiments::data::encode::Example;
-use reft_experiments::interop::{self, Foreign, householder};
+use reft_experiments::interop::{self, ImportedAdapter, householder};
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
+use reft_experiments::train::frozen::FrozenForward;
 use reft_experiments::train::learner::Learner;
-use reft_experiments::train::trainer::{Plan, Trainer};
+use reft_experiments::train::trainer::{Trainer, TrainingArguments};
 use reft_models::registry;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
@@ -70,8 +70,8 @@ impl Combination {
         tensors.iter().filter_map(ours).collect()
     }
 
-    fn foreign(&self, tensors: Tensors) -> Foreign {
-        Foreign { spec: self.spec(), tensors, head: Tensors::new(), origin: interop::Origin::default() }
+    fn foreign(&self, tensors: Tensors) -> ImportedAdapter {
+        ImportedAdapter { spec: self.spec(), tensors, head: Tensors::new(), origin: interop::AdapterOrigin::default() }
     }
 
     fn check(&self) {
@@ -113,7 +113,7 @@ impl Combination {
         let batches: Vec<Vec<Example>> = (0..2).map(|i| examples(&training, &format!("batch{i}"))).collect();
         let mut adaptation = case.put(&self.foreign(Self::state(&training, "initial")));
         let stages = case.json["training"]["stages"].as_array().expect("stages");
-        let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 20);
+        let mut objective = Causal::new(model.as_ref(), FrozenForward::off(model.as_ref()), 20);
         let mut learner = Learner::new(&mut objective, adaptation.as_mut(), RULES);
         let mut began = 0;
         for (stage, about) in stages.iter().enumerate() {
@@ -187,12 +187,12 @@ fn a_staged_run_that_is_interrupted_in_either_stage_ends_as_if_it_had_not_been()
         let mut adaptation = None;
         for &stop in stops {
             let mut fresh = spec.build(model.dims(), Seed(1), Device::Cpu).expect("it fits");
-            let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 100);
-            let plan = Plan {
+            let mut objective = Causal::new(model.as_ref(), FrozenForward::off(model.as_ref()), 100);
+            let plan = TrainingArguments {
                 epochs: 2,
                 lr: 1e-3,
                 batch: 2,
-                shape: reft_experiments::train::schedule::Shape::Linear,
+                shape: reft_experiments::train::schedule::SchedulerType::Linear,
                 warmup_ratio: 0.25,
                 rules: RULES,
                 checkpoint_every: 3,

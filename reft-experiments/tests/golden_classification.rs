@@ -13,9 +13,9 @@ use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::labelled::Labelled;
 use reft_experiments::train::classification::Classification;
-use reft_experiments::train::head::Head;
+use reft_experiments::train::head::ClassificationHead;
 use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
-use reft_experiments::train::schedule::{Schedule, Shape};
+use reft_experiments::train::schedule::{Schedule, SchedulerType};
 use reft_models::encoder::Encoder;
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn check(case: &Value) {
         let adaptation = spec.build(encoder.dims(), Seed(0), Device::Cpu).expect("it fits");
         load_golden(adaptation.as_ref(), &golden, prefix);
         let outputs = golden["initial.classifier.out_proj.bias"].size()[0];
-        let head = Head::new(encoder.dims().width, outputs, Seed(0), Device::Cpu);
+        let head = ClassificationHead::new(encoder.dims().width, outputs, Seed(0), Device::Cpu);
         load_head(&head, &golden, prefix);
         (adaptation, head)
     };
@@ -73,7 +73,7 @@ fn follow(
 ) {
     let trace = case["trace"].as_array().expect("a trace");
     let batches: Vec<Vec<Labelled>> = (0..2).map(|index| labelled(golden, &format!("batch{index}"))).collect();
-    let schedule = Schedule::new(Shape::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
+    let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let mut learner = Learner::new(objective, adaptation, RULES);
     for (step, expected) in trace.iter().enumerate() {
         let batch: Vec<&Labelled> = batches[step % 2].iter().collect();

@@ -21,10 +21,10 @@ use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
+use reft_experiments::train::frozen::FrozenForward;
 use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
 use reft_experiments::train::objective::Objective;
-use reft_experiments::train::schedule::{Schedule, Shape};
+use reft_experiments::train::schedule::{Schedule, SchedulerType};
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -229,7 +229,7 @@ fn follow(
     replay: &mut Replay,
 ) {
     let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &format!("batch{index}"))).collect();
-    let schedule = Schedule::new(Shape::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
+    let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
     let rules = UpdateRules {
         weight_decay: WEIGHT_DECAY,
         decay: Decay::All,
@@ -238,8 +238,8 @@ fn follow(
         peak: 1e-3,
     };
     // The program accumulates over several passes; the replay makes one of each batch.
-    let mut objective = Causal::new(model, Frozen::off(model), 10);
-    let whole = Causal::new(model, Frozen::off(model), 1 << 20);
+    let mut objective = Causal::new(model, FrozenForward::off(model), 10);
+    let whole = Causal::new(model, FrozenForward::off(model), 1 << 20);
     let mut learner = Learner::new(&mut objective, adaptation, rules);
     assert!(trace.len() >= 20, "a trajectory of {} steps", trace.len());
     for (step, t) in (0..trace.len()).zip(1..) {

@@ -12,9 +12,9 @@ use reft_core::rng::Seed;
 use reft_core::testing::{golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::labelled::Labelled;
 use reft_experiments::train::classification::Classification;
-use reft_experiments::train::head::Head;
+use reft_experiments::train::head::ClassificationHead;
 use reft_experiments::train::learner::{HeadGradients, Learner, Update, UpdateRules};
-use reft_experiments::train::schedule::{Schedule, Shape};
+use reft_experiments::train::schedule::{Schedule, SchedulerType};
 use reft_models::encoder::Encoder;
 use reft_models::lending::LendingEncoder;
 use reft_models::weights::Weights;
@@ -76,10 +76,10 @@ impl Case {
     }
 
     /// The adaptation and the head with the tensors of this prefix; what is not stored is the base's.
-    fn build(&self, encoder: &Encoder, prefix: &str) -> (Box<dyn Adaptation>, Head) {
+    fn build(&self, encoder: &Encoder, prefix: &str) -> (Box<dyn Adaptation>, ClassificationHead) {
         let dims = encoder.dims();
         let outputs = self.base["classifier.out_proj.bias"].size()[0];
-        let head = Head::new(dims.width, outputs, Seed(0), Device::Cpu);
+        let head = ClassificationHead::new(dims.width, outputs, Seed(0), Device::Cpu);
         let lender = LendingEncoder { model: encoder, weights: &self.weights };
         let adaptation = self.spec().build_on(dims, &lender, Seed(0), Device::Cpu).expect("it fits");
         match (self.intervenes(), prefix) {
@@ -111,7 +111,7 @@ impl Case {
     }
 
     /// The trainer's own groups: each tensor decays if and only if it is listed.
-    fn check_groups(&self, adaptation: &dyn Adaptation, head: &Head) {
+    fn check_groups(&self, adaptation: &dyn Adaptation, head: &ClassificationHead) {
         let listed = |group: &str, name: &str| {
             let names = self.json["config"][group].as_array().expect("a list");
             names.iter().filter_map(Value::as_str).any(|listed| listed.ends_with(name))
@@ -188,7 +188,7 @@ impl Case {
     ) -> Vec<(f64, Update)> {
         let trace = self.json["training"]["trace"].as_array().expect("a trace");
         let warmup = self.number("config", "warmup_steps") / trace.len() as f64;
-        let schedule = Schedule::new(Shape::Linear, self.number("config", "lr"), warmup, trace.len() as u64);
+        let schedule = Schedule::new(SchedulerType::Linear, self.number("config", "lr"), warmup, trace.len() as u64);
         let mut learner = Learner::new(objective, adaptation, rules);
         let mut update = |step: usize| {
             let rows = labelled(&self.tensors, &format!("step{step}"));

@@ -13,11 +13,11 @@ use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
-use reft_experiments::train::kept::Budget;
+use reft_experiments::train::frozen::FrozenForward;
+use reft_experiments::train::kept::CacheBudget;
 use reft_experiments::train::learner::{HeadGradients, Learner, UpdateRules};
-use reft_experiments::train::schedule::{Schedule, Shape};
-use reft_experiments::train::shelf::Shelf;
+use reft_experiments::train::schedule::{Schedule, SchedulerType};
+use reft_experiments::train::shelf::ActivationCaches;
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -62,9 +62,9 @@ fn check(case: &Value) {
 fn follow(case: &Value, golden: &BTreeMap<String, Tensor>, model: &dyn Decoder, adaptation: &mut dyn Adaptation) {
     let trace = case["trace"].as_array().expect("a trace");
     let batches: Vec<Vec<Example>> = (0..2).map(|index| examples(golden, &format!("batch{index}"))).collect();
-    let schedule = Schedule::new(Shape::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
-    let mut frozen = Frozen::new(model, adaptation, 512, Budget { memory: 1 << 15, disk: 1 << 15 });
-    frozen.fill(&batches.concat(), 20, &Shelf::default());
+    let schedule = Schedule::new(SchedulerType::Linear, 1e-3, 2.0 / trace.len() as f64, trace.len() as u64);
+    let mut frozen = FrozenForward::new(model, adaptation, 512, CacheBudget { memory: 1 << 15, disk: 1 << 15 });
+    frozen.fill(&batches.concat(), 20, &ActivationCaches::default());
     // Passes of ten tokens: the accumulated gradient must be the whole batch's.
     let mut objective = Causal::new(model, frozen, 10);
     let mut learner = Learner::new(&mut objective, adaptation, RULES);

@@ -13,10 +13,10 @@ use reft_experiments::alpaca_eval::annotations::{self, Annotation};
 use reft_experiments::alpaca_eval::judge::client::{Client, Limits};
 use reft_experiments::alpaca_eval::judge::endpoint::Endpoint;
 use reft_experiments::alpaca_eval::judge::journal::Journal;
-use reft_experiments::alpaca_eval::judge::pace::Pace;
-use reft_experiments::alpaca_eval::judge::pairs::{Pair, Pairs};
-use reft_experiments::alpaca_eval::judge::prompt::Template;
-use reft_experiments::alpaca_eval::judge::{Event, Judge, JudgeError};
+use reft_experiments::alpaca_eval::judge::pace::RequestInterval;
+use reft_experiments::alpaca_eval::judge::pairs::{OutputPair, OutputPairs};
+use reft_experiments::alpaca_eval::judge::prompt::JudgePrompt;
+use reft_experiments::alpaca_eval::judge::{Judge, JudgeError, JudgeEvent};
 use reft_experiments::alpaca_eval::outputs::{self, ModelOutput};
 use reft_experiments::alpaca_eval::win_rate::WinRate;
 use serde_json::{Value, json};
@@ -35,14 +35,16 @@ fn outputs_of(generator: &str, numbers: impl Iterator<Item = usize>) -> Vec<Mode
     numbers.map(output).collect()
 }
 
-fn pairs(n: usize) -> Vec<Pair> {
-    Pairs::new(outputs_of("model", 0..n), outputs_of("reference", (0..n).rev())).expect("the same instructions").pairs
+fn pairs(n: usize) -> Vec<OutputPair> {
+    OutputPairs::new(outputs_of("model", 0..n), outputs_of("reference", (0..n).rev()))
+        .expect("the same instructions")
+        .pairs
 }
 
 /// Limits that cost a test no time.
 fn quick() -> Limits {
     let (none, short) = (Duration::ZERO, Duration::from_millis(1));
-    let pace = Pace { interval: none, first_wait: 8 * short, longest_wait: 9 * short, second: short };
+    let pace = RequestInterval { interval: none, first_wait: 8 * short, longest_wait: 9 * short, second: short };
     Limits { timeout: Duration::from_secs(30), attempts: 8, pace }
 }
 
@@ -62,11 +64,11 @@ impl Court {
     }
 
     fn run(&self, stub: &Stub, n: usize, limits: Limits, threads: usize) -> Result<Vec<Annotation>, JudgeError> {
-        let template = Template::parse(PROMPT, Path::new("prompt.txt")).expect("valid");
+        let template = JudgePrompt::parse(PROMPT, Path::new("prompt.txt")).expect("valid");
         let judge = Judge { model: "judge-1".to_owned(), template, max_tokens: 16, seed: 3 };
         let client = Client::new(Endpoint::new(&stub.url, KEY).expect("valid"), limits);
-        let watch = |event: Event<'_>| {
-            if let Event::Waiting { reason, wait, .. } = event {
+        let watch = |event: JudgeEvent<'_>| {
+            if let JudgeEvent::Waiting { reason, wait, .. } = event {
                 self.waits.lock().expect("no thread panics with it").push((reason.to_owned(), wait));
             }
         };

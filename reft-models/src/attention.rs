@@ -16,13 +16,13 @@ use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId};
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{self, Past, Shape, Sight};
+use crate::kernels::{self, AttentionMask, AttentionShape, Past};
 use crate::kv_cache::{KvCache, Ring, Slots};
 use crate::rope::Angles;
 
 /// Where the keys and values of earlier tokens are.
 #[derive(Debug)]
-pub enum Cache<'a> {
+pub enum PastKeyValues<'a> {
     /// Nowhere: every sequence begins in this pass.
     None,
     /// Constant ones, while gradients flow through the tokens of this pass.
@@ -33,7 +33,7 @@ pub enum Cache<'a> {
 
 /// How the scores of a layer's queries and keys become weights.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Rule {
+pub struct AttentionRule {
     /// `W`: a token sees its own key and the `W - 1` before it. None for all.
     pub window: Option<i64>,
     /// `s`: scores are `q k / √s`.
@@ -42,7 +42,7 @@ pub struct Rule {
     pub cap: Option<f64>,
 }
 
-impl Rule {
+impl AttentionRule {
     /// Of a layer that sees everything, with heads of width `E`: scores are `q k / √E`.
     pub fn plain(head_width: i64) -> Self {
         Self { window: None, scaled_by: head_width as f64, cap: None }
@@ -51,42 +51,54 @@ impl Rule {
 
 /// One kind of layers in a pass: where its tokens are, and how they attend.
 #[derive(Debug)]
-pub struct Way {
+pub struct AttentionVariant {
     /// The rotation of the rows.
     pub angles: Angles,
     /// How scores become weights.
-    pub rule: Rule,
+    pub rule: AttentionRule,
 }
 
 /// What every layer's attention needs to know of a pass; computed once. Layers are of as many kinds as there are ways.
 #[derive(Debug)]
-pub struct Plan {
-    ways: Vec<(Way, How)>,
+pub struct AttentionPlan {
+    ways: Vec<(AttentionVariant, AttentionForm)>,
     prefixes: Prefixes,
 }
 
 #[derive(Debug)]
-enum How {
+enum AttentionForm {
     Kernel {
         /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`.
         sequences: Tensor,
         ring: Option<Ring>,
     },
-    Composite(Block),
+    Composite(PaddedBatch),
 }
 
 /// What every sequence attends to before its own tokens, by layer; as many rows in each, or none at all.
 pub type Prefixes = BTreeMap<LayerId, KeyValuePrefix>;
 
-impl Plan {
+impl AttentionPlan {
     /// The plan of a pass for states of this type.
-    pub fn new(layout: &Layout, ways: Vec<Way>, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
-        let fused = |way: &Way| kernels::cover(kind, device) && way.rule.cap.is_none();
+    pub fn new(
+        layout: &Layout,
+        ways: Vec<AttentionVariant>,
+        cache: &PastKeyValues<'_>,
+        kind: Kind,
+        device: Device,
+    ) -> Self {
+        let fused = |way: &AttentionVariant| kernels::cover(kind, device) && way.rule.cap.is_none();
         Self::with(Prefixes::new(), (layout, ways), cache, (kind, device), fused)
     }
 
     /// The same pass through libtorch's operations whatever the type and place: what the kernels are tested against.
-    pub fn composite(layout: &Layout, ways: Vec<Way>, cache: &Cache<'_>, kind: Kind, device: Device) -> Self {
+    pub fn composite(
+        layout: &Layout,
+        ways: Vec<AttentionVariant>,
+        cache: &PastKeyValues<'_>,
+        kind: Kind,
+        device: Device,
+    ) -> Self {
         Self::after(Prefixes::new(), layout, ways, cache, (kind, device))
     }
 
@@ -94,8 +106,8 @@ impl Plan {
     pub fn after(
         prefixes: Prefixes,
         layout: &Layout,
-        ways: Vec<Way>,
-        cache: &Cache<'_>,
+        ways: Vec<AttentionVariant>,
+        cache: &PastKeyValues<'_>,
         options: (Kind, Device),
     ) -> Self {
         Self::with(prefixes, (layout, ways), cache, options, |_| false)
@@ -103,21 +115,21 @@ impl Plan {
 
     fn with(
         prefixes: Prefixes,
-        (layout, ways): (&Layout, Vec<Way>),
-        cache: &Cache<'_>,
+        (layout, ways): (&Layout, Vec<AttentionVariant>),
+        cache: &PastKeyValues<'_>,
         (kind, device): (Kind, Device),
-        fused: impl Fn(&Way) -> bool,
+        fused: impl Fn(&AttentionVariant) -> bool,
     ) -> Self {
         let rows = prefixes.values().next().map_or(0, |prefix| prefix.keys.size()[0]);
-        let how = |way: Way| {
+        let how = |way: AttentionVariant| {
             let ring = match cache {
-                Cache::Grow(cache) => cache.ring(way.rule.window),
-                Cache::None | Cache::Fixed(_) => None,
+                PastKeyValues::Grow(cache) => cache.ring(way.rule.window),
+                PastKeyValues::None | PastKeyValues::Fixed(_) => None,
             };
             let how = if fused(&way) {
-                How::Kernel { sequences: sequences(layout, ring), ring }
+                AttentionForm::Kernel { sequences: sequences(layout, ring), ring }
             } else {
-                How::Composite(Block::new(layout, cache, (rows, way.rule.window, ring), (kind, device)))
+                AttentionForm::Composite(PaddedBatch::new(layout, cache, (rows, way.rule.window, ring), (kind, device)))
             };
             (way, how)
         };
@@ -129,13 +141,19 @@ impl Plan {
     /// # Panics
     /// When types, shapes, the layout and the cache do not belong together, when the cache has no room for the pass, and
     /// when a cache grows while gradients are on.
-    pub fn attend(&self, dims: &Dims, qkv: &Tensor, cache: &mut Cache<'_>, (layer, way): (LayerId, usize)) -> Tensor {
-        let grows = matches!(cache, Cache::Grow(_));
+    pub fn attend(
+        &self,
+        dims: &Dims,
+        qkv: &Tensor,
+        cache: &mut PastKeyValues<'_>,
+        (layer, way): (LayerId, usize),
+    ) -> Tensor {
+        let grows = matches!(cache, PastKeyValues::Grow(_));
         assert!(!grows || !kernels::gradients_are_on(), "a cache cannot grow while gradients are on: use no_grad");
         let (way, how) = &self.ways[way];
         match how {
-            How::Composite(block) => block.attend(dims, qkv, (way, self.prefixes.get(&layer)), cache, layer),
-            How::Kernel { sequences, ring } => fused(dims, qkv, (way, sequences, *ring), cache, layer),
+            AttentionForm::Composite(block) => block.attend(dims, qkv, (way, self.prefixes.get(&layer)), cache, layer),
+            AttentionForm::Kernel { sequences, ring } => fused(dims, qkv, (way, sequences, *ring), cache, layer),
         }
     }
 }
@@ -151,33 +169,33 @@ fn sequences(layout: &Layout, ring: Option<Ring>) -> Tensor {
 fn fused(
     dims: &Dims,
     qkv: &Tensor,
-    (way, sequences, ring): (&Way, &Tensor, Option<Ring>),
-    cache: &mut Cache<'_>,
+    (way, sequences, ring): (&AttentionVariant, &Tensor, Option<Ring>),
+    cache: &mut PastKeyValues<'_>,
     layer: LayerId,
 ) -> Tensor {
     let past = match cache {
-        Cache::None => Past::None,
-        Cache::Fixed(cache) => {
+        PastKeyValues::None => Past::None,
+        PastKeyValues::Fixed(cache) => {
             let (k, v) = cache.layer(layer);
             Past::Fixed(k, v)
         }
-        Cache::Grow(cache) => {
+        PastKeyValues::Grow(cache) => {
             let (k, v) = cache.layer_mut(layer);
             Past::Grow(k, v)
         }
     };
     let (cos, sin) = way.angles.tables();
-    let Rule { window, scaled_by, .. } = way.rule;
-    let sight = Sight::Causal { window };
+    let AttentionRule { window, scaled_by, .. } = way.rule;
+    let sight = AttentionMask::Causal { window };
     let (heads, kv_heads, ring) = (dims.heads, dims.kv_heads, ring.map(|ring| ring.rows));
-    let shape = Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring };
+    let shape = AttentionShape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring };
     kernels::expect(kernels::attention(qkv, &shape, past))
 }
 
 /// Rows brought into a block: queries `[B, T]`, keys `[B, P]`, sequences aligned at their first token. Whatever it
 /// holds beyond a sequence's tokens is seen by no real query.
 #[derive(Debug)]
-struct Block {
+struct PaddedBatch {
     sequences: i64,
     /// `T`, the longest sequence of the pass.
     longest: i64,
@@ -197,10 +215,10 @@ struct Block {
     forgets: bool,
 }
 
-impl Block {
+impl PaddedBatch {
     fn new(
         layout: &Layout,
-        cache: &Cache<'_>,
+        cache: &PastKeyValues<'_>,
         (prefix, window, ring): (i64, Option<i64>, Option<Ring>),
         (kind, device): (Kind, Device),
     ) -> Self {
@@ -209,9 +227,9 @@ impl Block {
         let end = prefix + spans.iter().map(|span| span.past + span.len).max().unwrap_or(0);
         let first_new = prefix
             + match cache {
-                Cache::Fixed(past) => past.rows(),
-                Cache::Grow(past) => ring.map_or(0, |ring| past.held(Some(ring))),
-                Cache::None => 0,
+                PastKeyValues::Fixed(past) => past.rows(),
+                PastKeyValues::Grow(past) => ring.map_or(0, |ring| past.held(Some(ring))),
+                PastKeyValues::None => 0,
             };
         // Cells and rows without a token point at 0: what they hold is never seen.
         let mut query_rows = vec![0i64; spans.len() * longest as usize];
@@ -228,7 +246,7 @@ impl Block {
             }
             for position in 0..span.past + span.len {
                 let new = position - span.past;
-                let in_pass = new >= 0 && (ring.is_some() || !matches!(cache, Cache::Grow(_)));
+                let in_pass = new >= 0 && (ring.is_some() || !matches!(cache, PastKeyValues::Grow(_)));
                 let past = span.past_row + position;
                 let past = prefix + ring.map_or(past, |ring| ring.row(past));
                 let row = if in_pass { first_new + span.row + new } else { past };
@@ -244,7 +262,7 @@ impl Block {
             key_rows: tensor(&key_rows),
             cells: tensor(&cells),
             mask: mask(layout, longest, [prefix, end], window, (kind, device)),
-            slots: matches!(cache, Cache::Grow(_)).then(|| Slots::new(layout, ring, device)),
+            slots: matches!(cache, PastKeyValues::Grow(_)).then(|| Slots::new(layout, ring, device)),
             forgets: ring.is_some(),
         }
     }
@@ -253,8 +271,8 @@ impl Block {
         &self,
         dims: &Dims,
         qkv: &Tensor,
-        (way, prefix): (&Way, Option<&KeyValuePrefix>),
-        cache: &mut Cache<'_>,
+        (way, prefix): (&AttentionVariant, Option<&KeyValuePrefix>),
+        cache: &mut PastKeyValues<'_>,
         layer: LayerId,
     ) -> Tensor {
         let (b, t, e) = (self.sequences, self.longest, dims.head_width);
@@ -264,12 +282,12 @@ impl Block {
         let rotated = |part: &Tensor| way.angles.rotate(&heads(part));
         let (q, k, v) = (rotated(&parts[0]), rotated(&parts[1]), heads(&parts[2]));
         let (keys, values) = match cache {
-            Cache::None => (k, v),
-            Cache::Fixed(cache) => {
+            PastKeyValues::None => (k, v),
+            PastKeyValues::Fixed(cache) => {
                 let (past_k, past_v) = cache.layer(layer);
                 (Tensor::cat(&[past_k, &k], 0), Tensor::cat(&[past_v, &v], 0))
             }
-            Cache::Grow(cache) => {
+            PastKeyValues::Grow(cache) => {
                 let slots = self.slots.as_ref().expect("made for a growing cache");
                 let (past_k, past_v) = cache.layer(layer);
                 let before = self.forgets.then(|| (Tensor::cat(&[past_k, &k], 0), Tensor::cat(&[past_v, &v], 0)));

@@ -42,7 +42,7 @@ pub(crate) struct TensorDigest {
 
 /// What changes whenever a file does.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Stamp {
+struct FileStamp {
     size: u64,
     /// Of the last change of content and of the file itself, in s and ns since 1970. The second cannot be set back.
     times: [(i64, i64); 2],
@@ -50,7 +50,7 @@ struct Stamp {
     device: u64,
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(file: &Metadata) -> Self {
         let times = [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())];
         Self { size: file.size(), times, inode: file.ino(), device: file.dev() }
@@ -64,17 +64,17 @@ impl Stamp {
 
 /// An entry of the cache.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct DigestEntry {
     version: u32,
     path: PathBuf,
-    stamp: Stamp,
+    stamp: FileStamp,
     tensors: BTreeMap<String, TensorDigest>,
     /// BLAKE3 of the rest, against damage.
     sum: String,
 }
 
-impl Entry {
-    fn new(path: &Path, stamp: Stamp, tensors: BTreeMap<String, TensorDigest>) -> Self {
+impl DigestEntry {
+    fn new(path: &Path, stamp: FileStamp, tensors: BTreeMap<String, TensorDigest>) -> Self {
         let mut entry = Self { version: VERSION, path: path.to_owned(), stamp, tensors, sum: String::new() };
         entry.sum = entry.computed_sum();
         entry
@@ -88,27 +88,27 @@ impl Entry {
 }
 
 /// The cached digests of a file.
-struct Cache {
+struct FileDigests {
     /// The entry's own file.
     entry: PathBuf,
     /// The file that is digested, without links.
     path: PathBuf,
-    stamp: Stamp,
+    stamp: FileStamp,
 }
 
-impl Cache {
+impl FileDigests {
     /// None when the file cannot be looked at.
     fn of(path: &Path) -> Option<Self> {
         let path = path.canonicalize().ok()?;
-        let stamp = Stamp::of(&fs::metadata(&path).ok()?);
+        let stamp = FileStamp::of(&fs::metadata(&path).ok()?);
         let name = blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex();
         Some(Self { entry: cache_dir().join("digests").join(format!("{}.json", &name[..32])), path, stamp })
     }
 
     /// What is known of the file as it is now.
     fn read(&self) -> BTreeMap<String, TensorDigest> {
-        let entry = || -> Option<Entry> { serde_json::from_slice(&fs::read(&self.entry).ok()?).ok() };
-        let sound = |entry: &Entry| {
+        let entry = || -> Option<DigestEntry> { serde_json::from_slice(&fs::read(&self.entry).ok()?).ok() };
+        let sound = |entry: &DigestEntry| {
             entry.version == VERSION
                 && entry.path == self.path
                 && entry.stamp == self.stamp
@@ -120,13 +120,13 @@ impl Cache {
     /// Keeps digests, unless the file was changed meanwhile or a moment ago.
     fn write(&self, tensors: BTreeMap<String, TensorDigest>) -> std::io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if Stamp::of(&fs::metadata(&self.path)?) != self.stamp || !self.stamp.settled(now) {
+        if FileStamp::of(&fs::metadata(&self.path)?) != self.stamp || !self.stamp.settled(now) {
             return Ok(());
         }
         let folder = self.entry.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let entry = Entry::new(&self.path, self.stamp.clone(), tensors);
+        let entry = DigestEntry::new(&self.path, self.stamp.clone(), tensors);
         file.write_all(&serde_json::to_vec(&entry).expect("plain data"))?;
         file.persist(&self.entry).map(|_| ()).map_err(|error| error.error)
     }
@@ -140,8 +140,8 @@ pub(crate) fn of(
     container: &dyn Container,
     names: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, TensorDigest>, WeightsError> {
-    let cache = Cache::of(container.path());
-    let mut known = cache.as_ref().map(Cache::read).unwrap_or_default();
+    let cache = FileDigests::of(container.path());
+    let mut known = cache.as_ref().map(FileDigests::read).unwrap_or_default();
     let unknown: Vec<&String> = names.iter().filter(|name| !known.contains_key(*name)).collect();
     if !unknown.is_empty() {
         for name in unknown {
@@ -215,10 +215,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("model.safetensors");
         fs::write(&file, "1234").expect("writable");
-        let look = || Cache { entry: folder.path().join("entry.json"), ..Cache::of(&file).expect("there") };
+        let look = || FileDigests { entry: folder.path().join("entry.json"), ..FileDigests::of(&file).expect("there") };
         let cache = look();
         assert_eq!(cache.read(), BTreeMap::new());
-        let entry = serde_json::to_string(&Entry::new(&cache.path, cache.stamp.clone(), digest())).expect("plain data");
+        let entry =
+            serde_json::to_string(&DigestEntry::new(&cache.path, cache.stamp.clone(), digest())).expect("plain data");
         fs::write(&cache.entry, &entry).expect("writable");
         assert_eq!(look().read(), digest());
         for damaged in [entry.replace("00ff", "00fe"), entry[..entry.len() / 2].to_owned(), String::new()] {
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_file_changed_a_moment_ago_is_not_remembered() {
-        let stamp = Stamp { size: 1, times: [(50, 0), (100, 0)], inode: 1, device: 1 };
+        let stamp = FileStamp { size: 1, times: [(50, 0), (100, 0)], inode: 1, device: 1 };
         assert!(!stamp.settled(100) && !stamp.settled(102) && stamp.settled(103));
     }
 

@@ -22,12 +22,12 @@ use reft_core::site::Component::{
 use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
-pub use self::attention::Together;
-use self::config::Names;
-pub use self::config::{Dropout, EncoderConfig, Family};
+pub use self::attention::EncoderAttentionPlan;
+use self::config::EncoderModuleNames;
+pub use self::config::{DropoutRates, EncoderConfig, EncoderFamily};
 use crate::attention::Prefixes;
-use crate::nn::{Bias, LayerNorm, Linear, Source};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::nn::{Bias, LayerNorm, Linear, WeightSource};
+use crate::raw_config::{ModelConfigError, RawConfig};
 use crate::registry::architectures;
 use crate::weights::{Weights, WeightsError};
 
@@ -36,7 +36,7 @@ use crate::weights::{Weights, WeightsError};
 pub enum EncoderError {
     /// The configuration is of another family, or asks for what this port does not compute.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ModelConfigError),
     /// Nothing says which family it is.
     #[error(
         "{path}: neither model_type, nor architectures, nor the tensors' names say which encoder it is: add \"model_type\": \
@@ -64,7 +64,7 @@ pub enum EncoderError {
 }
 
 /// Everything one forward pass depends on beside weights and tokens.
-pub struct Reading<'a> {
+pub struct EncoderPass<'a> {
     /// Which row is which token.
     pub layout: &'a Layout,
     /// Who reads and edits hidden states.
@@ -82,17 +82,17 @@ pub struct Encoder {
     /// None for a model without token types.
     types: Option<Tensor>,
     norm: LayerNorm,
-    blocks: Vec<Block>,
-    head: Option<Head>,
+    blocks: Vec<EncoderBlock>,
+    head: Option<PretrainedHead>,
 }
 
 /// The head that came with the checkpoint: `W_o tanh(W_d h_1 + b_d) + b_o` (eq. 5, before the softmax); DistilBERT's has `relu`
 /// in the place of `tanh`.
 #[derive(Debug)]
-struct Head {
+struct PretrainedHead {
     dense: Linear,
     out: Linear,
-    family: Family,
+    family: EncoderFamily,
 }
 
 impl Encoder {
@@ -102,10 +102,10 @@ impl Encoder {
     /// When the configuration is of another family, or a tensor is missing or of another shape.
     pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Self, EncoderError> {
         let config = read_config(weights)?;
-        let root = Source::new(weights, kind, device);
+        let root = WeightSource::new(weights, kind, device);
         let source = below_prefix(&root, config.family);
         let mut encoder = Self::assemble(config, &source)?;
-        encoder.head = Head::load(weights, &root, &source, config.family, config.dims.width)?;
+        encoder.head = PretrainedHead::load(weights, &root, &source, config.family, config.dims.width)?;
         Ok(encoder)
     }
 
@@ -113,7 +113,7 @@ impl Encoder {
     ///
     /// # Errors
     /// As for [`Encoder::load`].
-    pub fn load_body(weights: &Weights, root: &Source<'_>) -> Result<Self, EncoderError> {
+    pub fn load_body(weights: &Weights, root: &WeightSource<'_>) -> Result<Self, EncoderError> {
         let config = read_config(weights)?;
         Ok(Self::assemble(config, &below_prefix(root, config.family))?)
     }
@@ -123,16 +123,16 @@ impl Encoder {
     /// # Errors
     /// When a tensor is missing or of another shape.
     pub fn on(&self, weights: &BTreeMap<String, Tensor>) -> Result<Self, WeightsError> {
-        Self::assemble(self.config, &Source::given(weights, self.words.kind()))
+        Self::assemble(self.config, &WeightSource::given(weights, self.words.kind()))
     }
 
-    fn assemble(config: EncoderConfig, source: &Source<'_>) -> Result<Self, WeightsError> {
+    fn assemble(config: EncoderConfig, source: &WeightSource<'_>) -> Result<Self, WeightsError> {
         let EncoderConfig { dims, eps, .. } = config;
         let embeddings = source.sub("embeddings");
         let table = |name: &str, rows: i64| embeddings.sub(name).tensor("weight", &[rows, dims.width]);
         let names = config.family.names();
         let layers = source.sub(names.blocks);
-        let block = |layer| Block::load(&layers.sub(layer), names, LayerId(layer), (&dims, eps));
+        let block = |layer| EncoderBlock::load(&layers.sub(layer), names, LayerId(layer), (&dims, eps));
         Ok(Self {
             config,
             words: table("word_embeddings", dims.vocab)?,
@@ -175,18 +175,18 @@ impl Encoder {
     }
 
     /// The last block's output for these tokens, `[N] -> [N, D]`. Every token sees its whole sequence.
-    pub fn hidden(&self, ids: &Tensor, types: Option<&Tensor>, reading: &Reading<'_>) -> Tensor {
+    pub fn hidden(&self, ids: &Tensor, types: Option<&Tensor>, reading: &EncoderPass<'_>) -> Tensor {
         let (kind, device) = self.options();
         let dropout = match reading.mode {
             Mode::Train => self.config.dropout,
-            Mode::Eval => Dropout::OFF,
+            Mode::Eval => DropoutRates::OFF,
         };
         let dims = &self.config.dims;
         let prefixes: Prefixes =
             (0..dims.layers).map(LayerId).filter_map(|layer| Some((layer, reading.hooks.prefix(layer)?))).collect();
         let together = match prefixes.values().next().map(|prefix| prefix.keys.size()[0]) {
-            None => Together::new(reading.layout, dims, kind, device, dropout.attention),
-            Some(rows) => Together::after(rows, reading.layout, (kind, device), dropout.attention),
+            None => EncoderAttentionPlan::new(reading.layout, dims, kind, device, dropout.attention),
+            Some(rows) => EncoderAttentionPlan::after(rows, reading.layout, (kind, device), dropout.attention),
         };
         let attention = (&together, &prefixes);
         let begin = dropped(self.embed(ids, types, reading.layout, reading.hooks), dropout.hidden);
@@ -213,7 +213,7 @@ fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
     let path = weights.config_path();
     let raw = RawConfig::new(&path, weights.config())?;
     let path = || path.display().to_string();
-    let Some(family) = Family::find(&raw, weights)? else {
+    let Some(family) = EncoderFamily::find(&raw, weights)? else {
         let (key, found) = match (raw.text("model_type")?, architectures(&raw)?.first()) {
             (Some(found), _) => ("model_type", found.to_owned()),
             (None, Some(found)) => ("architecture", (*found).to_owned()),
@@ -227,7 +227,7 @@ fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
 }
 
 /// The encoder's module in a checkpoint. One without a head is often stored without the prefix.
-fn below_prefix<'a>(root: &Source<'a>, family: Family) -> Source<'a> {
+fn below_prefix<'a>(root: &WeightSource<'a>, family: EncoderFamily) -> WeightSource<'a> {
     if root.sub("embeddings").contains("word_embeddings.weight") { root.clone() } else { root.sub(family.prefix()) }
 }
 
@@ -237,7 +237,7 @@ fn below_prefix<'a>(root: &Source<'a>, family: Family) -> Source<'a> {
 /// When the checkpoint is not an encoder's, or a tensor is missing or of another shape.
 pub fn lend(weights: &Weights, device: Device) -> Result<Vec<NamedTensor>, EncoderError> {
     let config = read_config(weights)?;
-    let root = Source::new(weights, Kind::Float, device);
+    let root = WeightSource::new(weights, Kind::Float, device);
     let source = below_prefix(&root, config.family);
     let read = |(name, shape): (String, Vec<i64>)| {
         // Old checkpoints call a norm's weight and bias `gamma` and `beta`.
@@ -253,26 +253,26 @@ fn dropped(x: Tensor, p: f64) -> Tensor {
     if p > 0.0 { x.dropout(p, true) } else { x }
 }
 
-impl Head {
+impl PretrainedHead {
     fn load(
         weights: &Weights,
-        root: &Source<'_>,
-        encoder: &Source<'_>,
-        family: Family,
+        root: &WeightSource<'_>,
+        encoder: &WeightSource<'_>,
+        family: EncoderFamily,
         width: i64,
     ) -> Result<Option<Self>, WeightsError> {
         let name = match family {
-            Family::Bert | Family::DistilBert => "classifier",
-            Family::Roberta | Family::XlmRoberta => "classifier.out_proj",
+            EncoderFamily::Bert | EncoderFamily::DistilBert => "classifier",
+            EncoderFamily::Roberta | EncoderFamily::XlmRoberta => "classifier.out_proj",
         };
         let Some(shape) = weights.shape(&format!("{name}.weight")) else { return Ok(None) };
         let out = Linear::load(root, name, width, shape[0], Bias::With)?;
         let dense = match family {
-            Family::Bert => Linear::load(&encoder.sub("pooler"), "dense", width, width, Bias::With)?,
-            Family::Roberta | Family::XlmRoberta => {
+            EncoderFamily::Bert => Linear::load(&encoder.sub("pooler"), "dense", width, width, Bias::With)?,
+            EncoderFamily::Roberta | EncoderFamily::XlmRoberta => {
                 Linear::load(&root.sub("classifier"), "dense", width, width, Bias::With)?
             }
-            Family::DistilBert => Linear::load(root, "pre_classifier", width, width, Bias::With)?,
+            EncoderFamily::DistilBert => Linear::load(root, "pre_classifier", width, width, Bias::With)?,
         };
         Ok(Some(Self { dense, out, family }))
     }
@@ -281,8 +281,8 @@ impl Head {
     fn scores(&self, first: &Tensor) -> Tensor {
         let inner = self.dense.forward(first);
         let inner = match self.family {
-            Family::Bert | Family::Roberta | Family::XlmRoberta => inner.tanh(),
-            Family::DistilBert => inner.relu(),
+            EncoderFamily::Bert | EncoderFamily::Roberta | EncoderFamily::XlmRoberta => inner.tanh(),
+            EncoderFamily::DistilBert => inner.relu(),
         };
         self.out.forward(&inner)
     }
@@ -290,7 +290,7 @@ impl Head {
 
 /// One block.
 #[derive(Debug)]
-struct Block {
+struct EncoderBlock {
     layer: LayerId,
     qkv: Linear,
     o: Linear,
@@ -300,10 +300,10 @@ struct Block {
     norm2: LayerNorm,
 }
 
-impl Block {
+impl EncoderBlock {
     fn load(
-        source: &Source<'_>,
-        names: &Names,
+        source: &WeightSource<'_>,
+        names: &EncoderModuleNames,
         layer: LayerId,
         (dims, eps): (&Dims, f64),
     ) -> Result<Self, WeightsError> {
@@ -323,9 +323,9 @@ impl Block {
         &self,
         h: &Tensor,
         dims: &Dims,
-        (together, prefixes): (&Together, &Prefixes),
+        (together, prefixes): (&EncoderAttentionPlan, &Prefixes),
         hooks: &dyn Hooks,
-        dropout: Dropout,
+        dropout: DropoutRates,
     ) -> Tensor {
         let at = |component: Component| Site { layer: self.layer, component };
         let h = hooks.visit(at(BlockInput), h, h.shallow_clone());

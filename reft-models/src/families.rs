@@ -38,7 +38,7 @@ pub fn families() -> Vec<ModelFamily> {
         about: port.about,
         example: (port.example)(),
     });
-    let encoders = encoder::Family::ALL.into_iter().map(|family| ModelFamily {
+    let encoders = encoder::EncoderFamily::ALL.into_iter().map(|family| ModelFamily {
         key: family.name(),
         kind: FamilyKind::Encoder,
         title: family.title(),

@@ -15,8 +15,8 @@ use candle_core::{DType, Device};
 use serde_json::{Map, json};
 use tch::{Kind, Tensor};
 
-use self::config::Known;
-use self::dialect::{DIALECTS, Dialect};
+use self::config::GgufContext;
+use self::dialect::{DIALECTS, GgufDialect};
 use crate::mapped::check_not_placeholder;
 use crate::raw_config::RawConfig;
 use crate::weights::{Container, Encoding, WeightsError, bytes_of, open_error};
@@ -25,7 +25,7 @@ use crate::weights::{Container, Encoding, WeightsError, bytes_of, open_error};
 pub struct GgufFile {
     path: PathBuf,
     content: Content,
-    dialect: &'static Dialect,
+    dialect: &'static GgufDialect,
     /// Hugging Face name to llama.cpp's.
     names: BTreeMap<String, String>,
 }
@@ -134,7 +134,7 @@ impl GgufFile {
         let (section, prefix) = (self.section(), format!("{}.", self.dialect.architecture));
         let vocab = self.content.tensor_infos.get("token_embd.weight").and_then(|info| info.shape.dims().first());
         let [one, short, long] = config::DIVISORS.map(|name| self.numbers(name));
-        let known = Known {
+        let known = GgufContext {
             names: [self.dialect.hugging_face, self.dialect.architecture],
             vocab: vocab.map(|&vocab| vocab as i64),
             has: &|name| self.content.tensor_infos.contains_key(name),
@@ -185,7 +185,7 @@ impl GgufFile {
 }
 
 /// How the file's family is written.
-fn dialect_of(path: &Path, content: &Content) -> Result<&'static Dialect, WeightsError> {
+fn dialect_of(path: &Path, content: &Content) -> Result<&'static GgufDialect, WeightsError> {
     let key = "general.architecture";
     let architecture = content.metadata.get(key).and_then(|value| value.to_string().ok());
     let missing = || open_error(path, format!("metadata `{key}` is missing: not a complete model file"));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::ApiError;
 
-use self::settings::Settings;
+use self::settings::HubSettings;
 pub use self::settings::{cache_dir, is_true};
 use self::snapshot::Snapshot;
 use crate::weights::{WeightsError, is_gguf};
@@ -83,7 +83,7 @@ pub enum HubError {
 
 /// A model on this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Located {
+pub struct ModelLocation {
     /// The folder or `.gguf` file.
     pub path: PathBuf,
     /// The id and the commit that a name of the hub stands for, as `org/name@commit`: the same files wherever and
@@ -103,25 +103,25 @@ pub fn locate(model: &str) -> Result<PathBuf, HubError> {
 ///
 /// # Errors
 /// When the model is unknown, cannot be downloaded, or is not for this user.
-pub fn find(model: &str) -> Result<Located, HubError> {
-    Settings::from_environment().find(model)
+pub fn find(model: &str) -> Result<ModelLocation, HubError> {
+    HubSettings::from_environment().find(model)
 }
 
-impl Settings {
-    fn find(&self, model: &str) -> Result<Located, HubError> {
+impl HubSettings {
+    fn find(&self, model: &str) -> Result<ModelLocation, HubError> {
         if let Some(Alias { name, place, on_request }) = ALIASES.iter().find(|alias| alias.name == model) {
             let path = self.own.join(place);
             return if path.exists() {
-                Ok(Located { path, pinned: None })
+                Ok(ModelLocation { path, pinned: None })
             } else {
                 Err(HubError::NotSetUp { alias: name, on_request: *on_request, path })
             };
         }
         let path = self.expand(model);
         if path.exists() {
-            return Ok(Located { path, pinned: None });
+            return Ok(ModelLocation { path, pinned: None });
         }
-        let name = Name::read(model).ok_or_else(|| HubError::Unknown(model.to_owned()))?;
+        let name = ModelName::read(model).ok_or_else(|| HubError::Unknown(model.to_owned()))?;
         let snapshot = Snapshot::new(&name, self);
         match snapshot.complete() {
             Ok(found) => Ok(found),
@@ -133,12 +133,12 @@ impl Settings {
 
 /// `org/name`, and the revision of it that is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Name<'a> {
+struct ModelName<'a> {
     id: &'a str,
     revision: &'a str,
 }
 
-impl<'a> Name<'a> {
+impl<'a> ModelName<'a> {
     /// None for anything that looks like a mistyped path.
     fn read(model: &'a str) -> Option<Self> {
         let (id, revision) = model.split_once('@').unwrap_or((model, "main"));
@@ -198,9 +198,9 @@ mod tests {
     use super::*;
 
     /// Caches below `folder`, no network.
-    fn offline(folder: &TempDir) -> Settings {
+    fn offline(folder: &TempDir) -> HubSettings {
         let path = |name: &str| folder.path().join(name).display().to_string();
-        Settings::read(|name| match name {
+        HubSettings::read(|name| match name {
             "REFT_CACHE" => Some(path("reft")),
             "HF_HUB_CACHE" => Some(path("hub")),
             "HF_HUB_OFFLINE" => Some("1".to_owned()),
@@ -208,7 +208,7 @@ mod tests {
         })
     }
 
-    fn check_refused(places: &Settings, model: &str, parts: &[&str]) {
+    fn check_refused(places: &HubSettings, model: &str, parts: &[&str]) {
         let message = places.find(model).expect_err("not to be had").to_string();
         for part in parts {
             assert!(message.contains(part), "`{part}` is not in: {message}");
@@ -252,7 +252,7 @@ mod tests {
         let file = places.own.join(ALIASES[0].place);
         fs::create_dir_all(places.own.join("models")).expect("a folder");
         fs::write(&file, "").expect("written");
-        assert_eq!(places.find("smollm2").expect("there"), Located { path: file, pinned: None });
+        assert_eq!(places.find("smollm2").expect("there"), ModelLocation { path: file, pinned: None });
         let path = folder.path().to_str().expect("a name");
         assert_eq!(places.find(path).expect("there").path, folder.path());
     }
@@ -293,7 +293,7 @@ mod tests {
             fs::write(refs.join(name), text).expect("written");
         }
         let settings = offline(&folder);
-        let expected = Located { path: snapshot, pinned: Some("org/name@abc".to_owned()) };
+        let expected = ModelLocation { path: snapshot, pinned: Some("org/name@abc".to_owned()) };
         for model in ["org/name", "org/name@main", "org/name@v1.0", "org/name@refs/pr/3", "org/name@abc"] {
             assert_eq!(settings.find(model).expect("cached"), expected, "{model}");
         }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::digests::{self, TensorDigest};
 use crate::encoder::{Encoder, EncoderError};
-use crate::nn::{Record, Source};
+use crate::nn::{TensorLog, WeightSource};
 use crate::registry::{self, LoadError};
 use crate::weights::{Weights, WeightsError, is_gguf, open_error};
 use crate::{gguf, tokenizer};
@@ -74,8 +74,8 @@ impl Identity {
 pub fn tensors_read(weights: &Weights) -> Result<BTreeSet<String>, IdentityError> {
     let read = match registry::tensors(weights) {
         Err(LoadError::Encoder { .. }) => {
-            let record = Record::default();
-            Encoder::load_body(weights, &Source::recording(Some(weights), &record))?;
+            let record = TensorLog::default();
+            Encoder::load_body(weights, &WeightSource::recording(Some(weights), &record))?;
             record.into_inner()
         }
         read => read?,

@@ -146,7 +146,7 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, 
 
 /// Activations of gated units, numbered as the kernels do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Gate {
+pub(crate) enum GateActivation {
     /// `x σ(x)`.
     Silu = 0,
     /// GELU's approximation by a hyperbolic tangent.
@@ -154,14 +154,14 @@ pub(crate) enum Gate {
 }
 
 /// `act(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
-pub(crate) fn gated(x: &Tensor, gate: Gate) -> Result<Tensor, KernelError> {
+pub(crate) fn gated(x: &Tensor, gate: GateActivation) -> Result<Tensor, KernelError> {
     let set = InstructionSet::current()? as i32;
     owned(unsafe { reft_gated(set, x.as_ptr(), gate as i64) })
 }
 
 /// What attention needs beside the states.
 #[derive(Debug)]
-pub(crate) struct Shape<'a> {
+pub(crate) struct AttentionShape<'a> {
     /// For each sequence: first row, tokens, first row of its past, tokens of its past. `[B, 4]`, i64. No two share a
     /// row.
     pub sequences: &'a Tensor,
@@ -174,7 +174,7 @@ pub(crate) struct Shape<'a> {
     /// Key/value heads.
     pub kv_heads: i64,
     /// What a token sees.
-    pub sight: Sight,
+    pub sight: AttentionMask,
     /// `s`: scores are `q k / √s`.
     pub scaled_by: f64,
     /// Rows of a sequence's past in a cache that grows, the oldest overwritten first; none for as many as it has tokens.
@@ -183,7 +183,7 @@ pub(crate) struct Shape<'a> {
 
 /// What a token sees of its sequence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sight {
+pub(crate) enum AttentionMask {
     /// All of it.
     Whole,
     /// Itself and what comes before it.
@@ -205,7 +205,7 @@ pub(crate) enum Past<'a> {
 }
 
 /// Attention of rows `[N, (H + 2K) E]` that hold queries, keys and values side by side, rotated here; `[N, H E]`.
-pub(crate) fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Result<Tensor, KernelError> {
+pub(crate) fn attention(qkv: &Tensor, shape: &AttentionShape<'_>, past: Past<'_>) -> Result<Tensor, KernelError> {
     let set = InstructionSet::current()? as i32;
     let null = std::ptr::null();
     let (k, v, append) = match past {
@@ -213,11 +213,11 @@ pub(crate) fn attention(qkv: &Tensor, shape: &Shape<'_>, past: Past<'_>) -> Resu
         Past::Fixed(k, v) => (k.as_ptr(), v.as_ptr(), false),
         Past::Grow(k, v) => (k.as_mut_ptr().cast_const(), v.as_mut_ptr().cast_const(), true),
     };
-    let Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring } = *shape;
+    let AttentionShape { sequences, cos, sin, heads, kv_heads, sight, scaled_by, ring } = *shape;
     let (sequences, cos, sin) = (sequences.as_ptr(), cos.as_ptr(), sin.as_ptr());
     let (causal, window) = match sight {
-        Sight::Whole => (false, i64::MAX),
-        Sight::Causal { window } => (true, window.unwrap_or(i64::MAX)),
+        AttentionMask::Whole => (false, i64::MAX),
+        AttentionMask::Causal { window } => (true, window.unwrap_or(i64::MAX)),
     };
     let ring = ring.unwrap_or(i64::MAX);
     // In f32, as the kernel computes.

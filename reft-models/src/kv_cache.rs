@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Neighbouring rows to be copied within a cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Move {
+pub struct RowMove {
     /// The first row to read.
     pub from: i64,
     /// The first row to write.
@@ -40,14 +40,14 @@ impl Ring {
 
 /// Places of equal size, one for each sequence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Places {
+pub struct SlotSizes {
     /// Rows of a place.
     pub room: i64,
     /// Tokens of a pass that may turn out not to belong to their sequence.
     pub guessed: i64,
 }
 
-impl Places {
+impl SlotSizes {
     /// The ring of a layer with this window; none where it would save nothing.
     fn ring(self, window: Option<i64>) -> Option<Ring> {
         // What a guess has overwritten, the next token does not see.
@@ -65,7 +65,7 @@ pub struct KvCache {
     rows: i64,
     /// Rings of layers with windows, where sequences have places.
     rings: Vec<Option<Ring>>,
-    places: Option<Places>,
+    places: Option<SlotSizes>,
 }
 
 impl KvCache {
@@ -81,7 +81,7 @@ impl KvCache {
     pub fn bounded(
         dims: &Dims,
         windows: &[Option<i64>],
-        (rows, places): (i64, Places),
+        (rows, places): (i64, SlotSizes),
         (kind, device): (Kind, Device),
     ) -> Self {
         let rings: Vec<Option<Ring>> = windows.iter().map(|&window| places.ring(window)).collect();
@@ -129,7 +129,7 @@ impl KvCache {
     }
 
     /// Copies rows in all layers, as if all at once: a row may be read by one move and written by another.
-    pub fn copy(&mut self, moves: &[Move]) {
+    pub fn copy(&mut self, moves: &[RowMove]) {
         if moves.is_empty() {
             return;
         }
@@ -137,7 +137,7 @@ impl KvCache {
         let mut known: Vec<(Option<Ring>, [Tensor; 2])> = Vec::new();
         for ((keys, values), &ring) in self.layers.iter_mut().zip(&self.rings) {
             let index = known.iter().position(|(of, _)| *of == ring).unwrap_or_else(|| {
-                let rows = |start: fn(&Move) -> i64| Tensor::from_slice(&rows(moves, start, ring)).to_device(device);
+                let rows = |start: fn(&RowMove) -> i64| Tensor::from_slice(&rows(moves, start, ring)).to_device(device);
                 known.push((ring, [rows(|part| part.from), rows(|part| part.to)]));
                 known.len() - 1
             });
@@ -188,8 +188,8 @@ impl KvCache {
 }
 
 /// The rows that moves read or write, by where they start: of a ring the last ones, since earlier tokens are overwritten.
-fn rows(moves: &[Move], start: fn(&Move) -> i64, ring: Option<Ring>) -> Vec<i64> {
-    let of_move = |part: &Move| {
+fn rows(moves: &[RowMove], start: fn(&RowMove) -> i64, ring: Option<Ring>) -> Vec<i64> {
+    let of_move = |part: &RowMove| {
         let begin = ring.map_or(0, |ring| (part.len - ring.rows).max(0));
         (begin..part.len).map(|index| start(part) + index).map(|row| ring.map_or(row, |ring| ring.row(row))).collect()
     };

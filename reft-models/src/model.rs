@@ -8,7 +8,7 @@ use reft_core::layout::Layout;
 use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::Cache;
+use crate::attention::PastKeyValues;
 use crate::rope::LengthLimit;
 use crate::weights::WeightsError;
 
@@ -19,7 +19,7 @@ pub struct Pass<'a> {
     /// Who reads and edits hidden states.
     pub hooks: &'a dyn Hooks,
     /// Keys and values of earlier tokens.
-    pub cache: Cache<'a>,
+    pub cache: PastKeyValues<'a>,
     /// The rows whose output somebody asks for, `[M]`; what the last block leaves in others is then undefined.
     /// None for all.
     pub wanted: Option<&'a Tensor>,

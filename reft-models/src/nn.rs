@@ -8,46 +8,46 @@ use reft_core::lender::NormWeight;
 use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{self, Gate, Packed};
+use crate::kernels::{self, GateActivation, Packed};
 use crate::weights::{Weights, WeightsError};
 
 /// Names and shapes of tensors that a port asked for, in its order.
-pub type Record = RefCell<Vec<(String, Vec<i64>)>>;
+pub type TensorLog = RefCell<Vec<(String, Vec<i64>)>>;
 
 /// Where the tensors of one module are read from, and into what. Names are those of the checkpoint.
 #[derive(Clone)]
-pub struct Source<'a> {
-    tensors: Tensors<'a>,
+pub struct WeightSource<'a> {
+    tensors: TensorOrigin<'a>,
     prefix: String,
     kind: Kind,
 }
 
 #[derive(Clone, Copy)]
-enum Tensors<'a> {
+enum TensorOrigin<'a> {
     /// Frozen, in files.
     Stored(&'a Weights, Device),
     /// At hand, perhaps trained.
     Given(&'a BTreeMap<String, Tensor>),
     /// Nothing is read: what is asked for is recorded, and must be in the checkpoint if there is one.
-    Recorded(Option<&'a Weights>, &'a Record),
+    Recorded(Option<&'a Weights>, &'a TensorLog),
 }
 
-impl<'a> Source<'a> {
+impl<'a> WeightSource<'a> {
     /// The root of a checkpoint, read into this type and device.
     pub fn new(weights: &'a Weights, kind: Kind, device: Device) -> Self {
-        Self { tensors: Tensors::Stored(weights, device), prefix: String::new(), kind }
+        Self { tensors: TensorOrigin::Stored(weights, device), prefix: String::new(), kind }
     }
 
     /// The root of a checkpoint of which nothing is read: a port gets tensors without rows, and what it asks for is recorded.
     /// Without a checkpoint every tensor is there.
-    pub fn recording(weights: Option<&'a Weights>, record: &'a Record) -> Self {
+    pub fn recording(weights: Option<&'a Weights>, record: &'a TensorLog) -> Self {
         // A type that needs nothing of the processor.
-        Self { tensors: Tensors::Recorded(weights, record), prefix: String::new(), kind: Kind::Float }
+        Self { tensors: TensorOrigin::Recorded(weights, record), prefix: String::new(), kind: Kind::Float }
     }
 
     /// Tensors at hand, used in this type. Gradients flow to them.
     pub fn given(tensors: &'a BTreeMap<String, Tensor>, kind: Kind) -> Self {
-        Self { tensors: Tensors::Given(tensors), prefix: String::new(), kind }
+        Self { tensors: TensorOrigin::Given(tensors), prefix: String::new(), kind }
     }
 
     /// The module `name` below this one; the same one for an empty name.
@@ -78,15 +78,15 @@ impl<'a> Source<'a> {
     ) -> Result<Tensor, WeightsError> {
         let name = format!("{}{name}", self.prefix);
         match self.tensors {
-            Tensors::Stored(weights, device) => weights.tensor(&name, shape, self.kind, device).map(arrange),
-            Tensors::Recorded(weights, record) => {
+            TensorOrigin::Stored(weights, device) => weights.tensor(&name, shape, self.kind, device).map(arrange),
+            TensorOrigin::Recorded(weights, record) => {
                 weights.map_or(Ok(()), |weights| weights.check(&name, shape))?;
                 record.borrow_mut().push((name, shape.to_vec()));
                 // It can be joined and measured like the tensor it stands for, and takes no memory.
                 let rows_cut = shape.iter().enumerate().map(|(axis, &size)| if axis == 0 { 0 } else { size });
                 Ok(Tensor::zeros(rows_cut.collect::<Vec<_>>(), (self.kind, Device::Cpu)))
             }
-            Tensors::Given(tensors) => match tensors.get(&name) {
+            TensorOrigin::Given(tensors) => match tensors.get(&name) {
                 Some(tensor) if tensor.size() == shape => Ok(arrange(tensor.to_kind(self.kind))),
                 Some(tensor) => {
                     let (found, expected) = (tensor.size(), shape.to_vec());
@@ -104,28 +104,28 @@ impl<'a> Source<'a> {
     pub fn contains(&self, name: &str) -> bool {
         let name = format!("{}{name}", self.prefix);
         match self.tensors {
-            Tensors::Stored(weights, _) | Tensors::Recorded(Some(weights), _) => weights.contains(&name),
-            Tensors::Recorded(None, _) => false,
-            Tensors::Given(tensors) => tensors.contains_key(&name),
+            TensorOrigin::Stored(weights, _) | TensorOrigin::Recorded(Some(weights), _) => weights.contains(&name),
+            TensorOrigin::Recorded(None, _) => false,
+            TensorOrigin::Given(tensors) => tensors.contains_key(&name),
         }
     }
 
     /// Refuses a tensor that the configuration says is not there. A record is compared with the whole checkpoint instead.
     pub(crate) fn without(&self, name: &str) -> Result<(), WeightsError> {
         match self.tensors {
-            Tensors::Stored(weights, _) if self.contains(name) => {
+            TensorOrigin::Stored(weights, _) if self.contains(name) => {
                 let (path, name) = (weights.path().to_owned(), format!("{}{name}", self.prefix));
                 Err(WeightsError::Unexpected { path, name })
             }
-            Tensors::Stored(..) | Tensors::Given(_) | Tensors::Recorded(..) => Ok(()),
+            TensorOrigin::Stored(..) | TensorOrigin::Given(_) | TensorOrigin::Recorded(..) => Ok(()),
         }
     }
 
     /// How its weights are used.
     pub fn purpose(&self) -> Purpose {
         match self.tensors {
-            Tensors::Stored(..) => Purpose::Frozen,
-            Tensors::Given(_) | Tensors::Recorded(..) => Purpose::Trained,
+            TensorOrigin::Stored(..) => Purpose::Frozen,
+            TensorOrigin::Given(_) | TensorOrigin::Recorded(..) => Purpose::Trained,
         }
     }
 }
@@ -181,7 +181,7 @@ impl Linear {
     /// # Errors
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
     pub fn fused(
-        source: &Source<'_>,
+        source: &WeightSource<'_>,
         names: &[&str],
         input: i64,
         outs: &[i64],
@@ -215,7 +215,7 @@ impl Linear {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
-    pub fn load(source: &Source<'_>, name: &str, input: i64, out: i64, bias: Bias) -> Result<Self, WeightsError> {
+    pub fn load(source: &WeightSource<'_>, name: &str, input: i64, out: i64, bias: Bias) -> Result<Self, WeightsError> {
         Self::fused(source, &[name], input, &[out], bias)
     }
 
@@ -252,7 +252,7 @@ impl RmsNorm {
     ///
     /// # Errors
     /// When a tensor is missing or of another shape.
-    pub fn load(source: &Source<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
+    pub fn load(source: &WeightSource<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
         Ok(Self { weight: source.sub(name).tensor("weight", &[width])?, eps })
     }
 
@@ -261,7 +261,7 @@ impl RmsNorm {
     ///
     /// # Errors
     /// When a tensor is missing or of another shape.
-    pub fn load_from_zero(source: &Source<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
+    pub fn load_from_zero(source: &WeightSource<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
         Ok(Self { weight: source.sub(name).tensor("weight", &[width])?.to_kind(Kind::Float) + 1.0, eps })
     }
 
@@ -292,7 +292,7 @@ impl LayerNorm {
     ///
     /// # Errors
     /// When a tensor is missing or of another shape.
-    pub fn load(source: &Source<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
+    pub fn load(source: &WeightSource<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
         let source = source.sub(name);
         let (weight, bias) = if source.contains("gamma") { ("gamma", "beta") } else { ("weight", "bias") };
         Ok(Self { weight: source.tensor(weight, &[width])?, bias: source.tensor(bias, &[width])?, eps })
@@ -312,7 +312,7 @@ impl LayerNorm {
 /// `silu(gate) * up` of rows `[N, 2 D]` that hold gate and up side by side; `[N, D]`.
 pub fn gated_silu(x: &Tensor) -> Tensor {
     if kernels::cover_like(x) {
-        return kernels::expect(kernels::gated(x, Gate::Silu));
+        return kernels::expect(kernels::gated(x, GateActivation::Silu));
     }
     let halves = x.chunk(2, -1);
     halves[0].silu() * &halves[1]
@@ -321,7 +321,7 @@ pub fn gated_silu(x: &Tensor) -> Tensor {
 /// `gelu(gate) * up` of such rows, with the approximation of GELU by a hyperbolic tangent.
 pub fn gated_gelu_tanh(x: &Tensor) -> Tensor {
     if kernels::cover_like(x) {
-        return kernels::expect(kernels::gated(x, Gate::GeluTanh));
+        return kernels::expect(kernels::gated(x, GateActivation::GeluTanh));
     }
     let halves = x.chunk(2, -1);
     halves[0].gelu("tanh") * &halves[1]

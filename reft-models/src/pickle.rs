@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 
-use self::tensors::{Found, View};
+use self::tensors::{StateDict, StridedView};
 use crate::mapped::{Mapped, mapped};
 use crate::weights::{Container, Encoding, WeightsError, first_line, open_error};
 
@@ -22,7 +22,7 @@ const MOST_REPEATED: usize = 1 << 28;
 pub(crate) struct PickleFile {
     path: PathBuf,
     map: Mapped,
-    tensors: BTreeMap<String, View>,
+    tensors: BTreeMap<String, StridedView>,
     /// Bytes of each storage in the file.
     storages: BTreeMap<String, Range<usize>>,
     others: BTreeMap<String, String>,
@@ -32,21 +32,21 @@ impl PickleFile {
     pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         let map = mapped(path)?;
         let bytes = map.bytes().map_err(|reason| open_error(path, reason))?;
-        let form = files::Form::of(bytes);
-        let wrong = |reason: files::Reason| open_error(path, form.describe(reason));
+        let form = files::PickleFormat::of(bytes);
+        let wrong = |reason: files::PickleFault| open_error(path, form.describe(reason));
         let contents = form.read(bytes).map_err(wrong)?;
-        let Found { tensors, others } = tensors::collect(&contents.heap, contents.root).map_err(wrong)?;
+        let StateDict { tensors, others } = tensors::collect(&contents.heap, contents.root).map_err(wrong)?;
         for (name, view) in &tensors {
             let inside = contents.storages.get(&view.storage).is_some_and(|bytes| view.fits(bytes.len()));
             if !inside {
-                return Err(wrong(files::Reason::Damaged(format!("tensor `{name}` lies outside its storage"))));
+                return Err(wrong(files::PickleFault::Damaged(format!("tensor `{name}` lies outside its storage"))));
             }
         }
         Ok(Self { path: path.to_owned(), map, tensors, storages: contents.storages, others })
     }
 }
 
-impl View {
+impl StridedView {
     /// Whether all of it lies in a storage of so many bytes.
     fn fits(&self, bytes: usize) -> bool {
         let elements = bytes / self.kind.elt_size_in_bytes();
@@ -78,7 +78,7 @@ impl Container for PickleFile {
     }
 
     fn shapes(&self) -> BTreeMap<String, Vec<i64>> {
-        let shape = |view: &View| view.shape.iter().map(|&n| n as i64).collect();
+        let shape = |view: &StridedView| view.shape.iter().map(|&n| n as i64).collect();
         self.tensors.iter().map(|(name, view)| (name.clone(), shape(view))).collect()
     }
 

@@ -18,16 +18,16 @@ const MOST_LAYERS: i64 = 1 << 12;
 /// A configuration that cannot be read, or says what the port does not do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{path}: {problem}")]
-pub struct ConfigError {
+pub struct ModelConfigError {
     /// The file.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub problem: Problem,
+    pub problem: ConfigProblem,
 }
 
 /// What is wrong with a configuration.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Problem {
+pub enum ConfigProblem {
     /// Not an object.
     #[error("holds no keys and values: copy the model's configuration there again")]
     NotAnObject,
@@ -101,10 +101,10 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is no object.
-    pub fn new(path: &'a Path, config: &'a Value) -> Result<Self, ConfigError> {
+    pub fn new(path: &'a Path, config: &'a Value) -> Result<Self, ModelConfigError> {
         match config.as_object() {
             Some(keys) => Ok(Self { path, prefix: String::new(), keys, read: RefCell::default() }),
-            None => Err(ConfigError { path: path.to_owned(), problem: Problem::NotAnObject }),
+            None => Err(ModelConfigError { path: path.to_owned(), problem: ConfigProblem::NotAnObject }),
         }
     }
 
@@ -114,14 +114,14 @@ impl<'a> RawConfig<'a> {
     }
 
     /// An error about this file.
-    pub fn error(&self, problem: Problem) -> ConfigError {
-        ConfigError { path: self.path.to_owned(), problem }
+    pub fn error(&self, problem: ConfigProblem) -> ModelConfigError {
+        ModelConfigError { path: self.path.to_owned(), problem }
     }
 
     /// A value that this port does not compute.
-    pub fn unsupported(&self, key: &str, value: &Value, supported: &str) -> ConfigError {
+    pub fn unsupported(&self, key: &str, value: &Value, supported: &str) -> ModelConfigError {
         let (key, value, supported) = (self.named(key), brief(value), supported.to_owned());
-        self.error(Problem::Unsupported { key, value, supported })
+        self.error(ConfigProblem::Unsupported { key, value, supported })
     }
 
     /// A key with those of the objects around it.
@@ -141,9 +141,9 @@ impl<'a> RawConfig<'a> {
     }
 
     /// A value of another type or range than needed.
-    pub fn wrong(&self, key: &str, found: &Value, wanted: &str) -> ConfigError {
+    pub fn wrong(&self, key: &str, found: &Value, wanted: &str) -> ModelConfigError {
         let (key, found, wanted) = (self.named(key), brief(found), wanted.to_owned());
-        self.error(Problem::Value { key, found, wanted })
+        self.error(ConfigProblem::Value { key, found, wanted })
     }
 
     fn read<T>(
@@ -151,7 +151,7 @@ impl<'a> RawConfig<'a> {
         key: &str,
         wanted: &str,
         convert: impl Fn(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>, ConfigError> {
+    ) -> Result<Option<T>, ModelConfigError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         convert(value).map(Some).ok_or_else(|| self.wrong(key, value, wanted))
     }
@@ -160,15 +160,15 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is not.
-    pub fn needed<T>(&self, key: &str, value: Option<T>) -> Result<T, ConfigError> {
-        value.ok_or_else(|| self.error(Problem::Missing(self.named(key))))
+    pub fn needed<T>(&self, key: &str, value: Option<T>) -> Result<T, ModelConfigError> {
+        value.ok_or_else(|| self.error(ConfigProblem::Missing(self.named(key))))
     }
 
     /// A size: a whole number from 1.
     ///
     /// # Errors
     /// When it is something else, or absurdly large.
-    pub fn size(&self, key: &str) -> Result<Option<i64>, ConfigError> {
+    pub fn size(&self, key: &str) -> Result<Option<i64>, ModelConfigError> {
         let wanted = format!("a whole number from 1 to {LARGEST}");
         self.read(key, &wanted, |value| value.as_i64().filter(|size| (1..=LARGEST).contains(size)))
     }
@@ -177,7 +177,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is missing, something else, or absurdly large.
-    pub fn needed_size(&self, key: &str) -> Result<i64, ConfigError> {
+    pub fn needed_size(&self, key: &str) -> Result<i64, ModelConfigError> {
         let size = self.size(key)?;
         self.needed(key, size)
     }
@@ -186,7 +186,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is missing, not a whole number, zero or absurdly large.
-    pub fn layers(&self, key: &str) -> Result<usize, ConfigError> {
+    pub fn layers(&self, key: &str) -> Result<usize, ModelConfigError> {
         let wanted = format!("a whole number from 1 to {MOST_LAYERS}");
         let layers = self.read(key, &wanted, |value| value.as_i64().filter(|n| (1..=MOST_LAYERS).contains(n)))?;
         self.needed(key, layers).map(|layers| layers as usize)
@@ -196,7 +196,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn id(&self, key: &str) -> Result<Option<i64>, ConfigError> {
+    pub fn id(&self, key: &str) -> Result<Option<i64>, ModelConfigError> {
         let wanted = format!("a whole number from 0 to {LARGEST}");
         self.read(key, &wanted, |value| value.as_i64().filter(|id| (0..=LARGEST).contains(id)))
     }
@@ -205,7 +205,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn positive(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+    pub fn positive(&self, key: &str) -> Result<Option<f64>, ModelConfigError> {
         let positive = |value: &Value| value.as_f64().filter(|number| number.is_finite() && *number > 0.0);
         self.read(key, "a number above 0", positive)
     }
@@ -214,7 +214,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn probability(&self, key: &str) -> Result<Option<f64>, ConfigError> {
+    pub fn probability(&self, key: &str) -> Result<Option<f64>, ModelConfigError> {
         self.read(key, "a number from 0, below 1", |value| value.as_f64().filter(|p| (0.0..1.0).contains(p)))
     }
 
@@ -222,7 +222,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn switch(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+    pub fn switch(&self, key: &str) -> Result<Option<bool>, ModelConfigError> {
         self.read(key, "true or false", Value::as_bool)
     }
 
@@ -230,7 +230,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub fn text(&self, key: &str) -> Result<Option<&'a str>, ModelConfigError> {
         self.read(key, "a text", Value::as_str)
     }
 
@@ -238,7 +238,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn section(&self, key: &str) -> Result<Option<Self>, ConfigError> {
+    pub fn section(&self, key: &str) -> Result<Option<Self>, ModelConfigError> {
         let keys = self.read(key, "an object of keys and values", Value::as_object)?;
         let prefix = self.named(&format!("{key}."));
         Ok(keys.map(|keys| Self { path: self.path, prefix, keys, read: RefCell::default() }))
@@ -253,7 +253,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// When the configuration says so.
-    pub fn check_not_quantised(&self) -> Result<(), ConfigError> {
+    pub fn check_not_quantised(&self) -> Result<(), ModelConfigError> {
         let Some(value) = self.value("quantization_config") else { return Ok(()) };
         let text = |key: &str| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let switched = |key: &str| value.get(key) == Some(&Value::Bool(true));
@@ -264,7 +264,7 @@ impl<'a> RawConfig<'a> {
             None => "`quantization_config` names no method".to_owned(),
         };
         let method = method + &bits.unwrap_or_default();
-        Err(self.error(Problem::Quantised { method }))
+        Err(self.error(ConfigProblem::Quantised { method }))
     }
 
     /// Refuses what nobody has read: every key must be understood, or in one of these lists with a value that changes
@@ -272,7 +272,7 @@ impl<'a> RawConfig<'a> {
     ///
     /// # Errors
     /// The first that is neither.
-    pub fn finish(&self, harmless: &[&[KnownKey]]) -> Result<(), ConfigError> {
+    pub fn finish(&self, harmless: &[&[KnownKey]]) -> Result<(), ModelConfigError> {
         let read = self.read.borrow();
         let known = |key: &str| harmless.iter().flat_map(|list| list.iter()).find(|known| known.key == key);
         for (key, value) in self.keys.iter().filter(|(key, value)| !value.is_null() && !read.contains(*key)) {
@@ -282,7 +282,7 @@ impl<'a> RawConfig<'a> {
                 Some(Condition::Only(only)) => return Err(self.unsupported(key, value, &only.to_string())),
                 None => {
                     let (key, value) = (self.named(key), brief(value));
-                    return Err(self.error(Problem::Unknown { key, value }));
+                    return Err(self.error(ConfigProblem::Unknown { key, value }));
                 }
             }
         }

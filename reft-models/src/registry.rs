@@ -6,11 +6,11 @@ use reft_core::adaptation::NamedTensor;
 use serde_json::Value;
 use tch::{Device, Kind};
 
-use crate::decoder::{DecoderError, FAMILIES, Family, Transformer};
+use crate::decoder::{DecoderError, DecoderFamily, FAMILIES, Transformer};
 use crate::encoder;
 use crate::model::Decoder;
-use crate::nn::{Record, Source};
-use crate::raw_config::{ConfigError, Problem, RawConfig};
+use crate::nn::{TensorLog, WeightSource};
+use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 use crate::weights::{Weights, WeightsError};
 
 /// A model that cannot be loaded.
@@ -50,7 +50,7 @@ pub enum LoadError {
     },
     /// The configuration cannot be read.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ModelConfigError),
     /// A port failed.
     #[error(transparent)]
     Decoder(#[from] DecoderError),
@@ -61,7 +61,7 @@ pub enum LoadError {
 /// # Errors
 /// When no port knows its architecture, or the port finds something missing.
 pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Box<dyn Decoder>, LoadError> {
-    read(weights, &Source::new(weights, kind, device))
+    read(weights, &WeightSource::new(weights, kind, device))
 }
 
 /// The model's own tensors, f32, by the names of its checkpoint, for methods that train them: see [`Decoder::on`]. A head
@@ -83,8 +83,8 @@ pub fn lend(weights: &Weights, device: Device) -> Result<Vec<NamedTensor>, LoadE
 /// # Errors
 /// As for [`load`].
 pub fn tensors(weights: &Weights) -> Result<Vec<(String, Vec<i64>)>, LoadError> {
-    let record = Record::default();
-    read(weights, &Source::recording(Some(weights), &record))?;
+    let record = TensorLog::default();
+    read(weights, &WeightSource::recording(Some(weights), &record))?;
     Ok(record.into_inner())
 }
 
@@ -99,11 +99,11 @@ pub fn tensors_of(config: &Value) -> Result<Vec<(String, Vec<i64>)>, LoadError> 
     Ok(Transformer::tensors(config).map_err(DecoderError::from)?)
 }
 
-fn read(weights: &Weights, source: &Source<'_>) -> Result<Box<dyn Decoder>, LoadError> {
+fn read(weights: &Weights, source: &WeightSource<'_>) -> Result<Box<dyn Decoder>, LoadError> {
     let path = weights.config_path();
     let raw = RawConfig::new(&path, weights.config())?;
     let named = find(&raw)?;
-    if !matches!(named, Named::Family(_)) && encoder::Family::find(&raw, weights)?.is_some() {
+    if !matches!(named, Architecture::Family(_)) && encoder::EncoderFamily::find(&raw, weights)?.is_some() {
         return Err(LoadError::Encoder { path: weights.path().display().to_string() });
     }
     let config = known(named, &path)?.config(&raw)?;
@@ -111,29 +111,29 @@ fn read(weights: &Weights, source: &Source<'_>) -> Result<Box<dyn Decoder>, Load
 }
 
 /// The family, or the error that there is none.
-fn known(named: Named, path: &Path) -> Result<&'static Family, LoadError> {
-    let all = |name: &dyn Fn(&Family) -> String, between: &str| {
+fn known(named: Architecture, path: &Path) -> Result<&'static DecoderFamily, LoadError> {
+    let all = |name: &dyn Fn(&DecoderFamily) -> String, between: &str| {
         FAMILIES.iter().map(|family| name(family)).collect::<Vec<_>>().join(between)
     };
     let path = path.display().to_string();
     match named {
-        Named::Family(family) => Ok(family),
-        Named::Unknown(key @ "model_type", found) => {
+        Architecture::Family(family) => Ok(family),
+        Architecture::Unknown(key @ "model_type", found) => {
             Err(LoadError::Unknown { path, key, found, known: all(&|family| family.model_type.to_owned(), ", ") })
         }
-        Named::Unknown(key, found) => {
+        Architecture::Unknown(key, found) => {
             Err(LoadError::Unknown { path, key, found, known: all(&|family| family.architecture.to_owned(), ", ") })
         }
-        Named::Nothing => {
+        Architecture::Nothing => {
             Err(LoadError::Unnamed { path, known: all(&|family| format!("\"{}\"", family.model_type), " or ") })
         }
     }
 }
 
 /// What a configuration says the model is.
-enum Named {
+enum Architecture {
     /// A family that is read here.
-    Family(&'static Family),
+    Family(&'static DecoderFamily),
     /// Another, by this key.
     Unknown(&'static str, String),
     /// Nothing.
@@ -141,27 +141,30 @@ enum Named {
 }
 
 /// By `architectures`, and where they are missing by `model_type`.
-fn find(raw: &RawConfig<'_>) -> Result<Named, ConfigError> {
+fn find(raw: &RawConfig<'_>) -> Result<Architecture, ModelConfigError> {
     let architectures = architectures(raw)?;
     let model_type = raw.text("model_type")?;
     if architectures.is_empty() {
-        let Some(name) = model_type else { return Ok(Named::Nothing) };
+        let Some(name) = model_type else { return Ok(Architecture::Nothing) };
         let family = FAMILIES.iter().find(|family| family.model_type == name);
-        return Ok(
-            family.map_or_else(|| Named::Unknown("model_type", format!("`{name}`")), |found| Named::Family(found))
-        );
+        return Ok(family.map_or_else(
+            || Architecture::Unknown("model_type", format!("`{name}`")),
+            |found| Architecture::Family(found),
+        ));
     }
     let Some(family) = FAMILIES.iter().find(|family| architectures.contains(&family.architecture)) else {
-        return Ok(Named::Unknown("architecture", format!("`{}`", architectures.join("`, `"))));
+        return Ok(Architecture::Unknown("architecture", format!("`{}`", architectures.join("`, `"))));
     };
     if model_type.is_some_and(|name| name != family.model_type) {
-        return Err(raw.error(Problem::Disagree { first: "architectures".to_owned(), second: "model_type".to_owned() }));
+        return Err(
+            raw.error(ConfigProblem::Disagree { first: "architectures".to_owned(), second: "model_type".to_owned() })
+        );
     }
-    Ok(Named::Family(family))
+    Ok(Architecture::Family(family))
 }
 
 /// The names in `architectures`; none when it is missing.
-pub(crate) fn architectures<'a>(raw: &RawConfig<'a>) -> Result<Vec<&'a str>, ConfigError> {
+pub(crate) fn architectures<'a>(raw: &RawConfig<'a>) -> Result<Vec<&'a str>, ModelConfigError> {
     let Some(value) = raw.value("architectures") else { return Ok(Vec::new()) };
     let names: Option<Vec<&str>> = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
     names.ok_or_else(|| raw.wrong("architectures", value, "a list of names"))

@@ -34,12 +34,12 @@ pub struct LengthLimit {
     /// Up to so many tokens they do not.
     pub tokens: i64,
     /// What becomes of the keys of a sequence that grows beyond.
-    pub crossing: Crossing,
+    pub crossing: LimitCrossing,
 }
 
 /// What decoding does when a sequence grows beyond a [`LengthLimit`], as transformers does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Crossing {
+pub enum LimitCrossing {
     /// Keys stay as they were computed; new ones follow the length of their step (dynamic NTK).
     Keep,
     /// All keys are computed anew (`LongRoPE`).
@@ -62,8 +62,8 @@ impl Rope {
     pub fn limit(&self) -> Option<LengthLimit> {
         let limit = |original: f64, crossing| Some(LengthLimit { tokens: original as i64, crossing });
         match &self.scaling {
-            Scaling::Dynamic { original, .. } => limit(*original, Crossing::Keep),
-            Scaling::LongRope(long) => limit(long.original, Crossing::Recompute),
+            Scaling::Dynamic { original, .. } => limit(*original, LimitCrossing::Keep),
+            Scaling::LongRope(long) => limit(long.original, LimitCrossing::Recompute),
             Scaling::Default
             | Scaling::Linear { .. }
             | Scaling::Yarn(_)

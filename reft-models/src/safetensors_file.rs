@@ -15,13 +15,13 @@ use crate::weights::{Container, Encoding, WeightsError, first_line, open_error};
 pub(crate) struct SafetensorsFile {
     path: PathBuf,
     map: Mapped,
-    tensors: BTreeMap<String, Entry>,
+    tensors: BTreeMap<String, TensorEntry>,
     /// Whole numbers, with their type.
     others: BTreeMap<String, String>,
 }
 
 /// Where a tensor lies in the file, and what it is.
-struct Entry {
+struct TensorEntry {
     bytes: Range<usize>,
     shape: Vec<i64>,
     kind: Kind,
@@ -37,7 +37,7 @@ impl SafetensorsFile {
         for (name, info) in metadata.tensors() {
             match kind(info.dtype).map_err(|reason| open_error(path, format!("tensor `{name}` {reason}")))? {
                 Some(kind) => {
-                    tensors.insert(name, Entry::new(info, size_of::<u64>() + header, kind));
+                    tensors.insert(name, TensorEntry::new(info, size_of::<u64>() + header, kind));
                 }
                 None => {
                     others.insert(name, format!("{:?}", info.dtype));
@@ -48,7 +48,7 @@ impl SafetensorsFile {
     }
 }
 
-impl Entry {
+impl TensorEntry {
     fn new(info: &TensorInfo, start: usize, kind: Kind) -> Self {
         let (from, to) = info.data_offsets;
         Self { bytes: start + from..start + to, shape: info.shape.iter().map(|&n| n as i64).collect(), kind }
@@ -92,7 +92,7 @@ impl Container for SafetensorsFile {
     }
 
     fn read(&self, name: &str) -> Result<Tensor, String> {
-        let Entry { bytes, shape, kind } = self.tensors.get(name).ok_or("not in the file")?;
+        let TensorEntry { bytes, shape, kind } = self.tensors.get(name).ok_or("not in the file")?;
         let bytes = self.map.bytes()?.get(bytes.clone()).ok_or("outside the file")?;
         // libtorch reads as many bytes as the shape says.
         let numbers = shape.iter().try_fold(kind.elt_size_in_bytes(), |size, &n| size.checked_mul(n as usize));

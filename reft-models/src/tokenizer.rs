@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use tokenizers::{Decoder, Model, PostProcessor, TruncationParams, truncate_encodings};
 
 pub use self::bounds::Bounds;
-pub use self::chat::{ChatIds, Conversation, Ending, Found, Message, Role};
+pub use self::chat::{AssistantTokenSource, ChatIds, Conversation, Message, PromptEnding, Role};
 pub use self::pieces::Continuation;
 use self::template::Templates;
 pub use self::template::{Clock, ClockError};
@@ -130,7 +130,7 @@ pub enum Specials {
 /// Which of transformers' two tokenizers of a model gives the ids.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Reading {
+pub enum TokenizerVersion {
     /// The fast one.
     #[default]
     Fast,
@@ -139,7 +139,7 @@ pub enum Reading {
     Slow,
 }
 
-impl Reading {
+impl TokenizerVersion {
     /// Whether it is the fast one.
     pub fn is_fast(&self) -> bool {
         *self == Self::Fast
@@ -148,7 +148,7 @@ impl Reading {
 
 /// Token ids with the type of each: 0 for a first text, 1 for a second where the model tells them apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Typed {
+pub struct TypedTokens {
     /// Token ids.
     pub ids: Vec<i64>,
     /// As many types.
@@ -170,7 +170,7 @@ pub struct Tokenizer {
     /// Rows of the model's tables, once they are known.
     bounds: Option<Bounds>,
     /// Gives the ids instead of `inner`.
-    slow: Option<slow::Slow>,
+    slow: Option<slow::SlowTokenizer>,
     /// Ids before and after a text, as [`Specials::AsModel`] puts them where `slow` gives the others.
     around: (Vec<i64>, Vec<i64>),
     /// Added tokens that normalised are an earlier one, with that one's id.
@@ -187,20 +187,20 @@ impl Tokenizer {
     /// # Errors
     /// When there is none, or a file is damaged.
     pub fn open(model: &Path) -> Result<Self, TokenizerError> {
-        Self::open_as(model, Reading::Fast)
+        Self::open_as(model, TokenizerVersion::Fast)
     }
 
     /// The same by one of transformers' two tokenizers.
     ///
     /// # Errors
     /// As for [`Tokenizer::open`]; the slow one needs the folder's `tokenizer.model`.
-    pub fn open_as(model: &Path, reading: Reading) -> Result<Self, TokenizerError> {
+    pub fn open_as(model: &Path, reading: TokenizerVersion) -> Result<Self, TokenizerError> {
         if !crate::weights::is_gguf(model) {
             return folder::open(model, reading);
         }
         match reading {
-            Reading::Fast => gguf::open(model),
-            Reading::Slow => {
+            TokenizerVersion::Fast => gguf::open(model),
+            TokenizerVersion::Slow => {
                 let reason =
                     "the slow tokenizer is read from a folder with tokenizer.model: take the fast one, or that folder";
                 Err(TokenizerError::Open { path: model.to_owned(), reason: reason.to_owned() })
@@ -266,7 +266,12 @@ impl Tokenizer {
     ///
     /// # Errors
     /// When the library cannot encode it, or a token or its type lies beyond the model's tables.
-    pub fn encode_pair(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Typed, TokenizerError> {
+    pub fn encode_pair(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+    ) -> Result<TypedTokens, TokenizerError> {
         let wrong = |error: tokenizers::Error| TokenizerError::Encode(error.to_string());
         let bare = |text: &str| self.inner.encode(text, false).map_err(wrong);
         let pair = pair.filter(|pair| !pair.is_empty());
@@ -276,7 +281,7 @@ impl Tokenizer {
         let (first, second) = truncate_encodings(first, second, &room).map_err(wrong)?;
         let encoding = self.inner.post_process(first, second, true).map_err(wrong)?;
         let types = encoding.get_type_ids().iter().map(|&id| i64::from(id)).collect();
-        self.checked(Typed { ids: self.ids(&encoding), types })
+        self.checked(TypedTokens { ids: self.ids(&encoding), types })
     }
 
     /// Text of some ids. Ids beyond the vocabulary, which a model with a padded embedding can produce, add nothing.

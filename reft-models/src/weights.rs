@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::gguf::GgufFile;
 use crate::pickle::PickleFile;
-use crate::raw_config::ConfigError;
+use crate::raw_config::ModelConfigError;
 use crate::safetensors_file::SafetensorsFile;
 
 /// A checkpoint that cannot be read.
@@ -19,7 +19,7 @@ use crate::safetensors_file::SafetensorsFile;
 pub enum WeightsError {
     /// The metadata of a GGUF file is wrong.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ModelConfigError),
     /// Nothing there, or not what it should be.
     #[error("{path}: {reason}")]
     Open {

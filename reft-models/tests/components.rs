@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use reft_core::adaptation::Mode;
-use reft_core::hooks::{Collect, Frozen, Hooks, KeyValuePrefix};
+use reft_core::hooks::{Collect, Hooks, KeyValuePrefix, NoHooks};
 use reft_core::layout::{Extent, Layout};
 use reft_core::site::Component::{
     AttentionOutput, BlockInput, BlockOutput, Embedding, Gate, HeadOutput, Key, MlpHidden, MlpOutput, Query, Up, Value,
 };
 use reft_core::site::{Component, Dims, LayerId, LinearWeight, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors};
-use reft_models::attention::Cache;
-use reft_models::encoder::{Encoder, Reading};
+use reft_models::attention::PastKeyValues;
+use reft_models::encoder::{Encoder, EncoderPass};
 use reft_models::kv_cache::KvCache;
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
@@ -44,7 +44,7 @@ fn of_decoder(model: &dyn Decoder, ids: &Tensor, layer: usize) -> Visits {
     let len = ids.numel() as i64;
     let layout = Layout::packed(&[Extent { len, prompt: len }]);
     collected(layer, model.dims(), |hooks| {
-        let _ = model.hidden(ids, &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
+        let _ = model.hidden(ids, &mut Pass { layout: &layout, hooks, cache: PastKeyValues::None, wanted: None });
     })
 }
 
@@ -123,7 +123,7 @@ fn x_and_y_are_what_every_component_says_in_every_encoder() {
         let model = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("a golden model");
         let layout = Layout::packed(&[Extent { len: IDS.len() as i64, prompt: IDS.len() as i64 }]);
         let visits = collected(1, model.dims(), |hooks| {
-            let reading = Reading { layout: &layout, hooks, mode: Mode::Eval };
+            let reading = EncoderPass { layout: &layout, hooks, mode: Mode::Eval };
             let _ = model.hidden(&Tensor::from_slice(&IDS), None, &reading);
         });
         check(name, model.dims(), &visits, |component| model.weight(Site { layer: LayerId(1), component }));
@@ -144,10 +144,10 @@ fn hooks_of_one_component_change_what_follows_from_it_alone() {
     let model = decoder("models/llama3");
     let layout = Layout::packed(&[Extent { len: IDS.len() as i64, prompt: IDS.len() as i64 }]);
     let hidden = |hooks: &dyn Hooks| {
-        let mut pass = Pass { layout: &layout, hooks, cache: Cache::None, wanted: None };
+        let mut pass = Pass { layout: &layout, hooks, cache: PastKeyValues::None, wanted: None };
         model.hidden(&Tensor::from_slice(&IDS), &mut pass)
     };
-    let plain = hidden(&Frozen);
+    let plain = hidden(&NoHooks);
     let zeroed = |component| hidden(&Zero(Site { layer: LayerId(1), component }));
     for component in Component::ALL.into_iter().filter(|&component| component != Embedding) {
         let moved = (zeroed(component) - &plain).abs().max().double_value(&[]);
@@ -222,7 +222,7 @@ impl Prefix {
 
 fn logits(model: &dyn Decoder, ids: &[i64], hooks: &dyn Hooks) -> Tensor {
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt: ids.len() as i64 }]);
-    let mut pass = Pass { layout: &layout, hooks, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks, cache: PastKeyValues::None, wanted: None };
     model.logits(&model.hidden(&Tensor::from_slice(ids), &mut pass))
 }
 
@@ -268,7 +268,7 @@ fn a_prefix_gets_gradients_and_serves_a_growing_cache() {
     for (at, id) in IDS.iter().enumerate() {
         let span = reft_core::layout::Span { row: 0, past: at as i64, past_row: 0, len: 1, prompt: 7, adaptation: 0 };
         let layout = Layout::of([span]);
-        let mut pass = Pass { layout: &layout, hooks: &prefix, cache: Cache::Grow(&mut cache), wanted: None };
+        let mut pass = Pass { layout: &layout, hooks: &prefix, cache: PastKeyValues::Grow(&mut cache), wanted: None };
         let token = tch::no_grad(|| model.logits(&model.hidden(&Tensor::from_slice(&[*id]), &mut pass)));
         assert_close("token by token", &token, &whole.detach().narrow(0, at as i64, 1), Tol::F32.times(10.0));
     }

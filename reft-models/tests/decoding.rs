@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use reft_core::site::{Dims, LinearWeight, Mlp, Site};
 use reft_models::decode::settings::Sampling;
-use reft_models::decode::{Answer, DecodeError, Decoding, Generator, Stopping, undecided};
+use reft_models::decode::{DecodeError, Decoding, Generation, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::weights::WeightsError;
 use tch::{Device, Kind, Tensor};
@@ -92,7 +92,7 @@ impl Decoder for Table {
     }
 }
 
-fn run(model: &Table, decoding: &Decoding, batch: usize, prompts: &[&[i64]]) -> Result<Vec<Answer>, DecodeError> {
+fn run(model: &Table, decoding: &Decoding, batch: usize, prompts: &[&[i64]]) -> Result<Vec<Generation>, DecodeError> {
     let stop = Stopping { max_new: 8, ends: vec![END] };
     Generator { model, adaptation: None, batch, stop, decoding, seed: 1 }.run(prompts, &undecided)
 }

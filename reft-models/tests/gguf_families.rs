@@ -6,10 +6,10 @@ use std::path::Path;
 
 use candle_core::quantized::gguf_file::{self, Value as Metadata};
 use candle_core::quantized::{GgmlDType, QTensor};
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::Pass;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -231,7 +231,7 @@ fn logits(weights: &Weights) -> Tensor {
     let model = registry::load(weights, Kind::Float, Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
     let ids: Vec<i64> = (0..40).map(|i| 3 + i * 37 % 97).collect();
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt: ids.len() as i64 }]);
-    let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: None };
     model.logits(&model.hidden(&Tensor::from_slice(&ids), &mut pass))
 }
 

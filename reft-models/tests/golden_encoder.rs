@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::Mode;
-use reft_core::hooks::{Collect, Frozen, Hooks};
+use reft_core::hooks::{Collect, Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, indices, load_golden};
-use reft_models::encoder::{Encoder, Family, Reading};
+use reft_models::encoder::{Encoder, EncoderFamily, EncoderPass};
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -19,7 +19,7 @@ const TOLERANCE: Tol = Tol::Absolute(1e-4);
 
 fn is_encoder(name: &str) -> bool {
     let config: Value = golden_json(&format!("models/{name}/config.json"));
-    Family::ALL.iter().any(|family| config["model_type"] == family.name())
+    EncoderFamily::ALL.iter().any(|family| config["model_type"] == family.name())
 }
 
 fn model(name: &str) -> Encoder {
@@ -61,9 +61,9 @@ fn check_forward(model: &Encoder, golden: &BTreeMap<String, Tensor>, padding: Pa
         let sites =
             (0..model.dims().layers).map(|layer| Site { layer: LayerId(layer), component: Component::BlockOutput });
         let collect = Collect::new(sites.collect());
-        let begin = model.embed(&ids, types.as_ref(), &layout, &Frozen);
+        let begin = model.embed(&ids, types.as_ref(), &layout, &NoHooks);
         assert_close("hidden_0", &begin.index_select(0, &rows), &expected("hidden_0"), TOLERANCE);
-        let reading = Reading { layout: &layout, hooks: &collect, mode: Mode::Eval };
+        let reading = EncoderPass { layout: &layout, hooks: &collect, mode: Mode::Eval };
         let h = model.hidden(&ids, types.as_ref(), &reading);
         for (site, state) in collect.into_states() {
             let name = format!("hidden_{}", site.layer.0 + 1);
@@ -97,8 +97,8 @@ fn golden_reft_class_scores_with_interventions() {
         let layout = Layout::packed(&[Extent { len, prompt: case["prompt_length"].as_i64().expect("a length") }]);
         let scores = |h: &Tensor| model.classify(&h.narrow(0, 0, 1)).expect("a head");
         let hidden =
-            |hooks: &dyn Hooks| model.hidden(&ids, None, &Reading { layout: &layout, hooks, mode: Mode::Eval });
-        let base = scores(&hidden(&Frozen));
+            |hooks: &dyn Hooks| model.hidden(&ids, None, &EncoderPass { layout: &layout, hooks, mode: Mode::Eval });
+        let base = scores(&hidden(&NoHooks));
         assert_close(&format!("{file} base"), &base, &golden["base_logits"], TOLERANCE);
         let hooks = step.hooks(&layout).expect("disjoint positions");
         let edited = scores(&hidden(hooks.as_ref()));

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::Mode;
-use reft_core::hooks::{Collect, Frozen, Hooks};
+use reft_core::hooks::{Collect, Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, indices, load_golden};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
@@ -75,7 +75,7 @@ fn for_all(check: impl Fn(&Value, &str, &dyn Decoder)) {
 
 /// Final hidden states of a pass, with hooks.
 fn hidden(model: &dyn Decoder, ids: &Tensor, layout: &Layout, hooks: &dyn Hooks) -> Tensor {
-    model.hidden(ids, &mut Pass { layout, hooks, cache: Cache::None, wanted: None })
+    model.hidden(ids, &mut Pass { layout, hooks, cache: PastKeyValues::None, wanted: None })
 }
 
 #[test]
@@ -158,7 +158,8 @@ fn golden_families_loreft() {
         let ids = golden["input_ids"].flatten(0, -1);
         let layout = Layout::packed(&[Extent { len: ids.numel() as i64, prompt }]);
         let edits = step.hooks(&layout).expect("disjoint positions");
-        for (what, hooks, key) in [("base", &Frozen as &dyn Hooks, "base_logits"), ("edited", edits.as_ref(), "logits")]
+        for (what, hooks, key) in
+            [("base", &NoHooks as &dyn Hooks, "base_logits"), ("edited", edits.as_ref(), "logits")]
         {
             let logits = model.logits(&hidden(model, &ids, &layout, hooks));
             assert_close(&format!("{name} {what}"), &logits, &golden[key].squeeze_dim(0), TOLERANCE);

@@ -1,10 +1,10 @@
 //! Gemma 3 270M out of its GGUF file: weights, logits, greedy continuations, a prompt longer than the window. The model is
 //! fetched on request only (`make model MODEL=gemma3-270m`): where it is not, there is nothing to test.
 
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::testing::{device, golden_dir, golden_json, indices};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::hub::{self, HubError};
 use reft_models::model::{Decoder, Pass};
@@ -58,7 +58,7 @@ fn check_case(model: &dyn Decoder, case: &Value, greedy: &str) {
     let ids = ints(&case["ids"]);
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt: ids.len() as i64 }]);
     let last = indices(&[ids.len() as i64 - 1]);
-    let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: Some(&last) };
+    let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: Some(&last) };
     let logits: Tensor = model.logits(&model.hidden(&indices(&ids), &mut pass).index_select(0, &last)).squeeze_dim(0);
     for pair in case["top20"].as_array().expect("a list") {
         let (id, value) = (pair[0].as_i64().expect("an id"), pair[1].as_f64().expect("a logit"));

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode};
-use reft_core::hooks::{Collect, Frozen, Hooks};
+use reft_core::hooks::{Collect, Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, indices, load_golden};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::decode::processors::{History, processors};
 use reft_models::decode::settings::{EarlyStopping, Sampling};
-use reft_models::decode::{Answer, Decoding, Generator, Stopping, undecided};
+use reft_models::decode::{Decoding, Generation, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -38,8 +38,10 @@ fn ints(value: &Value) -> Vec<i64> {
 fn logits(model: &dyn Decoder, ids: &[i64], prompt: i64, hooks: &dyn Fn(&Layout) -> Box<dyn Hooks>) -> Tensor {
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
     let hooks = hooks(&layout);
-    let h = model
-        .hidden(&indices(ids), &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None });
+    let h = model.hidden(
+        &indices(ids),
+        &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::None, wanted: None },
+    );
     model.logits(&h)
 }
 
@@ -85,7 +87,8 @@ fn check_forward(model: &dyn Decoder, golden: &std::collections::BTreeMap<String
         let last = model.dims().layers;
         let sites = (0..last).map(|layer| Site { layer: LayerId(layer), component: Component::BlockOutput }).collect();
         let collect = Collect::new(sites);
-        let h = model.hidden(&ids, &mut Pass { layout: &layout, hooks: &collect, cache: Cache::None, wanted: None });
+        let h = model
+            .hidden(&ids, &mut Pass { layout: &layout, hooks: &collect, cache: PastKeyValues::None, wanted: None });
         let expected = |name: &str| golden[name].reshape([b * t, -1]).index_select(0, &real);
         for (site, state) in collect.into_states() {
             let layer = site.layer.0 + 1;
@@ -129,11 +132,11 @@ fn golden_reft_logits_with_interventions() {
         let step = adaptation.begin(Mode::Eval);
         let ids = Vec::<i64>::try_from(golden["input_ids"].flatten(0, -1)).expect("ids");
         let prompt = case["prompt_length"].as_i64().expect("a length");
-        let base = logits(model.as_ref(), &ids, prompt, &|_| Box::new(Frozen));
+        let base = logits(model.as_ref(), &ids, prompt, &|_| Box::new(NoHooks));
         assert_close(&format!("{file} base"), &base, &golden["base_logits"].squeeze_dim(0), Tol::Absolute(1e-4));
         let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt }]);
         let hooks = step.hooks(&layout).expect("disjoint positions");
-        let pass = &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
+        let pass = &mut Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::None, wanted: None };
         let edited = model.logits(&model.hidden(&indices(&ids), pass));
         assert_close(&format!("{file} edited"), &edited, &golden["logits"].squeeze_dim(0), Tol::Absolute(1e-4));
     }
@@ -204,7 +207,7 @@ fn check_generation(
 }
 
 /// The fixtures' beam searches: length penalty 1, early stopping, 16 tokens at most.
-fn check_beams(run: &Value, answer: &dyn Fn(Decoding, &[i64]) -> Answer, ends: &[i64]) {
+fn check_beams(run: &Value, answer: &dyn Fn(Decoding, &[i64]) -> Generation, ends: &[i64]) {
     let scored = |key: &&String| key.starts_with("beam") && !key.ends_with("_score");
     for key in run.as_object().expect("an object").keys().filter(scored) {
         let beams = key.trim_start_matches("beam").parse().expect("a number of beams");

@@ -1,11 +1,11 @@
 //! A real BERT encoder against Hugging Face transformers: tokens and types of texts and pairs, hidden states.
 
 use reft_core::adaptation::Mode;
-use reft_core::hooks::{Collect, Frozen};
+use reft_core::hooks::{Collect, NoHooks};
 use reft_core::layout::{Extent, Layout};
 use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, device, golden_json, golden_tensors, indices};
-use reft_models::encoder::{Encoder, Reading};
+use reft_models::encoder::{Encoder, EncoderPass};
 use reft_models::hub;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
@@ -39,9 +39,9 @@ fn golden_minilm_tokens_types_and_hidden_states() {
         let (ids, types) = (indices(&typed.ids), indices(&typed.types));
         let site = |layer| Site { layer: LayerId(layer), component: Component::BlockOutput };
         let collect = Collect::new((0..encoder.dims().layers).map(site).collect());
-        let h = encoder.hidden(&ids, Some(&types), &Reading { layout: &layout, hooks: &collect, mode: Mode::Eval });
+        let h = encoder.hidden(&ids, Some(&types), &EncoderPass { layout: &layout, hooks: &collect, mode: Mode::Eval });
         let expected = |name: &str| &tensors[&format!("{index}.{name}")];
-        let begin = encoder.embed(&ids, Some(&types), &layout, &Frozen);
+        let begin = encoder.embed(&ids, Some(&types), &layout, &NoHooks);
         assert_close("first_token_0", &begin.get(0), expected("first_token_0"), TOLERANCE);
         for (site, state) in collect.into_states() {
             let name = format!("first_token_{}", site.layer.0 + 1);

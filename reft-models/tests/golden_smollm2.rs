@@ -1,12 +1,12 @@
 //! The real model out of its GGUF file: weights, tokenizer, logits, greedy continuations, edits.
 
 use reft_core::adaptation::Mode;
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{device, golden_json, golden_tensors, indices, load_golden};
 use reft_core::{AdaptSpec, Step};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::tokenizer::{Message, Role, Specials, Tokenizer};
@@ -78,8 +78,8 @@ fn last_logits(model: &dyn Decoder, ids: &[i64], step: Option<&dyn Step>) -> Ten
     let len = ids.len() as i64;
     let layout = Layout::packed(&[Extent { len, prompt: len }]);
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
-    let hooks = hooks.as_deref().unwrap_or(&Frozen);
-    let h = model.hidden(&indices(ids), &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None });
+    let hooks = hooks.as_deref().unwrap_or(&NoHooks);
+    let h = model.hidden(&indices(ids), &mut Pass { layout: &layout, hooks, cache: PastKeyValues::None, wanted: None });
     model.logits(&h.narrow(0, len - 1, 1)).squeeze_dim(0)
 }
 

@@ -5,7 +5,7 @@ use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, device, golden_dir, indices};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -33,7 +33,7 @@ fn loss(model: &dyn Decoder, adaptation: &mut dyn Adaptation) -> f64 {
     adaptation.params_mut().zero_grad();
     let step = adaptation.begin(Mode::Train);
     let hooks = step.hooks(&layout).expect("disjoint");
-    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::None, wanted: None };
     let logits = model.logits(&model.hidden(&indices(&ids), &mut pass)).to_kind(Kind::Float);
     let (rows, next) = (indices(&[0, 1, 2, 3, 5, 6, 7]), indices(&[9, 40, 7, 7, 12, 6, 80]));
     let loss = logits.index_select(0, &rows).cross_entropy_for_logits(&next);

@@ -2,12 +2,12 @@
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode};
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, device, golden_dir, indices, normal};
-use reft_models::attention::Cache;
-use reft_models::encoder::{Encoder, Reading};
+use reft_models::attention::PastKeyValues;
+use reft_models::encoder::{Encoder, EncoderPass};
 use reft_models::lending::{LendingDecoder, LendingEncoder};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
@@ -59,7 +59,7 @@ impl Case {
 /// Two sequences' states `[9, D]`.
 fn hidden(encoder: &Encoder) -> Tensor {
     let layout = Layout::packed(&[5, 4].map(|len| Extent { len, prompt: len }));
-    let reading = Reading { layout: &layout, hooks: &Frozen, mode: Mode::Eval };
+    let reading = EncoderPass { layout: &layout, hooks: &NoHooks, mode: Mode::Eval };
     encoder.hidden(&indices(&IDS), None, &reading)
 }
 
@@ -123,7 +123,7 @@ fn a_decoder_on_its_own_weights_is_the_decoder_and_every_weight_gets_a_gradient(
         let model = registry::load(&weights, Kind::Float, device()).expect("a decoder");
         let layout = Layout::packed(&[Extent { len: 9, prompt: 9 }]);
         let logits = |model: &dyn Decoder| {
-            let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: None };
+            let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: None };
             model.logits(&model.hidden(&indices(&IDS), &mut pass))
         };
         let lent = registry::lend(&weights, device()).expect("a decoder's weights");

@@ -4,14 +4,14 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use reft_core::adaptation::{Adaptation, Mode};
-use reft_core::hooks::{Frozen, Hooks};
+use reft_core::hooks::{Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, device, golden_dir, indices};
 use reft_core::{AdaptSpec, Step};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::decode::settings::{EarlyStopping, Sampling};
-use reft_models::decode::{Answer, Decoding, Generator, Stopping, undecided};
+use reft_models::decode::{Decoding, Generation, Generator, Stopping, undecided};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -47,10 +47,10 @@ fn logits(model: &dyn Decoder, batch: &[Sequence], padding: Padding, step: Optio
     let layout = Layout::new(&extents, padding);
     let tokens: Vec<&[i64]> = batch.iter().map(|(ids, _)| ids.as_slice()).collect();
     let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
-    let hooks: &dyn Hooks = hooks.as_deref().unwrap_or(&Frozen);
+    let hooks: &dyn Hooks = hooks.as_deref().unwrap_or(&NoHooks);
     let h = model.hidden(
         &layout.place(&tokens, device()),
-        &mut Pass { layout: &layout, hooks, cache: Cache::None, wanted: None },
+        &mut Pass { layout: &layout, hooks, cache: PastKeyValues::None, wanted: None },
     );
     let rows = batch.iter().enumerate().flat_map(|(index, (ids, _))| (0..ids.len() as i64).map(move |at| (index, at)));
     let rows: Vec<i64> = rows.map(|(index, at)| layout.row(index, at).expect("in the pass")).collect();
@@ -157,7 +157,7 @@ fn answers(
     batch: usize,
     decoding: &Decoding,
     prompts: &[Vec<i64>],
-) -> Vec<Answer> {
+) -> Vec<Generation> {
     let stop = Stopping { max_new: MAX_NEW, ends: vec![END] };
     let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
     Generator { model, adaptation: Some(step), batch, stop, decoding, seed: 3 }
@@ -235,7 +235,7 @@ fn nothing_below_the_first_intervened_layer_builds_a_graph() {
     let layout = Layout::packed(&[Extent { len: 4, prompt: 4 }]);
     let step = adaptation.begin(Mode::Train);
     let hooks = step.hooks(&layout).expect("disjoint");
-    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::None, wanted: None };
     let begin = model.embed(&indices(&[5i64, 6, 7, 8]), &pass);
     let below = model.layers(begin, 0..2, &mut pass);
     assert!(!below.requires_grad());

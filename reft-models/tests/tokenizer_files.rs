@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use reft_models::tokenizer::{Bounds, Clock, Message, Reading, Role, Specials, Tokenizer, TokenizerError};
+use reft_models::tokenizer::{Bounds, Clock, Message, Role, Specials, Tokenizer, TokenizerError, TokenizerVersion};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -320,7 +320,7 @@ fn the_slow_tokenizer_is_refused_where_it_is_another_than_llamas() {
     let words = words(&[], &["A"]);
     let open = |class: &str| {
         let folder = folder(&words, &[("tokenizer_config.json", json!({"tokenizer_class": class}))]);
-        let tokenizer = Tokenizer::open_as(folder.path(), Reading::Slow);
+        let tokenizer = Tokenizer::open_as(folder.path(), TokenizerVersion::Slow);
         tokenizer.map(|tokenizer| tokenizer.encode("one two", Specials::None).expect("encoded"))
     };
     assert_eq!(open("PreTrainedTokenizerFast").expect("there is no slow one"), [3, 4]);
@@ -328,7 +328,7 @@ fn the_slow_tokenizer_is_refused_where_it_is_another_than_llamas() {
         let message = open(class).expect_err("refused").to_string();
         assert!(message.contains(part) && message.lines().count() == 1, "{message}");
     }
-    let message = Tokenizer::open_as("model.gguf".as_ref(), Reading::Slow).err().expect("refused").to_string();
+    let message = Tokenizer::open_as("model.gguf".as_ref(), TokenizerVersion::Slow).err().expect("refused").to_string();
     assert!(message.contains("tokenizer.model"), "{message}");
 }
 

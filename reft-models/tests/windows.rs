@@ -1,13 +1,13 @@
 //! Layers with a window keep what the window needs: less memory, the same answers, greedy and by beams.
 
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::site::LayerId;
 use reft_core::testing::{device, golden_dir, golden_json, indices};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::decode::settings::EarlyStopping;
-use reft_models::decode::{Answer, Decoding, Generator, Stopping, undecided};
-use reft_models::kv_cache::{KvCache, Places};
+use reft_models::decode::{Decoding, Generation, Generator, Stopping, undecided};
+use reft_models::kv_cache::{KvCache, SlotSizes};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -38,11 +38,11 @@ fn prompts() -> Vec<Vec<i64>> {
 /// Logits of every token, without a cache.
 fn logits(model: &dyn Decoder, ids: &[i64]) -> Tensor {
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt: ids.len() as i64 }]);
-    let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: None };
     tch::no_grad(|| model.logits(&model.hidden(&indices(ids), &mut pass)))
 }
 
-fn answers(model: &dyn Decoder, decoding: &Decoding) -> Vec<Answer> {
+fn answers(model: &dyn Decoder, decoding: &Decoding) -> Vec<Generation> {
     let prompts = prompts();
     let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
     let stop = Stopping { max_new: MAX_NEW, ends: vec![7] };
@@ -82,7 +82,7 @@ fn layers_with_a_window_take_memory_for_the_window_alone() {
         let dims = model.dims();
         let windows: Vec<_> = (0..dims.layers).map(|layer| model.window(LayerId(layer))).collect();
         let bytes = |room: i64| {
-            let places = Places { room, guessed: 4 };
+            let places = SlotSizes { room, guessed: 4 };
             KvCache::bounded(dims, &windows, (3 * room, places), (Kind::Float, device())).bytes() as i64
         };
         let token = dims.kv_heads * dims.head_width * 2 * 4;

@@ -15,11 +15,11 @@ use tch::{Device, Kind, Tensor};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::adaptations::components::{
-    AtComponents, Borrows, ComponentMethod, MethodFault, Place, Rows, Where, WhereSpec, count, everywhere, positive,
-    probability,
+    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementError, PlacementSpec,
+    SiteRows, count, everywhere, positive, probability,
 };
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
@@ -152,12 +152,12 @@ macro_rules! specification {
 
 specification! {
     /// Bottlenecks before or after linear maps, as LLM-Adapters defines them: table 1's AdapterS.
-    SeriesSpec, "series_adapter", "Series adapter", "into_the_mlp", Shape::Series
+    SeriesSpec, "series_adapter", "Series adapter", "into_the_mlp", BottleneckForm::Series
 }
 
 specification! {
     /// Bottlenecks beside linear maps, as LLM-Adapters defines them: table 1's AdapterP.
-    ParallelSpec, "parallel_adapter", "Parallel adapter", "through_the_mlp", Shape::Parallel
+    ParallelSpec, "parallel_adapter", "Parallel adapter", "through_the_mlp", BottleneckForm::Parallel
 }
 
 fn one() -> f64 {
@@ -176,20 +176,20 @@ fn through_the_mlp() -> Vec<Component> {
 
 /// A bottleneck of one number at least.
 pub(crate) fn check_bottleneck(bottleneck: i64) -> Result<(), SpecError> {
-    let fault = || MethodFault::Number { key: "bottleneck", given: bottleneck.to_string(), allowed: "1 or more" };
+    let fault = || PlacementError::Number { key: "bottleneck", given: bottleneck.to_string(), allowed: "1 or more" };
     if bottleneck >= 1 { Ok(()) } else { Err(fault().into()) }
 }
 
 /// Where the adapter is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Shape {
+enum BottleneckForm {
     Series,
     Parallel,
 }
 
 /// What an adapter reads and adds to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Reads {
+enum BottleneckInput {
     /// The map's input.
     Before,
     /// The map's output.
@@ -201,7 +201,7 @@ enum Reads {
 #[derive(Debug)]
 struct Bottleneck {
     key: &'static str,
-    shape: Shape,
+    shape: BottleneckForm,
     inner: i64,
     activation: Nonlinearity,
     scaling: f64,
@@ -209,11 +209,11 @@ struct Bottleneck {
 }
 
 impl Bottleneck {
-    fn reads(&self, component: Component) -> Reads {
+    fn reads(&self, component: Component) -> BottleneckInput {
         match (self.shape, component) {
-            (Shape::Parallel, _) => Reads::Beside,
-            (Shape::Series, Component::AttentionOutput | Component::MlpOutput) => Reads::After,
-            (Shape::Series, _) => Reads::Before,
+            (BottleneckForm::Parallel, _) => BottleneckInput::Beside,
+            (BottleneckForm::Series, Component::AttentionOutput | Component::MlpOutput) => BottleneckInput::After,
+            (BottleneckForm::Series, _) => BottleneckInput::Before,
         }
     }
 }
@@ -223,30 +223,30 @@ impl ComponentMethod for Bottleneck {
         self.key
     }
 
-    fn declare(&self, place: &Place) -> Vec<Declared> {
+    fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec> {
         let (input, output) = match self.reads(place.site.component) {
-            Reads::Before => (place.input, place.input),
-            Reads::After => (place.output, place.output),
-            Reads::Beside => (place.input, place.output),
+            BottleneckInput::Before => (place.input, place.input),
+            BottleneckInput::After => (place.output, place.output),
+            BottleneckInput::Beside => (place.input, place.output),
         };
-        let matrix = |name, shape: [i64; 2]| Declared {
+        let matrix = |name, shape: [i64; 2]| ParameterSpec {
             name,
             shape: shape.to_vec(),
             init: Init::Normal { sd: SD },
             constraint: Constraint::Free,
-            role: Role::Matrix,
+            role: ParameterRole::Matrix,
         };
         vec![matrix("adapter_down", [self.inner, input]), matrix("adapter_up", [output, self.inner])]
     }
 
-    fn borrows(&self) -> Borrows {
+    fn borrows(&self) -> FrozenInputs {
         match self.shape {
-            Shape::Series => Borrows::Linear,
-            Shape::Parallel => Borrows::Nothing,
+            BottleneckForm::Series => FrozenInputs::Linear,
+            BottleneckForm::Parallel => FrozenInputs::Nothing,
         }
     }
 
-    fn change(&self, rows: &Rows<'_>) -> Tensor {
+    fn change(&self, rows: &SiteRows<'_>) -> Tensor {
         let [down, up] = rows.parameters else { unreachable!("two tensors are declared") };
         let adapter = |z: &Tensor| {
             let inner = self.activation.of(&z.matmul(&down.tr()));
@@ -254,9 +254,9 @@ impl ComponentMethod for Bottleneck {
         };
         let (x, y) = (rows.x.to_kind(Kind::Float), rows.y());
         match self.reads(rows.place.site.component) {
-            Reads::Beside => y + adapter(&x),
-            Reads::After => &y + adapter(&y),
-            Reads::Before => {
+            BottleneckInput::Beside => y + adapter(&x),
+            BottleneckInput::After => &y + adapter(&y),
+            BottleneckInput::Before => {
                 let weight = &rows.place.map().weight;
                 y + adapter(&x).to_kind(weight.kind()).matmul(&weight.tr()).to_kind(Kind::Float)
             }

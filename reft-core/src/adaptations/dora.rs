@@ -10,11 +10,12 @@ use tch::{Device, Kind, Tensor, no_grad};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::adaptations::components::{
-    AtComponents, Borrows, ComponentMethod, Place, Rows, Where, WhereSpec, count, everywhere, positive, probability,
+    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementSpec, SiteRows, count,
+    everywhere, positive, probability,
 };
 use crate::adaptations::lora::{attention, check_rank, low_rank, scale};
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
@@ -50,13 +51,13 @@ pub struct DoraSpec {
 }
 
 impl DoraSpec {
-    fn at(&self, dims: &Dims) -> Result<Where, SpecError> {
+    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
         check_rank(self.rank)?;
         positive("alpha", self.alpha)?;
         probability(self.dropout)?;
         let Self { components, layers, positions, truncation, .. } = self;
         let (positions, truncation) = (*positions, *truncation);
-        WhereSpec { method: "dora", components, layers, positions, truncation }.linear(dims)
+        PlacementSpec { method: "dora", components, layers, positions, truncation }.linear(dims)
     }
 
     fn method(&self) -> Dora {
@@ -73,7 +74,7 @@ impl AdaptConfig for DoraSpec {
         device: Device,
     ) -> Result<Box<dyn Adaptation>, SpecError> {
         let at = self.at(dims)?;
-        Ok(Box::new(AtComponents::new(Box::new(self.method()), at, (dims, lender), seed, device)?))
+        Ok(Box::new(ComponentAdaptation::new(Box::new(self.method()), at, (dims, lender), seed, device)?))
     }
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
@@ -134,29 +135,29 @@ impl ComponentMethod for Dora {
         "dora"
     }
 
-    fn declare(&self, place: &Place) -> Vec<Declared> {
+    fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec> {
         let shape = vec![place.output];
         let (init, constraint) = (Init::Constant(1.0), Constraint::Free);
-        let magnitude = Declared { name: "magnitude", shape, init, constraint, role: Role::Gain };
+        let magnitude = ParameterSpec { name: "magnitude", shape, init, constraint, role: ParameterRole::Gain };
         low_rank(place, self.rank).into_iter().chain([magnitude]).collect()
     }
 
-    fn borrows(&self) -> Borrows {
-        Borrows::Linear
+    fn borrows(&self) -> FrozenInputs {
+        FrozenInputs::Linear
     }
 
-    fn initialise(&self, place: &Place, parameters: &[Tensor]) {
+    fn initialise(&self, place: &ComponentSite, parameters: &[Tensor]) {
         let [a, b, magnitude] = parameters else { unreachable!("three tensors are declared") };
         let norms = self.norms(&place.map().weight, a, b);
         no_grad(|| magnitude.shallow_clone().copy_(&norms));
     }
 
-    fn constants(&self, place: &Place, parameters: &[Tensor]) -> Vec<Tensor> {
+    fn constants(&self, place: &ComponentSite, parameters: &[Tensor]) -> Vec<Tensor> {
         let [a, b, _] = parameters else { unreachable!("three tensors are declared") };
         vec![self.norms(&place.map().weight, a, b)]
     }
 
-    fn change(&self, rows: &Rows<'_>) -> Tensor {
+    fn change(&self, rows: &SiteRows<'_>) -> Tensor {
         let ([a, b, magnitude], [norms]) = (rows.parameters, rows.constants) else {
             unreachable!("three tensors are declared, and one constant follows from them")
         };

@@ -19,10 +19,10 @@ use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::adaptations::bottleneck::{Nonlinearity, SD, check_bottleneck};
 use crate::adaptations::components::{
-    AtComponents, Borrows, ComponentMethod, Place, Rows, WhereSpec, count, everywhere,
+    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, PlacementSpec, SiteRows, count, everywhere,
 };
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::Truncation;
@@ -68,7 +68,7 @@ fn relu() -> Nonlinearity {
 
 /// Which of the two rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Row {
+enum AdapterVariant {
     Houlsby,
     /// In blocks that end with a normalisation.
     Pfeiffer,
@@ -76,7 +76,7 @@ enum Row {
     PfeifferPlain,
 }
 
-impl Row {
+impl AdapterVariant {
     fn key(self) -> &'static str {
         match self {
             Self::Houlsby => "adapter",
@@ -96,7 +96,7 @@ impl Row {
 impl HoulsbySpec {
     fn method(&self) -> (SublayerAdapter, &Layers) {
         let Self { bottleneck, activation, ref layers } = *self;
-        (SublayerAdapter { row: Row::Houlsby, bottleneck, activation }, layers)
+        (SublayerAdapter { row: AdapterVariant::Houlsby, bottleneck, activation }, layers)
     }
 }
 
@@ -134,7 +134,7 @@ impl AdaptMethod for HoulsbySpec {
 impl PfeifferSpec {
     fn method(&self) -> (SublayerAdapter, &Layers) {
         let Self { bottleneck, activation, ref layers } = *self;
-        (SublayerAdapter { row: Row::Pfeiffer, bottleneck, activation }, layers)
+        (SublayerAdapter { row: AdapterVariant::Pfeiffer, bottleneck, activation }, layers)
     }
 }
 
@@ -150,7 +150,7 @@ impl AdaptConfig for PfeifferSpec {
         let lends = lender.linear(Site { layer: LayerId(0), component: MlpOutput }).is_some();
         let (mut method, layers) = self.method();
         if lends && lender.norm(LayerId(0)).is_none() {
-            method.row = Row::PfeifferPlain;
+            method.row = AdapterVariant::PfeifferPlain;
         }
         build((method, layers), (dims, lender), seed, device)
     }
@@ -179,10 +179,10 @@ impl AdaptMethod for PfeifferSpec {
     }
 }
 
-fn sites<'l>(method: &SublayerAdapter, layers: &'l Layers) -> Result<WhereSpec<'l>, SpecError> {
+fn sites<'l>(method: &SublayerAdapter, layers: &'l Layers) -> Result<PlacementSpec<'l>, SpecError> {
     check_bottleneck(method.bottleneck)?;
     let (key, components) = (method.key(), method.row.components());
-    Ok(WhereSpec { method: key, components, layers, positions: everywhere(), truncation: Truncation::default() })
+    Ok(PlacementSpec { method: key, components, layers, positions: everywhere(), truncation: Truncation::default() })
 }
 
 fn build(
@@ -192,7 +192,7 @@ fn build(
     device: Device,
 ) -> Result<Box<dyn Adaptation>, SpecError> {
     let at = sites(&method, layers)?.resolve(dims)?;
-    Ok(Box::new(AtComponents::new(Box::new(method), at, (dims, lender), seed, device)?))
+    Ok(Box::new(ComponentAdaptation::new(Box::new(method), at, (dims, lender), seed, device)?))
 }
 
 fn trainable((method, layers): &(SublayerAdapter, &Layers), dims: &Dims) -> Result<i64, SpecError> {
@@ -201,7 +201,7 @@ fn trainable((method, layers): &(SublayerAdapter, &Layers), dims: &Dims) -> Resu
 
 #[derive(Debug)]
 struct SublayerAdapter {
-    row: Row,
+    row: AdapterVariant,
     bottleneck: i64,
     activation: Nonlinearity,
 }
@@ -211,13 +211,13 @@ impl ComponentMethod for SublayerAdapter {
         self.row.key()
     }
 
-    fn declare(&self, place: &Place) -> Vec<Declared> {
+    fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec> {
         let declare = |name, shape: &[i64]| {
             let (init, role) = match shape.len() {
-                1 => (Init::Constant(0.0), Role::Bias),
-                _ => (Init::Normal { sd: SD }, Role::Matrix),
+                1 => (Init::Constant(0.0), ParameterRole::Bias),
+                _ => (Init::Normal { sd: SD }, ParameterRole::Matrix),
             };
-            Declared { name, shape: shape.to_vec(), init, constraint: Constraint::Free, role }
+            ParameterSpec { name, shape: shape.to_vec(), init, constraint: Constraint::Free, role }
         };
         let (width, inner) = (place.output, self.bottleneck);
         vec![
@@ -228,19 +228,19 @@ impl ComponentMethod for SublayerAdapter {
         ]
     }
 
-    fn borrows(&self) -> Borrows {
+    fn borrows(&self) -> FrozenInputs {
         match self.row {
-            Row::Houlsby | Row::PfeifferPlain => Borrows::Nothing,
-            Row::Pfeiffer => Borrows::Norm,
+            AdapterVariant::Houlsby | AdapterVariant::PfeifferPlain => FrozenInputs::Nothing,
+            AdapterVariant::Pfeiffer => FrozenInputs::Norm,
         }
     }
 
     /// The MLP's input is the stream that its output is added to.
     fn beside(&self) -> Option<Component> {
-        (self.row == Row::Pfeiffer).then_some(MlpHidden)
+        (self.row == AdapterVariant::Pfeiffer).then_some(MlpHidden)
     }
 
-    fn change(&self, rows: &Rows<'_>) -> Tensor {
+    fn change(&self, rows: &SiteRows<'_>) -> Tensor {
         let [down, down_bias, up, up_bias] = rows.parameters else { unreachable!("four tensors are declared") };
         let y = rows.y();
         let read = match (&rows.place.norm, &rows.beside) {

@@ -10,10 +10,11 @@ use tch::{Device, Tensor};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::adaptations::components::{
-    AtComponents, ComponentMethod, MethodFault, Place, Rows, Where, WhereSpec, count, everywhere,
+    ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementError, PlacementSpec, SiteRows, count,
+    everywhere,
 };
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
@@ -44,14 +45,14 @@ fn paper() -> Vec<Component> {
 }
 
 impl Ia3Spec {
-    fn at(&self, dims: &Dims) -> Result<Where, SpecError> {
+    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
         if self.components.contains(&Component::Embedding) {
             let known = "a component of every layer, such as key, value or mlp_hidden";
-            return Err(MethodFault::NotDefined { method: "ia3", component: Component::Embedding, known }.into());
+            return Err(PlacementError::NotDefined { method: "ia3", component: Component::Embedding, known }.into());
         }
         let Self { components, layers, positions, truncation } = self;
         let (positions, truncation) = (*positions, *truncation);
-        WhereSpec { method: "ia3", components, layers, positions, truncation }.resolve(dims)
+        PlacementSpec { method: "ia3", components, layers, positions, truncation }.resolve(dims)
     }
 }
 
@@ -63,7 +64,7 @@ impl AdaptConfig for Ia3Spec {
         seed: Seed,
         device: Device,
     ) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(Box::new(AtComponents::new(Box::new(Ia3), self.at(dims)?, (dims, lender), seed, device)?))
+        Ok(Box::new(ComponentAdaptation::new(Box::new(Ia3), self.at(dims)?, (dims, lender), seed, device)?))
     }
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
@@ -95,12 +96,12 @@ impl ComponentMethod for Ia3 {
         "ia3"
     }
 
-    fn declare(&self, place: &Place) -> Vec<Declared> {
+    fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec> {
         let (shape, init) = (vec![place.output], Init::Constant(1.0));
-        vec![Declared { name: "ia3_l", shape, init, constraint: Constraint::Free, role: Role::Gain }]
+        vec![ParameterSpec { name: "ia3_l", shape, init, constraint: Constraint::Free, role: ParameterRole::Gain }]
     }
 
-    fn change(&self, rows: &Rows<'_>) -> Tensor {
+    fn change(&self, rows: &SiteRows<'_>) -> Tensor {
         let [scale] = rows.parameters else { unreachable!("one tensor is declared") };
         rows.y() * scale
     }

@@ -10,12 +10,13 @@ use tch::{Device, Kind, Tensor};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::adaptations::components::{
-    AtComponents, ComponentMethod, MethodFault, Place, Rows, Where, WhereSpec, count, everywhere, positive, probability,
+    ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementError, PlacementSpec, SiteRows, count,
+    everywhere, positive, probability,
 };
 use crate::adaptations::own_weights::BitFit;
 use crate::adaptations::several::{self, Member};
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
@@ -71,7 +72,7 @@ pub(crate) fn attention() -> Vec<Component> {
 
 /// A rank that fits every one of the sites.
 pub(crate) fn check_rank(rank: i64) -> Result<(), SpecError> {
-    let fault = || MethodFault::Number { key: "rank", given: rank.to_string(), allowed: "1 or more" };
+    let fault = || PlacementError::Number { key: "rank", given: rank.to_string(), allowed: "1 or more" };
     if rank >= 1 { Ok(()) } else { Err(fault().into()) }
 }
 
@@ -82,13 +83,13 @@ pub(crate) fn scale(alpha: f64, rank: i64, rslora: bool) -> f64 {
 }
 
 /// `A` and `B` of one site.
-pub(crate) fn low_rank(place: &Place, rank: i64) -> Vec<Declared> {
-    let matrix = |name, shape: [i64; 2], init| Declared {
+pub(crate) fn low_rank(place: &ComponentSite, rank: i64) -> Vec<ParameterSpec> {
+    let matrix = |name, shape: [i64; 2], init| ParameterSpec {
         name,
         shape: shape.to_vec(),
         init,
         constraint: Constraint::Free,
-        role: Role::Matrix,
+        role: ParameterRole::Matrix,
     };
     vec![
         matrix("lora_A", [rank, place.input], Init::Linear { fan: place.input }),
@@ -97,13 +98,13 @@ pub(crate) fn low_rank(place: &Place, rank: i64) -> Vec<Declared> {
 }
 
 impl LoraSpec {
-    fn at(&self, dims: &Dims) -> Result<Where, SpecError> {
+    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
         check_rank(self.rank)?;
         positive("alpha", self.alpha)?;
         probability(self.dropout)?;
         let Self { components, layers, positions, truncation, .. } = self;
         let (positions, truncation) = (*positions, *truncation);
-        WhereSpec { method: "lora", components, layers, positions, truncation }.linear(dims)
+        PlacementSpec { method: "lora", components, layers, positions, truncation }.linear(dims)
     }
 
     fn method(&self) -> Lora {
@@ -119,7 +120,7 @@ impl AdaptConfig for LoraSpec {
         seed: Seed,
         device: Device,
     ) -> Result<Box<dyn Adaptation>, SpecError> {
-        let low_rank = AtComponents::new(Box::new(self.method()), self.at(dims)?, (dims, lender), seed, device)?;
+        let low_rank = ComponentAdaptation::new(Box::new(self.method()), self.at(dims)?, (dims, lender), seed, device)?;
         match self.bias {
             LoraBias::None => Ok(Box::new(low_rank)),
             LoraBias::All => {
@@ -183,11 +184,11 @@ impl ComponentMethod for Lora {
         "lora"
     }
 
-    fn declare(&self, place: &Place) -> Vec<Declared> {
+    fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec> {
         low_rank(place, self.rank)
     }
 
-    fn change(&self, rows: &Rows<'_>) -> Tensor {
+    fn change(&self, rows: &SiteRows<'_>) -> Tensor {
         let [a, b] = rows.parameters else { unreachable!("two tensors are declared") };
         let inner = rows.dropped_x(self.dropout).matmul(&a.tr()) * self.scale;
         rows.y().to_kind(Kind::Float) + inner.matmul(&b.tr())

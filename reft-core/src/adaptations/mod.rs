@@ -28,7 +28,7 @@ use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::Adaptation;
 use crate::interventions::one_key_of;
 use crate::lender::{Lender, NoLender};
-use crate::registry::{Entry, KeyTaken, Registry};
+use crate::registry::{KeyTaken, Registry, RegistryEntry};
 use crate::rng::Seed;
 use crate::site::Dims;
 use crate::value_reader::{self, ValueError};
@@ -84,7 +84,7 @@ pub struct AdaptEntry {
     read: fn(&Value) -> Result<AdaptSpec, ValueError>,
 }
 
-impl Entry for AdaptEntry {
+impl RegistryEntry for AdaptEntry {
     fn key(&self) -> &'static str {
         self.key
     }

@@ -3,23 +3,23 @@
 use tch::Device;
 
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
-use crate::hooks::{Frozen, Hooks};
+use crate::hooks::{Hooks, NoHooks};
 use crate::layout::Layout;
 use crate::params::ParamSet;
 use crate::rng::Seed;
 
 /// An adaptation without parameters.
 #[derive(Debug)]
-pub struct Nothing(ParamSet);
+pub struct NoAdaptation(ParamSet);
 
-impl Nothing {
+impl NoAdaptation {
     /// The only one there is.
     pub fn new(device: Device) -> Self {
         Self(ParamSet::new(Vec::new(), &mut Seed(0).stream("init", 0), device))
     }
 }
 
-impl Adaptation for Nothing {
+impl Adaptation for NoAdaptation {
     fn params(&self) -> &ParamSet {
         &self.0
     }
@@ -33,7 +33,7 @@ impl Adaptation for Nothing {
     }
 
     fn begin(&self, _: Mode) -> Box<dyn Step + '_> {
-        Box::new(NothingStep)
+        Box::new(NoAdaptationStep)
     }
 
     fn edits(&self, _: &Layout) -> Vec<EditedRows> {
@@ -49,11 +49,11 @@ impl Adaptation for Nothing {
     }
 }
 
-struct NothingStep;
+struct NoAdaptationStep;
 
-impl Step for NothingStep {
+impl Step for NoAdaptationStep {
     fn hooks<'s>(&'s self, _: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
-        Ok(Box::new(Frozen))
+        Ok(Box::new(NoHooks))
     }
 
     fn edits(&self, _: &Layout) -> Vec<EditedRows> {

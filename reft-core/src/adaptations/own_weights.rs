@@ -12,9 +12,9 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
-use crate::decay::Role;
-use crate::hooks::{Frozen, Hooks};
-use crate::intervention::{Constraint, Declared, Init};
+use crate::decay::ParameterRole;
+use crate::hooks::{Hooks, NoHooks};
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layout::Layout;
 use crate::lender::Lender;
 use crate::params::{ParamSet, Stack};
@@ -91,11 +91,11 @@ fn is_bias(name: &str) -> bool {
 }
 
 /// What a tensor of a checkpoint is to weight decay: a vector that is no bias is the weight of a norm.
-fn role(name: &str, shape: &[i64]) -> Role {
+fn role(name: &str, shape: &[i64]) -> ParameterRole {
     match shape.len() {
-        _ if is_bias(name) => Role::Bias,
-        0 | 1 => Role::Gain,
-        _ => Role::Matrix,
+        _ if is_bias(name) => ParameterRole::Bias,
+        0 | 1 => ParameterRole::Gain,
+        _ => ParameterRole::Matrix,
     }
 }
 
@@ -122,7 +122,7 @@ impl OwnWeights {
         let stack = |lent: &&NamedTensor| {
             let (shape, init) = (lent.tensor.size(), Init::Constant(0.0));
             let role = role(&lent.name, &shape);
-            Stack { declared: Declared { name: "own", shape, init, constraint: Constraint::Free, role }, sites: 1 }
+            Stack { declared: ParameterSpec { name: "own", shape, init, constraint: Constraint::Free, role }, sites: 1 }
         };
         let stacks = trained.iter().map(stack).collect();
         let mut params = ParamSet::new(stacks, &mut Seed(0).stream("init", 0), device);
@@ -180,7 +180,7 @@ struct OwnWeightsStep(BTreeMap<String, Tensor>);
 
 impl Step for OwnWeightsStep {
     fn hooks<'s>(&'s self, _: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
-        Ok(Box::new(Frozen))
+        Ok(Box::new(NoHooks))
     }
 
     fn edits(&self, _: &Layout) -> Vec<EditedRows> {

@@ -9,10 +9,10 @@ use tch::{Device, Tensor};
 
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
-use crate::adaptations::components::MethodFault;
-use crate::decay::Role;
+use crate::adaptations::components::PlacementError;
+use crate::decay::ParameterRole;
 use crate::hooks::{Hooks, KeyValuePrefix};
-use crate::intervention::{Constraint, Declared, Init};
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layout::Layout;
 use crate::lender::Lender;
 use crate::params::{Leaves, ParamSet, Stack};
@@ -31,12 +31,12 @@ pub struct PrefixSpec {
 }
 
 impl PrefixSpec {
-    fn declare(&self, dims: &Dims) -> Result<Vec<Declared>, SpecError> {
-        let fault = |key, given: i64| MethodFault::Number { key, given: given.to_string(), allowed: "1 or more" };
+    fn declare(&self, dims: &Dims) -> Result<Vec<ParameterSpec>, SpecError> {
+        let fault = |key, given: i64| PlacementError::Number { key, given: given.to_string(), allowed: "1 or more" };
         if self.tokens < 1 {
             return Err(fault("tokens", self.tokens).into());
         }
-        let declare = |name, shape: &[i64], init, role| Declared {
+        let declare = |name, shape: &[i64], init, role| ParameterSpec {
             name,
             shape: shape.to_vec(),
             init,
@@ -47,16 +47,16 @@ impl PrefixSpec {
         let width = 2 * dims.layers as i64 * token;
         let normal = Init::Normal { sd: 1.0 };
         match self.reparametrisation {
-            None => Ok(vec![declare("embedding", &[self.tokens, width], normal, Role::Matrix)]),
+            None => Ok(vec![declare("embedding", &[self.tokens, width], normal, ParameterRole::Matrix)]),
             Some(inner) if inner < 1 => Err(fault("reparametrisation", inner).into()),
             Some(inner) => {
                 let [first, second] = [token, inner].map(|fan| Init::Linear { fan });
                 Ok(vec![
-                    declare("embedding", &[self.tokens, token], normal, Role::Matrix),
-                    declare("transform.0.weight", &[inner, token], first, Role::Matrix),
-                    declare("transform.0.bias", &[inner], first, Role::Bias),
-                    declare("transform.2.weight", &[width, inner], second, Role::Matrix),
-                    declare("transform.2.bias", &[width], second, Role::Bias),
+                    declare("embedding", &[self.tokens, token], normal, ParameterRole::Matrix),
+                    declare("transform.0.weight", &[inner, token], first, ParameterRole::Matrix),
+                    declare("transform.0.bias", &[inner], first, ParameterRole::Bias),
+                    declare("transform.2.weight", &[width, inner], second, ParameterRole::Matrix),
+                    declare("transform.2.bias", &[width], second, ParameterRole::Bias),
                 ])
             }
         }

@@ -13,7 +13,7 @@ use tch::{Device, Tensor};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, OverlapError, Step};
 use crate::adaptations::AdaptSpec;
-use crate::adaptations::components::{MethodFault, positive};
+use crate::adaptations::components::{PlacementError, positive};
 use crate::adaptations::lora::LoraSpec;
 use crate::adaptations::reft::ReftSpec;
 use crate::hooks::{Chain, Hooks};
@@ -87,7 +87,7 @@ impl AdaptConfig for StagedSpec {
         seed: Seed,
         device: Device,
     ) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(Box::new(Several::new(members(&self.0, (dims, lender), seed, device)?, Order::Stages)))
+        Ok(Box::new(CombinedAdaptations::new(members(&self.0, (dims, lender), seed, device)?, TrainingOrder::Stages)))
     }
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
@@ -126,7 +126,7 @@ fn member<M: AdaptMethod>(settings: M) -> MemberSpec {
 
 /// Trained together.
 pub(crate) fn jointly(members: Vec<Member>) -> Box<dyn Adaptation> {
-    Box::new(Several::new(members, Order::Together))
+    Box::new(CombinedAdaptations::new(members, TrainingOrder::Together))
 }
 
 fn trainable(specs: &[MemberSpec], dims: &Dims) -> Result<i64, SpecError> {
@@ -140,7 +140,7 @@ fn check(specs: &[MemberSpec]) -> Result<(), SpecError> {
         return Err(SpecError::Empty);
     }
     if specs.iter().any(|member| member.adapt.key() == StagedSpec::KEY) {
-        return Err(MethodFault::NestedStages.into());
+        return Err(PlacementError::NestedStages.into());
     }
     specs.iter().filter_map(|member| member.lr).try_for_each(|lr| positive("lr", lr))?;
     let first = |wanted: fn(&dyn AdaptConfig) -> bool| {
@@ -148,7 +148,7 @@ fn check(specs: &[MemberSpec]) -> Result<(), SpecError> {
     };
     let (reads, trains) = (first(AdaptConfig::computes_with_weights), first(AdaptConfig::own_weights));
     match (reads, trains) {
-        (Some(reads), Some(trains)) => Err(MethodFault::Together(reads.key(), trains.key()).into()),
+        (Some(reads), Some(trains)) => Err(PlacementError::Together(reads.key(), trains.key()).into()),
         (None, _) | (_, None) => Ok(()),
     }
 }
@@ -185,23 +185,23 @@ impl Member {
 
 /// How members are trained.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Order {
+enum TrainingOrder {
     Together,
     Stages,
 }
 
 /// Several adaptations on one flat leaf.
 #[derive(Debug)]
-struct Several {
+struct CombinedAdaptations {
     members: Vec<Member>,
-    order: Order,
+    order: TrainingOrder,
     /// The member that is trained, where there are stages: those before it act too. The last one unless training is under way.
     stage: usize,
     params: ParamSet,
 }
 
-impl Several {
-    fn new(mut members: Vec<Member>, order: Order) -> Self {
+impl CombinedAdaptations {
+    fn new(mut members: Vec<Member>, order: TrainingOrder) -> Self {
         let sets: Vec<(&ParamSet, Option<f64>)> =
             members.iter().map(|member| (member.adaptation.params(), member.lr)).collect();
         let params = ParamSet::joined(&sets);
@@ -214,8 +214,8 @@ impl Several {
     /// The members that act now.
     fn acting(&self) -> &[Member] {
         match self.order {
-            Order::Together => &self.members,
-            Order::Stages => &self.members[..=self.stage],
+            TrainingOrder::Together => &self.members,
+            TrainingOrder::Stages => &self.members[..=self.stage],
         }
     }
 
@@ -236,7 +236,7 @@ fn bind(members: &mut [Member], flat: &Tensor) {
     }
 }
 
-impl Adaptation for Several {
+impl Adaptation for CombinedAdaptations {
     fn params(&self) -> &ParamSet {
         &self.params
     }
@@ -261,10 +261,10 @@ impl Adaptation for Several {
     fn begin(&self, mode: Mode) -> Box<dyn Step + '_> {
         let mut steps = Vec::new();
         for (index, member) in self.acting().iter().enumerate() {
-            let moves = self.order == Order::Together || index == self.stage;
+            let moves = self.order == TrainingOrder::Together || index == self.stage;
             steps.push(member.adaptation.begin(if moves { mode } else { Mode::Eval }));
         }
-        Box::new(SeveralStep(steps))
+        Box::new(CombinedStep(steps))
     }
 
     fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
@@ -284,13 +284,13 @@ impl Adaptation for Several {
 
     fn stages(&self) -> usize {
         match self.order {
-            Order::Together => 1,
-            Order::Stages => self.members.len(),
+            TrainingOrder::Together => 1,
+            TrainingOrder::Stages => self.members.len(),
         }
     }
 
     fn enter(&mut self, stage: usize) {
-        if self.order == Order::Stages {
+        if self.order == TrainingOrder::Stages {
             self.stage = stage;
             let counts = self.members.iter().map(|member| member.adaptation.params().count());
             let start: i64 = counts.clone().take(stage).sum();
@@ -303,9 +303,9 @@ impl Adaptation for Several {
     }
 }
 
-struct SeveralStep<'a>(Vec<Box<dyn Step + 'a>>);
+struct CombinedStep<'a>(Vec<Box<dyn Step + 'a>>);
 
-impl Step for SeveralStep<'_> {
+impl Step for CombinedStep<'_> {
     fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
         let hooks: Vec<Box<dyn Hooks + 's>> = self.0.iter().map(|step| step.hooks(layout)).collect::<Result<_, _>>()?;
         Ok(Box::new(Chain(hooks)))

@@ -11,11 +11,12 @@ use tch::{Device, Kind, Tensor};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
 use crate::adaptation::{Adaptation, NamedTensor};
 use crate::adaptations::components::{
-    AtComponents, ComponentMethod, Place, Rows, Where, WhereSpec, count, everywhere, positive, probability,
+    ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementSpec, SiteRows, count, everywhere,
+    positive, probability,
 };
 use crate::adaptations::lora::{attention, check_rank};
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
@@ -57,13 +58,13 @@ fn d_initial() -> f64 {
 }
 
 impl VeraSpec {
-    fn at(&self, dims: &Dims) -> Result<Where, SpecError> {
+    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
         check_rank(self.rank)?;
         positive("d_initial", self.d_initial)?;
         probability(self.dropout)?;
         let Self { components, layers, positions, truncation, .. } = self;
         let (positions, truncation) = (*positions, *truncation);
-        WhereSpec { method: "vera", components, layers, positions, truncation }.linear(dims)
+        PlacementSpec { method: "vera", components, layers, positions, truncation }.linear(dims)
     }
 
     fn method(&self, a: Tensor, b: Tensor) -> Vera {
@@ -97,7 +98,7 @@ impl AdaptConfig for VeraSpec {
     ) -> Result<Box<dyn Adaptation>, SpecError> {
         let at = self.at(dims)?;
         let [a, b] = self.pair(dims, device);
-        Ok(Box::new(AtComponents::new(Box::new(self.method(a, b)), at, (dims, lender), seed, device)?))
+        Ok(Box::new(ComponentAdaptation::new(Box::new(self.method(a, b)), at, (dims, lender), seed, device)?))
     }
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
@@ -147,13 +148,13 @@ impl ComponentMethod for Vera {
         "vera"
     }
 
-    fn declare(&self, place: &Place) -> Vec<Declared> {
-        let vector = |name, width, value| Declared {
+    fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec> {
+        let vector = |name, width, value| ParameterSpec {
             name,
             shape: vec![width],
             init: Init::Constant(value),
             constraint: Constraint::Free,
-            role: Role::Gain,
+            role: ParameterRole::Gain,
         };
         vec![vector("vera_lambda_d", self.rank, self.d_initial), vector("vera_lambda_b", place.output, 0.0)]
     }
@@ -163,7 +164,7 @@ impl ComponentMethod for Vera {
         vec![named("vera_A", &self.a), named("vera_B", &self.b)]
     }
 
-    fn change(&self, rows: &Rows<'_>) -> Tensor {
+    fn change(&self, rows: &SiteRows<'_>) -> Tensor {
         let [d, b] = rows.parameters else { unreachable!("two tensors are declared") };
         let first = self.a.narrow(1, 0, rows.place.input);
         let second = self.b.narrow(0, 0, rows.place.output);

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::decay::Role;
+use crate::decay::ParameterRole;
 use crate::hooks::Hooks;
-use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, PhiParams, PhiSettings};
+use crate::intervention::{Constraint, Init, Intervention, NamedPhi, ParameterSpec, PhiParams, PhiSettings};
 use crate::site::Site;
 
 /// `b + Rᵀ(R s − R b)`: `base` and `source` `[M, d]`, `basis` `[r, d]` with orthonormal rows; `[M, d]`.
@@ -28,13 +28,13 @@ pub fn interchange(base: &Tensor, source: &Tensor, basis: &Tensor) -> Tensor {
 pub struct Dii {}
 
 impl Intervention for Dii {
-    fn declare(&self, d: i64, rank: i64) -> Vec<Declared> {
-        vec![Declared {
+    fn declare(&self, d: i64, rank: i64) -> Vec<ParameterSpec> {
+        vec![ParameterSpec {
             name: "basis",
             shape: vec![rank, d],
             init: Init::Orthonormal,
             constraint: Constraint::Orthonormal,
-            role: Role::InterventionMatrix,
+            role: ParameterRole::InterventionMatrix,
         }]
     }
 

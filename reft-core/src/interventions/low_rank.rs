@@ -17,8 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, PhiParams, PhiSettings};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, Intervention, NamedPhi, ParameterSpec, PhiParams, PhiSettings};
 
 /// The rows that span the edited subspace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +33,7 @@ pub enum Basis {
 /// What the projection is moved towards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum EditSource {
     /// `W h + b`.
     Affine,
     /// `W h`, without a bias.
@@ -45,7 +45,7 @@ pub enum Source {
 /// Applied to the projected source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Activation {
+pub enum SourceActivation {
     /// None, as in the paper.
     #[default]
     Identity,
@@ -59,7 +59,7 @@ pub enum Activation {
     Tanh,
 }
 
-impl Activation {
+impl SourceActivation {
     fn apply(self, x: Tensor) -> Tensor {
         match self {
             Self::Identity => x,
@@ -78,66 +78,66 @@ pub struct LowRank {
     /// Orthogonal or free.
     pub basis: Basis,
     /// Projection and bias, projection only, or bias only.
-    pub source: Source,
+    pub source: EditSource,
     /// Whether `B h` is taken off, so that the edit replaces the state's coordinates in the subspace.
     pub difference: bool,
     /// Optional nonlinearity on the source.
     #[serde(default)]
-    pub activation: Activation,
+    pub activation: SourceActivation,
 }
 
-const fn cell(basis: Basis, source: Source, difference: bool) -> LowRank {
-    LowRank { basis, source, difference, activation: Activation::Identity }
+const fn cell(basis: Basis, source: EditSource, difference: bool) -> LowRank {
+    LowRank { basis, source, difference, activation: SourceActivation::Identity }
 }
 
 /// Eq. 2.
-pub const LOREFT: LowRank = cell(Basis::Orthonormal, Source::Affine, true);
+pub const LOREFT: LowRank = cell(Basis::Orthonormal, EditSource::Affine, true);
 /// Eq. 3.
-pub const DIREFT: LowRank = cell(Basis::Free, Source::Affine, false);
+pub const DIREFT: LowRank = cell(Basis::Free, EditSource::Affine, false);
 /// Table 17: LoReFT without the difference term.
-pub const ORTHO_DIREFT: LowRank = cell(Basis::Orthonormal, Source::Affine, false);
+pub const ORTHO_DIREFT: LowRank = cell(Basis::Orthonormal, EditSource::Affine, false);
 /// Table 17: LoReFT without orthogonality.
-pub const NOREFT: LowRank = cell(Basis::Free, Source::Affine, true);
+pub const NOREFT: LowRank = cell(Basis::Free, EditSource::Affine, true);
 /// Table 17 and figures 3 to 10: LoReFT without the projection.
-pub const CONSREFT: LowRank = cell(Basis::Orthonormal, Source::Constant, true);
+pub const CONSREFT: LowRank = cell(Basis::Orthonormal, EditSource::Constant, true);
 /// Table 17: a learned bias in a learned subspace.
-pub const LOBIREFT: LowRank = cell(Basis::Orthonormal, Source::Constant, false);
+pub const LOBIREFT: LowRank = cell(Basis::Orthonormal, EditSource::Constant, false);
 
 impl LowRank {
     /// Index of the source's bias among the declared tensors.
     fn bias_index(self) -> Option<usize> {
         match self.source {
-            Source::Affine => Some(2),
-            Source::Linear => None,
-            Source::Constant => Some(1),
+            EditSource::Affine => Some(2),
+            EditSource::Linear => None,
+            EditSource::Constant => Some(1),
         }
     }
 }
 
 impl Intervention for LowRank {
-    fn declare(&self, d: i64, rank: i64) -> Vec<Declared> {
-        let free = |name, shape: &[i64], init| Declared {
+    fn declare(&self, d: i64, rank: i64) -> Vec<ParameterSpec> {
+        let free = |name, shape: &[i64], init| ParameterSpec {
             name,
             shape: shape.to_vec(),
             init,
             constraint: Constraint::Free,
-            role: if shape.len() == 1 { Role::Bias } else { Role::InterventionMatrix },
+            role: if shape.len() == 1 { ParameterRole::Bias } else { ParameterRole::InterventionMatrix },
         };
         let basis = match self.basis {
             Basis::Free => free("basis", &[rank, d], Init::Linear { fan: d }),
-            Basis::Orthonormal => Declared {
+            Basis::Orthonormal => ParameterSpec {
                 name: "basis",
                 shape: vec![rank, d],
                 init: Init::Orthonormal,
                 constraint: Constraint::Orthonormal,
-                role: Role::InterventionMatrix,
+                role: ParameterRole::InterventionMatrix,
             },
         };
         let weight = free("weight", &[rank, d], Init::Linear { fan: d });
         match self.source {
-            Source::Affine => vec![basis, weight, free("bias", &[rank], Init::Linear { fan: d })],
-            Source::Linear => vec![basis, weight],
-            Source::Constant => vec![basis, free("bias", &[rank], Init::Unit)],
+            EditSource::Affine => vec![basis, weight, free("bias", &[rank], Init::Linear { fan: d })],
+            EditSource::Linear => vec![basis, weight],
+            EditSource::Constant => vec![basis, free("bias", &[rank], Init::Unit)],
         }
     }
 
@@ -149,15 +149,15 @@ impl Intervention for LowRank {
         let basis = &p[0];
         let bias = self.bias_index().map(|index| &p[index]);
         let source = match (self.source, bias) {
-            (Source::Constant, Some(bias)) => bias.shallow_clone(),
+            (EditSource::Constant, Some(bias)) => bias.shallow_clone(),
             (_, bias) => h.linear(&p[1], bias),
         };
         let source = self.activation.apply(source);
         let target = if self.difference { source - h.matmul(&basis.tr()) } else { source };
         match self.source {
             // A constant target without the difference term is one row for all states.
-            Source::Constant if !self.difference => h + target.unsqueeze(0).matmul(basis),
-            Source::Affine | Source::Linear | Source::Constant => h + target.matmul(basis),
+            EditSource::Constant if !self.difference => h + target.unsqueeze(0).matmul(basis),
+            EditSource::Affine | EditSource::Linear | EditSource::Constant => h + target.matmul(basis),
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::intervention::{Intervention, PhiSettings};
-use crate::registry::{Entry, KeyTaken, Registry};
+use crate::registry::{KeyTaken, Registry, RegistryEntry};
 use crate::value_reader::{self, ValueError};
 use interchange::Dii;
 use low_rank::LowRank;
@@ -61,7 +61,7 @@ pub struct PhiName {
     pub phi: Phi,
 }
 
-impl Entry for PhiEntry {
+impl RegistryEntry for PhiEntry {
     fn key(&self) -> &'static str {
         self.key
     }

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, PhiParams, PhiSettings};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, Intervention, NamedPhi, ParameterSpec, PhiParams, PhiSettings};
 
 /// A learned scale and bias of every coordinate: RED (eq. 8-9). Nothing to choose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,15 +18,15 @@ use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, Ph
 pub struct Red {}
 
 impl Intervention for Red {
-    fn declare(&self, d: i64, _: i64) -> Vec<Declared> {
-        let all = |name, value, role| Declared {
+    fn declare(&self, d: i64, _: i64) -> Vec<ParameterSpec> {
+        let all = |name, value, role| ParameterSpec {
             name,
             shape: vec![d],
             init: Init::Constant(value),
             constraint: Constraint::Free,
             role,
         };
-        vec![all("scale", 1.0, Role::Gain), all("bias", 0.0, Role::Bias)]
+        vec![all("scale", 1.0, ParameterRole::Gain), all("bias", 0.0, ParameterRole::Bias)]
     }
 
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor {

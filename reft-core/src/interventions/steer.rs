@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::decay::Role;
-use crate::intervention::{Constraint, Declared, Init, Intervention, NamedPhi, PhiParams, PhiSettings};
+use crate::decay::ParameterRole;
+use crate::intervention::{Constraint, Init, Intervention, NamedPhi, ParameterSpec, PhiParams, PhiSettings};
 
 /// How the vector meets a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -41,9 +41,9 @@ pub struct Steer {
 }
 
 impl Intervention for Steer {
-    fn declare(&self, d: i64, _: i64) -> Vec<Declared> {
+    fn declare(&self, d: i64, _: i64) -> Vec<ParameterSpec> {
         let (name, init, constraint) = ("vector", Init::Linear { fan: d }, Constraint::Free);
-        vec![Declared { name, shape: vec![d], init, constraint, role: Role::Bias }]
+        vec![ParameterSpec { name, shape: vec![d], init, constraint, role: ParameterRole::Bias }]
     }
 
     fn phi(&self, p: PhiParams<'_>, h: &Tensor) -> Tensor {

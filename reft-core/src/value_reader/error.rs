@@ -10,7 +10,7 @@ use crate::suggest::did_you_mean;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ValueError {
     /// Keys and places in lists from the innermost outwards.
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
     /// What is wrong and what to write.
     pub reason: String,
     /// Whether the key itself is one that does not exist.
@@ -18,7 +18,7 @@ pub struct ValueError {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Step {
+enum PathStep {
     Key(String),
     Item(usize),
 }
@@ -29,21 +29,21 @@ impl ValueError {
     }
 
     pub(super) fn under(mut self, key: &str) -> Self {
-        self.steps.push(Step::Key(key.to_owned()));
+        self.steps.push(PathStep::Key(key.to_owned()));
         self
     }
 
     pub(super) fn at(mut self, item: usize) -> Self {
-        self.steps.push(Step::Item(item));
+        self.steps.push(PathStep::Item(item));
         self
     }
 
     /// The full key, such as `adapt.refts[1].rank`; empty for the whole tree.
     pub fn key(&self) -> String {
         self.steps.iter().rev().fold(String::new(), |key, step| match step {
-            Step::Key(name) if key.is_empty() => name.clone(),
-            Step::Key(name) => format!("{key}.{name}"),
-            Step::Item(item) => format!("{key}[{item}]"),
+            PathStep::Key(name) if key.is_empty() => name.clone(),
+            PathStep::Key(name) => format!("{key}.{name}"),
+            PathStep::Item(item) => format!("{key}[{item}]"),
         })
     }
 }

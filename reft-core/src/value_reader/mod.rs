@@ -22,7 +22,7 @@ pub use variants::variants_of;
 /// # Errors
 /// The first value that does not fit, with its key.
 pub fn read<T: DeserializeOwned>(tree: &Value) -> Result<T, ValueError> {
-    T::deserialize(reader::Reader(tree))
+    T::deserialize(reader::ValueReader(tree))
 }
 
 /// A typed value from the text of a JSON file.

@@ -10,16 +10,16 @@ use super::number::{nothing, real, shown, switch, whole};
 
 /// A value that is about to be given a type.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'t>(pub &'t Value);
+pub(super) struct ValueReader<'t>(pub &'t Value);
 
 /// What an empty section has in it.
 static EMPTY: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
 
-type Outcome<T> = Result<T, ValueError>;
+type ReadResult<T> = Result<T, ValueError>;
 
-impl<'t> Reader<'t> {
+impl<'t> ValueReader<'t> {
     /// The settings of a section, none if it is empty.
-    fn section(self, keys: &[&str]) -> Outcome<&'t Map<String, Value>> {
+    fn section(self, keys: &[&str]) -> ReadResult<&'t Map<String, Value>> {
         match self.0 {
             Value::Object(map) => Ok(map),
             Value::Null => Ok(&EMPTY),
@@ -30,7 +30,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn list(self) -> Outcome<&'t [Value]> {
+    fn list(self) -> ReadResult<&'t [Value]> {
         match self.0 {
             Value::Array(list) => Ok(list),
             Value::Null => Err(nothing("a list such as [a, b]")),
@@ -41,7 +41,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A text; whole numbers and `true` are texts too where one is wanted, since their spelling is known.
-    fn text(self) -> Outcome<String> {
+    fn text(self) -> ReadResult<String> {
         match self.0 {
             Value::String(text) => Ok(text.clone()),
             Value::Number(number) if number.is_f64() => {
@@ -63,7 +63,7 @@ macro_rules! whole_numbers {
     };
 }
 
-impl<'de> Deserializer<'de> for Reader<'_> {
+impl<'de> Deserializer<'de> for ValueReader<'_> {
     type Error = ValueError;
 
     forward_to_deserialize_any! { i128 u128 char bytes byte_buf unit unit_struct ignored_any }
@@ -79,7 +79,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         deserialize_u64 visit_u64 u64,
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
@@ -94,7 +94,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         let value = match self.0 {
             Value::Bool(value) => Some(*value),
             Value::String(text) => switch(text),
@@ -106,39 +106,39 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_bool(value)
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_f32(real(self.0)? as f32)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_f64(real(self.0)?)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_string(self.text()?)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_string(self.text()?)
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_string(self.text()?)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_seq(Items { list: self.list()?, next: 0 })
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> ReadResult<V::Value> {
         let list = self.list()?;
         if list.len() != length {
             return Err(ValueError::new(format!("a list of {}: write {length} values", list.len())));
@@ -146,11 +146,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_seq(Items { list, next: 0 })
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, n: usize, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, n: usize, visitor: V) -> ReadResult<V::Value> {
         self.deserialize_tuple(n, visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_map(Entries::of(self.section(&[])?))
     }
 
@@ -159,7 +159,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static str,
         keys: &'static [&'static str],
         visitor: V,
-    ) -> Outcome<V::Value> {
+    ) -> ReadResult<V::Value> {
         visitor.visit_map(Entries::of(self.section(keys)?))
     }
 
@@ -168,7 +168,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static str,
         known: &'static [&'static str],
         visitor: V,
-    ) -> Outcome<V::Value> {
+    ) -> ReadResult<V::Value> {
         let words = || one_of(known);
         match self.0 {
             Value::Object(map) => {
@@ -198,11 +198,11 @@ struct Items<'t> {
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = ValueError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Outcome<Option<T::Value>> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<Option<T::Value>> {
         let Some(value) = self.list.get(self.next) else { return Ok(None) };
         let item = self.next;
         self.next += 1;
-        seed.deserialize(Reader(value)).map(Some).map_err(|error| error.at(item))
+        seed.deserialize(ValueReader(value)).map(Some).map_err(|error| error.at(item))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -225,14 +225,14 @@ impl<'t> Entries<'t> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = ValueError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Outcome<Option<K::Value>> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> ReadResult<Option<K::Value>> {
         self.current = self.rest.next().map(|(key, value)| (key.as_str(), value));
         self.current.map(|(key, _)| seed.deserialize(StrDeserializer::new(key))).transpose()
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Outcome<T::Value> {
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<T::Value> {
         let (key, value) = self.current.take().expect("a key comes before its value");
-        seed.deserialize(Reader(value)).map_err(|error| error.under(key))
+        seed.deserialize(ValueReader(value)).map_err(|error| error.under(key))
     }
 }
 
@@ -246,7 +246,7 @@ impl<'de> EnumAccess<'de> for Choice<'_> {
     type Error = ValueError;
     type Variant = Self;
 
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Outcome<(T::Value, Self)> {
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<(T::Value, Self)> {
         seed.deserialize(StrDeserializer::new(self.name)).map(|variant| (variant, self))
     }
 }
@@ -254,7 +254,7 @@ impl<'de> EnumAccess<'de> for Choice<'_> {
 impl<'de> VariantAccess<'de> for Choice<'_> {
     type Error = ValueError;
 
-    fn unit_variant(self) -> Outcome<()> {
+    fn unit_variant(self) -> ReadResult<()> {
         match self.content {
             Value::Null => Ok(()),
             Value::Object(map) if map.is_empty() => Ok(()),
@@ -262,15 +262,15 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
         }
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Outcome<T::Value> {
-        seed.deserialize(Reader(self.content)).map_err(|error| error.under(self.name))
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<T::Value> {
+        seed.deserialize(ValueReader(self.content)).map_err(|error| error.under(self.name))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Outcome<V::Value> {
-        Reader(self.content).deserialize_tuple(length, visitor).map_err(|error| error.under(self.name))
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> ReadResult<V::Value> {
+        ValueReader(self.content).deserialize_tuple(length, visitor).map_err(|error| error.under(self.name))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, keys: &'static [&'static str], visitor: V) -> Outcome<V::Value> {
-        Reader(self.content).deserialize_struct("", keys, visitor).map_err(|error| error.under(self.name))
+    fn struct_variant<V: Visitor<'de>>(self, keys: &'static [&'static str], visitor: V) -> ReadResult<V::Value> {
+        ValueReader(self.content).deserialize_struct("", keys, visitor).map_err(|error| error.under(self.name))
     }
 }

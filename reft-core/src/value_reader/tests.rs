@@ -10,7 +10,7 @@ use crate::interventions::Phi;
 
 #[derive(Debug, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
+struct TestSettings {
     rows: u32,
     rate: f64,
     shuffle: bool,
@@ -19,11 +19,11 @@ struct Settings {
     pair: Option<[i64; 2]>,
     workers: Option<NonZeroUsize>,
     on: DropoutOn,
-    inner: Option<Box<Settings>>,
+    inner: Option<Box<TestSettings>>,
 }
 
 #[allow(clippy::needless_pass_by_value)] // the cases are made where they are read
-fn settings(tree: Value) -> Result<Settings, String> {
+fn settings(tree: Value) -> Result<TestSettings, String> {
     read(&tree).map_err(|error| error.to_string())
 }
 
@@ -45,7 +45,7 @@ fn what_cannot_be_misunderstood_is_read() {
     }
     assert_eq!(settings(json!({"name": 48})).map(|s| s.name), Ok("48".to_owned()));
     assert_eq!(settings(json!({"inner": {"inner": null}})).map(|s| s.inner), Ok(Some(Box::default())));
-    assert_eq!(settings(Value::Null), Ok(Settings::default()), "an empty section");
+    assert_eq!(settings(Value::Null), Ok(TestSettings::default()), "an empty section");
     assert_eq!(settings(json!({"on": {"edit": null}})).map(|s| s.on), Ok(DropoutOn::Edit));
 }
 
@@ -95,7 +95,7 @@ fn what_does_not_fit_is_named_with_its_key_and_what_to_write() {
 
 #[test]
 fn json_is_refused_with_line_and_column() {
-    let error = |text| read_json::<Settings>(text).expect_err(text).to_string();
+    let error = |text| read_json::<TestSettings>(text).expect_err(text).to_string();
     assert_eq!(error("{\"rows\": 1,\n \"rate\" 2}"), "line 2, column 9: not valid JSON");
     assert_eq!(error("{\"rows\": 1"), "line 1, column 10: the text ends too early");
 }
@@ -104,5 +104,5 @@ fn json_is_refused_with_line_and_column() {
 fn alternatives_come_from_the_types() {
     assert_eq!(variants_of::<DropoutOn>(), ["state", "edit"]);
     assert!(variants_of::<Phi>().contains(&"red") && variants_of::<AdaptSpec>().contains(&"bitfit"));
-    assert!(variants_of::<Settings>().is_empty() && variants_of::<u64>().is_empty());
+    assert!(variants_of::<TestSettings>().is_empty() && variants_of::<u64>().is_empty());
 }

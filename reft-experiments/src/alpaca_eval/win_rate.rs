@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::annotations::Annotation;
-use crate::tables::stats::{Estimate, estimate};
+use crate::tables::stats::{Aggregate, estimate};
 
 /// How often a model's outputs were preferred to the reference's.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
@@ -60,7 +60,7 @@ impl WinRate {
                 wins.push(win(value).ok_or(WinRateError::NoPreference { row, value })?);
             }
         }
-        let Some(Estimate { mean, sd, n }) = estimate(&wins) else {
+        let Some(Aggregate { mean, sd, n }) = estimate(&wins) else {
             return Err(WinRateError::AllDropped { rows: annotations.len() });
         };
         let count = |wanted: Ordering| wins.iter().filter(|win| win.total_cmp(&0.5) == wanted).count();

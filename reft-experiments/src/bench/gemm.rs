@@ -37,14 +37,14 @@ fn shapes(dims: &Dims) -> [(i64, i64); 4] {
 
 /// What products cost.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Cost {
+pub struct ProductCost {
     /// Time.
     pub seconds: f64,
     /// Floating-point operations.
     pub operations: f64,
 }
 
-impl Cost {
+impl ProductCost {
     /// So many times.
     fn times(self, n: f64) -> Self {
         Self { seconds: self.seconds * n, operations: self.operations * n }
@@ -56,24 +56,24 @@ impl Cost {
 }
 
 /// One product of `rows` with a weight `[out, input]`, forward; with its backward product, of the same operations, if asked for.
-fn product(rows: i64, shape: (i64, i64), kind: Kind, back: bool) -> Cost {
+fn product(rows: i64, shape: (i64, i64), kind: Kind, back: bool) -> ProductCost {
     let product = Product::new(rows, shape, kind);
     let operations = product.operations();
-    let forward = Cost { seconds: seconds(|| product.forward()), operations };
-    if back { forward.plus(Cost { seconds: seconds(product.backward()), operations }) } else { forward }
+    let forward = ProductCost { seconds: seconds(|| product.forward()), operations };
+    if back { forward.plus(ProductCost { seconds: seconds(product.backward()), operations }) } else { forward }
 }
 
 /// The products of one block for this many rows: forward, and backward if asked for.
-pub fn block(dims: &Dims, rows: i64, kind: Kind, back: bool) -> Cost {
+pub fn block(dims: &Dims, rows: i64, kind: Kind, back: bool) -> ProductCost {
     let of_shape = |shape| product(rows, shape, kind, back);
-    shapes(dims).into_iter().map(of_shape).fold(Cost::default(), Cost::plus)
+    shapes(dims).into_iter().map(of_shape).fold(ProductCost::default(), ProductCost::plus)
 }
 
 /// Rows of a pass that takes prompts: enough for the products' full speed.
 const PREFILL: i64 = 512;
 
 /// All products of answers to prompts of so many tokens together, when `lanes` of them go on by a token in each pass.
-pub fn answers(dims: &Dims, kind: Kind, prompts: usize, answers: usize, lanes: usize) -> Cost {
+pub fn answers(dims: &Dims, kind: Kind, prompts: usize, answers: usize, lanes: usize) -> ProductCost {
     let layers = dims.layers as f64;
     let prefill = block(dims, PREFILL, kind, false).times(layers * prompts as f64 / PREFILL as f64);
     let head = product(lanes as i64, (dims.vocab, dims.width), kind, false);

@@ -20,7 +20,7 @@ use crate::config::plan::{DeviceSpec, Dtype};
 /// What is timed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum BenchmarkKind {
     /// Updates; unpadded tokens a second.
     Train,
     /// Commonsense answers; examples a second.
@@ -31,10 +31,10 @@ pub enum Kind {
 
 /// One thing to measure.
 #[derive(Clone, PartialEq, Debug, clap::Args)]
-pub struct Job {
+pub struct BenchmarkJob {
     /// What is timed
     #[arg(value_enum)]
-    pub kind: Kind,
+    pub kind: BenchmarkKind,
     /// Type of the base weights: auto (bf16 where its products are fast, else f32), f32 or bf16
     #[arg(long, default_value = "auto", value_parser = on_cpu)]
     pub dtype: Dtype,
@@ -75,7 +75,7 @@ fn on_cpu(text: &str) -> Result<Dtype, String> {
 /// Updates before the timed ones.
 pub const UNTIMED: usize = 2;
 
-impl Job {
+impl BenchmarkJob {
     /// Rows that a training job needs.
     pub fn trained(&self) -> usize {
         self.batch * (self.steps + UNTIMED)
@@ -84,7 +84,7 @@ impl Job {
 
 /// What came of it.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct BenchmarkResult {
     /// Tokens, examples or new tokens a second, by the kind of job.
     pub value: f64,
     /// Peak memory of the process, MiB.
@@ -105,11 +105,11 @@ pub struct Outcome {
 }
 
 /// A line of the summary: a job, and what is asked of the ratio.
-pub struct Line {
+pub struct SummaryLine {
     /// Its name.
     pub name: &'static str,
     /// The job.
-    pub job: Job,
+    pub job: BenchmarkJob,
     /// Least ratio of ours to the peer's.
     pub goal: f64,
     /// What is counted.
@@ -117,9 +117,9 @@ pub struct Line {
 }
 
 /// The comparison: one line a job, in the type that is fast here, and in f32 where that is another one.
-pub fn lines(fast: Dtype) -> Vec<Line> {
-    let job = Job {
-        kind: Kind::Train,
+pub fn lines(fast: Dtype) -> Vec<SummaryLine> {
+    let job = BenchmarkJob {
+        kind: BenchmarkKind::Train,
         dtype: fast,
         positions: "f7+l7".to_owned(),
         layers: "all".to_owned(),
@@ -131,12 +131,12 @@ pub fn lines(fast: Dtype) -> Vec<Line> {
         edited: true,
         lookahead: 8,
     };
-    let one = Job { positions: "l1".to_owned(), layers: "15".to_owned(), rank: 4, ..job.clone() };
-    let f32 = |job: &Job| Job { dtype: Dtype::F32, ..job.clone() };
-    let eval = Job { kind: Kind::Eval, rows: 64, ..job.clone() };
-    let decode = Job { kind: Kind::Decode, batch: 1, rows: 8, ..job.clone() };
-    let long = Job { batch: 16, rows: 16, new: 256, ..decode.clone() };
-    let line = |name, job, goal, unit| Line { name, job, goal, unit };
+    let one = BenchmarkJob { positions: "l1".to_owned(), layers: "15".to_owned(), rank: 4, ..job.clone() };
+    let f32 = |job: &BenchmarkJob| BenchmarkJob { dtype: Dtype::F32, ..job.clone() };
+    let eval = BenchmarkJob { kind: BenchmarkKind::Eval, rows: 64, ..job.clone() };
+    let decode = BenchmarkJob { kind: BenchmarkKind::Decode, batch: 1, rows: 8, ..job.clone() };
+    let long = BenchmarkJob { batch: 16, rows: 16, new: 256, ..decode.clone() };
+    let line = |name, job, goal, unit| SummaryLine { name, job, goal, unit };
     let in_f32 = vec![
         line("train, all layers f7+l7 rank 8", f32(&job), 2.3, "tokens/s"),
         line("train, layer 15 l1 rank 4", f32(&one), 12.0, "tokens/s"),
@@ -149,7 +149,7 @@ pub fn lines(fast: Dtype) -> Vec<Line> {
     ];
     let decoding = vec![
         line("decode, batch 16, 256 tokens each", long, 2.0, "new tokens/s"),
-        line("decode, batch 1, no guesses", Job { lookahead: 0, ..decode.clone() }, 2.0, "new tokens/s"),
+        line("decode, batch 1, no guesses", BenchmarkJob { lookahead: 0, ..decode.clone() }, 2.0, "new tokens/s"),
         line("decode, batch 1", decode, 2.0, "new tokens/s"),
     ];
     let halves = if fast == Dtype::F32 { Vec::new() } else { in_bf16 };

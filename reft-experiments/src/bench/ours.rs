@@ -12,19 +12,19 @@ use reft_models::tokenizer::Specials;
 use serde_json::json;
 use tch::Device;
 
-use super::{Job, Kind, Outcome, UNTIMED, gemm};
+use super::{BenchmarkJob, BenchmarkKind, BenchmarkResult, UNTIMED, gemm};
 use crate::config::plan::{DeviceSpec, EvalPlan};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
-use crate::data::template::Template;
+use crate::data::template::PromptTemplate;
 use crate::run::answering::evaluation::Evaluator;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 use crate::store::environment::peak_memory_mib;
 use crate::tasks::Task;
 use crate::tasks::commonsense::ARC_E;
 use crate::train::causal::Causal;
-use crate::train::frozen::Frozen;
-use crate::train::kept::Budget;
+use crate::train::frozen::FrozenForward;
+use crate::train::kept::CacheBudget;
 use crate::train::learner::{Learner, UpdateRules};
 
 const MAX_LENGTH: usize = 512;
@@ -34,8 +34,8 @@ const SEED: Seed = Seed(0);
 ///
 /// # Errors
 /// When the model or the rows cannot be read.
-pub fn run(job: &Job, model: &str, rows: &Path) -> Result<Outcome> {
-    let loaded = Loaded::open(model, job.dtype, DeviceSpec(Device::Cpu))?;
+pub fn run(job: &BenchmarkJob, model: &str, rows: &Path) -> Result<BenchmarkResult> {
+    let loaded = LoadedDecoder::open(model, job.dtype, DeviceSpec(Device::Cpu))?;
     let text = std::fs::read_to_string(rows).with_context(|| rows.display().to_string())?;
     let rows: Vec<Row> = serde_json::from_str(&text).with_context(|| rows.display().to_string())?;
     let listed: Result<Vec<usize>, _> = job.layers.split(',').map(str::parse).collect();
@@ -44,13 +44,13 @@ pub fn run(job: &Job, model: &str, rows: &Path) -> Result<Outcome> {
     let spec: AdaptSpec = serde_json::from_value(json!({ "reft": spec }))?;
     let mut adaptation = spec.build(loaded.decoder.dims(), SEED, Device::Cpu)?;
     let mut outcome = match job.kind {
-        Kind::Train => train(job, &loaded, adaptation.as_mut(), &rows)?,
-        Kind::Eval | Kind::Decode => {
+        BenchmarkKind::Train => train(job, &loaded, adaptation.as_mut(), &rows)?,
+        BenchmarkKind::Eval | BenchmarkKind::Decode => {
             let step = job.edited.then(|| adaptation.begin(Mode::Eval));
             let rows = rows.get(..job.rows).context("too few rows")?;
             match job.kind {
-                Kind::Eval => evaluate(job, &loaded, step.as_deref(), rows)?,
-                Kind::Train | Kind::Decode => decode(job, &loaded, step.as_deref(), rows)?,
+                BenchmarkKind::Eval => evaluate(job, &loaded, step.as_deref(), rows)?,
+                BenchmarkKind::Train | BenchmarkKind::Decode => decode(job, &loaded, step.as_deref(), rows)?,
             }
         }
     };
@@ -58,7 +58,7 @@ pub fn run(job: &Job, model: &str, rows: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn examples(loaded: &Loaded, rows: &[Row]) -> Result<Vec<Example>> {
+fn examples(loaded: &LoadedDecoder, rows: &[Row]) -> Result<Vec<Example>> {
     let text = |(index, row): (usize, &Row)| Text {
         prompt: ARC_E.prompt(row),
         completion: ARC_E.completion(row),
@@ -71,11 +71,16 @@ fn examples(loaded: &Loaded, rows: &[Row]) -> Result<Vec<Example>> {
 }
 
 /// Times updates, once what cannot change is there (as it is after the first epoch).
-fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Row]) -> Result<Outcome> {
+fn train(
+    job: &BenchmarkJob,
+    loaded: &LoadedDecoder,
+    adaptation: &mut dyn Adaptation,
+    rows: &[Row],
+) -> Result<BenchmarkResult> {
     let model = loaded.decoder.as_ref();
     let Some(rows) = rows.get(..job.trained()) else { bail!("too few rows") };
     let examples = examples(loaded, rows)?;
-    let mut frozen = Frozen::new(model, adaptation, MAX_LENGTH, Budget { memory: 4 << 30, disk: 0 });
+    let mut frozen = FrozenForward::new(model, adaptation, MAX_LENGTH, CacheBudget { memory: 4 << 30, disk: 0 });
     frozen.fill(&examples, 4096, &loaded.shelf);
     let trained = examples.iter().map(|example| frozen.trained(example)).sum::<usize>() as f64;
     let blocks = model.dims().layers - adaptation.frontier().blocks;
@@ -97,13 +102,18 @@ fn train(job: &Job, loaded: &Loaded, adaptation: &mut dyn Adaptation, rows: &[Ro
     let block = gemm::block(model.dims(), per_step(trained) as i64, job.dtype.kind(), true);
     let gemm_share = block.seconds * blocks as f64 / step_s;
     let gflops = block.operations / block.seconds / 1e9;
-    Ok(Outcome { value: per_step(tokens) / step_s, peak_mib, step_s, total_s, gemm_share, gflops })
+    Ok(BenchmarkResult { value: per_step(tokens) / step_s, peak_mib, step_s, total_s, gemm_share, gflops })
 }
 
-fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<Outcome> {
+fn evaluate(
+    job: &BenchmarkJob,
+    loaded: &LoadedDecoder,
+    adaptation: Option<&dyn Step>,
+    rows: &[Row],
+) -> Result<BenchmarkResult> {
     let decoding = Decoding { lookahead: job.lookahead, ..Decoding::default() };
     let plan = &EvalPlan { batch_size: job.batch, max_new_tokens: job.new, early_verdict: true, decoding };
-    let (max_length, template) = (MAX_LENGTH, Template::Task);
+    let (max_length, template) = (MAX_LENGTH, PromptTemplate::Task);
     let evaluator = Evaluator { loaded, adaptation, plan, max_length, template, seed: SEED.0, tokens: 4096 };
     let began = Instant::now();
     let predictions = evaluator.answer(&ARC_E, rows)?.predictions;
@@ -111,22 +121,27 @@ fn evaluate(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[R
     let said = |text: &str| loaded.tokenizer.encode(text, Specials::None).map(|ids| ids.len());
     let said: usize = predictions.iter().map(|prediction| said(&prediction.said)).sum::<Result<_, _>>()?;
     let asked = prompts(loaded, rows)?.iter().map(Vec::len).sum();
-    Ok(Outcome { value: rows.len() as f64 / total_s, ..answered(job, loaded, asked, said, total_s) })
+    Ok(BenchmarkResult { value: rows.len() as f64 / total_s, ..answered(job, loaded, asked, said, total_s) })
 }
 
-fn prompts(loaded: &Loaded, rows: &[Row]) -> Result<Vec<Vec<i64>>> {
+fn prompts(loaded: &LoadedDecoder, rows: &[Row]) -> Result<Vec<Vec<i64>>> {
     let encode = |row: &Row| loaded.tokenizer.encode(&ARC_E.prompt(row), Specials::AsModel);
     Ok(rows.iter().map(encode).collect::<Result<_, _>>()?)
 }
 
 /// What answers of `said` tokens to prompts of `asked` tokens cost, beside their matrix products alone.
-fn answered(job: &Job, loaded: &Loaded, asked: usize, said: usize, total_s: f64) -> Outcome {
+fn answered(job: &BenchmarkJob, loaded: &LoadedDecoder, asked: usize, said: usize, total_s: f64) -> BenchmarkResult {
     let cost = gemm::answers(loaded.decoder.dims(), job.dtype.kind(), asked, said, job.batch);
     let (gemm_share, gflops) = (cost.seconds / total_s, cost.operations / cost.seconds / 1e9);
-    Outcome { total_s, gemm_share, gflops, ..Outcome::default() }
+    BenchmarkResult { total_s, gemm_share, gflops, ..BenchmarkResult::default() }
 }
 
-fn decode(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row]) -> Result<Outcome> {
+fn decode(
+    job: &BenchmarkJob,
+    loaded: &LoadedDecoder,
+    adaptation: Option<&dyn Step>,
+    rows: &[Row],
+) -> Result<BenchmarkResult> {
     let prompts = prompts(loaded, rows)?;
     let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
     let (stop, decoding) = (
@@ -140,5 +155,5 @@ fn decode(job: &Job, loaded: &Loaded, adaptation: Option<&dyn Step>, rows: &[Row
     let total_s = began.elapsed().as_secs_f64();
     let asked = prompts.iter().map(|prompt| prompt.len()).sum();
     let said = answers.iter().map(|answer| answer.ids.len()).sum();
-    Ok(Outcome { value: said as f64 / total_s, ..answered(job, loaded, asked, said, total_s) })
+    Ok(BenchmarkResult { value: said as f64 / total_s, ..answered(job, loaded, asked, said, total_s) })
 }

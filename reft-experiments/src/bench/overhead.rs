@@ -12,11 +12,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 
 /// One point of `overhead.csv`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Point {
+pub struct OverheadPoint {
     /// What is changed.
     pub axis: &'static str,
     /// To what.
@@ -33,29 +33,29 @@ pub struct Point {
 
 /// A setting of figure 11: layer 15, rank 8, the last token, unless the axis says otherwise.
 #[derive(Clone, Copy)]
-struct Setting {
+struct OverheadSetting {
     rank: usize,
     layers: usize,
     positions: usize,
     prompt: usize,
 }
 
-const BASE: Setting = Setting { rank: 8, layers: 1, positions: 1, prompt: 64 };
+const BASE: OverheadSetting = OverheadSetting { rank: 8, layers: 1, positions: 1, prompt: 64 };
 
 /// Makes a setting of a value.
-type Vary = fn(usize) -> Setting;
+type Vary = fn(usize) -> OverheadSetting;
 
 const AXES: &[(&str, &[usize], Vary)] = &[
-    ("rank", &[1, 4, 8, 16, 32], |rank| Setting { rank, ..BASE }),
-    ("layers", &[2, 4, 6, 8, 10], |layers| Setting { layers, ..BASE }),
-    ("last positions", &[2, 4, 6, 8, 10], |positions| Setting { positions, ..BASE }),
-    ("prompt length", &[32, 64, 128, 256], |prompt| Setting { prompt, ..BASE }),
+    ("rank", &[1, 4, 8, 16, 32], |rank| OverheadSetting { rank, ..BASE }),
+    ("layers", &[2, 4, 6, 8, 10], |layers| OverheadSetting { layers, ..BASE }),
+    ("last positions", &[2, 4, 6, 8, 10], |positions| OverheadSetting { positions, ..BASE }),
+    ("prompt length", &[32, 64, 128, 256], |prompt| OverheadSetting { prompt, ..BASE }),
 ];
 
 /// Turns of each point: the machine has other things to do, and the least time has the least of them.
 const TURNS: usize = 3;
 
-impl Setting {
+impl OverheadSetting {
     fn spec(self, depth: usize) -> Result<AdaptSpec> {
         let first = 15.min(depth.saturating_sub(self.layers));
         let layers: Vec<usize> = (first..(first + self.layers).min(depth)).collect();
@@ -70,7 +70,7 @@ impl Setting {
 ///
 /// # Errors
 /// When the text is too short.
-pub fn run(loaded: &Loaded, text: &[i64], new_tokens: usize) -> Result<Vec<Point>> {
+pub fn run(loaded: &LoadedDecoder, text: &[i64], new_tokens: usize) -> Result<Vec<OverheadPoint>> {
     let depth = loaded.decoder.dims().layers;
     let mut points = Vec::new();
     for &(axis, values, vary) in AXES {
@@ -86,14 +86,14 @@ pub fn run(loaded: &Loaded, text: &[i64], new_tokens: usize) -> Result<Vec<Point
                 edited_s = edited_s.min(seconds(loaded, Some(step.as_ref()), prompt, new_tokens)?);
                 plain_s = plain_s.min(seconds(loaded, None, prompt, new_tokens)?);
             }
-            points.push(Point { axis, value, new_tokens, edited_s, plain_s, added_s: edited_s - plain_s });
+            points.push(OverheadPoint { axis, value, new_tokens, edited_s, plain_s, added_s: edited_s - plain_s });
         }
     }
     Ok(points)
 }
 
 /// Seconds of one answer, decoded as in the paper: greedily, with its penalty and n-gram rule, to the last token.
-fn seconds(loaded: &Loaded, adaptation: Option<&dyn Step>, prompt: &[i64], max_new: usize) -> Result<f64> {
+fn seconds(loaded: &LoadedDecoder, adaptation: Option<&dyn Step>, prompt: &[i64], max_new: usize) -> Result<f64> {
     let decoding = &Decoding { repetition_penalty: 1.1, no_repeat_ngram: 5, ..Decoding::default() };
     let stop = Stopping { max_new, ends: Vec::new() };
     let generator = Generator { model: loaded.decoder.as_ref(), adaptation, batch: 1, stop, decoding, seed: 0 };
@@ -110,7 +110,7 @@ mod tests {
     fn settings_fit_any_depth() {
         for (layers, depth, expected) in [(1, 30, vec![15]), (4, 30, vec![15, 16, 17, 18]), (10, 12, (2..12).collect())]
         {
-            let spec = Setting { layers, ..BASE }.spec(depth).expect("valid");
+            let spec = OverheadSetting { layers, ..BASE }.spec(depth).expect("valid");
             let written = serde_json::to_value(&spec).expect("plain data");
             assert_eq!(written["reft"]["layers"], json!(expected), "{layers} of {depth}");
         }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Job, Kind, Outcome};
+use super::{BenchmarkJob, BenchmarkKind, BenchmarkResult};
 use crate::config::plan::Dtype;
 use crate::machine::openmp;
 
@@ -13,7 +13,7 @@ use crate::machine::openmp;
 ///
 /// # Errors
 /// When it fails, or says something else.
-pub fn outcome(mut command: Command) -> Result<Outcome> {
+pub fn outcome(mut command: Command) -> Result<BenchmarkResult> {
     let what = format!("{command:?}");
     let output = command.stderr(Stdio::piped()).output().with_context(|| what.clone())?;
     let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -28,11 +28,11 @@ pub fn outcome(mut command: Command) -> Result<Outcome> {
 ///
 /// # Errors
 /// When the peer fails.
-pub fn run(job: &Job, python: &Path, folder: &Path, rows: &Path) -> Result<Outcome> {
+pub fn run(job: &BenchmarkJob, python: &Path, folder: &Path, rows: &Path) -> Result<BenchmarkResult> {
     let kind = match job.kind {
-        Kind::Train => "train",
-        Kind::Eval => "eval",
-        Kind::Decode => "decode",
+        BenchmarkKind::Train => "train",
+        BenchmarkKind::Eval => "eval",
+        BenchmarkKind::Decode => "decode",
     };
     let dtype = if job.dtype == Dtype::F32 { "float32" } else { "bfloat16" };
     let mut command = Command::new(python);

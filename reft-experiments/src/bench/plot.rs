@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::report::Measured;
-use super::scaling::Point;
+use super::scaling::ScalingPoint;
 
 const SIZE: (u32, u32) = (960, 520);
 
@@ -39,7 +39,7 @@ pub fn ratios(lines: &[Measured], path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn scaling(points: &[Point], path: &Path) -> Result<()> {
+pub fn scaling(points: &[ScalingPoint], path: &Path) -> Result<()> {
     draw(path, |root| {
         let mut chart = ChartBuilder::on(root)
             .caption("cost of an update by one setting at a time", ("sans-serif", 20))
@@ -88,7 +88,7 @@ mod tests {
             gemm_share: None,
             gemm_gflops: None,
         };
-        let point = |setting, value, seconds| Point { setting, value, seconds, slope: 1.0 };
+        let point = |setting, value, seconds| ScalingPoint { setting, value, seconds, slope: 1.0 };
         let (bars, lines) = (folder.path().join("ratios.svg"), folder.path().join("scaling.svg"));
         ratios(&[line("train", 47.0), line("peak memory", 0.3)], &bars).expect("drawn");
         scaling(&[point("rank", 1.0, 2.0), point("rank", 4.0, 3.0), point("batch", 4.0, 1.0)], &lines).expect("drawn");

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Job, Outcome, UNTIMED};
+use super::{BenchmarkJob, BenchmarkResult, UNTIMED};
 use crate::data::row::Row;
 
 /// One point of `scaling.csv`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Point {
+pub struct ScalingPoint {
     /// What is changed.
     pub setting: &'static str,
     /// To what.
@@ -20,53 +20,53 @@ pub struct Point {
 }
 
 /// One axis: what is changed, and what is timed.
-struct Setting {
+struct ScalingAxis {
     name: &'static str,
     values: &'static [usize],
     /// A job's variant of a value, given the model's depth, and how often each row's question is then repeated.
-    vary: fn(&Job, usize, usize) -> (Job, usize),
-    timed: fn(&Outcome) -> f64,
+    vary: fn(&BenchmarkJob, usize, usize) -> (BenchmarkJob, usize),
+    timed: fn(&BenchmarkResult) -> f64,
 }
 
 /// Every axis. A layer count means the last so many, all of which gradients must pass.
-const SETTINGS: &[Setting] = &[
-    Setting {
+const SETTINGS: &[ScalingAxis] = &[
+    ScalingAxis {
         name: "layers",
         values: &[1, 4, 12, 30],
         vary: |job, n, layers| {
             let last: Vec<String> = (layers - n.min(layers)..layers).map(|layer| layer.to_string()).collect();
-            (Job { layers: last.join(","), ..job.clone() }, 1)
+            (BenchmarkJob { layers: last.join(","), ..job.clone() }, 1)
         },
         timed: |outcome| outcome.step_s,
     },
-    Setting {
+    ScalingAxis {
         name: "rank",
         values: &[1, 8, 64],
-        vary: |job, n, _| (Job { rank: n as i64, ..job.clone() }, 1),
+        vary: |job, n, _| (BenchmarkJob { rank: n as i64, ..job.clone() }, 1),
         timed: |outcome| outcome.step_s,
     },
-    Setting {
+    ScalingAxis {
         name: "positions",
         values: &[2, 14, 28],
-        vary: |job, n, _| (Job { positions: format!("f{0}+l{0}", n / 2), ..job.clone() }, 1),
+        vary: |job, n, _| (BenchmarkJob { positions: format!("f{0}+l{0}", n / 2), ..job.clone() }, 1),
         timed: |outcome| outcome.step_s,
     },
-    Setting {
+    ScalingAxis {
         name: "batch",
         values: &[4, 8, 16],
-        vary: |job, n, _| (Job { batch: n, ..job.clone() }, 1),
+        vary: |job, n, _| (BenchmarkJob { batch: n, ..job.clone() }, 1),
         timed: |outcome| outcome.step_s,
     },
-    Setting {
+    ScalingAxis {
         name: "prompt length",
         values: &[1, 2, 3],
         vary: |job, n, _| (job.clone(), n),
         timed: |outcome| outcome.step_s,
     },
-    Setting {
+    ScalingAxis {
         name: "rows",
         values: &[64, 128, 256],
-        vary: |job, n, _| (Job { steps: n / job.batch - UNTIMED, ..job.clone() }, 1),
+        vary: |job, n, _| (BenchmarkJob { steps: n / job.batch - UNTIMED, ..job.clone() }, 1),
         timed: |outcome| outcome.total_s,
     },
 ];
@@ -76,13 +76,13 @@ const SETTINGS: &[Setting] = &[
 /// # Errors
 /// When a measurement fails.
 pub fn run(
-    base: &Job,
+    base: &BenchmarkJob,
     layers: usize,
     rows: &[Row],
-    mut measure: impl FnMut(&Job, &[Row]) -> Result<Outcome>,
-) -> Result<Vec<Point>> {
+    mut measure: impl FnMut(&BenchmarkJob, &[Row]) -> Result<BenchmarkResult>,
+) -> Result<Vec<ScalingPoint>> {
     let mut points = Vec::new();
-    for &Setting { name: setting, values, vary, timed } in SETTINGS {
+    for &ScalingAxis { name: setting, values, vary, timed } in SETTINGS {
         eprintln!("cost by {setting}");
         let mut measured = Vec::new();
         for &value in values {
@@ -91,7 +91,7 @@ pub fn run(
             measured.push((value as f64, timed(&measure(&job, &rows)?)));
         }
         let slope = slope(&measured);
-        points.extend(measured.into_iter().map(|(value, seconds)| Point { setting, value, seconds, slope }));
+        points.extend(measured.into_iter().map(|(value, seconds)| ScalingPoint { setting, value, seconds, slope }));
     }
     Ok(points)
 }

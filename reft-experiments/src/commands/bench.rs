@@ -7,16 +7,18 @@ use anyhow::{Context, Result, ensure};
 use reft_models::tokenizer::Specials;
 use tch::Device;
 
-use crate::bench::overhead::Point;
+use crate::bench::overhead::OverheadPoint;
 use crate::bench::report::{self, Measured};
-use crate::bench::{Job, Kind, Line, Outcome, export, lines, ours, overhead, peer, plot, scaling};
+use crate::bench::{
+    BenchmarkJob, BenchmarkKind, BenchmarkResult, SummaryLine, export, lines, ours, overhead, peer, plot, scaling,
+};
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, Dtype};
 use crate::data::row::Row;
-use crate::data::source::Sources;
+use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::machine::fast;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 use crate::tasks::commonsense::ARC_E;
 use crate::tasks::{DataKind, Task};
 
@@ -38,7 +40,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct JobArgs {
     #[command(flatten)]
-    job: Job,
+    job: BenchmarkJob,
     /// Base model
     #[arg(long, default_value = "smollm2")]
     model: String,
@@ -99,7 +101,7 @@ impl Args {
         );
         report::write(&measured, &about, &bench.args.out)?;
         plot::ratios(&measured, &bench.args.out.join("ratios.svg"))?;
-        let loaded = Loaded::open(&bench.args.model, dtype, DeviceSpec(Device::Cpu))?;
+        let loaded = LoadedDecoder::open(&bench.args.model, dtype, DeviceSpec(Device::Cpu))?;
         let layers = loaded.decoder.dims().layers;
         bench.edits(&loaded)?;
         drop(loaded);
@@ -109,7 +111,7 @@ impl Args {
 
 /// Real rows where they are at hand, those of this project otherwise.
 fn rows() -> (Vec<Row>, DataKind) {
-    let sources = Sources::from_env();
+    let sources = DataSources::from_env();
     match ARC_E.rows(DataKind::Real, &Split::Train, &sources) {
         Ok(rows) => (rows, DataKind::Real),
         Err(_) => (ARC_E.rows(DataKind::Embedded, &Split::Train, &sources).unwrap_or_default(), DataKind::Embedded),
@@ -117,15 +119,15 @@ fn rows() -> (Vec<Row>, DataKind) {
 }
 
 impl Bench {
-    fn file(&self, job: &Job) -> Result<PathBuf> {
-        let count = if job.kind == Kind::Train { job.trained() } else { job.rows };
+    fn file(&self, job: &BenchmarkJob) -> Result<PathBuf> {
+        let count = if job.kind == BenchmarkKind::Train { job.trained() } else { job.rows };
         let rows = self.rows.get(..count).context("too few rows for this job")?;
         let path = self.scratch.path().join("rows.json");
         std::fs::write(&path, serde_json::to_vec(rows)?)?;
         Ok(path)
     }
 
-    fn ours(&self, job: &Job, rows: &Path) -> Result<Outcome> {
+    fn ours(&self, job: &BenchmarkJob, rows: &Path) -> Result<BenchmarkResult> {
         let mut command = Command::new(std::env::current_exe()?);
         let kind = serde_json::to_value(job.kind)?;
         command.args(["bench-job", kind.as_str().unwrap_or_default(), "--dtype", job.dtype.name()]);
@@ -140,12 +142,12 @@ impl Bench {
     }
 
     /// A job's speed, and for training its memory.
-    fn compare(&self, line: &Line) -> Result<Vec<Measured>> {
+    fn compare(&self, line: &SummaryLine) -> Result<Vec<Measured>> {
         eprintln!("{}, {}", line.name, line.job.dtype.name());
         let rows = self.file(&line.job)?;
         let theirs = peer::run(&line.job, &self.args.peer, &self.folder, &rows)?;
         let ours = self.ours(&line.job, &rows)?;
-        let train = line.job.kind == Kind::Train;
+        let train = line.job.kind == BenchmarkKind::Train;
         let speed = Measured {
             job: line.name.to_owned(),
             dtype: line.job.dtype.name(),
@@ -174,11 +176,11 @@ impl Bench {
     }
 
     /// What edits of the prompt add to an answer.
-    fn edits(&self, loaded: &Loaded) -> Result<()> {
+    fn edits(&self, loaded: &LoadedDecoder) -> Result<()> {
         let text: String = self.rows.iter().take(8).map(|row| row.instruction.as_str()).collect();
         let ids = loaded.tokenizer.encode(&text, Specials::AsModel)?;
         let points = overhead::run(loaded, &ids, 32)?;
-        for Point { axis, value, plain_s, added_s, .. } in &points {
+        for OverheadPoint { axis, value, plain_s, added_s, .. } in &points {
             println!("edits, {axis} {value}: {:.1} ms added to {plain_s:.2} s", 1000.0 * added_s);
         }
         report::csv(&points, &self.args.out.join("overhead.csv"))
@@ -186,7 +188,7 @@ impl Bench {
 
     /// Our cost by one setting at a time.
     fn scaling(&self, dtype: Dtype, layers: usize) -> Result<()> {
-        let base = Job { steps: 2, ..lines(dtype)[0].job.clone() };
+        let base = BenchmarkJob { steps: 2, ..lines(dtype)[0].job.clone() };
         let points = scaling::run(&base, layers, &self.rows, |job, rows| {
             let path = self.scratch.path().join("rows.json");
             std::fs::write(&path, serde_json::to_vec(rows)?)?;
@@ -202,8 +204,8 @@ impl Bench {
     /// Decoding with edits on the prompt against without, each the best of several turns.
     fn overhead(&self, dtype: Dtype) -> Result<Measured> {
         // Without guesses: how many come true depends on what is said, and edits change that.
-        let edited = Job { lookahead: 0, ..lines(dtype).pop().context("a last line")?.job };
-        let plain = Job { edited: false, ..edited.clone() };
+        let edited = BenchmarkJob { lookahead: 0, ..lines(dtype).pop().context("a last line")?.job };
+        let plain = BenchmarkJob { edited: false, ..edited.clone() };
         let rows = self.file(&edited)?;
         let (mut with, mut without) = (0f64, 0f64);
         for _ in 0..3 {

@@ -5,14 +5,14 @@ use std::io::{BufRead, Write};
 use anyhow::Result;
 use reft_models::tokenizer::{Message, Role};
 
-use super::generate::{Prompted, Speaker};
+use super::generate::{ChatModel, Prompted};
 
 const HELP: &str = "/adapter NAME or NUMBER switches to an adapter, /adapter none to the base model, /adapters lists them, \
                     /system TEXT sets the scene, /clear forgets the conversation, /quit ends it";
 
 /// A line that the user typed.
 #[derive(Debug, PartialEq, Eq)]
-enum Line<'a> {
+enum UserInput<'a> {
     Say(&'a str),
     Adapter(&'a str),
     Adapters,
@@ -22,7 +22,7 @@ enum Line<'a> {
     Quit,
 }
 
-impl<'a> Line<'a> {
+impl<'a> UserInput<'a> {
     fn parse(line: &'a str) -> Self {
         let line = line.trim();
         let Some(command) = line.strip_prefix('/') else { return Self::Say(line) };
@@ -43,7 +43,7 @@ impl<'a> Line<'a> {
 ///
 /// # Errors
 /// When the model has no chat template, or the input cannot be read.
-pub(super) fn talk(speaker: &Speaker, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<()> {
+pub(super) fn talk(speaker: &ChatModel, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<()> {
     let tokenizer = &speaker.opened.loaded.tokenizer;
     // A model that cannot chat is told before the user has typed anything.
     let empty = tokenizer.chat(&[Message { role: Role::User, content: String::new() }])?;
@@ -61,33 +61,33 @@ pub(super) fn talk(speaker: &Speaker, input: &mut dyn BufRead, out: &mut dyn Wri
             eprintln!("this line is not UTF-8: set the terminal to UTF-8 and write it again");
             continue;
         };
-        match Line::parse(line) {
-            Line::Say("") => {}
-            Line::Say(content) => {
+        match UserInput::parse(line) {
+            UserInput::Say("") => {}
+            UserInput::Say(content) => {
                 turns.push(Message { role: Role::User, content: content.to_owned() });
                 let content = speaker.say(voice, &tokenizer.chat(&turns)?, Prompted::Conversation, out)?;
                 turns.push(Message { role: Role::Assistant, content });
             }
-            Line::Adapter(wanted) => match choose(speaker, wanted) {
+            UserInput::Adapter(wanted) => match choose(speaker, wanted) {
                 Ok(chosen) => {
                     voice = chosen;
                     eprintln!("{}", speaker.name(voice));
                 }
                 Err(complaint) => eprintln!("{complaint}"),
             },
-            Line::Adapters => list(speaker, voice),
-            Line::System(content) => {
+            UserInput::Adapters => list(speaker, voice),
+            UserInput::System(content) => {
                 turns.retain(|turn| turn.role != Role::System);
                 turns.insert(0, Message { role: Role::System, content: content.to_owned() });
             }
-            Line::Clear => turns.clear(),
-            Line::Help => eprintln!("{HELP}"),
-            Line::Quit => return Ok(()),
+            UserInput::Clear => turns.clear(),
+            UserInput::Help => eprintln!("{HELP}"),
+            UserInput::Quit => return Ok(()),
         }
     }
 }
 
-fn list(speaker: &Speaker, voice: Option<usize>) {
+fn list(speaker: &ChatModel, voice: Option<usize>) {
     for index in 0..speaker.opened.adapters.len() {
         let mark = if voice == Some(index) { '*' } else { ' ' };
         eprintln!("{mark} {} {}", index + 1, speaker.name(Some(index)));
@@ -95,7 +95,7 @@ fn list(speaker: &Speaker, voice: Option<usize>) {
 }
 
 /// An adapter by its number, or by the end of its name.
-fn choose(speaker: &Speaker, wanted: &str) -> Result<Option<usize>, String> {
+fn choose(speaker: &ChatModel, wanted: &str) -> Result<Option<usize>, String> {
     let adapters = &speaker.opened.adapters;
     if wanted == "none" {
         return Ok(None);
@@ -114,10 +114,10 @@ mod tests {
 
     #[test]
     fn lines_are_turns_or_commands() {
-        assert_eq!(Line::parse("hello there\n"), Line::Say("hello there"));
-        assert_eq!(Line::parse("/adapter  runs/a \n"), Line::Adapter("runs/a"));
-        assert_eq!(Line::parse("/system Be brief."), Line::System("Be brief."));
-        assert_eq!(Line::parse("/clear"), Line::Clear);
-        assert_eq!(Line::parse("/wat"), Line::Help);
+        assert_eq!(UserInput::parse("hello there\n"), UserInput::Say("hello there"));
+        assert_eq!(UserInput::parse("/adapter  runs/a \n"), UserInput::Adapter("runs/a"));
+        assert_eq!(UserInput::parse("/system Be brief."), UserInput::System("Be brief."));
+        assert_eq!(UserInput::parse("/clear"), UserInput::Clear);
+        assert_eq!(UserInput::parse("/wat"), UserInput::Help);
     }
 }

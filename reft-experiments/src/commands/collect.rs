@@ -14,7 +14,7 @@ use tch::Tensor;
 use super::BaseArgs;
 use super::generate::prompts;
 use crate::atomic;
-use crate::collect::{Keep, Wanted};
+use crate::collect::{Keep, StateRequest};
 use crate::run::context;
 use crate::train::batches;
 
@@ -113,8 +113,8 @@ impl Args {
         }
         let keep = if self.mean { Keep::Mean } else { Keep::Tokens };
         let sites = sites(&self.component, &self.layers, model.dims())?;
-        let wanted = Wanted { sites, positions: self.positions, keep };
-        let mut written = Written::default();
+        let wanted = StateRequest { sites, positions: self.positions, keep };
+        let mut written = CollectedStates::default();
         let adaptation = opened.adapters.first().map(|(_, adaptation)| adaptation.as_ref());
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
         for part in batches::micro(&lengths, TOGETHER) {
@@ -142,7 +142,7 @@ impl Args {
 
 /// What is written.
 #[derive(Default)]
-struct Written {
+struct CollectedStates {
     states: BTreeMap<String, Vec<Tensor>>,
     /// Of each row the number of its text, from 0.
     text: Vec<i64>,
@@ -152,7 +152,7 @@ struct Written {
     token: Vec<i64>,
 }
 
-impl Written {
+impl CollectedStates {
     fn index(&mut self, text: usize, ids: &[i64], positions: &[i64], keep: Keep) {
         match keep {
             Keep::Mean if positions.is_empty() => {}

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::columns::aligned;
 use crate::run::prediction::{self, Prediction};
-use crate::score::metric::{Answers, Metric};
+use crate::score::metric::{LabelledPredictions, Metric};
 use crate::store::record::{Record, Score};
 use crate::tables::paired::{Paired, bootstrap_of, holm};
 use crate::tasks::TaskId;
@@ -119,7 +119,7 @@ impl Compared {
 }
 
 /// What labelled rows are and what they were taken for.
-fn answers(task: &dyn LabelledTask, predictions: &[Prediction], run: &Path) -> Result<Answers> {
+fn answers(task: &dyn LabelledTask, predictions: &[Prediction], run: &Path) -> Result<LabelledPredictions> {
     let pair = |prediction: &Prediction| {
         let known = |name: &str| {
             task.labels()
@@ -129,7 +129,7 @@ fn answers(task: &dyn LabelledTask, predictions: &[Prediction], run: &Path) -> R
         let right = known(&prediction.expected)?;
         Ok((right, task.labels().taken(&prediction.answer, right)))
     };
-    Ok(Answers { pairs: predictions.iter().map(pair).collect::<Result<_>>()? })
+    Ok(LabelledPredictions { pairs: predictions.iter().map(pair).collect::<Result<_>>()? })
 }
 
 /// A run's folder by its path or its name.

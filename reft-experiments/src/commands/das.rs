@@ -15,7 +15,7 @@ use reft_models::model::Decoder;
 use super::BaseArgs;
 use super::collect::{component, layers};
 use crate::atomic;
-use crate::studies::das::{Pair, Search, accuracy};
+use crate::studies::das::{DasSettings, InterchangePair, accuracy};
 use crate::studies::equality::{self, TOKENS, Variable};
 use crate::studies::heat_map::HeatMap;
 use crate::studies::network;
@@ -25,11 +25,11 @@ use crate::studies::price_tag::PriceTag;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    task: Task,
+    task: DasTask,
 }
 
 #[derive(Debug, Subcommand)]
-enum Task {
+enum DasTask {
     /// Hierarchical equality, on a tiny network that is trained for it: (W = X) = (Y = Z)
     Equality(EqualityArgs),
     /// Price tagging, on a language model: does an amount lie between two bounds?
@@ -106,11 +106,11 @@ fn batch(text: &str) -> Result<usize, String> {
 }
 
 /// A model, the pairs, and the positions that are looked at.
-struct Study<'a> {
+struct DasStudy<'a> {
     model: &'a dyn Decoder,
     base: &'a reft_core::base_model::BaseModel,
-    train: Vec<Pair>,
-    test: Vec<Pair>,
+    train: Vec<InterchangePair>,
+    test: Vec<InterchangePair>,
     /// Name of each position, and how far it is from the end (1: the last token).
     positions: Vec<(String, usize)>,
     title: String,
@@ -123,8 +123,8 @@ impl Args {
     /// When the model, the network or `R` is wrong, or a file cannot be written.
     pub fn run(self) -> Result<()> {
         match self.task {
-            Task::Equality(args) => args.run(),
-            Task::PriceTag(args) => args.run(),
+            DasTask::Equality(args) => args.run(),
+            DasTask::PriceTag(args) => args.run(),
         }
     }
 }
@@ -150,7 +150,7 @@ impl EqualityArgs {
             network::accuracy(network.model.as_ref(), &inputs)?
         );
         let positions = TOKENS.iter().enumerate().map(|(at, name)| ((*name).to_owned(), TOKENS.len() - at)).collect();
-        let study = Study {
+        let study = DasStudy {
             model: network.model.as_ref(),
             base: &network.base,
             train: drawn("das train", self.search.pairs),
@@ -182,7 +182,7 @@ impl PriceTagArgs {
             );
         }
         let back = (1..=self.last as usize).rev();
-        let study = Study {
+        let study = DasStudy {
             model: loaded.decoder.as_ref(),
             base: &loaded.base,
             train: drawn("das train", self.search.pairs)?,
@@ -195,8 +195,8 @@ impl PriceTagArgs {
 }
 
 impl SearchArgs {
-    fn search(&self) -> Search {
-        Search {
+    fn search(&self) -> DasSettings {
+        DasSettings {
             rank: self.rank,
             component: self.component,
             epochs: self.epochs,
@@ -206,7 +206,7 @@ impl SearchArgs {
         }
     }
 
-    fn run(&self, study: &Study<'_>) -> Result<()> {
+    fn run(&self, study: &DasStudy<'_>) -> Result<()> {
         if study.train.is_empty() || study.test.is_empty() {
             bail!("--pairs and --test-pairs: at least one pair of each is needed");
         }
@@ -232,7 +232,7 @@ impl SearchArgs {
     }
 
     /// Learns at every layer and position; the best R is kept as an adapter.
-    fn learned(&self, study: &Study<'_>) -> Result<(Vec<LayerId>, Vec<f64>)> {
+    fn learned(&self, study: &DasStudy<'_>) -> Result<(Vec<LayerId>, Vec<f64>)> {
         let layers = self.layers.resolve(study.model.dims())?;
         let search = self.search();
         let (mut values, mut best) = (Vec::new(), None::<(f64, Box<dyn Adaptation>, _)>);
@@ -253,7 +253,7 @@ impl SearchArgs {
     }
 
     /// Scores a given R at its layer and every position.
-    fn given(&self, study: &Study<'_>, path: &Path) -> Result<(Vec<LayerId>, Vec<f64>)> {
+    fn given(&self, study: &DasStudy<'_>, path: &Path) -> Result<(Vec<LayerId>, Vec<f64>)> {
         let saved = SavedAdapter::read(path)?;
         let spec = saved
             .config

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::data::source::Sources;
+use crate::data::source::DataSources;
 use crate::machine::fast;
 use crate::run::saved::SavedFiles;
-use crate::run::{self, Kept};
+use crate::run::{self, PredictionFile};
 use crate::store::record::Score;
 use crate::store::test_reads;
 
@@ -46,7 +46,7 @@ impl Args {
         fast::say(plan.dtype, plan.device);
         self.note_test_reads(&plan)?;
         let mut scores = BTreeMap::new();
-        saved.score(&plan, &Sources::from_env(), &mut |scored| {
+        saved.score(&plan, &DataSources::from_env(), &mut |scored| {
             let key = scored.task.key();
             if let Some(cut) = &scored.too_long {
                 eprintln!("{cut}");
@@ -55,7 +55,7 @@ impl Args {
                 let file = |name: String| out.join(name);
                 let (predictions, outputs) =
                     (file(format!("predictions-{key}.jsonl")), file(format!("outputs-{key}.json")));
-                scored.save(&Kept { predictions, outputs }, "reft")?;
+                scored.save(&PredictionFile { predictions, outputs }, "reft")?;
             }
             match scored.score {
                 Some(score) => {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::import::head_beside;
 use crate::interop::merge::Merged;
-use crate::interop::ours::Ours;
+use crate::interop::ours::AdapterOnBase;
 use crate::interop::{model_folder, peft_export, pyreft_export};
 
 /// Arguments of `reft export`.
@@ -40,7 +40,7 @@ impl Args {
     /// # Errors
     /// When the library has no such method, or a file cannot be read or written.
     pub fn run(self) -> Result<()> {
-        let ours = Ours::open(&self.adapter, self.model.as_deref())?;
+        let ours = AdapterOnBase::open(&self.adapter, self.model.as_deref())?;
         let head = head_beside(&self.adapter)?;
         super::fresh_folder(&self.out, |folder| match self.to {
             Library::Peft => peft_export::write(&ours, &head, folder),
@@ -74,7 +74,7 @@ impl MergeArgs {
     /// # Errors
     /// When the adapter cannot be merged, with the reason, or a file cannot be read or written.
     pub fn run(self) -> Result<()> {
-        let ours = Ours::open(&self.adapter, self.model.as_deref())?;
+        let ours = AdapterOnBase::open(&self.adapter, self.model.as_deref())?;
         let merge = || {
             let naming = ours.base.naming()?;
             Merged::new(&ours.spec, &ours.tensors, (&ours.base.weights, naming, ours.base.dims()))

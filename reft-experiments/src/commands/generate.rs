@@ -12,12 +12,12 @@ use reft_models::tokenizer::Specials;
 use serde_json::json;
 
 use super::inspect::edited;
-use super::{BaseArgs, Opened};
+use super::{BaseArgs, OpenedDecoder};
 use crate::data::json_rows;
 use crate::data::need::Need;
 use crate::data::row::Row;
 use crate::data::text::{self, MARK};
-use crate::run::context::{Asked, Remedy};
+use crate::run::context::{ContextRequest, Remedy};
 
 /// Arguments of `reft generate`.
 #[derive(Debug, clap::Args)]
@@ -120,7 +120,7 @@ impl Args {
         let decoding = self.decoding.decoding()?;
         let opened = self.base.open_with(&self.adapters, &self.strength)?;
         let (max_new, seed, show_edits) = (self.decoding.max_new, self.decoding.seed, self.show_edits);
-        let speaker = Speaker { opened, decoding, max_new, seed, show_edits };
+        let speaker = ChatModel { opened, decoding, max_new, seed, show_edits };
         match (&self.prompt, &self.file) {
             (Some(prompt), _) => speaker.one(prompt),
             (None, Some(file)) => speaker.file(file),
@@ -130,8 +130,8 @@ impl Args {
 }
 
 /// A model with its adapters, and how it speaks.
-pub(super) struct Speaker {
-    pub opened: Opened,
+pub(super) struct ChatModel {
+    pub opened: OpenedDecoder,
     decoding: Decoding,
     max_new: usize,
     seed: u64,
@@ -160,7 +160,7 @@ impl Prompted {
 /// Prompts of a file that are answered together.
 const TOGETHER: usize = 16;
 
-impl Speaker {
+impl ChatModel {
     /// The base model if there is no adapter, else every adapter in turn.
     fn voices(&self) -> Vec<Option<usize>> {
         match self.opened.adapters.len() {
@@ -249,7 +249,7 @@ impl Speaker {
         let (context, max_new) = (self.opened.loaded.decoder.context(), self.max_new);
         let lengths: Vec<usize> = prompts.iter().map(|ids| ids.len()).collect();
         let name = |index| if lengths.len() > 1 { format!("{what}: prompt {}", index + 1) } else { what.to_owned() };
-        Ok(Asked { context, max_new, remedy: Remedy::Shorten }.check(what, &lengths, name)?)
+        Ok(ContextRequest { context, max_new, remedy: Remedy::Shorten }.check(what, &lengths, name)?)
     }
 
     fn generator<'a>(&'a self, adaptation: Option<&'a dyn Step>, batch: usize, prompted: Prompted) -> Generator<'a> {

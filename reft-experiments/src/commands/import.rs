@@ -8,10 +8,10 @@ use reft_core::positions::Positions;
 use reft_core::rng::Seed;
 use tch::{Device, no_grad};
 
-use crate::interop::ours::Base;
-use crate::interop::{self, Foreign, Told};
+use crate::interop::ours::LoadedBase;
+use crate::interop::{self, ImportSettings, ImportedAdapter};
 use crate::tasks::TaskId;
-use crate::train::head::Head;
+use crate::train::head::ClassificationHead;
 use crate::train::head_file::{self, HeadNote};
 
 /// Arguments of `reft import`.
@@ -45,7 +45,7 @@ impl Args {
     /// # Errors
     /// When the folder is damaged or holds what is not computed here, or does not fit the model.
     pub fn run(self) -> Result<()> {
-        let foreign = interop::read(&self.folder, Told { positions: self.positions, direft: self.direft })?;
+        let foreign = interop::read(&self.folder, ImportSettings { positions: self.positions, direft: self.direft })?;
         if !foreign.head.is_empty() && self.task.is_none() && !self.without_head {
             bail!(
                 "{}: it holds a classification head: give --task with the GLUE task that it was trained on, or --without-head",
@@ -54,7 +54,7 @@ impl Args {
         }
         let named = self.model.clone().or_else(|| foreign.origin.base_model.clone());
         let model = named.context("no base model is named: give --model")?;
-        let base = Base::open(&model)?;
+        let base = LoadedBase::open(&model)?;
         let adaptation = base
             .put(|lender| foreign.onto(base.dims(), lender, Device::Cpu))
             .with_context(|| self.folder.display().to_string())?;
@@ -81,11 +81,11 @@ impl Args {
 }
 
 /// The head as ours: a layer of the model's width, then the scores.
-fn head(foreign: &Foreign, width: i64) -> Result<Head> {
+fn head(foreign: &ImportedAdapter, width: i64) -> Result<ClassificationHead> {
     let Some(scores) = foreign.head.get("out_proj.bias") else {
         bail!("its head is none of RoBERTa's form (dense, out_proj): give --without-head");
     };
-    let head = Head::new(width, scores.size()[0], Seed(0), Device::Cpu);
+    let head = ClassificationHead::new(width, scores.size()[0], Seed(0), Device::Cpu);
     for named in head.named() {
         let found = foreign.head.get(&named.name).with_context(|| format!("no tensor `classifier.{}`", named.name))?;
         if found.size() != named.tensor.size() {
@@ -100,10 +100,10 @@ fn head(foreign: &Foreign, width: i64) -> Result<Head> {
 ///
 /// # Errors
 /// When it is damaged.
-pub(super) fn head_beside(adapter: &Path) -> Result<interop::Tensors> {
+pub(super) fn head_beside(adapter: &Path) -> Result<interop::NamedTensors> {
     let path = adapter.parent().unwrap_or(Path::new("")).join("head.safetensors");
     if !path.exists() {
-        return Ok(interop::Tensors::new());
+        return Ok(interop::NamedTensors::new());
     }
     let bare = |(name, tensor): (String, _)| (name.strip_prefix("classifier.").unwrap_or(&name).to_owned(), tensor);
     Ok(reft_models::weights::read_tensors(&path)?.into_iter().map(bare).collect())

@@ -9,12 +9,12 @@ use indicatif::ProgressBar;
 
 use crate::alpaca_eval::judge::client::{Client, Limits};
 use crate::alpaca_eval::judge::endpoint::Endpoint;
-use crate::alpaca_eval::judge::estimate::{Estimate, Prices};
+use crate::alpaca_eval::judge::estimate::{CostEstimate, Prices};
 use crate::alpaca_eval::judge::journal::Journal;
-use crate::alpaca_eval::judge::pace::Pace;
-use crate::alpaca_eval::judge::pairs::{Pair, Pairs};
-use crate::alpaca_eval::judge::prompt::Template;
-use crate::alpaca_eval::judge::{Event, Judge};
+use crate::alpaca_eval::judge::pace::RequestInterval;
+use crate::alpaca_eval::judge::pairs::{OutputPair, OutputPairs};
+use crate::alpaca_eval::judge::prompt::JudgePrompt;
+use crate::alpaca_eval::judge::{Judge, JudgeEvent};
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::alpaca_eval::{annotations, outputs};
 
@@ -98,7 +98,7 @@ impl Args {
         let limits = Limits {
             timeout: Duration::from_secs(self.timeout_s.get()),
             attempts: self.attempts.get(),
-            pace: Pace::per_minute(self.rpm.get()),
+            pace: RequestInterval::per_minute(self.rpm.get()),
         };
         Ok(Client::new(Endpoint::from_env()?, limits))
     }
@@ -106,15 +106,16 @@ impl Args {
     fn judge(&self) -> Result<Judge> {
         Ok(Judge {
             model: self.judge_model.clone(),
-            template: self.template.as_deref().map(Template::read).transpose()?.unwrap_or_default(),
+            template: self.template.as_deref().map(JudgePrompt::read).transpose()?.unwrap_or_default(),
             max_tokens: self.max_tokens.get(),
             seed: self.seed,
         })
     }
 
-    fn pairs(&self) -> Result<Vec<Pair>> {
+    fn pairs(&self) -> Result<Vec<OutputPair>> {
         let (outputs, reference) = (outputs::read(&self.outputs)?, outputs::read(&self.reference)?);
-        let Pairs { mut pairs, unanswered } = Pairs::new(outputs, reference).with_context(|| place(&self.reference))?;
+        let OutputPairs { mut pairs, unanswered } =
+            OutputPairs::new(outputs, reference).with_context(|| place(&self.reference))?;
         if unanswered > 0 {
             eprintln!("{}: {unanswered} of its instructions have no output, they are left out", place(&self.reference));
         }
@@ -123,17 +124,24 @@ impl Args {
     }
 
     /// What is said of money, if prices are known.
-    fn cost(&self, estimate: &Estimate) -> String {
+    fn cost(&self, estimate: &CostEstimate) -> String {
         let prices = self.price_in.zip(self.price_out).map(|(input, output)| Prices { input, output });
         prices.map_or(String::new(), |prices| format!(", about ${:.2}", estimate.dollars(prices)))
     }
 
     /// Has the pairs judged, and writes what came out.
-    fn annotate(&self, judge: &Judge, pairs: &[Pair], journal: &Journal, client: &Client, left: usize) -> Result<()> {
+    fn annotate(
+        &self,
+        judge: &Judge,
+        pairs: &[OutputPair],
+        journal: &Journal,
+        client: &Client,
+        left: usize,
+    ) -> Result<()> {
         let bar = ProgressBar::new(left as u64);
-        let watch = |event: Event<'_>| match event {
-            Event::Judged => bar.inc(1),
-            Event::Waiting { url, reason, wait } => {
+        let watch = |event: JudgeEvent<'_>| match event {
+            JudgeEvent::Judged => bar.inc(1),
+            JudgeEvent::Waiting { url, reason, wait } => {
                 bar.suspend(|| eprintln!("{url}: {reason}: asking again in {:.1} s", wait.as_secs_f64()));
             }
         };

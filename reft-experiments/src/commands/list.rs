@@ -16,12 +16,12 @@ use crate::tasks::TASKS;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to list [default: everything but the keys]
-    kind: Option<Kind>,
+    kind: Option<Listing>,
 }
 
 /// What can be listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Kind {
+enum Listing {
     /// What `adapt:` accepts
     Methods,
     /// What `intervention:` accepts
@@ -48,7 +48,7 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let kinds = match self.kind {
             Some(kind) => vec![kind],
-            None => Kind::value_variants().iter().copied().filter(|kind| *kind != Kind::Keys).collect(),
+            None => Listing::value_variants().iter().copied().filter(|kind| *kind != Listing::Keys).collect(),
         };
         for (index, kind) in kinds.iter().enumerate() {
             if kinds.len() > 1 {
@@ -62,7 +62,7 @@ impl Args {
     }
 }
 
-impl Kind {
+impl Listing {
     fn rows(self) -> Vec<Vec<String>> {
         match self {
             Self::Methods => methods(),
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_list_says_something_about_every_entry() {
-        for kind in Kind::value_variants() {
+        for kind in Listing::value_variants() {
             let rows = kind.rows();
             assert!(!rows.is_empty(), "{kind:?}");
             for row in rows {

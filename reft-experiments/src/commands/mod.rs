@@ -32,8 +32,8 @@ use tch::Device;
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, RunPlan};
 use crate::config::read::{resolve_at, run_tree};
-use crate::run::answering::saved::Opened;
-use crate::run::session::Loaded;
+use crate::run::answering::saved::OpenedDecoder;
+use crate::run::session::LoadedDecoder;
 use crate::store::record::{Record, Score};
 
 /// Which model.
@@ -89,14 +89,14 @@ impl BaseArgs {
     }
 
     /// The model with these adapters; without a model, the one the first was trained on.
-    fn open(&self, adapters: &[PathBuf]) -> Result<Opened> {
+    fn open(&self, adapters: &[PathBuf]) -> Result<OpenedDecoder> {
         self.open_with(adapters, &[])
     }
 
     /// The same, with the adapters' interventions at these strengths where some are given.
-    fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<Opened> {
+    fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<OpenedDecoder> {
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
-        Opened::at_strengths(
+        OpenedDecoder::at_strengths(
             (adapters, strengths),
             self.model.as_deref(),
             self.dtype.unwrap_or_default().on(device),
@@ -107,8 +107,8 @@ impl BaseArgs {
 
 impl ModelArgs {
     /// The model with its adapter, if one is given.
-    fn open(&self) -> Result<(Loaded, Option<Box<dyn Adaptation>>)> {
-        let Opened { loaded, mut adapters } = self.base.open(self.adapter.as_slice())?;
+    fn open(&self) -> Result<(LoadedDecoder, Option<Box<dyn Adaptation>>)> {
+        let OpenedDecoder { loaded, mut adapters } = self.base.open(self.adapter.as_slice())?;
         Ok((loaded, adapters.pop().map(|(_, adaptation)| adaptation)))
     }
 }

@@ -11,9 +11,9 @@ use reft_core::intervention::PhiSettings;
 use reft_core::interventions::Phi;
 use reft_core::interventions::steer::{Operator, Steer};
 use reft_core::layers::{LayerIndex, Layers};
-use reft_core::method::Method;
+use reft_core::method::InterventionSpec;
 use reft_core::positions::{Positions, PositionsError, Tying};
-use reft_core::reading::{Reading, swaps};
+use reft_core::reading::{ReadingMethod, swaps};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, Site};
 use reft_models::model::Decoder;
@@ -22,7 +22,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::BaseArgs;
 use super::collect::{component, layers, positions, sites};
-use crate::collect::{Keep, Wanted};
+use crate::collect::{Keep, StateRequest};
 use crate::data::pairs;
 use crate::run::context;
 use crate::train::batches;
@@ -41,7 +41,7 @@ pub struct Args {
     /// How the vector is computed: difference (one pair: activation addition; several: contrastive addition), pca,
     /// `pca_swapped` (`RepE`), `pca_uncentred`, or sequence (one pair, a vector for each token from the first)
     #[arg(long, default_value = "difference", value_parser = reading)]
-    reading: How,
+    reading: VectorKind,
     /// Tokens whose states are read (their mean, where there are several)
     #[arg(long, default_value = "l1", value_parser = positions, value_name = "POSITIONS")]
     read_at: Positions,
@@ -69,18 +69,19 @@ pub struct Args {
 
 /// How the vectors are computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum How {
+enum VectorKind {
     /// One vector for all steered tokens.
-    Reading(Reading),
+    Reading(ReadingMethod),
     /// One for each of the first tokens of a prompt.
     Sequence,
 }
 
-fn reading(text: &str) -> Result<How, String> {
-    let found = Reading::ALL.iter().find(|(name, _)| *name == text).map(|(_, reading)| How::Reading(*reading));
-    let known = || Reading::ALL.map(|(name, _)| name).join(", ");
+fn reading(text: &str) -> Result<VectorKind, String> {
+    let found =
+        ReadingMethod::ALL.iter().find(|(name, _)| *name == text).map(|(_, reading)| VectorKind::Reading(*reading));
+    let known = || ReadingMethod::ALL.map(|(name, _)| name).join(", ");
     found
-        .or_else(|| (text == "sequence").then_some(How::Sequence))
+        .or_else(|| (text == "sequence").then_some(VectorKind::Sequence))
         .ok_or_else(|| format!("there is no reading `{text}`: choose one of {}, sequence", known()))
 }
 
@@ -98,7 +99,7 @@ fn steered(text: &str) -> Result<Positions, String> {
 }
 
 /// The states of both sides at one site, `[n, d]`, pair by pair.
-struct Sides {
+struct PairStates {
     site: Site,
     positive: Tensor,
     negative: Tensor,
@@ -130,8 +131,8 @@ impl Args {
         }
         let sites = sites(&[self.component], &self.layers, model.dims())?;
         let (spec, vectors) = match self.how()? {
-            How::Reading(reading) => self.tied(reading, model, &sites, &sides)?,
-            How::Sequence => self.sequence(model, &sites, &sides)?,
+            VectorKind::Reading(reading) => self.tied(reading, model, &sites, &sides)?,
+            VectorKind::Sequence => self.sequence(model, &sites, &sides)?,
         };
         let spec = AdaptSpec::new(spec);
         let adaptation = spec.build(model.dims(), Seed(0), model.options().1)?;
@@ -141,12 +142,12 @@ impl Args {
         Ok(())
     }
 
-    fn how(&self) -> Result<How> {
+    fn how(&self) -> Result<VectorKind> {
         match (self.reading, self.positions) {
-            (How::Sequence, Some(_)) => {
+            (VectorKind::Sequence, Some(_)) => {
                 bail!("--positions: sequence steers the first tokens of a prompt; leave it out")
             }
-            (How::Sequence, None) if self.operator != Operator::Linear => {
+            (VectorKind::Sequence, None) if self.operator != Operator::Linear => {
                 bail!("--operator: sequence is added; leave it out")
             }
             (how, _) => Ok(how),
@@ -157,7 +158,8 @@ impl Args {
         let layers = sites.iter().map(|site| LayerIndex::FromStart(site.layer.0)).collect();
         let phi = Phi::new(Steer { operator: self.operator });
         let named = Steer::names().into_iter().find(|named| named.settings.operator == self.operator);
-        let intervention = named.map_or(Ok(Method::Spelled(phi)), |named| Method::named(named.key))?;
+        let intervention =
+            named.map_or(Ok(InterventionSpec::Spelled(phi)), |named| InterventionSpec::named(named.key))?;
         Ok(ReftSpec {
             intervention,
             rank: 1,
@@ -173,18 +175,18 @@ impl Args {
     /// One vector a site.
     fn tied(
         &self,
-        reading: Reading,
+        reading: ReadingMethod,
         model: &dyn Decoder,
         sites: &[Site],
         sides: &[Vec<Vec<i64>>; 2],
     ) -> Result<(ReftSpec, Vec<Tensor>)> {
-        let wanted = Wanted { sites: sites.to_vec(), positions: self.read_at, keep: Keep::Mean };
+        let wanted = StateRequest { sites: sites.to_vec(), positions: self.read_at, keep: Keep::Mean };
         let [positive, negative] = [states(model, &wanted, &sides[0])?, states(model, &wanted, &sides[1])?];
         let swaps = swaps(sides[0].len(), Seed(self.seed));
         let mut vectors = Vec::new();
         println!("layer  length  pairs whose positive is the larger");
         for ((site, positive), (_, negative)) in positive.into_iter().zip(negative) {
-            let sides = Sides { site, positive, negative };
+            let sides = PairStates { site, positive, negative };
             let named = || format!("{}: layer {}", self.pairs.display(), site.layer);
             let vector = reading.vector(&sides.positive, &sides.negative, &swaps).with_context(named)?;
             println!("{}", sides.line(&vector));
@@ -211,7 +213,7 @@ impl Args {
                 negative.len()
             );
         }
-        let wanted = Wanted { sites: sites.to_vec(), positions: Positions::Prompt, keep: Keep::Tokens };
+        let wanted = StateRequest { sites: sites.to_vec(), positions: Positions::Prompt, keep: Keep::Tokens };
         let [plus, minus] = [states(model, &wanted, &sides[0])?, states(model, &wanted, &sides[1])?];
         let difference = plus.into_iter().zip(minus).flat_map(|((_, plus), (_, minus))| (plus - minus).unbind(0));
         let prefix = u32::try_from(positive.len()).context("a text of that length")?;
@@ -220,7 +222,7 @@ impl Args {
 }
 
 /// States of many texts at each site, in the order of the texts.
-fn states(model: &dyn Decoder, wanted: &Wanted, texts: &[Vec<i64>]) -> Result<Vec<(Site, Tensor)>> {
+fn states(model: &dyn Decoder, wanted: &StateRequest, texts: &[Vec<i64>]) -> Result<Vec<(Site, Tensor)>> {
     let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
     let mut parts: Vec<Vec<(Site, Tensor)>> = Vec::new();
     for part in batches::micro(&lengths, TOGETHER) {
@@ -241,7 +243,7 @@ fn put(adaptation: &dyn Adaptation, vectors: &[Tensor]) {
     }
 }
 
-impl Sides {
+impl PairStates {
     /// The layer, the vector's length, and how many pairs it tells apart.
     fn line(&self, vector: &Tensor) -> String {
         let larger = (&self.positive - &self.negative).matmul(vector).gt(0.0).sum(Kind::Int64).int64_value(&[]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::report::{Sources, report};
+use crate::report::{ReportSources, report};
 
 /// Arguments of `reft report`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ impl Args {
     /// When there is nothing to report, a sweep that was named is missing, or files cannot be written.
     pub fn run(self) -> Result<()> {
         let Self { runs, sweep, results, tables, out } = self;
-        let report = report(&Sources { runs, sweeps: sweep, results, tables, out: out.clone() })?;
+        let report = report(&ReportSources { runs, sweeps: sweep, results, tables, out: out.clone() })?;
         for complaint in &report.complaints {
             eprintln!("left out: {complaint}");
         }

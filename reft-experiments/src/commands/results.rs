@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::columns::aligned;
-use crate::store::entries::{Entry, entries};
+use crate::store::entries::{RecordSummary, entries};
 
 /// Arguments of `reft results`.
 #[derive(Debug, clap::Args)]
@@ -37,8 +37,8 @@ pub struct Args {
 const COLUMNS: [&str; 6] = ["run", "split", "task", "score", "n", "seconds"];
 
 /// A run's figure on a task.
-struct Line<'a> {
-    entry: &'a Entry,
+struct ResultLine<'a> {
+    entry: &'a RecordSummary,
     /// As [`COLUMNS`].
     cells: [Value; 6],
     /// The second metric's name and percent.
@@ -50,8 +50,8 @@ struct Line<'a> {
 /// The column of rows whose prompts were longer than `data.max_length`, shown where there are some.
 const CUT: &str = "cut";
 
-impl<'a> Line<'a> {
-    fn all(entry: &'a Entry) -> Vec<Self> {
+impl<'a> ResultLine<'a> {
+    fn all(entry: &'a RecordSummary) -> Vec<Self> {
         let line = |(task, score): (&String, &crate::store::record::Score)| {
             let cells = [
                 entry.id.to_string().into(),
@@ -92,7 +92,7 @@ impl Args {
         for reason in &damaged {
             eprintln!("left out: {reason}");
         }
-        let mut lines: Vec<Line<'_>> = all.iter().flat_map(Line::all).collect();
+        let mut lines: Vec<ResultLine<'_>> = all.iter().flat_map(ResultLine::all).collect();
         if lines.is_empty() {
             bail!("{}: no complete run with a score: begin with `reft train` or `reft sweep run`", self.runs.display());
         }
@@ -139,7 +139,7 @@ impl Args {
 }
 
 /// Refuses a key that no line has; of no lines nothing can be said.
-fn known(lines: &[Line<'_>], key: &str) -> Result<()> {
+fn known(lines: &[ResultLine<'_>], key: &str) -> Result<()> {
     if lines.is_empty() || COLUMNS.contains(&key) || lines.iter().any(|line| !line.get(key).is_null()) {
         return Ok(());
     }
@@ -172,9 +172,9 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn table(keys: &[&str], percents: &BTreeSet<&str>, lines: &[Line<'_>]) -> String {
+fn table(keys: &[&str], percents: &BTreeSet<&str>, lines: &[ResultLine<'_>]) -> String {
     let heads: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-    let cell = |line: &Line<'_>, key: &&str| match (*key, line.get(key).as_f64()) {
+    let cell = |line: &ResultLine<'_>, key: &&str| match (*key, line.get(key).as_f64()) {
         (key, Some(percent)) if key == "score" || percents.contains(key) => format!("{percent:.2}"),
         ("seconds", Some(seconds)) => format!("{seconds:.0}"),
         _ => text(line.get(key)),
@@ -183,7 +183,7 @@ fn table(keys: &[&str], percents: &BTreeSet<&str>, lines: &[Line<'_>]) -> String
     aligned(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
 }
 
-fn csv(keys: &[&str], lines: &[Line<'_>]) -> Result<Vec<u8>> {
+fn csv(keys: &[&str], lines: &[ResultLine<'_>]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(keys)?;
     for line in lines {

@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::data::source::Sources;
+use crate::data::source::DataSources;
 use crate::run::overlaps;
 use crate::say::in_a_line;
-use crate::store::state::{Ending, RunState};
+use crate::store::state::{AttemptEnd, RunState};
 use crate::sweep::folder::Sweep;
-use crate::sweep::launch::local::Local;
-use crate::sweep::launch::slurm::{Cluster, Work};
+use crate::sweep::launch::local::LocalLauncher;
+use crate::sweep::launch::slurm::{Cluster, SlurmWork};
 use crate::sweep::launch::submit::{largest_array, split};
 use crate::sweep::space::describe;
-use crate::sweep::work::{Until, release, work};
-use crate::sweep::{show, view::View};
+use crate::sweep::work::{WorkLimit, release, work};
+use crate::sweep::{show, view::RunView};
 
 /// Arguments of `reft sweep`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: SweepCommand,
     /// Override a setting of the sweep's file: --set 'run.data.eval=[cola]'
     #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
     overrides: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum SweepCommand {
     /// Do what is left of a sweep, here
     Run {
         /// The sweep's file
@@ -98,7 +98,7 @@ const WATCH: Duration = Duration::from_secs(2);
 impl Args {
     /// Whether this process runs a model, and does not start others for it.
     pub fn computes(&self) -> bool {
-        matches!(self.command, Command::Work { .. })
+        matches!(self.command, SweepCommand::Work { .. })
     }
 
     /// Runs, shows or chooses.
@@ -108,8 +108,8 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let (runs, set) = (self.runs, self.overrides);
         match self.command {
-            Command::Run { sweep, workers, retry, dry_run } => {
-                let local = Local::new(workers);
+            SweepCommand::Run { sweep, workers, retry, dry_run } => {
+                let local = LocalLauncher::new(workers);
                 let mut sweep = Sweep::of_file(&sweep, &set, &runs, Some(local.threads))?;
                 if dry_run {
                     list(&sweep);
@@ -120,19 +120,19 @@ impl Args {
                 }
                 drive(&mut sweep, local)
             }
-            Command::Submit { sweep, cluster, dry_run } => {
+            SweepCommand::Submit { sweep, cluster, dry_run } => {
                 let cluster = Cluster::read(&cluster)?;
                 let mut sweep = Sweep::of_file(&sweep, &set, &runs, Some(cluster.cpus_per_task.get()))?;
                 submit(&mut sweep, &cluster, dry_run)
             }
-            Command::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
-            Command::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &set, &runs)?, watch),
-            Command::Best { sweep } => best(&mut Sweep::of(&sweep, &set, &runs)?),
-            Command::Work { sweep, parent, pieces, rung } => {
+            SweepCommand::Release { sweep } => release(&mut Sweep::of_folder(&sweep, &runs)?),
+            SweepCommand::Status { sweep, watch } => status(&mut Sweep::of(&sweep, &set, &runs)?, watch),
+            SweepCommand::Best { sweep } => best(&mut Sweep::of(&sweep, &set, &runs)?),
+            SweepCommand::Work { sweep, parent, pieces, rung } => {
                 let until = match (pieces, parent) {
-                    (Some(most), _) => Until::Pieces { most, rung },
-                    (None, Some(parent)) => Until::Orphaned(parent),
-                    (None, None) => Until::Done,
+                    (Some(most), _) => WorkLimit::Pieces { most, rung },
+                    (None, Some(parent)) => WorkLimit::Orphaned(parent),
+                    (None, None) => WorkLimit::Done,
                 };
                 let worked = Sweep::of_folder(&sweep, &runs).and_then(|mut sweep| work(&mut sweep, until));
                 // Its log may be on a full disk, but a parent listens.
@@ -154,11 +154,11 @@ fn list(sweep: &Sweep) {
 }
 
 /// Starts the workers, says in a line whenever something changed, and shows the whole at the end.
-fn drive(sweep: &mut Sweep, mut local: Local) -> Result<()> {
+fn drive(sweep: &mut Sweep, mut local: LocalLauncher) -> Result<()> {
     let (folder, runs) = (sweep.folder().to_owned(), sweep.runs().to_owned());
     if let Some(first) = sweep.manifest.trials.first() {
         let plan = sweep.spec.plan(&first.point, &folder.display().to_string())?;
-        overlaps(&plan, &Sources::from_env())?.iter().for_each(|said| eprintln!("{said}"));
+        overlaps(&plan, &DataSources::from_env())?.iter().for_each(|said| eprintln!("{said}"));
     }
     let frozen = usize::try_from(sweep.manifest.threads).unwrap_or(local.threads);
     let why = if frozen == local.threads { "" } else { ", as the sweep was begun: digits depend on their number" };
@@ -190,7 +190,7 @@ fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
     let whole =
         |path: &std::path::Path| path.canonicalize().with_context(|| format!("{}: is not there", path.display()));
     let (folder, runs) = (whole(sweep.folder())?, whole(sweep.runs())?);
-    let work = Work { program: &program, folder: &folder, runs: &runs };
+    let work = SlurmWork { program: &program, folder: &folder, runs: &runs };
     if dry_run {
         for stage in &stages {
             println!("{}", cluster.script(stage, work));
@@ -220,7 +220,7 @@ fn status(sweep: &mut Sweep, watch: bool) -> Result<()> {
 }
 
 /// How to have answers judged, where no score is known without.
-fn unjudged(sweep: &Sweep, trials: &[View]) {
+fn unjudged(sweep: &Sweep, trials: &[RunView]) {
     let waiting: Vec<usize> =
         trials.iter().enumerate().filter(|(_, view)| view.unjudged()).map(|(number, _)| number).collect();
     let Some(&first) = waiting.first() else { return };
@@ -271,7 +271,7 @@ fn put_back(sweep: &mut Sweep) -> Result<()> {
         if let (Some(reason), Ok(_)) = (&view.failure, &view.claim) {
             let paths = sweep.paths(run);
             let mut state = RunState::read(&paths)?;
-            state.end(Ending::PutBack(reason.clone()));
+            state.end(AttemptEnd::PutBack(reason.clone()));
             state.save(&paths.state())?;
         }
     }

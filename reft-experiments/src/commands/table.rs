@@ -16,10 +16,10 @@ use crate::store::record::Record;
 use crate::tables::notes::notes;
 use crate::tables::paper;
 use crate::tables::render::FORMATS;
-use crate::tables::samples::{Answers, side_by_side};
-use crate::tables::spec::{Profile, RowPlan, TableSpec};
-use crate::tables::stored::{self, Wanted};
-use crate::tables::table::{Row, Run, Table};
+use crate::tables::samples::{SampleAnswers, side_by_side};
+use crate::tables::spec::{RowPlan, TableProfile, TableSpec};
+use crate::tables::stored::{self, RunRequest};
+use crate::tables::table::{ResultsRow, ResultsTable, TableRun};
 use crate::tasks::TaskId;
 
 /// Arguments of `reft table`.
@@ -70,7 +70,7 @@ impl Args {
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
         let (mut done, about) = if self.stored { self.stored(&rows)? } else { (self.runs(&rows)?, Vec::new()) };
         for runs in &mut done {
-            runs.iter_mut().try_for_each(Done::read_judgements)?;
+            runs.iter_mut().try_for_each(CompleteRun::read_judgements)?;
         }
         let mut table = self.table(&spec, profile, &rows, &done)?;
         table.notes.extend(about);
@@ -103,7 +103,7 @@ impl Args {
     }
 
     /// The runs of every row, those that are missing done now.
-    fn runs(&self, rows: &[RowPlan]) -> Result<Vec<Vec<Done>>> {
+    fn runs(&self, rows: &[RowPlan]) -> Result<Vec<Vec<CompleteRun>>> {
         let mut session = Session::from_env();
         let (mut number, total) = (0, rows.iter().map(|row| row.runs.len()).sum::<usize>());
         let mut of_row = |row: &RowPlan| {
@@ -114,7 +114,7 @@ impl Args {
                 let (resume, claiming, turn) = (Resume::IfBegun, Claiming::ByRunner, Some((number, total)));
                 let runner = Runner { root: &self.runs, resume, claiming, title, turn };
                 let (record, paths) = runner.execute(run, &mut session)?;
-                runs.push(Done { run: Run { record, win_rates: BTreeMap::new() }, paths });
+                runs.push(CompleteRun { run: TableRun { record, win_rates: BTreeMap::new() }, paths });
             }
             Ok(runs)
         };
@@ -122,8 +122,8 @@ impl Args {
     }
 
     /// The runs of every row that the store has, and what is to be said about them and the others.
-    fn stored(&self, rows: &[RowPlan]) -> Result<(Vec<Vec<Done>>, Vec<String>)> {
-        let wanted: Vec<Wanted<'_>> = rows.iter().flat_map(Wanted::of_row).collect();
+    fn stored(&self, rows: &[RowPlan]) -> Result<(Vec<Vec<CompleteRun>>, Vec<String>)> {
+        let wanted: Vec<RunRequest<'_>> = rows.iter().flat_map(RunRequest::of_row).collect();
         let (found, damaged) = stored::find(&self.runs, &wanted)?;
         for reason in damaged {
             eprintln!("left out: {reason}");
@@ -138,41 +138,48 @@ impl Args {
         }
         let notes = stored::notes(rows, &found);
         let mut found = found.into_iter();
-        let done = |stored: stored::Stored| Done {
-            run: Run { record: stored.record, win_rates: BTreeMap::new() },
+        let done = |stored: stored::StoredRun| CompleteRun {
+            run: TableRun { record: stored.record, win_rates: BTreeMap::new() },
             paths: stored.paths,
         };
         let of_row = |row: &RowPlan| found.by_ref().take(row.runs.len()).flatten().map(done).collect();
         Ok((rows.iter().map(of_row).collect(), notes))
     }
 
-    fn table(&self, spec: &TableSpec, profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<Table> {
+    fn table(
+        &self,
+        spec: &TableSpec,
+        profile: &TableProfile,
+        rows: &[RowPlan],
+        done: &[Vec<CompleteRun>],
+    ) -> Result<ResultsTable> {
         let printed = paper::read(&home(Path::new(&spec.printed)))?;
         let mut table_rows = Vec::new();
         for (row, done) in rows.iter().zip(done) {
-            let runs: Vec<Run> = done.iter().map(|done| done.run.clone()).collect();
-            table_rows.push(Row::ours(row, &runs, &profile.tasks, spec.statistic));
+            let runs: Vec<TableRun> = done.iter().map(|done| done.run.clone()).collect();
+            table_rows.push(ResultsRow::ours(row, &runs, &profile.tasks, spec.statistic));
             let same = |printed: &&paper::PrintedRow| {
                 row.model.printed_as.as_ref() == Some(&printed.model) && printed.method == row.method
             };
-            table_rows
-                .extend(printed.iter().find(same).map(|printed| Row::printed(printed, &profile.tasks, spec.statistic)));
+            table_rows.extend(
+                printed.iter().find(same).map(|printed| ResultsRow::printed(printed, &profile.tasks, spec.statistic)),
+            );
         }
         let tasks = profile.tasks.iter().map(|task| task.column().to_owned()).collect();
         let records: Vec<&Record> = done.iter().flatten().map(|done| &done.run.record).collect();
         let notes = notes(profile, spec.statistic, &records, &self.command());
-        Ok(Table { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
+        Ok(ResultsTable { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
             .with_marks())
     }
 }
 
 /// A complete run and its files.
-struct Done {
-    run: Run,
+struct CompleteRun {
+    run: TableRun,
     paths: RunPaths,
 }
 
-impl Done {
+impl CompleteRun {
     /// Tasks whose answers are to be judged.
     fn judged(&self) -> impl Iterator<Item = TaskId> {
         self.run.record.plan.data.eval.iter().copied().filter(|id| id.task().judged())
@@ -207,13 +214,13 @@ fn is_there(path: &Path) -> bool {
 }
 
 /// The first seed's answers of every row, side by side.
-fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<String> {
+fn samples(profile: &TableProfile, rows: &[RowPlan], done: &[Vec<CompleteRun>]) -> Result<String> {
     let mut parts = Vec::new();
     for task in &profile.tasks {
         let mut systems = Vec::new();
         for (row, runs) in rows.iter().zip(done) {
             // The labelled tasks of a row have a run each.
-            let of_first = |done: &&Done| {
+            let of_first = |done: &&CompleteRun| {
                 let plan = &done.run.record.plan;
                 row.runs.first().is_some_and(|run| run.seed == plan.seed) && plan.data.eval.contains(task)
             };
@@ -221,7 +228,7 @@ fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<St
             let system = format!("{} {}", row.model.name, row.method);
             let path = first.paths.predictions(task.key());
             if is_there(&path) {
-                systems.push(Answers { system, predictions: prediction::load(&path, *task)? });
+                systems.push(SampleAnswers { system, predictions: prediction::load(&path, *task)? });
             }
         }
         parts.push(side_by_side(task.key(), &systems, profile.samples));
@@ -230,7 +237,13 @@ fn samples(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>]) -> Result<St
 }
 
 /// Puts the outputs of judged tasks beside the table, and says how to have them judged where that was not done.
-fn judged(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>], folder: &Path, name: &str) -> Result<()> {
+fn judged(
+    profile: &TableProfile,
+    rows: &[RowPlan],
+    done: &[Vec<CompleteRun>],
+    folder: &Path,
+    name: &str,
+) -> Result<()> {
     let mut missing = Vec::new();
     for (row, done) in rows.iter().zip(done).flat_map(|(row, done)| done.iter().map(move |done| (row, done))) {
         for id in done.judged() {
@@ -261,7 +274,7 @@ fn judged(profile: &Profile, rows: &[RowPlan], done: &[Vec<Done>], folder: &Path
 }
 
 /// Every run of a profile in a line, with the number of trained parameters by formula.
-fn dry_run(profile: &Profile, rows: &[RowPlan]) -> Result<()> {
+fn dry_run(profile: &TableProfile, rows: &[RowPlan]) -> Result<()> {
     println!("{}", profile.purpose);
     for row in rows {
         for run in &row.runs {

@@ -8,14 +8,14 @@ use reft_core::adapter_file::SavedAdapter;
 use serde_json::{Map, Value, json};
 
 use crate::config::plan::RunPlan;
-use crate::config::read::{Written, nest, resolve_at};
+use crate::config::read::{LocatedSettings, nest, resolve_at};
 use crate::data::own::cells;
 use crate::data::row::{Row, limited};
 use crate::data::split::Split;
 use crate::run::answering::answer;
 use crate::run::answering::evaluation::Evaluator;
 use crate::run::session::Session;
-use crate::score::scoring::Kind;
+use crate::score::scoring::ScoringKind;
 use crate::store::RunPaths;
 use crate::tasks::own::OwnTask;
 use crate::tasks::{Task, TaskId};
@@ -95,7 +95,7 @@ impl DataArgs {
     ///
     /// # Errors
     /// When the file cannot be used, or a value is wrong.
-    pub fn written(&self, overrides: &[String], session: &Session) -> Result<Written> {
+    pub fn written(&self, overrides: &[String], session: &Session) -> Result<LocatedSettings> {
         let data = self.data.as_deref().unwrap_or_default();
         let set = match OwnTask::named(data) {
             Some(known) if !Path::new(data).exists() => {
@@ -126,7 +126,7 @@ impl DataArgs {
             "data": {"train": [set.clone()], "eval": [set], "eval_split": "dev"},
             "train": {"epochs": self.epochs.unwrap_or(epochs), "batch_size": batch, "lr": 4e-3},
         });
-        let mut written = Written { tree, ..Written::nothing("the command line") };
+        let mut written = LocatedSettings { tree, ..LocatedSettings::nothing("the command line") };
         overrides.iter().try_for_each(|text| written.set(text))?;
         Ok(written)
     }
@@ -186,7 +186,7 @@ impl DataArgs {
         let rows = task.rows(plan.data.source, &plan.data.eval_split.scored(), &session.sources)?;
         let [before, after] = [&evaluators[0], &evaluators[1]].map(|evaluator| loss(evaluator, task, &rows));
         println!("dev loss: {:.4} before, {:.4} after ({} rows)", before?, after?, rows.len());
-        if task.own().is_some_and(|set| set.scoring.kind() != Kind::Likelihood) && !task.judged() {
+        if task.own().is_some_and(|set| set.scoring.kind() != ScoringKind::Likelihood) && !task.judged() {
             let base = answer(&evaluators[0], *id, &rows[..limited(rows.len(), BASE_ROWS)])?;
             println!("the base model, for comparison:");
             if let Some(score) = base.score {
@@ -231,7 +231,7 @@ fn pace(rows: usize) -> (u64, usize) {
 
 /// A value as YAML reads it; what is none is a text.
 fn yaml_value(text: &str) -> Value {
-    let mut written = Written::nothing("--set");
+    let mut written = LocatedSettings::nothing("--set");
     match written.set(&format!("value={text}")) {
         Ok(()) => written.tree["value"].take(),
         Err(_) => nest("value", Value::String(text.to_owned()))["value"].take(),
@@ -266,6 +266,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When a value is wrong.
-pub fn plan(written: Written) -> Result<RunPlan> {
+pub fn plan(written: LocatedSettings) -> Result<RunPlan> {
     Ok(resolve_at(written.tree, &written.places)?)
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::plan::{DeviceSpec, Dtype};
-use crate::machine::fast::Auto;
+use crate::machine::fast::AutoDtype;
 
 /// A type, or `auto`. A plan has the type that came of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,7 +56,7 @@ impl DtypeChoice {
     /// The type of weights on a device of this machine.
     pub fn on(self, device: DeviceSpec) -> Dtype {
         match self {
-            Self::Auto => Auto::here(device).dtype,
+            Self::Auto => AutoDtype::here(device).dtype,
             Self::Fixed(dtype) => dtype,
         }
     }

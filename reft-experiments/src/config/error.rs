@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use reft_core::value_reader::ValueError;
 
-use super::places::Places;
+use super::places::SettingLocations;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,12 +78,12 @@ fn escaped(text: &str) -> String {
 
 impl ConfigError {
     /// A value of this key that does not fit.
-    pub fn value(places: &Places, key: &str, reason: impl Into<String>) -> Self {
+    pub fn value(places: &SettingLocations, key: &str, reason: impl Into<String>) -> Self {
         Self::Value { place: places.of(key), key: escaped(key), reason: escaped(&reason.into()) }
     }
 
     /// What a typed read found, with the place of the key.
-    pub fn of_read(error: &ValueError, places: &Places) -> Self {
+    pub fn of_read(error: &ValueError, places: &SettingLocations) -> Self {
         let key = error.key();
         let place = places.of(&key);
         let (key, reason) = (escaped(&key), escaped(&error.reason));
@@ -96,7 +96,7 @@ impl ConfigError {
 
     /// The same error of a key that is part of a larger file, where it has this name.
     #[must_use]
-    pub fn renamed(self, places: &Places, name: impl FnOnce(&str) -> String) -> Self {
+    pub fn renamed(self, places: &SettingLocations, name: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::Value { key, reason, .. } => Self::value(places, &name(&key), reason),
             Self::Unknown { key, suggestion, .. } => {

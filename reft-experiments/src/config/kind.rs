@@ -27,7 +27,7 @@ impl RunKind {
 /// How rows with labels are learned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum LabelsAs {
+pub enum LabelLearning {
     /// An encoder with a classification head gives the label.
     #[default]
     Head,
@@ -35,7 +35,7 @@ pub enum LabelsAs {
     Text,
 }
 
-impl LabelsAs {
+impl LabelLearning {
     /// Whether it is the one that a plan has where it names none.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

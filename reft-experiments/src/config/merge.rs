@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::plan::{EvalSplit, RunPlan};
 #[cfg(feature = "program")]
-use crate::sweep::search::Method;
+use crate::sweep::search::SearchMethod;
 
 /// Keys whose value is one of several alternatives, each with settings of its own, and the alternatives. They come from the
 /// types: a new one needs no line here.
@@ -20,7 +20,7 @@ static ALTERNATIVES: LazyLock<Vec<(&str, &[&str])>> = LazyLock::new(|| {
         ("intervention", variants_of::<Phi>()),
         ("eval_split", variants_of::<EvalSplit>()),
         #[cfg(feature = "program")]
-        ("method", variants_of::<Method>()),
+        ("method", variants_of::<SearchMethod>()),
     ]
 });
 

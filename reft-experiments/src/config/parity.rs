@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 /// A point in which pyreft differs from the paper's text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Point {
+pub enum ParityPoint {
     /// What decays.
     Decay,
     /// What becomes of the head's gradients after an update.
@@ -34,7 +34,7 @@ pub enum Point {
     Labels,
 }
 
-impl Point {
+impl ParityPoint {
     const ALL: [(Self, &'static str); 5] = [
         (Self::Decay, "decay"),
         (Self::HeadGradients, "head_gradients"),
@@ -50,14 +50,14 @@ const PYREFT: &str = "pyreft";
 /// The points in which a run follows pyreft: `none`, `pyreft` (all) or a list of points.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(into = "Written", try_from = "Given")]
-pub struct Parity([bool; Point::ALL.len()]);
+pub struct Parity([bool; ParityPoint::ALL.len()]);
 
 impl Parity {
     /// All points.
-    pub const PYREFT: Self = Self([true; Point::ALL.len()]);
+    pub const PYREFT: Self = Self([true; ParityPoint::ALL.len()]);
 
     /// Whether a run follows pyreft in this point.
-    pub fn has(self, point: Point) -> bool {
+    pub fn has(self, point: ParityPoint) -> bool {
         self.0[point as usize]
     }
 
@@ -67,14 +67,14 @@ impl Parity {
     }
 
     fn names(self) -> Vec<&'static str> {
-        Point::ALL.iter().filter(|(point, _)| self.has(*point)).map(|(_, name)| *name).collect()
+        ParityPoint::ALL.iter().filter(|(point, _)| self.has(*point)).map(|(_, name)| *name).collect()
     }
 
     /// The points in words.
     pub fn describe(self) -> String {
-        match Written::from(self) {
-            Written::Name(name) => name.to_owned(),
-            Written::Points(points) => points.join(", "),
+        match ParityInPlan::from(self) {
+            ParityInPlan::Name(name) => name.to_owned(),
+            ParityInPlan::Points(points) => points.join(", "),
         }
     }
 }
@@ -82,12 +82,12 @@ impl Parity {
 /// As a plan holds it.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Written {
+enum ParityInPlan {
     Name(&'static str),
     Points(Vec<&'static str>),
 }
 
-impl From<Parity> for Written {
+impl From<Parity> for ParityInPlan {
     fn from(parity: Parity) -> Self {
         match parity {
             Parity::PYREFT => Self::Name(PYREFT),
@@ -100,28 +100,28 @@ impl From<Parity> for Written {
 /// As somebody writes it.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Given {
+enum ParityInput {
     Name(String),
     Points(Vec<String>),
     Other(IgnoredAny),
 }
 
-impl TryFrom<Given> for Parity {
+impl TryFrom<ParityInput> for Parity {
     type Error = String;
 
-    fn try_from(given: Given) -> Result<Self, String> {
-        let known = || Point::ALL.map(|(_, name)| name).join(", ");
+    fn try_from(given: ParityInput) -> Result<Self, String> {
+        let known = || ParityPoint::ALL.map(|(_, name)| name).join(", ");
         let wrong = |what: &str| format!("{what}: write {NONE}, {PYREFT}, or a list of {}", known());
         let names = match given {
-            Given::Name(name) if name == NONE => return Ok(Self::default()),
-            Given::Name(name) if name == PYREFT => return Ok(Self::PYREFT),
-            Given::Name(name) => return Err(wrong(&format!("`{name}` is unknown"))),
-            Given::Other(IgnoredAny) => return Err(wrong("this is neither a name nor a list of names")),
-            Given::Points(names) => names,
+            ParityInput::Name(name) if name == NONE => return Ok(Self::default()),
+            ParityInput::Name(name) if name == PYREFT => return Ok(Self::PYREFT),
+            ParityInput::Name(name) => return Err(wrong(&format!("`{name}` is unknown"))),
+            ParityInput::Other(IgnoredAny) => return Err(wrong("this is neither a name nor a list of names")),
+            ParityInput::Points(names) => names,
         };
         let mut parity = Self::default();
         for name in names {
-            let found = Point::ALL.iter().find(|(_, known)| *known == name);
+            let found = ParityPoint::ALL.iter().find(|(_, known)| *known == name);
             let (point, _) = found.ok_or_else(|| wrong(&format!("`{name}` is unknown")))?;
             parity.0[*point as usize] = true;
         }
@@ -135,7 +135,7 @@ impl JsonSchema for Parity {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let points = Point::ALL.map(|(_, name)| name);
+        let points = ParityPoint::ALL.map(|(_, name)| name);
         json_schema!({"anyOf": [{"enum": [NONE, PYREFT]}, {"type": "array", "items": {"enum": points}}]})
     }
 }
@@ -146,10 +146,10 @@ pub(super) fn fill(plan: &mut Value) {
     let Ok(parity) = Parity::deserialize(&plan["train"]["parity"]) else { return };
     let specs = plan.get_mut("adapt").map(interventions).unwrap_or_default();
     for spec in specs.into_iter().filter_map(Value::as_object_mut) {
-        if parity.has(Point::Truncation) {
+        if parity.has(ParityPoint::Truncation) {
             spec.entry("truncation").or_insert(json!(Truncation::Library));
         }
-        if parity.has(Point::Dropout)
+        if parity.has(ParityPoint::Dropout)
             && let Some(dropout) = spec.entry("dropout").or_insert(json!({"p": 0.0})).as_object_mut()
         {
             dropout.entry("on").or_insert(json!(DropoutOn::State));
@@ -184,10 +184,10 @@ pub(super) fn check(parity: Parity, adapt: Option<&AdaptSpec>) -> Result<(), (St
         Err((format!("adapt.{key}.{inner}"), remedy))
     };
     for spec in specs {
-        if parity.has(Point::Truncation) && spec.truncation != Truncation::Library {
+        if parity.has(ParityPoint::Truncation) && spec.truncation != Truncation::Library {
             return contradicts("truncation", "paper", "library");
         }
-        if parity.has(Point::Dropout) && spec.dropout.p > 0.0 && spec.dropout.on != DropoutOn::State {
+        if parity.has(ParityPoint::Dropout) && spec.dropout.p > 0.0 && spec.dropout.on != DropoutOn::State {
             return contradicts("dropout.on", "edit", "state");
         }
     }
@@ -233,7 +233,7 @@ mod tests {
                 assert_eq!(resolve(tree, "a test").expect("valid"), plan);
             }
         }
-        let all: Vec<&str> = Point::ALL.iter().map(|(_, name)| *name).collect();
+        let all: Vec<&str> = ParityPoint::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(plan(json!(all), json!({})).expect("valid").train.parity, Parity::PYREFT);
     }
 

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 /// The places of settings, by their full keys.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Places {
+pub struct SettingLocations {
     whole: String,
     keys: BTreeMap<String, String>,
 }
 
-impl From<&str> for Places {
+impl From<&str> for SettingLocations {
     fn from(whole: &str) -> Self {
         Self { whole: whole.to_owned(), keys: BTreeMap::new() }
     }
 }
 
-impl Places {
+impl SettingLocations {
     /// Every key of a file, by its line.
     pub fn of_file(file: &str, lines: &BTreeMap<String, usize>) -> Self {
         let place = |(key, line): (&String, &usize)| (key.clone(), format!("{file}:{line}"));
@@ -65,7 +65,7 @@ mod tests {
     fn a_key_is_found_at_its_line_or_that_of_its_section_and_overrides_win() {
         let lines =
             [("", 1), ("train", 2), ("train.lr", 3), ("data.eval[0]", 5)].map(|(key, line)| (key.to_owned(), line));
-        let mut places = Places::of_file("a.yaml", &lines.into());
+        let mut places = SettingLocations::of_file("a.yaml", &lines.into());
         let keys = ["train.lr", "train.epochs", "data.eval[0].x", "model"];
         assert_eq!(keys.map(|key| places.of(key)), ["a.yaml:3", "a.yaml:2", "a.yaml:5", "a.yaml"]);
         places.note("train", "--set train={}");
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(places.of("eval.decodin"), "--set eval.decoding.beams=2");
         assert_eq!(places.of("train.lr"), "--set train={}");
         let child = [("train.lr".to_owned(), 7)];
-        places.overlay(Places::of_file("b.yaml", &child.into()));
+        places.overlay(SettingLocations::of_file("b.yaml", &child.into()));
         assert_eq!(["train.lr", "train", "seed"].map(|key| places.of(key)), ["b.yaml:7", "--set train={}", "b.yaml"]);
     }
 }

@@ -2,17 +2,17 @@
 
 use reft_core::AdaptSpec;
 use reft_models::decode::Decoding;
-use reft_models::tokenizer::Reading;
+use reft_models::tokenizer::TokenizerVersion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-pub use super::kind::{LabelsAs, RunKind};
-use super::parity::{self, Parity, Point};
+pub use super::kind::{LabelLearning, RunKind};
+use super::parity::{self, Parity, ParityPoint};
 use crate::data::split::{Selection, Split};
-use crate::data::template::Template;
+use crate::data::template::PromptTemplate;
 use crate::tasks::{DataKind, TaskId};
-use crate::train::schedule::Shape;
+use crate::train::schedule::SchedulerType;
 
 /// Type of the frozen weights. Interventions and their optimiser are f32 always.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -123,10 +123,10 @@ pub struct DataPlan {
     /// Tokens of a row at most.
     pub max_length: usize,
     /// How a question is put to the model.
-    pub template: Template,
+    pub template: PromptTemplate,
     /// How rows with labels (GLUE) are learned: by an encoder's head, or by a causal model as text.
     #[serde(default, skip_serializing_if = "LabelsAs::is_default")]
-    pub labels: LabelsAs,
+    pub labels: LabelLearning,
 }
 
 /// `train:` how parameters move.
@@ -143,7 +143,7 @@ pub struct TrainPlan {
     pub micro_batch_tokens: usize,
     /// How the learning rate goes on after the warm-up.
     #[serde(default, skip_serializing_if = "Shape::is_default")]
-    pub schedule: Shape,
+    pub schedule: SchedulerType,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
     /// Weight decay of matrices; biases, gains and orthonormal bases do not decay ([`reft_core::decay`]).
@@ -210,7 +210,7 @@ pub struct RunPlan {
     pub model: String,
     /// Which tokenizer of the model gives the ids; `slow` is what the paper's scripts read LLaMA with.
     #[serde(default, skip_serializing_if = "Reading::is_fast")]
-    pub tokenizer: Reading,
+    pub tokenizer: TokenizerVersion,
     /// Type of the frozen weights: what came of `auto`, or what was asked for.
     pub dtype: Dtype,
     /// Where it computes.
@@ -234,7 +234,7 @@ impl Default for RunPlan {
         let task: TaskId = "arc_e".parse().expect("a registered task");
         Self {
             model: "smollm2".to_owned(),
-            tokenizer: Reading::Fast,
+            tokenizer: TokenizerVersion::Fast,
             dtype: Dtype::F32,
             device: DeviceSpec(Device::Cpu),
             seed: 42,
@@ -247,15 +247,15 @@ impl Default for RunPlan {
                 eval_rows: 0,
                 eval_split: EvalSplit::Dev,
                 max_length: 512,
-                template: Template::Task,
-                labels: LabelsAs::Head,
+                template: PromptTemplate::Task,
+                labels: LabelLearning::Head,
             },
             train: TrainPlan {
                 epochs: 1,
                 lr: 9e-4,
                 batch_size: 16,
                 micro_batch_tokens: 4096,
-                schedule: Shape::Linear,
+                schedule: SchedulerType::Linear,
                 warmup_ratio: 0.1,
                 weight_decay: 0.0,
                 clip: 1.0,
@@ -278,8 +278,8 @@ impl RunPlan {
     pub fn kind(&self) -> RunKind {
         let labelled = self.data.eval.first().and_then(|id| id.task().labelled());
         match (self.data.labels, labelled) {
-            (LabelsAs::Head, Some(task)) => RunKind::Encoder(task),
-            (LabelsAs::Head, None) | (LabelsAs::Text, _) => RunKind::Causal,
+            (LabelLearning::Head, Some(task)) => RunKind::Encoder(task),
+            (LabelLearning::Head, None) | (LabelLearning::Text, _) => RunKind::Causal,
         }
     }
 
@@ -302,7 +302,7 @@ impl RunPlan {
     }
 
     /// Whether the run follows pyreft in this point: runs that train interventions may.
-    pub fn follows_pyreft(&self, point: Point) -> bool {
+    pub fn follows_pyreft(&self, point: ParityPoint) -> bool {
         self.train.parity.has(point) && self.adapt.as_ref().is_some_and(|adapt| !adapt.interventions().is_empty())
     }
 
@@ -355,13 +355,13 @@ impl RunPlan {
             ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
             (
                 "data.labels",
-                self.data.labels == LabelsAs::Head || tasks().any(|id| id.task().labelled().is_some()),
+                self.data.labels == LabelLearning::Head || tasks().any(|id| id.task().labelled().is_some()),
                 "no task here has labels: leave it out".to_owned(),
             ),
             ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
             (
                 "data.train",
-                self.data.labels == LabelsAs::Text
+                self.data.labels == LabelLearning::Text
                     || !tasks().any(|id| id.task().labelled().is_some())
                     || (self.data.train.len(), tasks().count()) == (1, 2) && same,
                 "an encoder is trained and scored on one GLUE task: name the same one in data.train and data.eval, or let a \

@@ -10,20 +10,20 @@ use tch::Device;
 pub use super::ConfigError;
 use super::dtype::{AUTO, DtypeChoice};
 use super::merge::merge;
-use super::places::Places;
+use super::places::SettingLocations;
 use super::plan::{DeviceSpec, RunPlan};
 use super::{parity, paths, yaml};
 
 /// Settings with the place of each.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Written {
+pub struct LocatedSettings {
     /// The settings; a section always.
     pub tree: Value,
     /// Where they were written.
-    pub places: Places,
+    pub places: SettingLocations,
 }
 
-impl Written {
+impl LocatedSettings {
     /// No settings; `place` is named in errors.
     pub fn nothing(place: &str) -> Self {
         Self { tree: Value::Object(Map::new()), places: place.into() }
@@ -35,7 +35,8 @@ impl Written {
     /// When the value does not fit.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, ConfigError> {
         let value = self.tree.as_object_mut().and_then(|map| map.shift_remove(key)).unwrap_or_default();
-        typed_at(&Value::Object(Map::from_iter([(key.to_owned(), value)])), &self.places).map(|only: One<T>| only.0)
+        typed_at(&Value::Object(Map::from_iter([(key.to_owned(), value)])), &self.places)
+            .map(|only: SingleEntry<T>| only.0)
     }
 
     /// Puts a `--set` override over the settings.
@@ -51,9 +52,9 @@ impl Written {
 }
 
 /// The only entry of a section.
-struct One<T>(Option<T>);
+struct SingleEntry<T>(Option<T>);
 
-impl<'de, T: DeserializeOwned> serde::Deserialize<'de> for One<T> {
+impl<'de, T: DeserializeOwned> serde::Deserialize<'de> for SingleEntry<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map: std::collections::HashMap<String, Option<T>> = serde::Deserialize::deserialize(deserializer)?;
         Ok(Self(map.into_values().next().flatten()))
@@ -73,10 +74,10 @@ pub fn run_plan(file: Option<&Path>, overrides: &[String]) -> Result<RunPlan, Co
 ///
 /// # Errors
 /// When the file or an override cannot be read.
-pub fn run_tree(file: Option<&Path>, overrides: &[String]) -> Result<Written, ConfigError> {
+pub fn run_tree(file: Option<&Path>, overrides: &[String]) -> Result<LocatedSettings, ConfigError> {
     let mut written = match file {
         Some(file) => with_parents(file, &mut Vec::new())?,
-        None => Written::nothing("--set"),
+        None => LocatedSettings::nothing("--set"),
     };
     overrides.iter().try_for_each(|text| written.set(text))?;
     Ok(written)
@@ -102,7 +103,7 @@ pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
 ///
 /// # Errors
 /// When a value is wrong.
-pub fn resolve_at(tree: Value, places: &Places) -> Result<RunPlan, ConfigError> {
+pub fn resolve_at(tree: Value, places: &SettingLocations) -> Result<RunPlan, ConfigError> {
     let mut whole = defaults();
     merge(&mut whole, tree);
     fix_dtype(&mut whole, places)?;
@@ -117,7 +118,7 @@ pub fn resolve_at(tree: Value, places: &Places) -> Result<RunPlan, ConfigError> 
 ///
 /// # Errors
 /// When it is no type.
-pub fn dtype_of(run: &Value, places: &Places) -> Result<DtypeChoice, ConfigError> {
+pub fn dtype_of(run: &Value, places: &SettingLocations) -> Result<DtypeChoice, ConfigError> {
     DtypeChoice::of(run.get("dtype")).map_err(|reason| ConfigError::value(places, "dtype", reason))
 }
 
@@ -125,7 +126,7 @@ pub fn dtype_of(run: &Value, places: &Places) -> Result<DtypeChoice, ConfigError
 ///
 /// # Errors
 /// When `dtype` is no type. A device that is none is left to whoever reads the settings, with the type of the CPU.
-pub fn fix_dtype(run: &mut Value, places: &Places) -> Result<(), ConfigError> {
+pub fn fix_dtype(run: &mut Value, places: &SettingLocations) -> Result<(), ConfigError> {
     let choice = dtype_of(run, places)?;
     let Some(run) = run.as_object_mut() else { return Ok(()) };
     let device = run.get("device").cloned().unwrap_or_else(|| defaults()["device"].clone());
@@ -147,7 +148,7 @@ pub fn typed<T: DeserializeOwned>(tree: Value, place: &str) -> Result<T, ConfigE
 ///
 /// # Errors
 /// When a value does not fit.
-pub fn typed_at<T: DeserializeOwned>(tree: &Value, places: &Places) -> Result<T, ConfigError> {
+pub fn typed_at<T: DeserializeOwned>(tree: &Value, places: &SettingLocations) -> Result<T, ConfigError> {
     value_reader::read(tree).map_err(|error| ConfigError::of_read(&error, places))
 }
 
@@ -164,19 +165,19 @@ pub fn yaml(path: &Path) -> Result<Value, ConfigError> {
 ///
 /// # Errors
 /// When it cannot be read or parsed, or is a list or a single value.
-pub fn written(path: &Path) -> Result<Written, ConfigError> {
+pub fn written(path: &Path) -> Result<LocatedSettings, ConfigError> {
     let io = |source| ConfigError::Io { path: path.to_owned(), source };
     let bytes = std::fs::read(paths::home(path)).map_err(io)?;
     let text = String::from_utf8(bytes).map_err(|_| ConfigError::Encoding { path: path.to_owned() })?;
     let file = path.display().to_string();
     let document = yaml::parse(&text)
         .map_err(|error| ConfigError::Yaml { place: format!("{file}:{}", error.line), reason: error.reason })?;
-    let places = Places::of_file(&file, &document.lines);
+    let places = SettingLocations::of_file(&file, &document.lines);
     match document.tree {
-        Value::Null => Ok(Written { tree: Value::Object(Map::new()), places }),
+        Value::Null => Ok(LocatedSettings { tree: Value::Object(Map::new()), places }),
         Value::Object(mut map) => {
             map.retain(|key, _| !key.starts_with("x-"));
-            Ok(Written { tree: Value::Object(map), places })
+            Ok(LocatedSettings { tree: Value::Object(map), places })
         }
         Value::Array(_) | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             let reason = "no settings in this file: write `key: value` lines, with a space after the colon".to_owned();
@@ -186,7 +187,7 @@ pub fn written(path: &Path) -> Result<Written, ConfigError> {
 }
 
 /// A file merged over the one it extends.
-fn with_parents(path: &Path, seen: &mut Vec<PathBuf>) -> Result<Written, ConfigError> {
+fn with_parents(path: &Path, seen: &mut Vec<PathBuf>) -> Result<LocatedSettings, ConfigError> {
     let canonical =
         paths::home(path).canonicalize().map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
     if seen.contains(&canonical) {
@@ -205,7 +206,7 @@ fn with_parents(path: &Path, seen: &mut Vec<PathBuf>) -> Result<Written, ConfigE
 ///
 /// # Errors
 /// When a variable of the environment stands in the path.
-pub fn beside(file: &Path, key: &str, named: &str, places: &Places) -> Result<PathBuf, ConfigError> {
+pub fn beside(file: &Path, key: &str, named: &str, places: &SettingLocations) -> Result<PathBuf, ConfigError> {
     let named = paths::setting(named).map_err(|reason| ConfigError::value(places, key, reason))?;
     Ok(file.parent().unwrap_or(Path::new(".")).join(named))
 }

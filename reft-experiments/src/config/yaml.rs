@@ -63,11 +63,11 @@ fn options() -> Options {
 #[derive(Clone, Debug)]
 struct Node {
     line: usize,
-    kind: Kind,
+    kind: NodeKind,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum NodeKind {
     Scalar(Value),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
@@ -77,12 +77,12 @@ impl Node {
     fn value(self, key: &str, lines: &mut BTreeMap<String, usize>) -> Value {
         lines.insert(key.to_owned(), self.line);
         match self.kind {
-            Kind::Scalar(value) => value,
-            Kind::List(items) => {
+            NodeKind::Scalar(value) => value,
+            NodeKind::List(items) => {
                 let numbered = items.into_iter().enumerate();
                 Value::Array(numbered.map(|(item, node)| node.value(&format!("{key}[{item}]"), lines)).collect())
             }
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 let mut map = Map::new();
                 for (name, node) in entries {
                     let full = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
@@ -95,9 +95,9 @@ impl Node {
 
     fn size(&self) -> usize {
         match &self.kind {
-            Kind::Scalar(_) => 1,
-            Kind::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
-            Kind::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
+            NodeKind::Scalar(_) => 1,
+            NodeKind::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            NodeKind::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
         }
     }
 }
@@ -148,15 +148,15 @@ impl<'t> Builder<'t> {
         let (kind, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, line),
             Event::Scalar(text, style, anchor, tag) => {
-                (Kind::Scalar(scalar(&text, style, tag.as_deref(), line)?), anchor)
+                (NodeKind::Scalar(scalar(&text, style, tag.as_deref(), line)?), anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 no_tag(tag.as_deref(), "seq", line)?;
-                (Kind::List(self.list(depth)?), anchor)
+                (NodeKind::List(self.list(depth)?), anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
                 no_tag(tag.as_deref(), "map", line)?;
-                (Kind::Map(self.map(depth)?), anchor)
+                (NodeKind::Map(self.map(depth)?), anchor)
             }
             _ => return error(line, "a value is missing here"),
         };
@@ -265,7 +265,7 @@ impl<'t> Builder<'t> {
 /// Adds what a merge key brings; what is there already wins.
 fn merge_key(node: Node, line: usize, merged: &mut Vec<(String, Node)>) -> Result<(), YamlError> {
     match node.kind {
-        Kind::Map(entries) => {
+        NodeKind::Map(entries) => {
             for (key, node) in entries {
                 if !merged.iter().any(|(other, _)| *other == key) {
                     merged.push((key, node));
@@ -273,8 +273,8 @@ fn merge_key(node: Node, line: usize, merged: &mut Vec<(String, Node)>) -> Resul
             }
             Ok(())
         }
-        Kind::List(items) => items.into_iter().try_for_each(|item| merge_key(item, line, merged)),
-        Kind::Scalar(_) => error(line, "`<<` brings in sections: write `<<: *name`, or a list of them"),
+        NodeKind::List(items) => items.into_iter().try_for_each(|item| merge_key(item, line, merged)),
+        NodeKind::Scalar(_) => error(line, "`<<` brings in sections: write `<<: *name`, or a list of them"),
     }
 }
 

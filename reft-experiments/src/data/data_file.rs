@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::pinned::{Pinned, sha256_of};
+use super::pinned::{PinnedFile, sha256_of};
 use super::source::DataError;
 
 /// A file that rows were read from.
@@ -48,7 +48,7 @@ pub fn of(file: &str, path: &Path) -> Result<DataFile, DataError> {
 /// # Errors
 /// When that fails, in words. Bytes that are not the pinned ones are not kept.
 #[cfg(feature = "http")]
-pub fn download(pinned: &Pinned, path: &Path) -> Result<(), String> {
+pub fn download(pinned: &PinnedFile, path: &Path) -> Result<(), String> {
     let mut response = ureq::get(pinned.address()).call().map_err(|error| error.to_string())?;
     let bytes = response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|error| error.to_string())?;
     keep(pinned, path, &bytes)
@@ -59,13 +59,13 @@ pub fn download(pinned: &Pinned, path: &Path) -> Result<(), String> {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "http"))]
-pub fn download(pinned: &Pinned, _: &Path) -> Result<(), String> {
+pub fn download(pinned: &PinnedFile, _: &Path) -> Result<(), String> {
     Err(format!("this build cannot download {} (it lacks the feature http)", pinned.address()))
 }
 
 /// Keeps the bytes of a published file, if they are the pinned ones.
 #[cfg(any(feature = "http", test))]
-fn keep(pinned: &Pinned, path: &Path, bytes: &[u8]) -> Result<(), String> {
+fn keep(pinned: &PinnedFile, path: &Path, bytes: &[u8]) -> Result<(), String> {
     let address = pinned.address();
     pinned.checksum.check(bytes).map_err(|reason| format!("{address} gave another file: {reason}"))?;
     let revision = Some(pinned.revision());
@@ -80,7 +80,7 @@ fn keep(pinned: &Pinned, path: &Path, bytes: &[u8]) -> Result<(), String> {
 mod tests {
     use super::super::need::Need;
     use super::super::pinned::{Checksum, Repository};
-    use super::super::source::Sources;
+    use super::super::source::DataSources;
     use super::*;
 
     const ROWS: &[u8] = br#"[{"question": "q"}]"#;
@@ -92,14 +92,14 @@ mod tests {
         // `git hash-object` of the rows.
         let checksum = Checksum::GitBlob("9222c22fecead7a3fc5af88daa40bbd3f6a8d6ce");
         let repository = Repository { name: "o/n", revision: "abc" };
-        let pinned = Pinned { file: "dataset/x.json", repository, path: "x.json", checksum };
+        let pinned = PinnedFile { file: "dataset/x.json", repository, path: "x.json", checksum };
         let error = keep(&pinned, &path, b"<html>").expect_err("another file");
         assert!(error.contains("/o/n/abc/x.json gave another file: its git blob is"), "{error}");
         assert!(!path.exists() && !note_path(&path).exists(), "nothing is kept");
 
         keep(&pinned, &path, ROWS).expect("the pinned file");
         let rows = || {
-            let sources = Sources::local(folder.path());
+            let sources = DataSources::local(folder.path());
             sources.rows("dataset/x.json", Need::Question).map(|_| sources.files())
         };
         let files = rows().expect("unchanged");

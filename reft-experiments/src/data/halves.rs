@@ -17,11 +17,11 @@ pub enum Watched {
 
 /// Rows that are reported, which nobody has read yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Locked {
+pub struct LockedRows {
     rows: Vec<Row>,
 }
 
-impl Locked {
+impl LockedRows {
     /// The rows, for a setting and an epoch that are chosen.
     pub fn open(&self, _by: &Selection) -> &[Row] {
         &self.rows
@@ -40,15 +40,15 @@ impl Locked {
 
 /// Both parts.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Halves {
+pub struct ValidationHalves {
     /// Scored after every epoch.
     pub watched: Vec<Row>,
     /// Scored once, at the end.
-    pub held: Locked,
+    pub held: LockedRows,
 }
 
 /// Splits validation rows by a seed, each part in the order of the file.
-pub fn split(rows: Vec<Row>, watched: Watched, seed: Seed) -> Halves {
+pub fn split(rows: Vec<Row>, watched: Watched, seed: Seed) -> ValidationHalves {
     let half = rows.len() / 2;
     let count = match watched {
         Watched::Half => half,
@@ -60,7 +60,7 @@ pub fn split(rows: Vec<Row>, watched: Watched, seed: Seed) -> Halves {
     order[..count].iter().for_each(|&index| is_watched[index] = true);
     let (watched, held): (Vec<_>, Vec<_>) = rows.into_iter().zip(is_watched).partition(|(_, watched)| *watched);
     let alone = |rows: Vec<(Row, bool)>| rows.into_iter().map(|(row, _)| row).collect();
-    Halves { watched: alone(watched), held: Locked { rows: alone(held) } }
+    ValidationHalves { watched: alone(watched), held: LockedRows { rows: alone(held) } }
 }
 
 #[cfg(test)]

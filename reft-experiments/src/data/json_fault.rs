@@ -2,7 +2,7 @@
 
 use serde_json::Error;
 
-use super::need::Form;
+use super::need::AnswerNeed;
 
 /// A fault, and the remedy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -110,7 +110,7 @@ pub enum Fault {
         /// The key.
         key: &'static str,
         /// What the task needs.
-        form: Form,
+        form: AnswerNeed,
         /// What it is.
         found: String,
     },

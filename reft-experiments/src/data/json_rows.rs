@@ -47,10 +47,10 @@ pub fn read(path: &Path, need: Need) -> Result<Vec<Row>, RowsError> {
     match (parsed, invalid) {
         (Ok(rows), None) => Ok(rows),
         // The valid part ends in the row with the first byte that is not UTF-8, unless a row before it is at fault.
-        (Err(Failed { fault: Fault::Truncated, .. }) | Ok(_), Some(invalid)) => {
+        (Err(ParseFailure { fault: Fault::Truncated, .. }) | Ok(_), Some(invalid)) => {
             Err(invalid.error(path, &bytes, &cursor.name()).into())
         }
-        (Err(Failed { fault, line }), _) => {
+        (Err(ParseFailure { fault, line }), _) => {
             Err(RowsError::Row { path: path.to_owned(), place: cursor.place(line), fault })
         }
     }
@@ -105,46 +105,46 @@ fn shortened(text: &str) -> String {
 }
 
 /// What stopped the parser, and in which line.
-struct Failed {
+struct ParseFailure {
     fault: Fault,
     line: usize,
 }
 
-type Place<'c> = &'c RefCell<Cursor>;
+type CursorRef<'c> = &'c RefCell<Cursor>;
 
-fn parse(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
+fn parse(text: &str, cursor: CursorRef<'_>) -> Result<Vec<Row>, ParseFailure> {
     let objects = text.lines().filter(|line| line.trim_start_matches(MARK).starts_with('{')).count();
     let rows = match text.trim_start().chars().next() {
-        None => return Err(Failed { fault: Fault::NoRows, line: 1 }),
+        None => return Err(ParseFailure { fault: Fault::NoRows, line: 1 }),
         Some('{') if objects > 1 => lines(text, cursor)?,
         Some('{') => object(text, cursor)?,
         Some('[') => whole(text, ListSeed(cursor), cursor)?,
         Some(_) => {
             let start = shortened(text.trim_start().lines().next().unwrap_or_default());
-            return Err(Failed { fault: Fault::NotJson { start }, line: 1 });
+            return Err(ParseFailure { fault: Fault::NotJson { start }, line: 1 });
         }
     };
     cursor.borrow_mut().key = None;
     if rows.is_empty() {
         cursor.borrow_mut().row = 0;
-        return Err(Failed { fault: Fault::NoRows, line: 1 });
+        return Err(ParseFailure { fault: Fault::NoRows, line: 1 });
     }
     Ok(rows)
 }
 
 /// One object a line; lines without text are passed over.
-fn lines(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
+fn lines(text: &str, cursor: CursorRef<'_>) -> Result<Vec<Row>, ParseFailure> {
     let mut rows = Vec::new();
     // Files that were put together may have a byte order mark before any line.
     let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line.trim_start_matches(MARK)));
     for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        rows.push(whole(line, RowSeed(cursor), cursor).map_err(|failed| Failed { line: number, ..failed })?);
+        rows.push(whole(line, RowSeed(cursor), cursor).map_err(|failed| ParseFailure { line: number, ..failed })?);
     }
     Ok(rows)
 }
 
 /// A single object: a row, or a wrapper around one list of rows.
-fn object(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
+fn object(text: &str, cursor: CursorRef<'_>) -> Result<Vec<Row>, ParseFailure> {
     let list_at = text.find('[');
     let entries = match whole(text, EntriesSeed, cursor) {
         Ok(entries) => entries,
@@ -152,8 +152,8 @@ fn object(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
             // The row at fault is found by reading the list alone, if there is one.
             let inner = list_at.map(|at| (at, list_fault(&text[at..], cursor)));
             return Err(match inner {
-                Some((at, Some(Failed { fault, line }))) => {
-                    Failed { fault, line: line + text::line_and_column(text.as_bytes(), at).0 - 1 }
+                Some((at, Some(ParseFailure { fault, line }))) => {
+                    ParseFailure { fault, line: line + text::line_and_column(text.as_bytes(), at).0 - 1 }
                 }
                 // Else it is a row, and read as one the key at fault is known.
                 _ => whole(text, RowSeed(cursor), cursor).err().unwrap_or(failed),
@@ -163,7 +163,7 @@ fn object(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
     let is_question = |(key, _): &&(String, &RawValue)| matches!(key.as_str(), "instruction" | "question");
     match entries.iter().find(is_question) {
         Some((key, value)) if value.get().starts_with('[') => {
-            return Err(Failed { fault: Fault::Columns { key: key.clone() }, line: 1 });
+            return Err(ParseFailure { fault: Fault::Columns { key: key.clone() }, line: 1 });
         }
         Some(_) => return Ok(vec![whole(text, RowSeed(cursor), cursor)?]),
         None => {}
@@ -173,23 +173,23 @@ fn object(text: &str, cursor: Place<'_>) -> Result<Vec<Row>, Failed> {
         [(_, list)] => {
             let before = list.get().as_ptr() as usize - text.as_ptr() as usize;
             let lines_before = text::line_and_column(text.as_bytes(), before).0 - 1;
-            let shift = |failed: Failed| Failed { line: failed.line + lines_before, ..failed };
+            let shift = |failed: ParseFailure| ParseFailure { line: failed.line + lines_before, ..failed };
             whole(list.get(), ListSeed(cursor), cursor).map_err(shift)
         }
         [] => {
             let keys = entries.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>();
             let keys = shortened_list(&keys);
-            Err(Failed { fault: Fault::NoList { keys }, line: 1 })
+            Err(ParseFailure { fault: Fault::NoList { keys }, line: 1 })
         }
         several => {
             let keys = several.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>();
-            Err(Failed { fault: Fault::Lists { keys: shortened_list(&keys) }, line: 1 })
+            Err(ParseFailure { fault: Fault::Lists { keys: shortened_list(&keys) }, line: 1 })
         }
     }
 }
 
 /// What is wrong with a list of rows that does not end with the text.
-fn list_fault(text: &str, cursor: Place<'_>) -> Option<Failed> {
+fn list_fault(text: &str, cursor: CursorRef<'_>) -> Option<ParseFailure> {
     let failed = whole(text, ListSeed(cursor), cursor).err()?;
     let mut cursor = cursor.borrow_mut();
     let found = cursor.row > 0 && !matches!(failed.fault, Fault::Further | Fault::NotObject);
@@ -207,25 +207,25 @@ fn shortened_list(keys: &[&str]) -> String {
 }
 
 /// Reads a text that is one value.
-fn whole<'t, S: DeserializeSeed<'t>>(text: &'t str, seed: S, cursor: Place<'_>) -> Result<S::Value, Failed> {
+fn whole<'t, S: DeserializeSeed<'t>>(text: &'t str, seed: S, cursor: CursorRef<'_>) -> Result<S::Value, ParseFailure> {
     let mut parser = Deserializer::from_str(text);
     let read = seed.deserialize(&mut parser).map_err(|error| failed(text, &error, cursor))?;
     parser.end().map_err(|error| {
         let mut cursor = cursor.borrow_mut();
         (cursor.row, cursor.key) = (0, None);
-        Failed { fault: Fault::Further, line: error.line() }
+        ParseFailure { fault: Fault::Further, line: error.line() }
     })?;
     Ok(read)
 }
 
-fn failed(text: &str, error: &Error, cursor: Place<'_>) -> Failed {
+fn failed(text: &str, error: &Error, cursor: CursorRef<'_>) -> ParseFailure {
     let fault = cursor.borrow_mut().fault.take();
     let fault = fault.unwrap_or_else(|| if error.is_data() { Fault::NotObject } else { in_words(text, error) });
-    Failed { fault, line: error.line() }
+    ParseFailure { fault, line: error.line() }
 }
 
 /// A list of rows.
-struct ListSeed<'c>(Place<'c>);
+struct ListSeed<'c>(CursorRef<'c>);
 
 impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
     type Value = Vec<Row>;
@@ -279,7 +279,7 @@ impl<'de> Visitor<'de> for EntriesSeed {
 }
 
 /// One row.
-struct RowSeed<'c>(Place<'c>);
+struct RowSeed<'c>(CursorRef<'c>);
 
 impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
     type Value = Row;

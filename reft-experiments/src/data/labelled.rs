@@ -1,7 +1,7 @@
 //! Rows as an encoder reads them: one text or two as tokens, with what they are.
 
 use rayon::prelude::*;
-use reft_models::tokenizer::{Tokenizer, TokenizerError, Typed};
+use reft_models::tokenizer::{Tokenizer, TokenizerError, TypedTokens};
 
 use super::row::Row;
 
@@ -47,7 +47,7 @@ pub struct Labelled {
 
 /// Rows as tokens.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Encoded {
+pub struct EncodedRows {
     /// In the order of the rows.
     pub rows: Vec<Labelled>,
     /// How many of them are longer than the maximum length and were cut.
@@ -64,10 +64,10 @@ pub fn encode(
     target: impl Fn(&Row) -> Target + Sync,
     tokenizer: &Tokenizer,
     max_length: usize,
-) -> Result<Encoded, TokenizerError> {
+) -> Result<EncodedRows, TokenizerError> {
     let one = |(index, row): (usize, &Row)| -> Result<(Labelled, bool), TokenizerError> {
         let second = (!row.input.is_empty()).then_some(row.input.as_str());
-        let Typed { ids, types } = tokenizer.encode_pair(&row.instruction, second, max_length)?;
+        let TypedTokens { ids, types } = tokenizer.encode_pair(&row.instruction, second, max_length)?;
         // Only a row that fills the maximum can have been cut.
         let cut = ids.len() >= max_length
             && tokenizer.encode_pair(&row.instruction, second, usize::MAX)?.ids.len() > ids.len();
@@ -75,5 +75,5 @@ pub fn encode(
     };
     let encoded = rows.par_iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
     let cut = encoded.iter().filter(|(_, cut)| *cut).count();
-    Ok(Encoded { rows: encoded.into_iter().map(|(row, _)| row).collect(), cut })
+    Ok(EncodedRows { rows: encoded.into_iter().map(|(row, _)| row).collect(), cut })
 }

@@ -12,12 +12,12 @@ pub enum Need {
     /// `output`, which the model learns to say.
     Output,
     /// `answer`, which is compared with what the model said, or learnt.
-    Answer(Form),
+    Answer(AnswerNeed),
 }
 
 /// What an answer must contain so that anything can equal it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
+pub enum AnswerNeed {
     /// Any text.
     Text,
     /// A number.
@@ -39,7 +39,7 @@ impl Need {
     }
 
     /// What a value under this key lacks; none when it will do.
-    pub fn lacks(self, value: &str) -> Option<Form> {
+    pub fn lacks(self, value: &str) -> Option<AnswerNeed> {
         match self {
             Self::Answer(form) if !form.is_in(value) => Some(form),
             Self::Question | Self::Output | Self::Answer(_) => None,
@@ -47,7 +47,7 @@ impl Need {
     }
 }
 
-impl Form {
+impl AnswerNeed {
     fn is_in(self, answer: &str) -> bool {
         match self {
             Self::Text => !answer.trim().is_empty(),
@@ -58,7 +58,7 @@ impl Form {
     }
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for AnswerNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "text",

@@ -13,7 +13,7 @@ use super::text;
 /// Two texts.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pair {
+pub struct TextPair {
     /// With what the vector is to mean.
     pub positive: String,
     /// Without.
@@ -24,7 +24,7 @@ pub struct Pair {
 ///
 /// # Errors
 /// When it cannot be read, has no pairs, or a row is none: the message names the row and the key.
-pub fn read(path: &Path) -> Result<Vec<Pair>> {
+pub fn read(path: &Path) -> Result<Vec<TextPair>> {
     let text = text::read(path)?;
     let rows = rows(&text).map_err(|fault| anyhow!("{}: {fault}: write {EXAMPLE} on each line", path.display()))?;
     if rows.is_empty() {
@@ -32,7 +32,7 @@ pub fn read(path: &Path) -> Result<Vec<Pair>> {
     }
     let pair = |(row, value): (usize, &Value)| {
         let fault = |fault: String| anyhow!("{}: row {}: {fault}", path.display(), row + 1);
-        let pair: Pair = value_reader::read(value).map_err(|error| fault(error.to_string()))?;
+        let pair: TextPair = value_reader::read(value).map_err(|error| fault(error.to_string()))?;
         for (key, text) in [("positive", &pair.positive), ("negative", &pair.negative)] {
             if text.is_empty() {
                 return Err(fault(format!("{key} is empty: write a text")));
@@ -65,7 +65,7 @@ fn rows(text: &str) -> Result<Vec<Value>, String> {
 mod tests {
     use super::*;
 
-    fn read_text(text: &str) -> Result<Vec<Pair>, String> {
+    fn read_text(text: &str) -> Result<Vec<TextPair>, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("pairs.jsonl");
         std::fs::write(&path, text).expect("writable");

@@ -11,8 +11,8 @@ use parquet::errors::ParquetError as Cause;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::parquet_table::{ParquetError, Stored};
-use super::table::Record;
+use super::parquet_table::{LabelColumn, ParquetError};
+use super::table::TableRecord;
 
 /// The column of labels.
 const LABEL: &str = "label";
@@ -21,16 +21,16 @@ const LABEL: &str = "label";
 const BATCH: usize = 4096;
 
 /// See [`super::parquet_table::read`].
-pub fn read(path: &Path, texts: &[&'static str], stored: Stored) -> Result<Vec<Record>, ParquetError> {
+pub fn read(path: &Path, texts: &[&'static str], stored: LabelColumn) -> Result<Vec<TableRecord>, ParquetError> {
     // The library answers some damage inside a file with a panic.
     let read = catch_unwind(|| read_columns(path, texts, stored));
     read.unwrap_or_else(|_| Err(damaged(path, &Cause::General("its parts contradict each other".to_owned()))))
 }
 
-fn read_columns(path: &Path, texts: &[&'static str], stored: Stored) -> Result<Vec<Record>, ParquetError> {
+fn read_columns(path: &Path, texts: &[&'static str], stored: LabelColumn) -> Result<Vec<TableRecord>, ParquetError> {
     let file = File::open(path).map_err(|source| ParquetError::Io { path: path.to_owned(), source })?;
     let reader = SerializedFileReader::new(file).map_err(|cause| damaged(path, &cause))?;
-    let table = Table { path, reader };
+    let table = ParquetTable { path, reader };
     let mut columns = texts.iter().map(|name| table.texts(name)).collect::<Result<Vec<_>, _>>()?;
     columns.push(table.labels(stored)?);
     let rows = columns[0].len();
@@ -38,7 +38,7 @@ fn read_columns(path: &Path, texts: &[&'static str], stored: Stored) -> Result<V
         return Err(damaged(path, &Cause::General("columns of different lengths".to_owned())));
     }
     let mut cells: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
-    let record = |line| Record { line, fields: cells.iter_mut().filter_map(Iterator::next).collect() };
+    let record = |line| TableRecord { line, fields: cells.iter_mut().filter_map(Iterator::next).collect() };
     Ok((1..=rows).map(record).collect())
 }
 
@@ -49,12 +49,12 @@ pub(super) fn damaged(path: &Path, cause: &Cause) -> ParquetError {
 }
 
 /// An open file.
-struct Table<'a> {
+struct ParquetTable<'a> {
     path: &'a Path,
     reader: SerializedFileReader<File>,
 }
 
-impl Table<'_> {
+impl ParquetTable<'_> {
     /// Place and type of a column.
     fn find(&self, column: &'static str) -> Result<(usize, Type), ParquetError> {
         let schema = self.reader.metadata().file_metadata().schema_descr_ptr();
@@ -85,15 +85,15 @@ impl Table<'_> {
         (1..).zip(self.values::<ByteArrayType>(column, place)?).map(text).collect()
     }
 
-    fn labels(&self, stored: Stored) -> Result<Vec<String>, ParquetError> {
+    fn labels(&self, stored: LabelColumn) -> Result<Vec<String>, ParquetError> {
         let (place, found) = self.find(LABEL)?;
         match (stored, found) {
-            (Stored::Classes, Type::INT64) => self.numbers::<Int64Type>(place),
-            (Stored::Classes, Type::INT32) => self.numbers::<Int32Type>(place),
-            (Stored::Scores, Type::FLOAT) => self.numbers::<FloatType>(place),
-            (Stored::Scores, Type::DOUBLE) => self.numbers::<DoubleType>(place),
-            (Stored::Classes, found) => Err(self.wrong(LABEL, found, "classes as whole numbers")),
-            (Stored::Scores, found) => Err(self.wrong(LABEL, found, "scores as floating-point numbers")),
+            (LabelColumn::Classes, Type::INT64) => self.numbers::<Int64Type>(place),
+            (LabelColumn::Classes, Type::INT32) => self.numbers::<Int32Type>(place),
+            (LabelColumn::Scores, Type::FLOAT) => self.numbers::<FloatType>(place),
+            (LabelColumn::Scores, Type::DOUBLE) => self.numbers::<DoubleType>(place),
+            (LabelColumn::Classes, found) => Err(self.wrong(LABEL, found, "classes as whole numbers")),
+            (LabelColumn::Scores, found) => Err(self.wrong(LABEL, found, "scores as floating-point numbers")),
         }
     }
 

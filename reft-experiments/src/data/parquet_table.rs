@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "parquet")]
 use super::parquet_columns;
-use super::table::Record;
+use super::table::TableRecord;
 
 /// A parquet file that is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,7 @@ pub enum ParquetError {
 
 /// What the column of labels holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stored {
+pub enum LabelColumn {
     /// Classes, by their number: whole numbers.
     Classes,
     /// Scores: floating-point numbers.
@@ -113,7 +113,7 @@ pub enum Stored {
 /// # Errors
 /// When it cannot be read, a column is missing or holds something else, or a cell is empty.
 #[cfg(feature = "parquet")]
-pub fn read(path: &Path, texts: &[&'static str], stored: Stored) -> Result<Vec<Record>, ParquetError> {
+pub fn read(path: &Path, texts: &[&'static str], stored: LabelColumn) -> Result<Vec<TableRecord>, ParquetError> {
     parquet_columns::read(path, texts, stored)
 }
 
@@ -122,6 +122,6 @@ pub fn read(path: &Path, texts: &[&'static str], stored: Stored) -> Result<Vec<R
 /// # Errors
 /// Always.
 #[cfg(not(feature = "parquet"))]
-pub fn read(path: &Path, _: &[&'static str], _: Stored) -> Result<Vec<Record>, ParquetError> {
+pub fn read(path: &Path, _: &[&'static str], _: LabelColumn) -> Result<Vec<TableRecord>, ParquetError> {
     Err(ParquetError::NoReader { path: path.to_owned() })
 }

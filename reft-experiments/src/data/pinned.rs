@@ -24,7 +24,7 @@ pub enum Checksum {
 
 /// A published file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pinned {
+pub struct PinnedFile {
     /// Its name in a data folder.
     pub file: &'static str,
     /// Where it is published.
@@ -46,16 +46,16 @@ const SDFT: Repository = Repository { name: "sail-sg/sdft", revision: "bfb6c255f
 const PYREFT: Repository =
     Repository { name: "stanfordnlp/pyreft", revision: "dafd0995a366d7b47160a337dcc388eda7431821" };
 
-const fn sha256(repository: Repository, file: &'static str, path: &'static str, sum: &'static str) -> Pinned {
-    Pinned { file, repository, path, checksum: Checksum::Sha256(sum) }
+const fn sha256(repository: Repository, file: &'static str, path: &'static str, sum: &'static str) -> PinnedFile {
+    PinnedFile { file, repository, path, checksum: Checksum::Sha256(sum) }
 }
 
-const fn blob(repository: Repository, file: &'static str, path: &'static str, sum: &'static str) -> Pinned {
-    Pinned { file, repository, path, checksum: Checksum::GitBlob(sum) }
+const fn blob(repository: Repository, file: &'static str, path: &'static str, sum: &'static str) -> PinnedFile {
+    PinnedFile { file, repository, path, checksum: Checksum::GitBlob(sum) }
 }
 
 /// Every file that can be downloaded.
-pub static FILES: [Pinned; 28] = [
+pub static FILES: [PinnedFile; 28] = [
     sha256(
         LLM_ADAPTERS,
         "dataset/boolq/train.json",
@@ -254,7 +254,7 @@ impl Checksum {
     }
 }
 
-impl Pinned {
+impl PinnedFile {
     /// The pin of a file in a data folder; none where it is not published.
     pub fn of(file: &str) -> Option<&'static Self> {
         FILES.iter().find(|pinned| pinned.file == file)
@@ -291,7 +291,7 @@ mod tests {
                 Checksum::GitBlob(sum) => assert!(is_hex(sum, 40), "{pinned:?}"),
             }
         }
-        assert_eq!(Pinned::of("instruct/ultrafeedback.json"), None);
+        assert_eq!(PinnedFile::of("instruct/ultrafeedback.json"), None);
     }
 
     #[test]

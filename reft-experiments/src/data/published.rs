@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::parquet_table::ParquetError;
-use super::source::{DataError, Sources};
+use super::source::{DataError, DataSources};
 
 /// Where a set's rows are looked for, relative to a data folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct PublishedLocation {
     /// The table, such as `glue_data/CoLA/train.tsv`.
     pub table: String,
     /// The folder of parquet files, such as `glue/cola`.
@@ -20,19 +20,19 @@ pub struct Place {
 
 /// What was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Found {
+pub enum PublishedFiles {
     /// A table.
     Table(PathBuf),
     /// Parquet files, in order.
     Parquet(Vec<PathBuf>),
 }
 
-impl Place {
+impl PublishedLocation {
     /// The set in the first folder that has it; there the table, if it is in both forms. `how` says how to get it.
     ///
     /// # Errors
     /// When it is nowhere, or some of its parquet files are missing.
-    pub fn find(&self, sources: &Sources, how: &str) -> Result<Found, DataError> {
+    pub fn find(&self, sources: &DataSources, how: &str) -> Result<PublishedFiles, DataError> {
         for folder in sources.folders() {
             let table = folder.join(&self.table);
             let parquet = self.shards(&folder.join(&self.folder));
@@ -40,10 +40,10 @@ impl Place {
                 if !matches!(parquet, Ok(None)) {
                     self.note();
                 }
-                return Ok(Found::Table(table));
+                return Ok(PublishedFiles::Table(table));
             }
             if let Some(files) = parquet? {
-                return Ok(Found::Parquet(files));
+                return Ok(PublishedFiles::Parquet(files));
             }
         }
         let files = [self.table.clone(), format!("{}/{}-*.parquet", self.folder, self.stem)];

@@ -9,7 +9,7 @@ use reft_models::hub::is_true;
 use super::data_file::{self, DataFile};
 use super::json_rows::{self, RowsError};
 use super::need::Need;
-use super::pinned::Pinned;
+use super::pinned::PinnedFile;
 use super::row::Row;
 use super::text::TextError;
 
@@ -137,14 +137,14 @@ pub enum DataError {
 
 /// The folders to look in, and the files that were read there.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct DataSources {
     given: Option<PathBuf>,
     cache: PathBuf,
     download: bool,
     read: Arc<Mutex<BTreeMap<PathBuf, DataFile>>>,
 }
 
-impl Sources {
+impl DataSources {
     fn new(given: Option<PathBuf>, cache: PathBuf, download: bool) -> Self {
         Self { given, cache, download, read: Arc::default() }
     }
@@ -206,7 +206,7 @@ impl Sources {
             return Ok(found.clone());
         }
         let place = self.cache.join(file);
-        let reason = match Pinned::of(file) {
+        let reason = match PinnedFile::of(file) {
             None => "it is not published".to_owned(),
             Some(_) if !self.download => "downloads are switched off".to_owned(),
             Some(pinned) => match data_file::download(pinned, &place) {
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_missing_file_names_the_places_tried() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         let error = |file: &str| sources.rows(file, Need::Question).expect_err("missing").to_string();
         let unknown = error("dataset/x/test.json");
         assert!(unknown.contains("dataset/x/test.json: not found in ") && unknown.contains("REFT_DATA"), "{unknown}");
@@ -244,7 +244,7 @@ mod tests {
     fn files_that_were_read_are_known_with_their_checksum() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("a.json"), r#"[{"question": "q"}]"#).expect("writable");
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         sources.rows("a.json", Need::Question).expect("valid");
         sources.rows("a.json", Need::Question).expect("valid");
         let files = sources.files();

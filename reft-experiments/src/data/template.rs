@@ -11,7 +11,7 @@ use crate::tasks::Task;
 /// The text around a question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Template {
+pub enum PromptTemplate {
     /// The task's own, as in the paper: the instruction alone, or the Alpaca template.
     #[default]
     Task,
@@ -19,7 +19,7 @@ pub enum Template {
     Chat,
 }
 
-impl Template {
+impl PromptTemplate {
     /// A row's prompt.
     ///
     /// # Errors

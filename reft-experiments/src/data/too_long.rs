@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What rows are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Use {
+pub enum RowUse {
     /// They are trained on.
     Training,
     /// They are scored.
@@ -17,7 +17,7 @@ pub enum Use {
 /// What became of rows that are too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum LengthAction {
     /// The prompt alone fills the maximum length: nothing to learn is left of the row.
     LeftOut,
     /// The tokens beyond the maximum length are cut off, as in the reference library.
@@ -35,9 +35,9 @@ pub struct TooLong {
     pub task: String,
     /// What they are for.
     #[serde(rename = "use")]
-    pub purpose: Use,
+    pub purpose: RowUse,
     /// What became of them.
-    pub fate: Fate,
+    pub fate: LengthAction,
     /// How many there are.
     pub rows: usize,
     /// Rows of this use in all.
@@ -60,26 +60,28 @@ impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { task, purpose, fate, rows, of, max_length, end } = self;
         let what = match purpose {
-            Use::Training => "training rows",
-            Use::Scoring => "prompts",
+            RowUse::Training => "training rows",
+            RowUse::Scoring => "prompts",
         };
         match fate {
-            Fate::LeftOut => {
+            LengthAction::LeftOut => {
                 write!(f, "{task}: {rows} of {of} {what} are longer than data.max_length and left out")?;
             }
-            Fate::Cut => write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (their ends are lost")?,
-            Fate::BeginningCut => {
+            LengthAction::Cut => {
+                write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (their ends are lost")?
+            }
+            LengthAction::BeginningCut => {
                 write!(
                     f,
                     "{task}: {rows} of {of} {what} with what follows them cut to {max_length} tokens (the beginning is lost"
                 )?;
             }
-            Fate::PairCut => {
+            LengthAction::PairCut => {
                 write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (the longer text loses its end")?;
             }
         }
         match (fate, end.as_str()) {
-            (Fate::LeftOut, _) => write!(f, " ({max_length} tokens)"),
+            (LengthAction::LeftOut, _) => write!(f, " ({max_length} tokens)"),
             (_, "") => write!(f, "); raise data.max_length to keep them whole"),
             (_, end) => write!(f, ": {end}); raise data.max_length to keep them whole"),
         }
@@ -104,8 +106,8 @@ mod tests {
     fn rows_that_are_too_long_are_told_with_their_number_and_what_they_lose() {
         let cut = TooLong {
             task: "arc_e".to_owned(),
-            purpose: Use::Scoring,
-            fate: Fate::Cut,
+            purpose: RowUse::Scoring,
+            fate: LengthAction::Cut,
             rows: 1,
             of: 3,
             max_length: 256,
@@ -116,7 +118,8 @@ mod tests {
             "arc_e: 1 of 3 prompts cut to 256 tokens (their ends are lost: …d word word word word word ### Response:); \
              raise data.max_length to keep them whole"
         );
-        let left_out = TooLong { purpose: Use::Training, fate: Fate::LeftOut, end: String::new(), ..cut.clone() };
+        let left_out =
+            TooLong { purpose: RowUse::Training, fate: LengthAction::LeftOut, end: String::new(), ..cut.clone() };
         assert_eq!(
             left_out.to_string(),
             "arc_e: 1 of 3 training rows are longer than data.max_length and left out (256 tokens)"

@@ -7,28 +7,28 @@ use anyhow::{Context, Result, bail};
 use reft_core::AdaptSpec;
 use reft_core::adaptations::bottleneck::Nonlinearity;
 use reft_core::adaptations::glue_adapter::{HoulsbySpec, PfeifferSpec};
-use reft_core::adaptations::reft::{Dropout, DropoutOn, ReftSpec};
+use reft_core::adaptations::reft::{DropoutOn, EditDropout, ReftSpec};
 use reft_core::layers::{LayerIndex, Layers};
-use reft_core::method::Method;
+use reft_core::method::InterventionSpec;
 use reft_core::positions::{Positions, Truncation, Tying};
 use reft_core::site::Component;
 use serde_json::Value;
 
 use super::householder::basis;
-use super::{Foreign, Origin, Tensors, Told, refuse, tensors, text, whole};
+use super::{AdapterOrigin, ImportSettings, ImportedAdapter, NamedTensors, refuse, tensors, text, whole};
 
 /// Reads a folder. Where its positions overlap in a short input, the library writes the suffix last; here such an input is
 /// cut by the library's rule of pyreft, so that each token is edited once.
 ///
 /// # Errors
 /// When it is damaged, or holds what is not computed here.
-pub fn read(folder: &Path, outer: &Value, told: Told) -> Result<Foreign> {
+pub fn read(folder: &Path, outer: &Value, told: ImportSettings) -> Result<ImportedAdapter> {
     let own = tensors(folder, &["adapter.safetensors", "pytorch_adapter.bin"])?;
     let head_files = ["model_head.safetensors", "pytorch_model_head.bin"];
     let head = if head_files.iter().any(|name| folder.join(name).exists()) {
         tensors(folder, &head_files)?
     } else {
-        Tensors::new()
+        NamedTensors::new()
     };
     convert(outer, own, head, told)
 }
@@ -37,23 +37,23 @@ pub fn read(folder: &Path, outer: &Value, told: Told) -> Result<Foreign> {
 ///
 /// # Errors
 /// As for [`read`].
-pub fn convert(outer: &Value, own: Tensors, head: Tensors, told: Told) -> Result<Foreign> {
+pub fn convert(outer: &Value, own: NamedTensors, head: NamedTensors, told: ImportSettings) -> Result<ImportedAdapter> {
     let config = outer.get("config").context("`config` is missing")?;
-    let origin = Origin {
+    let origin = AdapterOrigin {
         library: text(outer, "version").unwrap_or("adapters").replace("adapters.", "adapters "),
         base_model: text(outer, "model_name").map(str::to_owned),
-        ..Origin::default()
+        ..AdapterOrigin::default()
     };
     // Beside every adapter of a language model the library saves the whole output layer, which was not trained.
     let of_classifier = |(name, tensor): (String, _)| Some((name.strip_prefix("classifier.")?.to_owned(), tensor));
-    let head: Tensors = head.into_iter().filter_map(of_classifier).collect();
+    let head: NamedTensors = head.into_iter().filter_map(of_classifier).collect();
     let (spec, tensors) = if text(config, "architecture") == Some("reft") {
         let (spec, tensors) = reft(config, &own, told)?;
         (AdaptSpec::new(spec), tensors)
     } else {
         bottleneck(config, own)?
     };
-    Ok(Foreign { spec, tensors, head, origin })
+    Ok(ImportedAdapter { spec, tensors, head, origin })
 }
 
 /// The number after a part of a name, and what follows it.
@@ -73,7 +73,7 @@ fn listed(layers: BTreeSet<usize>) -> Result<Layers> {
     Ok(Layers::listed(layers.into_iter().map(LayerIndex::FromStart).collect())?)
 }
 
-fn reft(config: &Value, own: &Tensors, told: Told) -> Result<(ReftSpec, Tensors)> {
+fn reft(config: &Value, own: &NamedTensors, told: ImportSettings) -> Result<(ReftSpec, NamedTensors)> {
     refuse(config, &["non_linearity"])?;
     let count = |key| u32::try_from(whole(config, key)?).with_context(|| format!("`{key}` is negative"));
     let (prefix, suffix) = (count("prefix_positions")?, count("suffix_positions")?);
@@ -87,7 +87,7 @@ fn reft(config: &Value, own: &Tensors, told: Told) -> Result<(ReftSpec, Tensors)
         (false, true) => "direft",
     };
     let mut layers = BTreeSet::new();
-    let mut tensors = Tensors::new();
+    let mut tensors = NamedTensors::new();
     let unit_of = |name: &str| -> Result<(usize, usize, String)> {
         let (layer, rest) = block(name)?;
         let (unit, tensor) = numbered(rest, ".units.").with_context(|| format!("tensor `{name}` has no unit"))?;
@@ -119,14 +119,14 @@ fn reft(config: &Value, own: &Tensors, told: Told) -> Result<(ReftSpec, Tensors)
         };
     }
     let spec = ReftSpec {
-        intervention: Method::named(method)?,
+        intervention: InterventionSpec::named(method)?,
         rank: whole(config, "r")?,
         positions: Positions::Ends { prefix, suffix },
         layers: listed(layers)?,
         tying: if tied { Tying::Tied } else { Tying::Untied },
         component: Component::BlockOutput,
         truncation: Truncation::Library,
-        dropout: Dropout { p: dropout, on: DropoutOn::State },
+        dropout: EditDropout { p: dropout, on: DropoutOn::State },
         strength: 1.0,
         subspace: None,
         head: None,
@@ -135,7 +135,7 @@ fn reft(config: &Value, own: &Tensors, told: Told) -> Result<(ReftSpec, Tensors)
 }
 
 /// Adapter (Houlsby) after both sub-layers, or Adapter-FFN (Pfeiffer) after the MLP.
-fn bottleneck(config: &Value, own: Tensors) -> Result<(AdaptSpec, Tensors)> {
+fn bottleneck(config: &Value, own: NamedTensors) -> Result<(AdaptSpec, NamedTensors)> {
     let unknown = ["is_parallel", "use_gating", "ln_before", "ln_after", "phm_layer", "inv_adapter", "cross_adapter"];
     refuse(config, &unknown)?;
     refuse(config, &["adapter_residual_before_ln", "leave_out", "dropout", "stochastic_depth"])?;
@@ -151,7 +151,7 @@ fn bottleneck(config: &Value, own: Tensors) -> Result<(AdaptSpec, Tensors)> {
         "gelu" => Nonlinearity::Gelu,
         other => bail!("`non_linearity` {other} is not computed here: relu, silu, tanh and gelu are"),
     };
-    let (mut layers, mut tensors, mut inner) = (BTreeSet::new(), Tensors::new(), None);
+    let (mut layers, mut tensors, mut inner) = (BTreeSet::new(), NamedTensors::new(), None);
     for (name, tensor) in own {
         let (layer, rest) = block(&name)?;
         let component = if rest.starts_with("attention.") { Component::AttentionOutput } else { Component::MlpOutput };

@@ -21,7 +21,7 @@ use reft_core::adaptations::own_weights::{BitFit, Full};
 use reft_core::adaptations::reft::ReftSpec;
 use reft_core::adaptations::several::{JointSpec, MemberSpec, StagedSpec};
 use reft_core::adaptations::vera::VeraSpec;
-use reft_core::interventions::low_rank::{self, LowRank, Source};
+use reft_core::interventions::low_rank::{self, EditSource, LowRank};
 use reft_core::interventions::red::Red;
 use reft_core::layers::Layers;
 use reft_core::positions::Positions;
@@ -29,11 +29,11 @@ use reft_core::site::{Component, Dims, LayerId, Site};
 use reft_models::weights::Weights;
 use tch::{Kind, Tensor};
 
-use super::Tensors;
-use super::names::Naming;
+use super::NamedTensors;
+use super::names::ModuleNaming;
 
 /// A map of a model, f32.
-pub struct Map {
+pub struct MergedMap {
     /// `[out, in]`.
     pub weight: Tensor,
     /// `[out]`.
@@ -43,11 +43,11 @@ pub struct Map {
 /// What changes of a checkpoint.
 pub struct Merged<'a> {
     weights: &'a Weights,
-    naming: Naming,
+    naming: ModuleNaming,
     dims: &'a Dims,
-    maps: BTreeMap<String, Map>,
+    maps: BTreeMap<String, MergedMap>,
     /// Whole tensors, by their names in the checkpoint.
-    whole: Tensors,
+    whole: NamedTensors,
 }
 
 impl<'a> Merged<'a> {
@@ -57,17 +57,17 @@ impl<'a> Merged<'a> {
     /// When it cannot be merged, with the reason.
     pub fn new(
         spec: &AdaptSpec,
-        tensors: &Tensors,
-        (weights, naming, dims): (&'a Weights, Naming, &'a Dims),
+        tensors: &NamedTensors,
+        (weights, naming, dims): (&'a Weights, ModuleNaming, &'a Dims),
     ) -> Result<Self> {
-        let mut merged = Self { weights, naming, dims, maps: BTreeMap::new(), whole: Tensors::new() };
+        let mut merged = Self { weights, naming, dims, maps: BTreeMap::new(), whole: NamedTensors::new() };
         merged.add(spec, tensors)?;
         Ok(merged)
     }
 
     /// The tensors that change, by their names in the checkpoint; some are new (biases).
-    pub fn tensors(&self) -> Tensors {
-        let map = |(module, map): (&String, &Map)| {
+    pub fn tensors(&self) -> NamedTensors {
+        let map = |(module, map): (&String, &MergedMap)| {
             let weight = (format!("{module}.weight"), map.weight.shallow_clone());
             let bias = map.bias.as_ref().map(|bias| (format!("{module}.bias"), bias.shallow_clone()));
             std::iter::once(weight).chain(bias).collect::<Vec<_>>()
@@ -76,7 +76,7 @@ impl<'a> Merged<'a> {
         self.maps.iter().flat_map(map).chain(whole).collect()
     }
 
-    fn add(&mut self, spec: &AdaptSpec, tensors: &Tensors) -> Result<()> {
+    fn add(&mut self, spec: &AdaptSpec, tensors: &NamedTensors) -> Result<()> {
         if let Some(lora) = spec.get::<LoraSpec>() {
             return self.lora(lora, tensors);
         }
@@ -87,7 +87,7 @@ impl<'a> Merged<'a> {
                 let [a, b, magnitude] = at.get(tensors, ["lora_A", "lora_B", "magnitude"])?;
                 let turned = map.weight + b.matmul(a) * scale;
                 let norms = turned.square().sum_dim_intlist(1i64, true, Kind::Float).sqrt();
-                Ok(Map { weight: turned * (magnitude.unsqueeze(1) / norms), bias: map.bias })
+                Ok(MergedMap { weight: turned * (magnitude.unsqueeze(1) / norms), bias: map.bias })
             });
         }
         if let Some(vera) = spec.get::<VeraSpec>() {
@@ -99,7 +99,7 @@ impl<'a> Merged<'a> {
                 let size = map.weight.size();
                 let (first, second) = (first.narrow(1, 0, size[1]), second.narrow(0, 0, size[0]));
                 let added = (second * d).matmul(&first) * b.unsqueeze(1);
-                Ok(Map { weight: map.weight + added, bias: map.bias })
+                Ok(MergedMap { weight: map.weight + added, bias: map.bias })
             });
         }
         if let Some(ia3) = spec.get::<Ia3Spec>() {
@@ -123,19 +123,19 @@ impl<'a> Merged<'a> {
             let strip = |(name, tensor): (&String, &Tensor)| {
                 Some((name.strip_prefix(&prefix)?.to_owned(), tensor.shallow_clone()))
             };
-            tensors.iter().filter_map(strip).collect::<Tensors>()
+            tensors.iter().filter_map(strip).collect::<NamedTensors>()
         };
         members.iter().enumerate().try_for_each(|(index, member)| {
             self.add(&member.adapt, &below(format!("{index}."))).with_context(|| format!("member {index}"))
         })
     }
 
-    fn lora(&mut self, lora: &LoraSpec, tensors: &Tensors) -> Result<()> {
+    fn lora(&mut self, lora: &LoraSpec, tensors: &NamedTensors) -> Result<()> {
         everywhere(LoraSpec::KEY, lora.positions)?;
         let part = |name: &str| {
             let strip =
                 |(key, tensor): (&String, &Tensor)| Some((key.strip_prefix(name)?.to_owned(), tensor.shallow_clone()));
-            tensors.iter().filter_map(strip).collect::<Tensors>()
+            tensors.iter().filter_map(strip).collect::<NamedTensors>()
         };
         let prefix = match lora.bias {
             LoraBias::None => "",
@@ -145,7 +145,7 @@ impl<'a> Merged<'a> {
         let scale = lora.alpha / if lora.rslora { (lora.rank as f64).sqrt() } else { lora.rank as f64 };
         self.each(&lora.components, &lora.layers, |at, map| {
             let [a, b] = at.get(&low_rank, ["lora_A", "lora_B"])?;
-            Ok(Map { weight: map.weight + b.matmul(a) * scale, bias: map.bias })
+            Ok(MergedMap { weight: map.weight + b.matmul(a) * scale, bias: map.bias })
         })?;
         match lora.bias {
             LoraBias::None => Ok(()),
@@ -153,7 +153,7 @@ impl<'a> Merged<'a> {
         }
     }
 
-    fn ia3(&mut self, ia3: &Ia3Spec, tensors: &Tensors) -> Result<()> {
+    fn ia3(&mut self, ia3: &Ia3Spec, tensors: &NamedTensors) -> Result<()> {
         everywhere(Ia3Spec::KEY, ia3.positions)?;
         for &component in &ia3.components {
             let (map_of, input) = match component {
@@ -163,12 +163,12 @@ impl<'a> Merged<'a> {
                 other => bail!("ia3 at {other} cannot be merged: no linear map gives it or reads it alone"),
             };
             for layer in ia3.layers.resolve(self.dims)? {
-                let [scale] = At(Site { layer, component }).get(tensors, ["ia3_l"])?;
+                let [scale] = SitePrefix(Site { layer, component }).get(tensors, ["ia3_l"])?;
                 self.change(Site { layer, component: map_of }, |map| {
                     Ok(if input {
-                        Map { weight: map.weight * scale, ..map }
+                        MergedMap { weight: map.weight * scale, ..map }
                     } else {
-                        Map { weight: map.weight * scale.unsqueeze(1), bias: map.bias.map(|bias| bias * scale) }
+                        MergedMap { weight: map.weight * scale.unsqueeze(1), bias: map.bias.map(|bias| bias * scale) }
                     })
                 })?;
             }
@@ -177,7 +177,7 @@ impl<'a> Merged<'a> {
     }
 
     /// Edits of all tokens at a linear component, where `Φ` is affine.
-    fn reft(&mut self, reft: &ReftSpec, tensors: &Tensors) -> Result<()> {
+    fn reft(&mut self, reft: &ReftSpec, tensors: &NamedTensors) -> Result<()> {
         everywhere(ReftSpec::KEY, reft.positions)?;
         if !reft.component.is_linear() {
             bail!(
@@ -201,12 +201,12 @@ impl<'a> Merged<'a> {
                 Some(bias) => matrix.mv(&bias) + constant,
                 None => constant,
             };
-            Ok(Map { weight: matrix.matmul(&map.weight), bias: Some(moved) })
+            Ok(MergedMap { weight: matrix.matmul(&map.weight), bias: Some(moved) })
         })
     }
 
     /// The model's own tensors, trained.
-    fn own(&mut self, tensors: &Tensors) -> Result<()> {
+    fn own(&mut self, tensors: &NamedTensors) -> Result<()> {
         for (name, tensor) in tensors {
             let wrapped = ["roberta.", "bert."].map(|prefix| format!("{prefix}{name}"));
             let known = std::iter::once(name).chain(&wrapped).find(|name| self.weights.contains(name));
@@ -220,17 +220,17 @@ impl<'a> Merged<'a> {
         &mut self,
         components: &[Component],
         layers: &Layers,
-        change: impl Fn(At, Map) -> Result<Map>,
+        change: impl Fn(SitePrefix, MergedMap) -> Result<MergedMap>,
     ) -> Result<()> {
         let layers: Vec<LayerId> = layers.resolve(self.dims)?;
         for site in layers.iter().flat_map(|&layer| components.iter().map(move |&component| Site { layer, component }))
         {
-            self.change(site, |map| change(At(site), map))?;
+            self.change(site, |map| change(SitePrefix(site), map))?;
         }
         Ok(())
     }
 
-    fn change(&mut self, site: Site, change: impl FnOnce(Map) -> Result<Map>) -> Result<()> {
+    fn change(&mut self, site: Site, change: impl FnOnce(MergedMap) -> Result<MergedMap>) -> Result<()> {
         let module = self.naming.module(site).with_context(|| format!("{site} is no module of this model"))?;
         let map = match self.maps.remove(&module) {
             Some(map) => map,
@@ -240,7 +240,7 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    fn stored(&self, module: &str) -> Result<Map> {
+    fn stored(&self, module: &str) -> Result<MergedMap> {
         let read = |name: &str| -> Result<Tensor> {
             let shape = self.weights.shape(name).with_context(|| {
                 format!("tensor `{name}` is not in the checkpoint: its maps are named or joined otherwise than is known here")
@@ -249,7 +249,7 @@ impl<'a> Merged<'a> {
         };
         let bias = format!("{module}.bias");
         let bias = self.weights.contains(&bias).then(|| read(&bias)).transpose()?;
-        Ok(Map { weight: read(&format!("{module}.weight"))?, bias })
+        Ok(MergedMap { weight: read(&format!("{module}.weight"))?, bias })
     }
 }
 
@@ -266,10 +266,10 @@ fn everywhere(method: &str, positions: Positions) -> Result<()> {
 
 /// A site, as names of tensors begin.
 #[derive(Clone, Copy)]
-struct At(Site);
+struct SitePrefix(Site);
 
-impl At {
-    fn get<'t, const N: usize>(self, tensors: &'t Tensors, names: [&str; N]) -> Result<[&'t Tensor; N]> {
+impl SitePrefix {
+    fn get<'t, const N: usize>(self, tensors: &'t NamedTensors, names: [&str; N]) -> Result<[&'t Tensor; N]> {
         let find = |name: &str| {
             let name = format!("{}.{name}", self.0);
             tensors.get(&name).with_context(|| format!("no tensor `{name}`: the adapter is of another kind"))
@@ -280,20 +280,20 @@ impl At {
 }
 
 /// `M` and `c` of `Φ(y) = y + Bᵀ(W y + b − [difference] B y) = M y + c`.
-fn affine(phi: LowRank, at: At, tensors: &Tensors, width: i64) -> Result<(Tensor, Tensor)> {
-    if phi.activation != low_rank::Activation::Identity {
+fn affine(phi: LowRank, at: SitePrefix, tensors: &NamedTensors, width: i64) -> Result<(Tensor, Tensor)> {
+    if phi.activation != low_rank::SourceActivation::Identity {
         bail!("an intervention with an activation cannot be merged: it is not affine");
     }
     let [basis] = at.get(tensors, ["both.basis"])?;
     let rank = basis.size()[0];
     let like = (Kind::Float, basis.device());
     let source = match phi.source {
-        Source::Affine | Source::Linear => at.get(tensors, ["both.weight"])?[0].shallow_clone(),
-        Source::Constant => Tensor::zeros([rank, width], like),
+        EditSource::Affine | EditSource::Linear => at.get(tensors, ["both.weight"])?[0].shallow_clone(),
+        EditSource::Constant => Tensor::zeros([rank, width], like),
     };
     let bias = match phi.source {
-        Source::Affine | Source::Constant => at.get(tensors, ["both.bias"])?[0].shallow_clone(),
-        Source::Linear => Tensor::zeros([rank], like),
+        EditSource::Affine | EditSource::Constant => at.get(tensors, ["both.bias"])?[0].shallow_clone(),
+        EditSource::Linear => Tensor::zeros([rank], like),
     };
     let inner = if phi.difference { source - basis } else { source };
     Ok((Tensor::eye(width, like) + basis.tr().matmul(&inner), basis.tr().mv(&bias)))

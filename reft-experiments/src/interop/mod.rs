@@ -27,11 +27,11 @@ use serde_json::Value;
 use tch::{Device, Tensor, no_grad};
 
 /// Tensors by name.
-pub type Tensors = BTreeMap<String, Tensor>;
+pub type NamedTensors = BTreeMap<String, Tensor>;
 
 /// Where an adapter comes from: kept beside it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Origin {
+pub struct AdapterOrigin {
     /// The library that wrote it, with its version where the folder says it.
     pub library: String,
     /// The base model as the folder names it.
@@ -44,20 +44,20 @@ pub struct Origin {
 
 /// An adapter of another library in our terms.
 #[derive(Debug)]
-pub struct Foreign {
+pub struct ImportedAdapter {
     /// What it is.
     pub spec: AdaptSpec,
     /// Its tensors by our names.
-    pub tensors: Tensors,
+    pub tensors: NamedTensors,
     /// A classification head trained with it, by the names of [`crate::train::head`]; empty where there is none.
-    pub head: Tensors,
+    pub head: NamedTensors,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: AdapterOrigin,
 }
 
 /// What a folder does not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Told {
+pub struct ImportSettings {
     /// The tokens that interventions edit.
     pub positions: Option<Positions>,
     /// That a folder of the adapters library, which cannot tell the two apart, holds a DiReFT and no NoReFT.
@@ -68,7 +68,7 @@ pub struct Told {
 ///
 /// # Errors
 /// When the folder is none of these, is damaged, or holds what is not computed here.
-pub fn read(folder: &Path, told: Told) -> Result<Foreign> {
+pub fn read(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
     let foreign = if folder.join("config.json").exists() && !folder.join("adapter_config.json").exists() {
         pyreft::read(folder, told.positions.or_else(|| pyreft_export::positions_of(folder)))
     } else {
@@ -105,7 +105,7 @@ pub(crate) fn json(path: &Path) -> Result<Value> {
 }
 
 /// The tensors of the first of these files that is there.
-pub(crate) fn tensors(folder: &Path, names: &[&str]) -> Result<Tensors> {
+pub(crate) fn tensors(folder: &Path, names: &[&str]) -> Result<NamedTensors> {
     let Some(name) = names.iter().find(|name| folder.join(name).exists()) else {
         bail!("none of {} is there: copy the whole folder", names.join(", "));
     };
@@ -138,7 +138,7 @@ pub(crate) fn refuse(config: &Value, keys: &[&str]) -> Result<()> {
     }
 }
 
-impl Foreign {
+impl ImportedAdapter {
     /// The adaptation with these tensors, on a model.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use super::Tensors;
+use super::NamedTensors;
 
 /// Files that hold weights or describe them: everything else of a small size is copied.
 const LARGEST_COPY: u64 = 64 << 20;
@@ -20,7 +20,7 @@ const LARGEST_COPY: u64 = 64 << 20;
 ///
 /// # Errors
 /// When the folder is there already, the checkpoint is no folder, or a file cannot be read or written.
-pub fn write(weights: &Weights, changed: &Tensors, out: &Path, shard: usize) -> Result<()> {
+pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize) -> Result<()> {
     let source = weights.path();
     if !source.is_dir() {
         bail!(
@@ -68,7 +68,7 @@ fn copy_small_files(source: &Path, target: &Path) -> Result<()> {
 }
 
 /// The configuration; with biases announced where merging made some.
-fn config(weights: &Weights, changed: &Tensors) -> Value {
+fn config(weights: &Weights, changed: &NamedTensors) -> Value {
     let mut config = weights.config().clone();
     let new: Vec<&String> = changed.keys().filter(|name| !weights.contains(name)).collect();
     for (part, key) in [(".self_attn.", "attention_bias"), (".mlp.", "mlp_bias")] {
@@ -80,7 +80,7 @@ fn config(weights: &Weights, changed: &Tensors) -> Value {
 }
 
 /// Biases of 0 for the other maps of a part whose configuration now announces biases.
-fn zero_biases(weights: &Weights, changed: &Tensors) -> BTreeMap<String, i64> {
+fn zero_biases(weights: &Weights, changed: &NamedTensors) -> BTreeMap<String, i64> {
     let new = |part: &str| changed.keys().any(|name| name.contains(part) && !weights.contains(name));
     let parts: Vec<&str> = [".self_attn.", ".mlp."].into_iter().filter(|part| new(part)).collect();
     let of = |name: &str| {
@@ -92,7 +92,7 @@ fn zero_biases(weights: &Weights, changed: &Tensors) -> BTreeMap<String, i64> {
     weights.names().into_iter().filter_map(of).collect()
 }
 
-fn write_shards(weights: &Weights, changed: &Tensors, folder: &Path, (kind, most): (Kind, usize)) -> Result<()> {
+fn write_shards(weights: &Weights, changed: &NamedTensors, folder: &Path, (kind, most): (Kind, usize)) -> Result<()> {
     let zeros = zero_biases(weights, changed);
     let own: BTreeSet<String> = weights.names().into_iter().map(str::to_owned).collect();
     let names: BTreeSet<&String> = own.iter().chain(changed.keys()).chain(zeros.keys()).collect();

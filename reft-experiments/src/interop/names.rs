@@ -9,7 +9,7 @@ use reft_core::site::{Component, LayerId, Site};
 
 /// How a family calls its modules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Naming {
+pub enum ModuleNaming {
     /// `model.layers.N.self_attn.q_proj`.
     Llama,
     /// `bert.encoder.layer.N.attention.self.query`.
@@ -37,7 +37,7 @@ const ENCODER: [(&str, Component); 6] = [
     ("output.dense", MlpOutput),
 ];
 
-impl Naming {
+impl ModuleNaming {
     fn modules(self) -> &'static [(&'static str, Component)] {
         match self {
             Self::Llama => &LLAMA,

@@ -14,14 +14,14 @@ use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use tch::{Device, Kind};
 
-use super::Tensors;
-use super::names::Naming;
+use super::NamedTensors;
+use super::names::ModuleNaming;
 use crate::run::session::base_as_saved;
 use reft_core::base_model::BaseModel;
 use reft_models::identity::Identity;
 
 /// A base model of either kind, f32 on the host.
-pub struct Base {
+pub struct LoadedBase {
     /// Its files.
     pub weights: Weights,
     /// As the user named it.
@@ -34,7 +34,7 @@ enum Model {
     Encoder(Box<Encoder>),
 }
 
-impl Base {
+impl LoadedBase {
     /// Finds and reads a model.
     ///
     /// # Errors
@@ -78,13 +78,13 @@ impl Base {
     ///
     /// # Errors
     /// When it does so in a way that is not known here.
-    pub fn naming(&self) -> Result<Naming> {
+    pub fn naming(&self) -> Result<ModuleNaming> {
         let names = self.weights.names();
         let begins = |text: &str| names.iter().any(|name| name.starts_with(text));
         match () {
-            () if begins("model.layers.") => Ok(Naming::Llama),
-            () if begins("roberta.encoder.") => Ok(Naming::Roberta),
-            () if begins("bert.encoder.") => Ok(Naming::Bert),
+            () if begins("model.layers.") => Ok(ModuleNaming::Llama),
+            () if begins("roberta.encoder.") => Ok(ModuleNaming::Roberta),
+            () if begins("bert.encoder.") => Ok(ModuleNaming::Bert),
             () => bail!(
                 "{}: its tensors are called neither as in Llama nor as in BERT or RoBERTa, so that modules cannot be named",
                 self.id
@@ -108,23 +108,23 @@ impl Base {
 }
 
 /// An adapter with its base.
-pub struct Ours {
+pub struct AdapterOnBase {
     /// The base.
-    pub base: Base,
+    pub base: LoadedBase,
     /// What the adapter is.
     pub spec: AdaptSpec,
     /// Its tensors by name, trained and frozen.
-    pub tensors: Tensors,
+    pub tensors: NamedTensors,
 }
 
-impl Ours {
+impl AdapterOnBase {
     /// Reads an adapter's folder onto a model: the given one, or the one that it was trained on.
     ///
     /// # Errors
     /// When the folder or the model cannot be read, or they do not belong together.
     pub fn open(folder: &Path, model: Option<&str>) -> Result<Self> {
         let saved = SavedAdapter::read(folder)?;
-        let base = Base::open(model.unwrap_or(&saved.config.base_model.id))?;
+        let base = LoadedBase::open(model.unwrap_or(&saved.config.base_model.id))?;
         let found = base.base_model()?;
         let found = base_as_saved(&saved.config.base_model, &found)?.into_owned();
         let adaptation = base
@@ -135,7 +135,7 @@ impl Ours {
 }
 
 /// All tensors of an adaptation, detached.
-pub fn tensors_of(adaptation: &dyn Adaptation) -> Tensors {
+pub fn tensors_of(adaptation: &dyn Adaptation) -> NamedTensors {
     let all = adaptation.named().into_iter().chain(adaptation.fixed());
     all.map(|named| (named.name, named.tensor.detach().copy())).collect()
 }

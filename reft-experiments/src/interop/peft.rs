@@ -17,7 +17,7 @@ use reft_core::site::{Component, Site};
 use serde_json::Value;
 
 use super::names::{grid, site};
-use super::{Foreign, Origin, Tensors, refuse, tensors, text, whole};
+use super::{AdapterOrigin, ImportedAdapter, NamedTensors, refuse, tensors, text, whole};
 
 /// What wraps the model in names of tensors.
 const WRAPPER: &str = "base_model.model.";
@@ -44,7 +44,7 @@ const UNKNOWN: &[&str] = &[
 ///
 /// # Errors
 /// When it is damaged, or holds what is not computed here.
-pub fn read(folder: &Path, config: &Value) -> Result<Foreign> {
+pub fn read(folder: &Path, config: &Value) -> Result<ImportedAdapter> {
     convert(config, tensors(folder, &["adapter_model.safetensors", "adapter_model.bin"])?)
 }
 
@@ -52,10 +52,10 @@ pub fn read(folder: &Path, config: &Value) -> Result<Foreign> {
 ///
 /// # Errors
 /// As for [`read`].
-pub fn convert(config: &Value, tensors: Tensors) -> Result<Foreign> {
+pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter> {
     refuse(config, UNKNOWN)?;
     let kind = text(config, "peft_type").context("`peft_type` is no text")?;
-    let parts = Parts::of(tensors, kind)?;
+    let parts = PeftTensors::of(tensors, kind)?;
     let (layers, components) = match kind {
         "PREFIX_TUNING" => (Layers::All, Vec::new()),
         _ => grid(&parts.sites)?,
@@ -72,28 +72,32 @@ pub fn convert(config: &Value, tensors: Tensors) -> Result<Foreign> {
     Ok(parts.into_foreign(config, spec))
 }
 
-fn origin(config: &Value) -> Origin {
+fn origin(config: &Value) -> AdapterOrigin {
     let version = text(config, "peft_version").map_or(String::new(), |version| format!(" {version}"));
     let library = if text(config, "peft_type") == Some("BOTTLENECK") { "LLM-Adapters" } else { "peft" };
     let base_model = text(config, "base_model_name_or_path").map(str::to_owned);
-    Origin { library: format!("{library}{version}"), base_model, ..Origin::default() }
+    AdapterOrigin { library: format!("{library}{version}"), base_model, ..AdapterOrigin::default() }
 }
 
 /// A file's tensors, sorted.
-struct Parts {
+struct PeftTensors {
     /// Where there is one.
     sites: BTreeSet<Site>,
     /// By our names, without those of biases.
-    own: Tensors,
+    own: NamedTensors,
     /// Biases of the model itself, by our names of its tensors.
-    biases: Tensors,
-    head: Tensors,
+    biases: NamedTensors,
+    head: NamedTensors,
 }
 
-impl Parts {
-    fn of(tensors: Tensors, kind: &str) -> Result<Self> {
-        let mut parts =
-            Self { sites: BTreeSet::new(), own: Tensors::new(), biases: Tensors::new(), head: Tensors::new() };
+impl PeftTensors {
+    fn of(tensors: NamedTensors, kind: &str) -> Result<Self> {
+        let mut parts = Self {
+            sites: BTreeSet::new(),
+            own: NamedTensors::new(),
+            biases: NamedTensors::new(),
+            head: NamedTensors::new(),
+        };
         for (name, tensor) in tensors {
             let bare = name.strip_prefix(WRAPPER).unwrap_or(&name);
             if let Some(of_head) = bare.strip_prefix("classifier.") {
@@ -142,7 +146,7 @@ impl Parts {
         Ok(parts)
     }
 
-    fn into_foreign(self, config: &Value, spec: AdaptSpec) -> Foreign {
+    fn into_foreign(self, config: &Value, spec: AdaptSpec) -> ImportedAdapter {
         let tensors = if self.biases.is_empty() {
             self.own
         } else {
@@ -150,7 +154,7 @@ impl Parts {
             let biases = self.biases.into_iter().map(|(name, tensor)| (format!("bias.{name}"), tensor));
             own.chain(biases).collect()
         };
-        Foreign { spec, tensors, head: self.head, origin: origin(config) }
+        ImportedAdapter { spec, tensors, head: self.head, origin: origin(config) }
     }
 }
 
@@ -202,10 +206,10 @@ fn vera(config: &Value, (layers, components): (Layers, Vec<Component>)) -> Resul
 }
 
 /// Of a feedforward module the input is scaled, which is the output of what comes before it.
-fn ia3(config: &Value, parts: Parts) -> Result<Foreign> {
+fn ia3(config: &Value, parts: PeftTensors) -> Result<ImportedAdapter> {
     let feedforward = config.get("feedforward_modules").cloned().unwrap_or_default();
     let feedforward: Vec<&str> = feedforward.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut moved = Parts { sites: BTreeSet::new(), own: Tensors::new(), ..parts };
+    let mut moved = PeftTensors { sites: BTreeSet::new(), own: NamedTensors::new(), ..parts };
     for (name, tensor) in parts.own {
         let at = parts.sites.iter().find(|site| name.starts_with(&format!("{site}."))).context("a scale's site")?;
         let is_input = tensor.size().len() == 2 && tensor.size()[0] == 1;
@@ -226,7 +230,7 @@ fn ia3(config: &Value, parts: Parts) -> Result<Foreign> {
     Ok(moved.into_foreign(config, AdaptSpec::new(spec)))
 }
 
-fn prefix(config: &Value, parts: &Parts) -> Result<PrefixSpec> {
+fn prefix(config: &Value, parts: &PeftTensors) -> Result<PrefixSpec> {
     let tokens = whole(config, "num_virtual_tokens")?;
     if whole(config, "num_transformer_submodules")? != 1 {
         bail!("`num_transformer_submodules` is {}, which is not computed here", config["num_transformer_submodules"]);

@@ -15,10 +15,10 @@ use reft_core::site::{Component, LayerId, Site};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::Tensors;
+use super::NamedTensors;
 use super::model_folder::write_safetensors;
-use super::names::Naming;
-use super::ours::Ours;
+use super::names::ModuleNaming;
+use super::ours::AdapterOnBase;
 
 /// What wraps the model in names of tensors.
 const WRAPPER: &str = "base_model.model.";
@@ -33,7 +33,7 @@ struct Export {
 ///
 /// # Errors
 /// When peft has no such method, or a file cannot be written.
-pub fn write(ours: &Ours, head: &Tensors, out: &Path) -> Result<()> {
+pub fn write(ours: &AdapterOnBase, head: &NamedTensors, out: &Path) -> Result<()> {
     let naming = ours.base.naming()?;
     let Export { mut config, mut tensors } = export(ours, naming)?;
     config["base_model_name_or_path"] = json!(ours.base.id);
@@ -48,7 +48,7 @@ pub fn write(ours: &Ours, head: &Tensors, out: &Path) -> Result<()> {
     write_safetensors(&out.join("adapter_model.safetensors"), &tensors)
 }
 
-fn export(ours: &Ours, naming: Naming) -> Result<Export> {
+fn export(ours: &AdapterOnBase, naming: ModuleNaming) -> Result<Export> {
     let at = |components: &[Component], layers: &Layers, positions| -> Result<Sites> {
         if positions != Positions::All {
             bail!("positions {positions}: peft has no method that acts on some tokens only");
@@ -113,7 +113,7 @@ struct Sites {
 }
 
 impl Sites {
-    fn new(components: &[Component], layers: &Layers, ours: &Ours, naming: Naming) -> Result<Self> {
+    fn new(components: &[Component], layers: &Layers, ours: &AdapterOnBase, naming: ModuleNaming) -> Result<Self> {
         let dims = ours.base.dims();
         let layers: Vec<LayerId> = layers.resolve(dims)?;
         let named = |site: Site| {
@@ -130,7 +130,7 @@ impl Sites {
         Ok(Self { modules, targets })
     }
 
-    fn export(&self, config: Value, tensors: &Tensors, names: &[(&str, &str)]) -> Result<Export> {
+    fn export(&self, config: Value, tensors: &NamedTensors, names: &[(&str, &str)]) -> Result<Export> {
         let mut exported = Vec::new();
         for (site, module) in &self.modules {
             for (ours, theirs) in names {
@@ -143,7 +143,7 @@ impl Sites {
     }
 }
 
-fn export_ia3(ia3: &Ia3Spec, ours: &Ours, naming: Naming) -> Result<Export> {
+fn export_ia3(ia3: &Ia3Spec, ours: &AdapterOnBase, naming: ModuleNaming) -> Result<Export> {
     if ia3.positions != Positions::All {
         bail!("positions {}: peft has no method that acts on some tokens only", ia3.positions);
     }
@@ -170,7 +170,7 @@ fn export_ia3(ia3: &Ia3Spec, ours: &Ours, naming: Naming) -> Result<Export> {
     Ok(Export { config, tensors: modules })
 }
 
-fn export_prefix(prefix: &PrefixSpec, ours: &Ours) -> Result<Export> {
+fn export_prefix(prefix: &PrefixSpec, ours: &AdapterOnBase) -> Result<Export> {
     let dims = ours.base.dims();
     let tensor = |name: &str| ours.tensors.get(name).with_context(|| format!("no tensor `{name}`"));
     let embeddings = if prefix.reparametrisation.is_some() {

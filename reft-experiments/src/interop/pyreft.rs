@@ -14,19 +14,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use reft_core::AdaptSpec;
-use reft_core::adaptations::reft::{Dropout, DropoutOn, ReftSpec};
+use reft_core::adaptations::reft::{DropoutOn, EditDropout, ReftSpec};
 use reft_core::layers::{LayerIndex, Layers};
-use reft_core::method::{self, Method};
+use reft_core::method::{self, InterventionSpec};
 use reft_core::positions::{Positions, Truncation, Tying};
 use reft_core::site::Component;
 use serde_json::Value;
 use tch::Tensor;
 
 use super::householder::basis;
-use super::{Foreign, Origin, Tensors, json};
+use super::{AdapterOrigin, ImportedAdapter, NamedTensors, json};
 
 /// One intervention of the configuration.
-struct Entry {
+struct PyreftEntry {
     layer: usize,
     component: Component,
     class: String,
@@ -39,7 +39,7 @@ struct Entry {
 ///
 /// # Errors
 /// When positions are not told, the folder is damaged, or it holds what is not computed here.
-pub fn read(folder: &Path, positions: Option<Positions>) -> Result<Foreign> {
+pub fn read(folder: &Path, positions: Option<Positions>) -> Result<ImportedAdapter> {
     let config = json(&folder.join("config.json"))?;
     let Some(positions) = positions else {
         bail!("a pyreft folder does not say which tokens are edited: give --positions, such as --positions f7+l7");
@@ -58,7 +58,7 @@ pub fn read(folder: &Path, positions: Option<Positions>) -> Result<Foreign> {
     let method = method::named().find(|name| name.library == first.class);
     let method = method.with_context(|| format!("intervention class {} is not computed here", first.class))?;
     let untied = entries.iter().any(|entry| entry.number > 0);
-    let (mut layers, mut tensors, mut rank) = (BTreeSet::new(), Tensors::new(), 0);
+    let (mut layers, mut tensors, mut rank) = (BTreeSet::new(), NamedTensors::new(), 0);
     for entry in &entries {
         let group = match (untied, entry.number) {
             (false, _) => "both",
@@ -74,28 +74,28 @@ pub fn read(folder: &Path, positions: Option<Positions>) -> Result<Foreign> {
         }
     }
     let spec = ReftSpec {
-        intervention: Method::Named(method),
+        intervention: InterventionSpec::Named(method),
         rank,
         positions,
         layers: Layers::listed(layers.into_iter().map(LayerIndex::FromStart).collect())?,
         tying: if untied { Tying::Untied } else { Tying::Tied },
         component: first.component,
         truncation: Truncation::Library,
-        dropout: Dropout { p: 0.0, on: DropoutOn::State },
+        dropout: EditDropout { p: 0.0, on: DropoutOn::State },
         strength: 1.0,
         subspace: None,
         head: None,
     };
     let head = head(folder)?;
-    let origin = Origin { library: "pyreft".to_owned(), ..Origin::default() };
-    Ok(Foreign { spec: AdaptSpec::new(spec), tensors, head, origin })
+    let origin = AdapterOrigin { library: "pyreft".to_owned(), ..AdapterOrigin::default() };
+    Ok(ImportedAdapter { spec: AdaptSpec::new(spec), tensors, head, origin })
 }
 
 /// The head that was trained with an encoder's interventions; none for a language model.
-fn head(folder: &Path) -> Result<Tensors> {
+fn head(folder: &Path) -> Result<NamedTensors> {
     let path = folder.join("pytorch_model.bin");
     if !path.exists() {
-        return Ok(Tensors::new());
+        return Ok(NamedTensors::new());
     }
     let of_head = |(name, tensor): (String, _)| {
         let name = name.strip_prefix("model.").unwrap_or(&name);
@@ -104,7 +104,7 @@ fn head(folder: &Path) -> Result<Tensors> {
     Ok(reft_models::weights::read_tensors(&path)?.into_iter().filter_map(of_head).collect())
 }
 
-fn entries(folder: &Path, config: &Value) -> Result<Vec<Entry>> {
+fn entries(folder: &Path, config: &Value) -> Result<Vec<PyreftEntry>> {
     let list = |key: &str| {
         config.get(key).and_then(Value::as_array).with_context(|| format!("config.json: `{key}` is no list"))
     };
@@ -130,7 +130,7 @@ fn entries(folder: &Path, config: &Value) -> Result<Vec<Entry>> {
             bail!("three interventions at {component}.{layer}: prefix and suffix are read here");
         }
         let file = folder.join(format!("intkey_{key}.bin"));
-        Ok(Entry { layer, component, class, file, number: *number - 1 })
+        Ok(PyreftEntry { layer, component, class, file, number: *number - 1 })
     };
     keys.iter().zip(types).zip(sites).map(&mut entry).collect()
 }
@@ -164,7 +164,7 @@ fn place(name: &str, layer: usize) -> Result<(usize, Component)> {
 }
 
 /// One intervention's tensors by our names.
-fn unit(class: &str, mut file: Tensors) -> Result<BTreeMap<&'static str, Tensor>> {
+fn unit(class: &str, mut file: NamedTensors) -> Result<BTreeMap<&'static str, Tensor>> {
     let mut take = |names: &[&str]| names.iter().find_map(|name| file.remove(*name));
     let missing = |what: &str| format!("no tensor for {what} of {class}: the file is of another class, or damaged");
     let original = take(&["rotate_layer.parametrizations.weight.original"]);

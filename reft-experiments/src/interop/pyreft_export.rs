@@ -5,22 +5,22 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use reft_core::adapt_config::AdaptMethod;
 use reft_core::adaptations::reft::ReftSpec;
-use reft_core::method::Method;
-use reft_core::positions::{Group, Positions};
+use reft_core::method::InterventionSpec;
+use reft_core::positions::{Positions, TyingGroup};
 use reft_core::site::{Component, LayerId};
 use reft_models::pickle::writer;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use super::Tensors;
-use super::ours::Ours;
+use super::NamedTensors;
+use super::ours::AdapterOnBase;
 
 /// Writes the folder; a head goes into `pytorch_model.bin`. pyreft's folders have no place for positions: they are noted in
 /// `positions.json` for people.
 ///
 /// # Errors
 /// When pyreft has no such intervention, or a file cannot be written.
-pub fn write(ours: &Ours, head: &Tensors, out: &Path) -> Result<()> {
+pub fn write(ours: &AdapterOnBase, head: &NamedTensors, out: &Path) -> Result<()> {
     let Some(reft) = ours.spec.get::<ReftSpec>() else {
         bail!("{} is not exported to pyreft, which has interventions alone: {}", ours.spec.key(), ReftSpec::KEY);
     };
@@ -28,7 +28,7 @@ pub fn write(ours: &Ours, head: &Tensors, out: &Path) -> Result<()> {
     let component = component(reft.component)?;
     let layers: Vec<LayerId> = reft.layers.resolve(ours.base.dims())?;
     let groups = reft.positions.groups(reft.tying)?;
-    if groups.iter().any(|group| matches!(group, Group::First(_) | Group::Last(_))) {
+    if groups.iter().any(|group| matches!(group, TyingGroup::First(_) | TyingGroup::Last(_))) {
         bail!(
             "tying: per_position has no counterpart in pyreft: it has one intervention for the prefix and one for the suffix"
         );
@@ -74,10 +74,10 @@ pub fn write(ours: &Ours, head: &Tensors, out: &Path) -> Result<()> {
     file("positions.json", &json!({"positions": reft.positions, "tying": reft.tying, "truncation": reft.truncation}))
 }
 
-fn class(method: &Method) -> Result<&'static str> {
+fn class(method: &InterventionSpec) -> Result<&'static str> {
     match method {
-        Method::Named(name) if name.library.ends_with("Intervention") => Ok(name.library),
-        Method::Named(_) | Method::Spelled(_) => {
+        InterventionSpec::Named(name) if name.library.ends_with("Intervention") => Ok(name.library),
+        InterventionSpec::Named(_) | InterventionSpec::Spelled(_) => {
             bail!(
                 "intervention {} is no class of pyreft: loreft, direft, ortho_direft, noreft, consreft and lobireft are",
                 method.title()

@@ -7,28 +7,28 @@ use std::path::{Component, Path, PathBuf};
 
 /// The interface of a group's files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Version {
+enum CgroupVersion {
     V1,
     V2,
 }
 
 /// A group.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Group {
+struct ControlGroup {
     folder: PathBuf,
-    version: Version,
+    version: CgroupVersion,
 }
 
 /// The groups of this process that limit something.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cgroups {
-    memory: Vec<Group>,
-    cpu: Vec<Group>,
+    memory: Vec<ControlGroup>,
+    cpu: Vec<ControlGroup>,
 }
 
 /// A mounted hierarchy, from a line of `mountinfo`.
 struct Mount<'t> {
-    version: Version,
+    version: CgroupVersion,
     /// The group that the mount point shows.
     root: &'t str,
     point: String,
@@ -56,12 +56,12 @@ impl Cgroups {
     /// Bytes that this process can still take before a limit of memory is reached; none without a limit. File cache that the
     /// kernel gives up first does not count as taken.
     pub fn memory(&self) -> Option<usize> {
-        self.memory.iter().filter_map(Group::memory).min()
+        self.memory.iter().filter_map(ControlGroup::memory).min()
     }
 
     /// Cores' worth of time that this process may use; none without a limit.
     pub fn cores(&self) -> Option<f64> {
-        self.cpu.iter().filter_map(Group::cores).reduce(f64::min)
+        self.cpu.iter().filter_map(ControlGroup::cores).reduce(f64::min)
     }
 }
 
@@ -72,15 +72,15 @@ impl<'t> Mount<'t> {
         let mut place = place.split(' ').skip(3);
         let mut kind = kind.split(' ');
         let version = match kind.next()? {
-            "cgroup" => Version::V1,
-            "cgroup2" => Version::V2,
+            "cgroup" => CgroupVersion::V1,
+            "cgroup2" => CgroupVersion::V2,
             _ => return None,
         };
         Some(Self { version, root: place.next()?, point: unescaped(place.next()?), options: kind.nth(1).unwrap_or("") })
     }
 
     fn has(&self, controller: &str) -> bool {
-        self.version == Version::V2 || self.options.split(',').any(|option| option == controller)
+        self.version == CgroupVersion::V2 || self.options.split(',').any(|option| option == controller)
     }
 
     /// The path in a line `NUMBER:CONTROLLERS:PATH` of `/proc/self/cgroup`, if it is about this hierarchy.
@@ -88,21 +88,21 @@ impl<'t> Mount<'t> {
         let mut parts = line.splitn(3, ':');
         let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
         let about = match self.version {
-            Version::V1 => controllers.split(',').any(|name| name == controller),
-            Version::V2 => number == "0" && controllers.is_empty(),
+            CgroupVersion::V1 => controllers.split(',').any(|name| name == controller),
+            CgroupVersion::V2 => number == "0" && controllers.is_empty(),
         };
         about.then_some(path)
     }
 
     /// The group at `path` and those around it, up to the mount's root. A path that the mount does not show, as in a
     /// container, stands for the root.
-    fn groups(&self, root: &Path, path: &str) -> Vec<Group> {
+    fn groups(&self, root: &Path, path: &str) -> Vec<ControlGroup> {
         let point = root.join(self.point.trim_start_matches('/'));
         let below = Path::new(path).strip_prefix(self.root).unwrap_or(Path::new(""));
         let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
         let below = if plain && point.join(below).is_dir() { below } else { Path::new("") };
         let version = self.version;
-        below.ancestors().map(|part| Group { folder: point.join(part), version }).collect()
+        below.ancestors().map(|part| ControlGroup { folder: point.join(part), version }).collect()
     }
 }
 
@@ -119,15 +119,15 @@ fn unescaped(text: &str) -> String {
     whole
 }
 
-impl Group {
+impl ControlGroup {
     fn number(&self, file: &str) -> Option<usize> {
         std::fs::read_to_string(self.folder.join(file)).ok()?.trim().parse().ok()
     }
 
     fn memory(&self) -> Option<usize> {
         let (limit, used, cache) = match self.version {
-            Version::V2 => ("memory.max", "memory.current", ["active_file", "inactive_file"]),
-            Version::V1 => {
+            CgroupVersion::V2 => ("memory.max", "memory.current", ["active_file", "inactive_file"]),
+            CgroupVersion::V1 => {
                 ("memory.limit_in_bytes", "memory.usage_in_bytes", ["total_active_file", "total_inactive_file"])
             }
         };
@@ -144,13 +144,13 @@ impl Group {
 
     fn cores(&self) -> Option<f64> {
         let (quota, period) = match self.version {
-            Version::V2 => {
+            CgroupVersion::V2 => {
                 let text = std::fs::read_to_string(self.folder.join("cpu.max")).ok()?;
                 let mut numbers = text.split_whitespace().map(str::parse::<f64>);
                 (numbers.next()?.ok()?, numbers.next()?.ok()?)
             }
             // Without a limit the quota is -1, which is no such number.
-            Version::V1 => (self.number("cpu.cfs_quota_us")? as f64, self.number("cpu.cfs_period_us")? as f64),
+            CgroupVersion::V1 => (self.number("cpu.cfs_quota_us")? as f64, self.number("cpu.cfs_period_us")? as f64),
         };
         (quota > 0.0 && period > 0.0).then_some(quota / period)
     }

@@ -6,13 +6,13 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use reft_models::cuda::{self, Capability};
 use tch::Device;
 
-use super::processor::Processor;
+use super::processor::CpuInfo;
 use super::{env, probe, root};
 use crate::config::plan::{DeviceSpec, Dtype};
 
 /// What `auto` takes, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Auto {
+pub struct AutoDtype {
     /// The type.
     pub dtype: Dtype,
     /// In words.
@@ -22,7 +22,7 @@ pub struct Auto {
 /// The least compute capability with bf16 in its tensor cores.
 const AMPERE: i32 = 8;
 
-impl Auto {
+impl AutoDtype {
     fn new(fast: Result<String, String>) -> Self {
         match fast {
             Ok(why) => Self { dtype: Dtype::Bf16, why },
@@ -31,7 +31,7 @@ impl Auto {
     }
 
     /// On a processor whose usable products in bf16 are these.
-    fn on_cpu(processor: &Processor, env: super::Env<'_>) -> Self {
+    fn on_cpu(processor: &CpuInfo, env: super::Env<'_>) -> Self {
         Self::new(processor.usable_bf16(env).map(|products| format!("this processor has {}", products.name())))
     }
 
@@ -70,8 +70,8 @@ impl Auto {
 }
 
 /// The processor of this machine.
-pub fn processor() -> &'static Processor {
-    static PROCESSOR: LazyLock<Processor> = LazyLock::new(|| Processor::of(root()));
+pub fn processor() -> &'static CpuInfo {
+    static PROCESSOR: LazyLock<CpuInfo> = LazyLock::new(|| CpuInfo::of(root()));
     &PROCESSOR
 }
 
@@ -86,12 +86,12 @@ const SLOW: f64 = 2.0;
 
 /// Says which type is used, and why.
 pub fn say(dtype: Dtype, device: DeviceSpec) {
-    eprintln!("dtype {}", Auto::here(device).account(dtype));
+    eprintln!("dtype {}", AutoDtype::here(device).account(dtype));
 }
 
 /// Warns of a type that was chosen by hand and is slow on the CPU.
 pub fn warn(dtype: Dtype, device: DeviceSpec) {
-    let auto = Auto::here(device);
+    let auto = AutoDtype::here(device);
     if dtype != auto.dtype && dtype != Dtype::F32 && device.0 == Device::Cpu {
         let slower = probe::slowdown(dtype);
         if slower > SLOW {
@@ -110,16 +110,16 @@ mod tests {
 
     #[test]
     fn bf16_is_taken_where_it_is_fast_and_the_reason_is_told() {
-        let fast = Processor::parse("flags : avx2 avx512_bf16\n");
-        let slow = Processor::parse("flags : avx2\n");
+        let fast = CpuInfo::parse("flags : avx2 avx512_bf16\n");
+        let slow = CpuInfo::parse("flags : avx2\n");
         let none = testing::env(&[]);
-        let auto = Auto::on_cpu(&fast, &none);
+        let auto = AutoDtype::on_cpu(&fast, &none);
         assert_eq!(auto.account(Dtype::Bf16), "bf16 (auto: this processor has AVX512-BF16)");
         assert_eq!(auto.account(Dtype::F32), "f32 (by hand; auto takes bf16 here: this processor has AVX512-BF16)");
-        let auto = Auto::on_cpu(&slow, &none);
+        let auto = AutoDtype::on_cpu(&slow, &none);
         assert_eq!(auto.account(Dtype::F32), "f32 (auto: this processor has no fast bf16 products)");
         let limited = [("ONEDNN_MAX_CPU_ISA", "AVX2")];
-        let auto = Auto::on_cpu(&fast, &testing::env(&limited));
+        let auto = AutoDtype::on_cpu(&fast, &testing::env(&limited));
         assert_eq!(
             auto.account(Dtype::F32),
             "f32 (auto: ONEDNN_MAX_CPU_ISA=AVX2 keeps libtorch from this processor's AVX512-BF16)"
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn cuda_devices_have_fast_bf16_from_compute_capability_8() {
-        let dtype = |major, minor| Auto::on_cuda(0, Some(Capability { major, minor })).dtype;
+        let dtype = |major, minor| AutoDtype::on_cuda(0, Some(Capability { major, minor })).dtype;
         assert_eq!([dtype(7, 0), dtype(7, 5)], [Dtype::F32; 2]);
         assert_eq!([dtype(8, 0), dtype(8, 9), dtype(9, 0), dtype(12, 0)], [Dtype::Bf16; 4]);
-        let unknown = Auto::on_cuda(1, None);
+        let unknown = AutoDtype::on_cuda(1, None);
         assert!(unknown.dtype == Dtype::Bf16 && unknown.why.contains("is assumed"), "{}", unknown.why);
     }
 }

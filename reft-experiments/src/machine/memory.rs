@@ -7,7 +7,7 @@ use super::cgroup::Cgroups;
 
 /// Who limits it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Limit {
+pub enum MemoryLimit {
     /// What the machine has.
     Machine,
     /// A control group: a container, a service, a job of a cluster.
@@ -16,7 +16,7 @@ pub enum Limit {
     Slurm,
 }
 
-impl std::fmt::Display for Limit {
+impl std::fmt::Display for MemoryLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Machine => "this machine",
@@ -28,14 +28,14 @@ impl std::fmt::Display for Limit {
 
 /// Memory that is left.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Available {
+pub struct AvailableMemory {
     /// Bytes.
     pub bytes: usize,
     /// Whose limit is met first.
-    pub limit: Limit,
+    pub limit: MemoryLimit,
 }
 
-impl Available {
+impl AvailableMemory {
     /// With so many bytes more, which this process holds already.
     #[must_use]
     pub fn plus(self, bytes: usize) -> Self {
@@ -44,11 +44,13 @@ impl Available {
 }
 
 /// The memory left to this process on a machine whose file system has this root; none where nothing is known.
-pub fn available(root: &Path, env: Env<'_>) -> Option<Available> {
-    let machine = kib(root, "proc/meminfo", "MemAvailable:").map(|bytes| Available { bytes, limit: Limit::Machine });
-    let cgroup = Cgroups::of(root).memory().map(|bytes| Available { bytes, limit: Limit::Cgroup });
+pub fn available(root: &Path, env: Env<'_>) -> Option<AvailableMemory> {
+    let machine =
+        kib(root, "proc/meminfo", "MemAvailable:").map(|bytes| AvailableMemory { bytes, limit: MemoryLimit::Machine });
+    let cgroup = Cgroups::of(root).memory().map(|bytes| AvailableMemory { bytes, limit: MemoryLimit::Cgroup });
     let held = kib(root, "proc/self/status", "VmRSS:").unwrap_or(0);
-    let slurm = slurm(env).map(|bytes| Available { bytes: bytes.saturating_sub(held), limit: Limit::Slurm });
+    let slurm =
+        slurm(env).map(|bytes| AvailableMemory { bytes: bytes.saturating_sub(held), limit: MemoryLimit::Slurm });
     [machine, cgroup, slurm].into_iter().flatten().min()
 }
 
@@ -80,31 +82,34 @@ mod tests {
         ("proc/self/status", "VmRSS:\t    1024 kB\n"),
     ];
 
-    fn left(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Option<(usize, Limit)> {
+    fn left(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Option<(usize, MemoryLimit)> {
         let available = available(testing::tree(files).path(), &testing::env(variables));
-        available.map(|Available { bytes, limit }| (bytes, limit))
+        available.map(|AvailableMemory { bytes, limit }| (bytes, limit))
     }
 
     #[test]
     fn the_least_of_machine_control_group_and_slurm_is_left() {
         assert_eq!(left(&[], &[]), None);
-        assert_eq!(left(&MACHINE, &[]), Some((8 << 20, Limit::Machine)));
+        assert_eq!(left(&MACHINE, &[]), Some((8 << 20, MemoryLimit::Machine)));
         let group = |max: &str| {
             let mount = ("proc/self/mountinfo", "1 1 0:1 / /cg rw - cgroup2 none rw\n");
             let files = [mount, ("proc/self/cgroup", "0::/\n"), ("cg/memory.max", max), ("cg/memory.current", "24")];
             left(&[&MACHINE[..], &files].concat(), &[])
         };
-        assert_eq!(group("1024"), Some((1000, Limit::Cgroup)));
-        assert_eq!(group("99999999"), Some((8 << 20, Limit::Machine)));
-        assert_eq!(group("max"), Some((8 << 20, Limit::Machine)));
+        assert_eq!(group("1024"), Some((1000, MemoryLimit::Cgroup)));
+        assert_eq!(group("99999999"), Some((8 << 20, MemoryLimit::Machine)));
+        assert_eq!(group("max"), Some((8 << 20, MemoryLimit::Machine)));
     }
 
     #[test]
     fn slurm_tells_what_was_asked_for_within_a_job_only() {
         let slurm = |variables: &[(&str, &str)]| left(&MACHINE, &[&[("SLURM_JOB_ID", "7")], variables].concat());
-        assert_eq!(slurm(&[("SLURM_MEM_PER_NODE", "4")]), Some((3 << 20, Limit::Slurm)));
-        assert_eq!(slurm(&[("SLURM_MEM_PER_CPU", "2"), ("SLURM_CPUS_ON_NODE", "3")]), Some((5 << 20, Limit::Slurm)));
-        assert_eq!(slurm(&[("SLURM_MEM_PER_NODE", "0")]), Some((8 << 20, Limit::Machine)));
-        assert_eq!(left(&MACHINE, &[("SLURM_MEM_PER_NODE", "4")]), Some((8 << 20, Limit::Machine)));
+        assert_eq!(slurm(&[("SLURM_MEM_PER_NODE", "4")]), Some((3 << 20, MemoryLimit::Slurm)));
+        assert_eq!(
+            slurm(&[("SLURM_MEM_PER_CPU", "2"), ("SLURM_CPUS_ON_NODE", "3")]),
+            Some((5 << 20, MemoryLimit::Slurm))
+        );
+        assert_eq!(slurm(&[("SLURM_MEM_PER_NODE", "0")]), Some((8 << 20, MemoryLimit::Machine)));
+        assert_eq!(left(&MACHINE, &[("SLURM_MEM_PER_NODE", "4")]), Some((8 << 20, MemoryLimit::Machine)));
     }
 }

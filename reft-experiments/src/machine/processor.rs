@@ -28,14 +28,14 @@ impl Bf16Products {
 
 /// What is known of the processor.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Processor {
+pub struct CpuInfo {
     /// Its name; the architecture's where it does not tell.
     pub name: String,
     /// Its instructions for products in bf16; none without such.
     pub bf16: Option<Bf16Products>,
 }
 
-impl Processor {
+impl CpuInfo {
     /// From the text of `/proc/cpuinfo`. A feature counts if all of the listed processors have it.
     pub fn parse(cpuinfo: &str) -> Self {
         let values = |key: &'static str| cpuinfo.lines().filter_map(move |line| value(line, key));
@@ -110,8 +110,8 @@ mod tests {
     use super::super::testing;
     use super::*;
 
-    fn x86(flags: &str) -> Processor {
-        Processor::parse(&format!(
+    fn x86(flags: &str) -> CpuInfo {
+        CpuInfo::parse(&format!(
             "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 {flags}\nbugs\t\t: bf16\n"
         ))
     }
@@ -123,21 +123,19 @@ mod tests {
         assert_eq!(x86("amx_tile amx_bf16").bf16, Some(Bf16Products::Amx));
         assert_eq!(x86("").name, "Some CPU @ 2 GHz");
         let arm = |second: &str| {
-            Processor::parse(&format!(
-                "processor: 0\nFeatures : fp asimd bf16\n\nprocessor: 1\nFeatures : fp {second}\n"
-            ))
+            CpuInfo::parse(&format!("processor: 0\nFeatures : fp asimd bf16\n\nprocessor: 1\nFeatures : fp {second}\n"))
         };
         assert_eq!((arm("bf16").bf16, arm("asimd").bf16), (Some(Bf16Products::Arm), None));
         assert_eq!(arm("bf16").name, std::env::consts::ARCH);
-        assert_eq!(Processor::parse("").bf16, None);
+        assert_eq!(CpuInfo::parse("").bf16, None);
     }
 
     #[test]
     fn what_libtorch_may_not_use_does_not_count() {
-        let usable = |processor: &Processor, variables: &[(&str, &str)]| {
+        let usable = |processor: &CpuInfo, variables: &[(&str, &str)]| {
             processor.usable_bf16(&testing::env(variables)).map_err(|reason| reason.contains(variables[0].0))
         };
-        let (fast, arm) = (x86("avx512_bf16"), Processor::parse("Features: bf16\n"));
+        let (fast, arm) = (x86("avx512_bf16"), CpuInfo::parse("Features: bf16\n"));
         for limit in ["AVX2", "avx512_core", "AVX512_CORE_VNNI", "sse41"] {
             assert_eq!(usable(&fast, &[("ONEDNN_MAX_CPU_ISA", limit)]), Err(true), "{limit}");
             assert_eq!(usable(&fast, &[("DNNL_MAX_CPU_ISA", limit)]), Err(true), "{limit}");

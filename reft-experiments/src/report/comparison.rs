@@ -9,11 +9,11 @@ use super::draw::number::percent;
 use super::draw::scale::{Domain, Scale};
 use super::draw::{Drawing, text};
 use super::figure::Figure;
-use super::tables::{Row, Table};
+use super::tables::{ReportRow, ReportTable};
 
 /// A mark for a row of the CSV.
 #[derive(Clone)]
-struct Mark {
+struct ComparisonMark {
     row: usize,
     task: String,
     score: f64,
@@ -24,7 +24,7 @@ struct Mark {
 
 /// What marks of one look are.
 #[derive(Clone)]
-struct Series {
+struct MarkSeries {
     name: String,
     /// The number of its colour and shape, that of our row of the same name for a printed one.
     look: usize,
@@ -32,7 +32,7 @@ struct Series {
 }
 
 /// The chart; `None` where the table has no score.
-pub fn figure(name: &str, table: &Table, caption: Markup) -> Option<Figure> {
+pub fn figure(name: &str, table: &ReportTable, caption: Markup) -> Option<Figure> {
     let series = series(table);
     let mut data = Data::new(&["task", "model", "method", "score", "sd", "n", "origin"]);
     let mut marks = Vec::new();
@@ -43,7 +43,7 @@ pub fn figure(name: &str, table: &Table, caption: Markup) -> Option<Figure> {
             let cells = [task, &row.model, &row.method, &number(Some(score)), &number(sd), &row.n, &row.origin];
             let number = data.push(cells.map(Clone::clone).to_vec());
             let says = format!("{}: {task} {} %", series[index].name, percent(Some(score)));
-            marks.push(Mark { row: number, task: task.clone(), score, sd, series: index, says });
+            marks.push(ComparisonMark { row: number, task: task.clone(), score, sd, series: index, says });
         }
     }
     if marks.is_empty() {
@@ -58,9 +58,9 @@ pub fn figure(name: &str, table: &Table, caption: Markup) -> Option<Figure> {
     Some(Figure { name: name.to_owned(), alt, caption, data, draw })
 }
 
-fn series(table: &Table) -> Vec<Series> {
+fn series(table: &ReportTable) -> Vec<MarkSeries> {
     let several = table.rows.windows(2).any(|pair| pair[0].model != pair[1].model);
-    let title = |row: &Row| if several { format!("{}, {}", row.model, row.method) } else { row.method.clone() };
+    let title = |row: &ReportRow| if several { format!("{}, {}", row.model, row.method) } else { row.method.clone() };
     let mut different: Vec<String> = Vec::new();
     for title in table.rows.iter().map(title) {
         if !different.contains(&title) {
@@ -68,24 +68,24 @@ fn series(table: &Table) -> Vec<Series> {
         }
     }
     let looks = looks(&different);
-    let one = |row: &Row| {
+    let one = |row: &ReportRow| {
         let title = title(row);
         let look = different.iter().position(|known| *known == title).map_or(0, |index| looks[index]);
         let name = if row.ours() { title } else { format!("{title} (printed)") };
-        Series { name, look, printed: !row.ours() }
+        MarkSeries { name, look, printed: !row.ours() }
     };
     table.rows.iter().map(one).collect()
 }
 
 /// The look of a mark: filled for ours, an outline for what is printed.
-fn class(series: &Series) -> String {
+fn class(series: &MarkSeries) -> String {
     let look = series.look;
     if series.printed { format!("printed hollow s{look}") } else { format!("f{look}") }
 }
 
-fn draw(columns: &[String], series: &[Series], marks: &[Mark], width: f64) -> Drawing {
+fn draw(columns: &[String], series: &[MarkSeries], marks: &[ComparisonMark], width: f64) -> Drawing {
     let there = series.iter().enumerate().filter(|(index, _)| marks.iter().any(|mark| mark.series == *index));
-    let sign = |series: &Series| html! { path class=(class(series)) d=(SHAPES[series.look]) {} };
+    let sign = |series: &MarkSeries| html! { path class=(class(series)) d=(SHAPES[series.look]) {} };
     let (key, top) = legend(&there.map(|(_, series)| (sign(series), series.name.clone())).collect::<Vec<_>>(), width);
     let left = columns.iter().map(|column| text::width(column)).fold(0.0, f64::max).min(0.35 * width) + 12.0;
     let slot = (9.0 * series.len() as f64 + 10.0).max(28.0);
@@ -95,11 +95,11 @@ fn draw(columns: &[String], series: &[Series], marks: &[Mark], width: f64) -> Dr
     let domain = Domain::Linear(1.06 * low, 1.06 * high);
     let x = Scale { column: "score".to_owned(), domain, pixels: [left, width - 14.0] };
     let y = Scale { column: "task".to_owned(), domain: Domain::Band(columns.to_vec()), pixels: [first, last] };
-    let place = |mark: &Mark, score: f64| {
+    let place = |mark: &ComparisonMark, score: f64| {
         let aside = (mark.series as f64 + 0.5) / series.len() as f64 - 0.5;
         Some((x.at(score)?, y.middle(&mark.task)? + 0.8 * slot * aside))
     };
-    let drawn = |mark: &Mark| {
+    let drawn = |mark: &ComparisonMark| {
         let series = &series[mark.series];
         let whisker = mark.sd.and_then(|sd| place(mark, mark.score - sd).zip(place(mark, mark.score + sd)));
         html! {

@@ -9,7 +9,7 @@ use super::draw::panel::{Axis, Panel};
 use super::draw::scale::Domain;
 use super::draw::{Drawing, number::percent};
 use super::figure::Figure;
-use super::trial::{State, Trial};
+use super::trial::{ReportTrial, TrialEnd};
 
 /// A trial's curve: the rows of the CSV it is, and how it is drawn.
 #[derive(Clone)]
@@ -17,18 +17,18 @@ struct Curve {
     first: usize,
     /// Percent of the training, and score.
     points: Vec<(f64, f64)>,
-    kind: Kind,
+    kind: CurveKind,
     says: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum CurveKind {
     Pruned,
     Whole,
     Winner,
 }
 
-impl Kind {
+impl CurveKind {
     fn line(self) -> &'static str {
         match self {
             Self::Pruned => "faint sq1",
@@ -55,7 +55,13 @@ impl Kind {
 }
 
 /// The chart; `None` where no trial has a score.
-pub fn figure(name: &str, metric: &str, trials: &[Trial], best: Option<usize>, caption: Markup) -> Option<Figure> {
+pub fn figure(
+    name: &str,
+    metric: &str,
+    trials: &[ReportTrial],
+    best: Option<usize>,
+    caption: Markup,
+) -> Option<Figure> {
     let mut data = Data::new(&["trial", "run", "state", "percent_of_training", "score", "n"]);
     let mut curves = Vec::new();
     for trial in trials.iter().filter(|trial| !trial.curve.is_empty()) {
@@ -71,9 +77,9 @@ pub fn figure(name: &str, metric: &str, trials: &[Trial], best: Option<usize>, c
             ]);
         }
         let kind = match trial.state {
-            _ if best == Some(trial.number) => Kind::Winner,
-            State::Complete => Kind::Whole,
-            State::Pruned(_) | State::Failed(_) | State::Open => Kind::Pruned,
+            _ if best == Some(trial.number) => CurveKind::Winner,
+            TrialEnd::Complete => CurveKind::Whole,
+            TrialEnd::Pruned(_) | TrialEnd::Failed(_) | TrialEnd::Open => CurveKind::Pruned,
         };
         let points = trial.curve.iter().map(|scored| (100.0 * scored.part, scored.score)).collect();
         let says = format!("trial {}, {}", trial.number, trial.state.word());
@@ -97,9 +103,9 @@ pub fn figure(name: &str, metric: &str, trials: &[Trial], best: Option<usize>, c
 }
 
 fn draw(curves: &[Curve], title: &str, width: f64) -> Drawing {
-    let kinds = [Kind::Winner, Kind::Whole, Kind::Pruned];
+    let kinds = [CurveKind::Winner, CurveKind::Whole, CurveKind::Pruned];
     let there = kinds.into_iter().filter(|kind| curves.iter().any(|curve| curve.kind == *kind));
-    let sign = |kind: Kind| rule((-8.0, 0.0), (8.0, 0.0), &format!("line {}", kind.line()));
+    let sign = |kind: CurveKind| rule((-8.0, 0.0), (8.0, 0.0), &format!("line {}", kind.line()));
     let (key, top) = legend(&there.map(|kind| (sign(kind), kind.name().to_owned())).collect::<Vec<_>>(), width);
     let scores = Domain::linear(curves.iter().flat_map(|curve| &curve.points).map(|point| point.1));
     let x = Axis {

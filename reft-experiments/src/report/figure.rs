@@ -29,7 +29,7 @@ pub struct Figure {
 }
 
 /// A file beside the page: its name and what is in it.
-pub type File = (String, Vec<u8>);
+pub type PageFile = (String, Vec<u8>);
 
 impl Figure {
     fn svg(&self, width: f64, margin: f64, style: &Markup) -> Markup {
@@ -66,7 +66,7 @@ impl Figure {
     ///
     /// # Errors
     /// When it cannot be drawn as a picture.
-    pub fn files(&self) -> Result<Vec<File>> {
+    pub fn files(&self) -> Result<Vec<PageFile>> {
         let styled = |css: String| self.svg(WIDE, MARGIN, &html! { style { (maud::PreEscaped(css)) } }).into_string();
         let png = raster::png(&styled(ink::on_white())).with_context(|| format!("{}.png", self.name))?;
         let svg = styled(ink::on_screen()).into_bytes();

@@ -4,22 +4,22 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
-use reft_core::method::Method;
+use reft_core::method::InterventionSpec;
 use reft_core::{AdaptSpec, adaptations};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::draw::number::setting;
 use crate::store::RunPaths;
-use crate::store::entries::{Entry, entries};
+use crate::store::entries::{RecordSummary, entries};
 use crate::store::environment::Environment;
 use crate::tasks::TaskId;
 
 /// A complete run.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct ReportRun {
     /// Its plan and its scores.
-    pub entry: Entry,
+    pub entry: RecordSummary,
     /// What was trained, as tables print it.
     pub method: String,
     /// What else it depended on; none in a record that does not say.
@@ -32,30 +32,30 @@ pub struct Run {
 
 /// A record without what the index tells already.
 #[derive(Deserialize)]
-struct Kept {
+struct RecordDetails {
     environment: Option<Environment>,
 }
 
 /// All complete runs, the one written last first, and what is wrong with others.
-pub fn gather(runs: &Path) -> (Vec<Run>, Vec<String>) {
+pub fn gather(runs: &Path) -> (Vec<ReportRun>, Vec<String>) {
     match entries(runs) {
         Err(error) => (Vec::new(), vec![error.to_string()]),
         Ok((entries, damaged)) => {
-            let mut all: Vec<Run> = entries.into_par_iter().map(|entry| run(runs, entry)).collect();
+            let mut all: Vec<ReportRun> = entries.into_par_iter().map(|entry| run(runs, entry)).collect();
             all.sort_by(|a, b| b.written.cmp(&a.written).then_with(|| a.entry.id.cmp(&b.entry.id)));
             (all, damaged)
         }
     }
 }
 
-fn run(runs: &Path, entry: Entry) -> Run {
+fn run(runs: &Path, entry: RecordSummary) -> ReportRun {
     let paths = RunPaths::new(runs, &entry.id);
     let record = paths.record();
-    let kept: Option<Kept> = std::fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let kept: Option<RecordDetails> = std::fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let modified = std::fs::metadata(&record).and_then(|about| about.modified()).ok();
     let written = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs());
     let method = method(&entry.plan);
-    Run { entry, method, environment: kept.and_then(|kept| kept.environment), written, paths }
+    ReportRun { entry, method, environment: kept.and_then(|kept| kept.environment), written, paths }
 }
 
 /// What a plan trains, as tables print it. Plans of older versions are read as far as they go.
@@ -82,7 +82,7 @@ fn method(plan: &Value) -> String {
 /// Of an adaptation whose settings this version does not read: what its interventions are called, or the kind's title.
 fn title_of_older(key: &str, settings: &Value) -> String {
     let sets = settings.as_array().map_or(std::slice::from_ref(settings), Vec::as_slice).iter();
-    let named = |intervention: &Value| match intervention.as_str().map(Method::named) {
+    let named = |intervention: &Value| match intervention.as_str().map(InterventionSpec::named) {
         Some(Ok(method)) => method.title().to_owned(),
         Some(Err(_)) | None => "custom".to_owned(),
     };
@@ -91,7 +91,7 @@ fn title_of_older(key: &str, settings: &Value) -> String {
     if titles.is_empty() { kind() } else { titles.join(" + ") }
 }
 
-impl Run {
+impl ReportRun {
     /// A setting in words; nothing where the plan has none of that name.
     pub fn setting(&self, key: &str) -> String {
         self.entry.setting(key).map_or(String::new(), setting)

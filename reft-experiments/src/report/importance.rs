@@ -18,7 +18,7 @@ use super::draw::number::{percent, setting};
 use super::draw::scale::{Domain, Scale};
 use super::draw::{Drawing, px, text};
 use super::figure::Figure;
-use crate::sweep::space::{Parameter, Point, Values};
+use crate::sweep::space::{Parameter, SearchPoint, Values};
 
 /// Trials below which nothing is said.
 const FEWEST: usize = 4;
@@ -27,7 +27,7 @@ const APART: usize = 6;
 
 /// The trials that share a value, or a third of a range.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Group {
+pub struct ValueGroup {
     /// The value, or the smallest and the largest.
     pub value: String,
     /// Trials.
@@ -38,7 +38,7 @@ pub struct Group {
 
 /// A setting's share.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Share {
+pub struct ImportanceShare {
     /// The setting.
     pub setting: String,
     /// Explained part of the variance, from 0 to 1.
@@ -46,11 +46,11 @@ pub struct Share {
     /// What a setting without any effect would explain on average.
     pub chance: f64,
     /// Its values, in the order of the space.
-    pub groups: Vec<Group>,
+    pub groups: Vec<ValueGroup>,
 }
 
 /// The share of every setting, the largest first; none with fewer than four trials, or where all scored the same.
-pub fn shares(space: &[Parameter], scored: &[(&Point, f64)]) -> Vec<Share> {
+pub fn shares(space: &[Parameter], scored: &[(&SearchPoint, f64)]) -> Vec<ImportanceShare> {
     let scores = || scored.iter().map(|(_, score)| *score);
     let n = scored.len();
     let mean = scores().sum::<f64>() / n.max(1) as f64;
@@ -62,16 +62,16 @@ pub fn shares(space: &[Parameter], scored: &[(&Point, f64)]) -> Vec<Share> {
         let groups = groups(parameter, scored);
         let between: f64 = groups.iter().map(|group| group.n as f64 * (group.mean - mean).powi(2)).sum();
         let chance = (groups.len().saturating_sub(1)) as f64 / (n - 1) as f64;
-        Share { setting: parameter.key.clone(), share: (between / whole).min(1.0), chance, groups }
+        ImportanceShare { setting: parameter.key.clone(), share: (between / whole).min(1.0), chance, groups }
     };
-    let mut shares: Vec<Share> = space.iter().map(one).collect();
+    let mut shares: Vec<ImportanceShare> = space.iter().map(one).collect();
     shares.sort_by(|a, b| b.share.total_cmp(&a.share));
     shares
 }
 
-fn groups(parameter: &Parameter, scored: &[(&Point, f64)]) -> Vec<Group> {
+fn groups(parameter: &Parameter, scored: &[(&SearchPoint, f64)]) -> Vec<ValueGroup> {
     let group = |value: String, scores: Vec<f64>| {
-        (!scores.is_empty()).then(|| Group {
+        (!scores.is_empty()).then(|| ValueGroup {
             value,
             n: scores.len(),
             mean: scores.iter().sum::<f64>() / scores.len() as f64,
@@ -84,7 +84,7 @@ fn groups(parameter: &Parameter, scored: &[(&Point, f64)]) -> Vec<Group> {
         };
         return choices.iter().filter_map(with).collect();
     }
-    let known = |(point, score): &(&Point, f64)| Some((point.get(&parameter.key)?.as_f64()?, *score));
+    let known = |(point, score): &(&SearchPoint, f64)| Some((point.get(&parameter.key)?.as_f64()?, *score));
     let mut pairs: Vec<(f64, f64)> = scored.iter().filter_map(known).collect();
     pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
     let equal: Vec<&[(f64, f64)]> = pairs.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()).collect();
@@ -109,7 +109,7 @@ fn thirds(pairs: &[(f64, f64)]) -> Vec<&[(f64, f64)]> {
 }
 
 /// The shares as bars, each with a mark where chance alone would be.
-pub fn figure(name: &str, shares: &[Share], n: usize, caption: Markup) -> Figure {
+pub fn figure(name: &str, shares: &[ImportanceShare], n: usize, caption: Markup) -> Figure {
     let mut data = Data::new(&["setting", "groups", "n", "share", "chance"]);
     for share in shares {
         let groups = share.groups.len().to_string();
@@ -130,12 +130,12 @@ pub fn figure(name: &str, shares: &[Share], n: usize, caption: Markup) -> Figure
 /// Height of a setting's bar with its name above.
 const ROW: f64 = 44.0;
 
-fn bars(shares: &[Share], width: f64) -> Drawing {
+fn bars(shares: &[ImportanceShare], width: f64) -> Drawing {
     let room = text::width("100.0 %") + 8.0;
     let x = Scale { column: "share".to_owned(), domain: Domain::Linear(0.0, 100.0), pixels: [1.0, width - room] };
     let marked = Scale { column: "chance".to_owned(), ..x.clone() };
     let read_back = |scale: &Scale| serde_json::to_string(scale).expect("plain data");
-    let bar = |(row, share): (usize, &Share)| {
+    let bar = |(row, share): (usize, &ImportanceShare)| {
         let (top, end) = (ROW * row as f64, x.at(100.0 * share.share).unwrap_or(1.0));
         let chance = x.at(100.0 * share.chance).unwrap_or(1.0);
         let title = format!("{} ({} values)", share.setting, share.groups.len());
@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    fn grid(score: impl Fn(i64, i64) -> f64) -> (Vec<Parameter>, Vec<(Point, f64)>) {
+    fn grid(score: impl Fn(i64, i64) -> f64) -> (Vec<Parameter>, Vec<(SearchPoint, f64)>) {
         let choices = |n: i64| Values::Choices((0..n).map(|value| json!(value)).collect());
         let parameter = |key: &str, values| Parameter { key: key.to_owned(), values };
         let points = (0..6).map(|index| (index / 3, index % 3));
@@ -171,7 +171,7 @@ mod tests {
         (vec![parameter("a", choices(2)), parameter("b", choices(3))], points.map(point).collect())
     }
 
-    fn of(space: &[Parameter], scored: &[(Point, f64)]) -> Vec<Share> {
+    fn of(space: &[Parameter], scored: &[(SearchPoint, f64)]) -> Vec<ImportanceShare> {
         shares(space, &scored.iter().map(|(point, score)| (point, *score)).collect::<Vec<_>>())
     }
 
@@ -203,7 +203,7 @@ mod tests {
                 *slot = left.remove(rest % (6 - place)) as usize;
                 rest /= 6 - place;
             }
-            let dealt: Vec<(Point, f64)> =
+            let dealt: Vec<(SearchPoint, f64)> =
                 scored.iter().zip(&deal).map(|((point, _), &score)| (point.clone(), score as f64)).collect();
             for share in of(&space, &dealt) {
                 total[usize::from(share.setting == "b")] += share.share;
@@ -221,9 +221,10 @@ mod tests {
         assert!(of(&space, &scored[..3]).is_empty(), "three trials");
         let range = Values::Range { low: 0.0, high: 1.0, log: false };
         let space = [Parameter { key: "x".to_owned(), values: range }];
-        let point =
-            |x: i32| ([("x".to_owned(), json!(f64::from(x) / 10.0))].into_iter().collect::<Point>(), f64::from(x));
-        let scored: Vec<(Point, f64)> = (0..9).map(point).collect();
+        let point = |x: i32| {
+            ([("x".to_owned(), json!(f64::from(x) / 10.0))].into_iter().collect::<SearchPoint>(), f64::from(x))
+        };
+        let scored: Vec<(SearchPoint, f64)> = (0..9).map(point).collect();
         let groups = of(&space, &scored).remove(0).groups;
         let told: Vec<(&str, usize)> = groups.iter().map(|group| (group.value.as_str(), group.n)).collect();
         assert_eq!(told, [("0 to 0.2", 3), ("0.3 to 0.5", 3), ("0.6 to 0.8", 3)]);

@@ -26,12 +26,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use maud::Markup;
 
-use figure::{Figure, File};
+use figure::{Figure, PageFile};
 use link::Links;
 
 /// What a report is made of.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub struct ReportSources {
     /// Folder of all runs.
     pub runs: PathBuf,
     /// Sweeps' files or folders; those below the runs if empty.
@@ -55,13 +55,13 @@ pub struct Section {
     /// Its charts.
     pub figures: Vec<Figure>,
     /// Further files beside the page.
-    pub files: Vec<File>,
+    pub files: Vec<PageFile>,
 }
 
 /// A page with the files beside it.
 pub struct Report {
     /// By name; the page is the last, so that whoever sees it finds what it links to.
-    pub files: Vec<File>,
+    pub files: Vec<PageFile>,
     /// What could not be read, in a line each.
     pub complaints: Vec<String>,
 }
@@ -70,7 +70,7 @@ pub struct Report {
 ///
 /// # Errors
 /// When a sweep that was named does not exist, there is nothing to report, or a chart cannot be drawn.
-pub fn report(sources: &Sources) -> Result<Report> {
+pub fn report(sources: &ReportSources) -> Result<Report> {
     let links = Links::from(&sources.out).context("the working folder is not known")?;
     let (runs, mut complaints) = gather::gather(&sources.runs);
     let sweeps = sweeps(sources)?;
@@ -104,7 +104,7 @@ pub fn report(sources: &Sources) -> Result<Report> {
 }
 
 /// The sweeps that were named, or all below the runs, by name.
-fn sweeps(sources: &Sources) -> Result<Vec<PathBuf>> {
+fn sweeps(sources: &ReportSources) -> Result<Vec<PathBuf>> {
     if let Some(missing) = sources.sweeps.iter().find(|path| !path.exists()) {
         bail!(
             "{}: no such sweep: name its file, or its folder below {}/sweeps",

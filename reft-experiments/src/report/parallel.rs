@@ -10,7 +10,7 @@ use super::draw::number::setting;
 use super::draw::scale::{Domain, Scale};
 use super::draw::{Drawing, text};
 use super::figure::Figure;
-use super::trial::{State, Trial};
+use super::trial::{ReportTrial, TrialEnd};
 use crate::sweep::space::{Parameter, Values};
 
 /// Pixels between two axes.
@@ -24,7 +24,7 @@ const SPREAD: f64 = 0.7;
 
 /// A column of the CSV as an axis.
 #[derive(Clone)]
-struct Axis {
+struct ParallelAxis {
     title: String,
     column: String,
     domain: Domain,
@@ -34,17 +34,17 @@ struct Axis {
 
 /// What the drawing needs of a trial.
 #[derive(Clone)]
-struct Line {
+struct TrialPolyline {
     row: usize,
     /// Values on the axes, as far as it came: a number, or a word with the place in its slot from -0.5 to 0.5.
-    places: Vec<Place>,
+    places: Vec<AxisValue>,
     step: usize,
     class: &'static str,
     says: String,
 }
 
 #[derive(Clone)]
-enum Place {
+enum AxisValue {
     Number(f64),
     Word(String, f64),
 }
@@ -54,19 +54,19 @@ pub fn figure(
     name: &str,
     space: &[Parameter],
     rungs: &[String],
-    trials: &[Trial],
+    trials: &[ReportTrial],
     best: Option<usize>,
     caption: Markup,
 ) -> Option<Figure> {
     let data = data(space, rungs.len(), trials);
-    let scored: Vec<&Trial> = trials.iter().filter(|trial| trial.first().is_some()).collect();
+    let scored: Vec<&ReportTrial> = trials.iter().filter(|trial| trial.first().is_some()).collect();
     let all = scored.iter().flat_map(|trial| trial.rungs.iter().flatten()).map(|scored| scored.score);
     let scores = Domain::linear(all);
     let firsts = || scored.iter().filter_map(|trial| trial.first()).map(|scored| scored.score);
     let range = (!scored.is_empty())
         .then(|| (firsts().fold(f64::INFINITY, f64::min), firsts().fold(f64::NEG_INFINITY, f64::max)));
-    let mut axes: Vec<Axis> = space.iter().map(of_setting).collect();
-    axes.extend(rungs.iter().enumerate().map(|(rung, title)| Axis {
+    let mut axes: Vec<ParallelAxis> = space.iter().map(of_setting).collect();
+    axes.extend(rungs.iter().enumerate().map(|(rung, title)| ParallelAxis {
         title: title.clone(),
         column: format!("rung_{rung}"),
         domain: scores.clone(),
@@ -76,7 +76,7 @@ pub fn figure(
     if lines.is_empty() {
         return None;
     }
-    let pruned = scored.iter().filter(|trial| matches!(trial.state, State::Pruned(_))).count();
+    let pruned = scored.iter().filter(|trial| matches!(trial.state, TrialEnd::Pruned(_))).count();
     let alt = format!(
         "{} trials through {} settings and {} scores; {pruned} were pruned{}",
         lines.len(),
@@ -88,13 +88,13 @@ pub fn figure(
     Some(Figure { name: name.to_owned(), alt, caption, data, draw })
 }
 
-fn data(space: &[Parameter], rungs: usize, trials: &[Trial]) -> Data {
+fn data(space: &[Parameter], rungs: usize, trials: &[ReportTrial]) -> Data {
     let mut columns: Vec<String> = ["trial", "run", "state", "reason"].map(str::to_owned).to_vec();
     columns.extend(space.iter().map(|parameter| parameter.key.clone()));
     (0..rungs).for_each(|rung| columns.extend([format!("rung_{rung}"), format!("n_{rung}")]));
     let mut data = Data::new(&columns.iter().map(String::as_str).collect::<Vec<_>>());
     for trial in trials {
-        let reason = if let State::Failed(reason) = &trial.state { reason.clone() } else { String::new() };
+        let reason = if let TrialEnd::Failed(reason) = &trial.state { reason.clone() } else { String::new() };
         let mut row = vec![trial.number.to_string(), trial.run.to_string(), trial.state.word(), reason];
         row.extend(space.iter().map(|parameter| trial.point.get(&parameter.key).map_or(String::new(), setting)));
         for scored in &trial.rungs {
@@ -106,7 +106,7 @@ fn data(space: &[Parameter], rungs: usize, trials: &[Trial]) -> Data {
     data
 }
 
-fn of_setting(parameter: &Parameter) -> Axis {
+fn of_setting(parameter: &Parameter) -> ParallelAxis {
     let domain = match parameter.values {
         Values::Choices(ref choices) => Domain::Band(choices.iter().map(setting).collect()),
         Values::Range { low, high, log: true } => Domain::Log(low, high),
@@ -114,26 +114,26 @@ fn of_setting(parameter: &Parameter) -> Axis {
         Values::Integers { low, high, log: true } => Domain::Log(low as f64, high as f64),
         Values::Integers { low, high, log: false } => Domain::Linear(low as f64, high as f64),
     };
-    Axis { title: parameter.key.clone(), column: parameter.key.clone(), domain, colours: None }
+    ParallelAxis { title: parameter.key.clone(), column: parameter.key.clone(), domain, colours: None }
 }
 
 /// The lines, those drawn last on top: pruned trials below, the winner above all.
-fn lines(space: &[Parameter], scored: &[&Trial], best: Option<usize>) -> Vec<Line> {
-    let first = |trial: &Trial| trial.first().map_or(f64::NAN, |scored| scored.score);
-    let mut order: Vec<&Trial> = scored.to_vec();
+fn lines(space: &[Parameter], scored: &[&ReportTrial], best: Option<usize>) -> Vec<TrialPolyline> {
+    let first = |trial: &ReportTrial| trial.first().map_or(f64::NAN, |scored| scored.score);
+    let mut order: Vec<&ReportTrial> = scored.to_vec();
     order.sort_by(|a, b| first(a).total_cmp(&first(b)).then(a.number.cmp(&b.number)));
     let low = order.first().map_or(0.0, |trial| first(trial));
     let high = order.last().map_or(0.0, |trial| first(trial));
     let step = |score: f64| ((score - low) / (high - low).max(1e-12) * STEPS.len() as f64) as usize;
-    let line = |trial: &&Trial| {
+    let line = |trial: &&ReportTrial| {
         let class = match &trial.state {
             _ if best == Some(trial.number) => "bold sw",
-            State::Complete => "",
-            State::Pruned(_) | State::Failed(_) | State::Open => "faint",
+            TrialEnd::Complete => "",
+            TrialEnd::Pruned(_) | TrialEnd::Failed(_) | TrialEnd::Open => "faint",
         };
         let words = space.iter().map_while(|parameter| place(parameter, trial, &order));
-        let reached = trial.rungs.iter().map_while(|scored| Some(Place::Number((*scored)?.score)));
-        Line {
+        let reached = trial.rungs.iter().map_while(|scored| Some(AxisValue::Number((*scored)?.score)));
+        TrialPolyline {
             row: trial.number,
             places: words.chain(reached).collect(),
             step: step(first(trial)).min(STEPS.len() - 1),
@@ -141,39 +141,39 @@ fn lines(space: &[Parameter], scored: &[&Trial], best: Option<usize>) -> Vec<Lin
             says: format!("trial {}, {}", trial.number, trial.state.word()),
         }
     };
-    let mut lines: Vec<Line> = order.iter().map(line).collect();
+    let mut lines: Vec<TrialPolyline> = order.iter().map(line).collect();
     lines.sort_by_key(|line| ["faint", "", "bold sw"].iter().position(|class| *class == line.class));
     lines
 }
 
 /// A trial's value of a setting. Trials with the same word lie side by side, in the order of their scores.
-fn place(parameter: &Parameter, trial: &Trial, order: &[&Trial]) -> Option<Place> {
+fn place(parameter: &Parameter, trial: &ReportTrial, order: &[&ReportTrial]) -> Option<AxisValue> {
     let value = trial.point.get(&parameter.key)?;
     if !matches!(parameter.values, Values::Choices(_)) {
-        return value.as_f64().map(Place::Number);
+        return value.as_f64().map(AxisValue::Number);
     }
     let same: Vec<usize> =
         order.iter().filter(|other| other.point.get(&parameter.key) == Some(value)).map(|other| other.number).collect();
     let rank = same.iter().position(|&number| number == trial.number)?;
-    Some(Place::Word(setting(value), (rank as f64 + 0.5) / same.len() as f64 - 0.5))
+    Some(AxisValue::Word(setting(value), (rank as f64 + 0.5) / same.len() as f64 - 0.5))
 }
 
-fn draw(axes: &[Axis], lines: &[Line], width: f64) -> Drawing {
+fn draw(axes: &[ParallelAxis], lines: &[TrialPolyline], width: f64) -> Drawing {
     let pixels = [SIDE, width - SIDE];
-    let scale = |axis: &Axis| Scale { column: axis.column.clone(), domain: axis.domain.clone(), pixels };
+    let scale = |axis: &ParallelAxis| Scale { column: axis.column.clone(), domain: axis.domain.clone(), pixels };
     let scales: Vec<Scale> = axes.iter().map(scale).collect();
     let heights: Vec<f64> = (0..axes.len()).map(|index| TOP + APART * index as f64).collect();
-    let corners = |line: &Line| -> Vec<(f64, f64)> {
-        let one = |((place, scale), y): ((&Place, &Scale), &f64)| {
+    let corners = |line: &TrialPolyline| -> Vec<(f64, f64)> {
+        let one = |((place, scale), y): ((&AxisValue, &Scale), &f64)| {
             let x = match place {
-                Place::Number(value) => scale.at(*value),
-                Place::Word(word, aside) => scale.middle(word).map(|middle| middle + SPREAD * aside * scale.slot()),
+                AxisValue::Number(value) => scale.at(*value),
+                AxisValue::Word(word, aside) => scale.middle(word).map(|middle| middle + SPREAD * aside * scale.slot()),
             };
             Some((x?, *y))
         };
         line.places.iter().zip(&scales).zip(&heights).map_while(one).collect()
     };
-    let drawn = |line: &Line| {
+    let drawn = |line: &TrialPolyline| {
         let class =
             if line.class == "bold sw" { line.class.to_owned() } else { format!("{} sq{}", line.class, line.step) };
         across(&corners(line), line.row, &class, &line.says)
@@ -202,7 +202,7 @@ fn below(scale: &Scale, y: f64) -> Markup {
 }
 
 /// What lies over the lines: names and values, and the colours of the axis that lines are coloured by.
-fn above(axis: &Axis, scale: &Scale, y: f64) -> Markup {
+fn above(axis: &ParallelAxis, scale: &Scale, y: f64) -> Markup {
     let [start, end] = scale.pixels;
     let words = matches!(scale.domain, Domain::Band(_));
     let room = if words { scale.slot() - 6.0 } else { end - start };

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Section;
 use super::data::{Data, number};
 use super::draw::number::{count, day, percent, setting};
-use super::gather::Run;
+use super::gather::ReportRun;
 use super::link::Links;
 use crate::store::record::mean_percent;
 
@@ -13,7 +13,7 @@ use crate::store::record::mean_percent;
 const SHOWN: usize = 200;
 
 /// The section that lists runs, the one recorded last first.
-pub fn section(runs: &[Run], links: &Links) -> Section {
+pub fn section(runs: &[ReportRun], links: &Links) -> Section {
     let body = html! {
         @if runs.is_empty() {
             p { "No complete run." }
@@ -40,7 +40,7 @@ pub fn section(runs: &[Run], links: &Links) -> Section {
     Section { id: "runs".to_owned(), title: "Runs".to_owned(), body, figures: Vec::new(), files }
 }
 
-fn line(run: &Run, links: &Links) -> Markup {
+fn line(run: &ReportRun, links: &Links) -> Markup {
     let entry = &run.entry;
     html! {
         tr id=(format!("run-{}", entry.id)) {
@@ -66,7 +66,7 @@ fn linked(to: Option<String>, name: &str) -> Markup {
 }
 
 /// Tasks that were scored, or answered and not judged yet.
-fn tasks(run: &Run) -> Vec<String> {
+fn tasks(run: &ReportRun) -> Vec<String> {
     let asked = run.entry.plan["data"]["eval"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut tasks: Vec<String> = asked.iter().map(setting).collect();
     tasks.extend(run.entry.scores.keys().filter(|task| !asked.iter().any(|asked| *asked == **task)).cloned());
@@ -74,7 +74,7 @@ fn tasks(run: &Run) -> Vec<String> {
 }
 
 /// A task with its score, as a link to what was answered.
-fn answers(run: &Run, links: &Links, task: &str) -> Markup {
+fn answers(run: &ReportRun, links: &Links, task: &str) -> Markup {
     let outputs = links.to(&run.paths.outputs(task));
     html! {
         (linked(links.to(&run.paths.predictions(task)), task)) " "
@@ -87,7 +87,7 @@ fn answers(run: &Run, links: &Links, task: &str) -> Markup {
 }
 
 /// A row for each run and task.
-fn data(runs: &[Run], links: &Links) -> Data {
+fn data(runs: &[ReportRun], links: &Links) -> Data {
     let mut data = Data::new(&[
         "run", "method", "model", "source", "split", "task", "score", "n", "seed", "lr", "dtype", "device", "threads",
         "seconds", "commit", "recorded", "record",

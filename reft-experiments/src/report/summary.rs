@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::draw::number::{count, day};
-use super::gather::Run;
-use super::{Section, Sources};
+use super::gather::ReportRun;
+use super::{ReportSources, Section};
 
 /// How many different values are listed before the rest is counted.
 const NAMED: usize = 8;
 
 /// The section about all runs, and about those that could not be read.
-pub fn section(runs: &[Run], complaints: &[String], sources: &Sources) -> Section {
+pub fn section(runs: &[ReportRun], complaints: &[String], sources: &ReportSources) -> Section {
     let body = html! {
         @if runs.is_empty() {
             p { "No complete run in " code { (sources.runs.display()) } "." }
@@ -36,8 +36,8 @@ fn left_out(complaints: &[String]) -> Markup {
     }
 }
 
-fn dates(runs: &[Run]) -> String {
-    let days = |run: Option<&Run>| run.and_then(|run| day(run.written));
+fn dates(runs: &[ReportRun]) -> String {
+    let days = |run: Option<&ReportRun>| run.and_then(|run| day(run.written));
     match (days(runs.last()), days(runs.first())) {
         (Some(first), Some(last)) if first == last => format!(", recorded on {first}"),
         (Some(first), Some(last)) => format!(", recorded from {first} to {last}"),
@@ -45,7 +45,7 @@ fn dates(runs: &[Run]) -> String {
     }
 }
 
-fn hours(runs: &[Run]) -> String {
+fn hours(runs: &[ReportRun]) -> String {
     let minutes = runs.iter().map(|run| run.entry.seconds).sum::<f64>() / 60.0;
     if minutes < 90.0 {
         format!("They took {minutes:.0} minutes of training and scoring together.")
@@ -55,8 +55,8 @@ fn hours(runs: &[Run]) -> String {
 }
 
 /// What runs have in common and what not, each with how many runs have it.
-fn facts(runs: &[Run]) -> Vec<(&'static str, String)> {
-    let several = |of: &dyn Fn(&Run) -> Vec<String>| {
+fn facts(runs: &[ReportRun]) -> Vec<(&'static str, String)> {
+    let several = |of: &dyn Fn(&ReportRun) -> Vec<String>| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         runs.iter().flat_map(of).for_each(|value| *counts.entry(value).or_default() += 1);
         let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
@@ -68,8 +68,8 @@ fn facts(runs: &[Run]) -> Vec<(&'static str, String)> {
         }
         text
     };
-    let one = |of: &dyn Fn(&Run) -> String| several(&|run| vec![of(run)]);
-    let threads = |run: &Run| {
+    let one = |of: &dyn Fn(&ReportRun) -> String| several(&|run| vec![of(run)]);
+    let threads = |run: &ReportRun| {
         let threads = run.environment.as_ref().map_or("?".to_owned(), |environment| environment.threads.to_string());
         format!("{}, {threads} threads", run.setting("device"))
     };

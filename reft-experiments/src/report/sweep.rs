@@ -9,22 +9,22 @@ use maud::{Markup, html};
 use super::Section;
 use super::draw::number::{count, percent, setting};
 use super::figure::Figure;
-use super::importance::{self, Share, shares};
+use super::importance::{self, ImportanceShare, shares};
 use super::link::Links;
-use super::trial::{State, Trial, part_name, trials};
+use super::trial::{ReportTrial, TrialEnd, part_name, trials};
 use super::{dev, parallel};
 use crate::config::plan::RunPlan;
 use crate::store::record::Record;
 use crate::sweep::folder::{Survey, Sweep};
 use crate::sweep::show;
-use crate::sweep::space::Point;
+use crate::sweep::space::SearchPoint;
 use crate::tables::stats::estimate;
 
 /// A sweep that was read.
-struct Told<'a> {
+struct SweepData<'a> {
     sweep: Sweep,
     survey: Survey,
-    trials: Vec<Trial>,
+    trials: Vec<ReportTrial>,
     best: Option<usize>,
     links: &'a Links,
     /// What trials are scored by.
@@ -62,14 +62,14 @@ pub fn section(path: &Path, runs: &Path, links: &Links, complaints: &mut Vec<Str
     }
 }
 
-fn told<'a>(path: &Path, runs: &Path, links: &'a Links) -> Result<Told<'a>> {
+fn told<'a>(path: &Path, runs: &Path, links: &'a Links) -> Result<SweepData<'a>> {
     let mut sweep = Sweep::of(path, &[], runs)?;
     let survey = sweep.survey()?;
     let (trials, best) = (trials(&sweep, &survey), sweep.best(&survey));
     let name = plain(&sweep.folder().file_name().unwrap_or_default().to_string_lossy());
-    let base = sweep.spec.plan(&Point::new(), &name)?;
+    let base = sweep.spec.plan(&SearchPoint::new(), &name)?;
     let metric = sweep.spec.metric.name(&base);
-    Ok(Told { sweep, survey, trials, best, links, metric, name })
+    Ok(SweepData { sweep, survey, trials, best, links, metric, name })
 }
 
 /// A name for files and anchors.
@@ -77,7 +77,7 @@ fn plain(name: &str) -> String {
     name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '-' }).collect()
 }
 
-impl Told<'_> {
+impl SweepData<'_> {
     fn section(&self) -> Section {
         let shares = self.shares();
         let charts = [
@@ -102,7 +102,7 @@ impl Told<'_> {
     }
 
     fn plan(&self) -> Option<RunPlan> {
-        let point = self.trials.first().map_or_else(Point::new, |trial| trial.point.clone());
+        let point = self.trials.first().map_or_else(SearchPoint::new, |trial| trial.point.clone());
         self.sweep.spec.plan(&point, &self.name).ok()
     }
 
@@ -181,7 +181,7 @@ impl Told<'_> {
     fn failures(&self) -> Markup {
         let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for trial in &self.trials {
-            if let State::Failed(reason) = &trial.state {
+            if let TrialEnd::Failed(reason) = &trial.state {
                 reasons.entry(reason).or_default().push(trial.number.to_string());
             }
         }
@@ -193,11 +193,11 @@ impl Told<'_> {
         }
     }
 
-    fn scored(&self) -> Vec<(&Point, f64)> {
+    fn scored(&self) -> Vec<(&SearchPoint, f64)> {
         self.trials.iter().filter_map(|trial| Some((&trial.point, trial.first()?.score))).collect()
     }
 
-    fn shares(&self) -> Vec<Share> {
+    fn shares(&self) -> Vec<ImportanceShare> {
         shares(&self.sweep.spec.space.0, &self.scored())
     }
 
@@ -230,7 +230,7 @@ impl Told<'_> {
         parallel::figure(&name, &self.sweep.spec.space.0, &rungs, &self.trials, self.best, caption)
     }
 
-    fn importance(&self, shares: &[Share]) -> Option<Figure> {
+    fn importance(&self, shares: &[ImportanceShare]) -> Option<Figure> {
         let n = self.scored().len();
         let part = part_name(self.sweep.spec.halving, 0);
         let caption = html! {
@@ -252,7 +252,7 @@ impl Told<'_> {
     }
 
     /// The mean score at every value of every setting.
-    fn means(&self, shares: &[Share]) -> Markup {
+    fn means(&self, shares: &[ImportanceShare]) -> Markup {
         let n = self.scored().len();
         html! {
             @if shares.is_empty() && n > 0 {

@@ -9,7 +9,7 @@ use super::comparison;
 use super::draw::number::percent;
 use super::figure::Figure;
 use super::link::Links;
-use super::{Section, Sources, listed};
+use super::{ReportSources, Section, listed};
 use crate::tables::paper::{self, PrintedRow};
 use crate::tables::spec::TableSpec;
 
@@ -29,7 +29,7 @@ const OURS: &str = "ours";
 
 /// A row as the CSV has it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Row {
+pub struct ReportRow {
     /// Base model.
     pub model: String,
     /// Method.
@@ -46,7 +46,7 @@ pub struct Row {
     pub origin: String,
 }
 
-impl Row {
+impl ReportRow {
     /// Whether it is this project's.
     pub fn ours(&self) -> bool {
         self.origin == OURS
@@ -55,11 +55,11 @@ impl Row {
 
 /// A table as its CSV has it.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Table {
+pub struct ReportTable {
     /// Columns with scores, the average last.
     pub columns: Vec<String>,
     /// Rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ReportRow>,
 }
 
 /// Every table below a folder of profiles: by profile, then by number.
@@ -79,7 +79,7 @@ pub fn find(results: &Path) -> Vec<TableFile> {
 ///
 /// # Errors
 /// When it is missing or no such table.
-pub fn read(path: &Path) -> Result<Table> {
+pub fn read(path: &Path) -> Result<ReportTable> {
     let place = || format!("{}: not a table: make it again with `reft table`", path.display());
     let mut reader = csv::Reader::from_path(path).with_context(place)?;
     let heads: Vec<String> = reader.headers().with_context(place)?.iter().map(str::to_owned).collect();
@@ -91,7 +91,7 @@ pub fn read(path: &Path) -> Result<Table> {
         let record = record.with_context(place)?;
         let text = |index: usize| record.get(index).unwrap_or_default().to_owned();
         let number = |index: usize| text(index).parse::<f64>().ok();
-        rows.push(Row {
+        rows.push(ReportRow {
             model: text(model),
             method: text(method),
             params: number(params),
@@ -101,17 +101,17 @@ pub fn read(path: &Path) -> Result<Table> {
             origin: text(origin),
         });
     }
-    Ok(Table { columns: heads[params + 1..=average].to_vec(), rows })
+    Ok(ReportTable { columns: heads[params + 1..=average].to_vec(), rows })
 }
 
 /// The section about all tables.
-pub fn section(files: &[TableFile], sources: &Sources, links: &Links, complaints: &mut Vec<String>) -> Section {
+pub fn section(files: &[TableFile], sources: &ReportSources, links: &Links, complaints: &mut Vec<String>) -> Section {
     let mut figures = Vec::new();
     let mut parts = Vec::new();
     for file in files {
         match read(&file.csv) {
             Ok(table) => {
-                let part = Part { file, table, notes: Notes::read(&file.csv.with_extension("md")), links };
+                let part = TablePart { file, table, notes: Notes::read(&file.csv.with_extension("md")), links };
                 let figure = part.figure();
                 parts.push(part.html(&sources.tables, figure.as_ref()));
                 figures.extend(figure);
@@ -149,14 +149,14 @@ impl Notes {
 }
 
 /// A table in the section.
-struct Part<'a> {
+struct TablePart<'a> {
     file: &'a TableFile,
-    table: Table,
+    table: ReportTable,
     notes: Notes,
     links: &'a Links,
 }
 
-impl Part<'_> {
+impl TablePart<'_> {
     fn name(&self) -> String {
         format!("{}-{}", self.file.profile, self.file.name)
     }
@@ -207,7 +207,7 @@ impl Part<'_> {
         let mut models: Vec<&str> = self.table.rows.iter().map(|row| row.model.as_str()).collect();
         models.dedup();
         let same = |row: &&PrintedRow| self.table.rows.iter().any(|ours| ours.method == row.method);
-        let shown: Vec<Row> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
+        let shown: Vec<ReportRow> = rows.iter().filter(same).map(|row| self.printed_row(row)).collect();
         html! {
             p {
                 "The paper prints nothing for " (models.join(", "))
@@ -219,13 +219,13 @@ impl Part<'_> {
         }
     }
 
-    fn printed_row(&self, row: &PrintedRow) -> Row {
+    fn printed_row(&self, row: &PrintedRow) -> ReportRow {
         let task = |name: &&String| *name != "avg" && !name.ends_with("_sd");
         // An average over tasks that are no columns here would stand beside averages over others.
         let whole = row.scores.keys().filter(task).all(|name| self.table.columns.contains(name));
         let average = |name: &str| row.scores.get(name).copied().filter(|_| whole);
         let score = |column: &String| if column == "avg" { average("avg") } else { row.scores.get(column).copied() };
-        Row {
+        ReportRow {
             model: row.model.clone(),
             method: row.method.clone(),
             params: row.params_percent,
@@ -253,9 +253,9 @@ fn marked(line: &str) -> Markup {
 }
 
 /// Rows with columns of numbers, below the name of their model. Columns that say the same in every row are left out.
-fn grid(table: &Table) -> Markup {
+fn grid(table: &ReportTable) -> Markup {
     let average = table.columns.len() - 1;
-    let spread = |row: &Row| row.sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
+    let spread = |row: &ReportRow| row.sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
     let counted = table.rows.iter().any(|row| !row.n.is_empty());
     let whose = table.rows.iter().any(|row| !row.ours());
     let width = table.columns.len() + 2 + usize::from(counted) + usize::from(whose);

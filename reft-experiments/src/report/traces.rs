@@ -1,6 +1,6 @@
 //! What a run wrote down while it trained, thinned to what a chart can show.
 
-use super::gather::Run;
+use super::gather::ReportRun;
 use crate::train::best::Epoch;
 use crate::train::observe::{Metrics, StepInfo};
 
@@ -9,7 +9,7 @@ const POINTS: usize = 80;
 
 /// Several updates in a row, averaged.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Stretch {
+pub struct AveragedUpdates {
     /// Mean number of its updates, counted from 1.
     pub update: f64,
     /// How many they are.
@@ -26,13 +26,13 @@ pub struct Stretch {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Trace {
     /// From the first update to the last.
-    pub stretches: Vec<Stretch>,
+    pub stretches: Vec<AveragedUpdates>,
     /// After every epoch: the update, and the score on the watched rows in percent.
     pub watched: Vec<(f64, f64)>,
 }
 
 /// Reads a run's training; empty where it kept nothing, and up to where a file is damaged.
-pub fn trace(run: &Run) -> Trace {
+pub fn trace(run: &ReportRun) -> Trace {
     let steps = Metrics::kept(&run.paths.metrics(), u64::MAX);
     let text = std::fs::read_to_string(run.paths.epochs()).unwrap_or_default();
     let epochs = text.lines().map_while(|line| serde_json::from_str::<Epoch>(line).ok());
@@ -42,12 +42,12 @@ pub fn trace(run: &Run) -> Trace {
     Trace { stretches: thinned(&steps), watched }
 }
 
-fn thinned(steps: &[StepInfo]) -> Vec<Stretch> {
+fn thinned(steps: &[StepInfo]) -> Vec<AveragedUpdates> {
     let finite = |step: &&StepInfo| step.update.loss.is_finite() && step.update.norm.is_finite();
     let steps: Vec<&StepInfo> = steps.iter().filter(finite).collect();
     let stretch = |steps: &[&StepInfo]| {
         let mean = |of: &dyn Fn(&StepInfo) -> f64| steps.iter().map(|step| of(step)).sum::<f64>() / steps.len() as f64;
-        Stretch {
+        AveragedUpdates {
             update: mean(&|step| (step.step + 1) as f64),
             updates: steps.len(),
             loss: mean(&|step| step.update.loss),

@@ -15,7 +15,7 @@ use super::draw::number::count;
 use super::draw::panel::{Axis, Panel};
 use super::draw::scale::Domain;
 use super::figure::Figure;
-use super::gather::Run;
+use super::gather::ReportRun;
 use super::traces::{Trace, trace};
 
 /// Charts at most.
@@ -33,7 +33,7 @@ const PANELS: [(&str, &str, bool); 4] = [
 
 /// A line in a panel: the CSV's rows, from the first on, and the numbers there.
 #[derive(Clone)]
-struct Line {
+struct PanelLine {
     first: usize,
     points: Vec<(f64, f64)>,
     look: usize,
@@ -41,9 +41,10 @@ struct Line {
 }
 
 /// The section about the training of all runs.
-pub fn section(runs: &[Run]) -> Section {
-    let (trained, without): (Vec<&Run>, Vec<&Run>) = runs.iter().partition(|run| run.paths.metrics().exists());
-    let mut groups: BTreeMap<[String; 3], Vec<&Run>> = BTreeMap::new();
+pub fn section(runs: &[ReportRun]) -> Section {
+    let (trained, without): (Vec<&ReportRun>, Vec<&ReportRun>) =
+        runs.iter().partition(|run| run.paths.metrics().exists());
+    let mut groups: BTreeMap<[String; 3], Vec<&ReportRun>> = BTreeMap::new();
     for run in &trained {
         groups.entry([run.setting("model"), run.setting("data.source"), run.tasks("train")]).or_default().push(run);
     }
@@ -66,17 +67,17 @@ pub fn section(runs: &[Run]) -> Section {
 }
 
 /// The chart of a kind of runs, with its title.
-fn chart(index: usize, key: &[String; 3], runs: &[&Run]) -> (String, Option<Figure>) {
+fn chart(index: usize, key: &[String; 3], runs: &[&ReportRun]) -> (String, Option<Figure>) {
     let [model, source, tasks] = key;
     let title = format!("{model} on {source} {tasks}");
-    let mut shown: Vec<&Run> = runs.iter().take(LINES).copied().collect();
+    let mut shown: Vec<&ReportRun> = runs.iter().take(LINES).copied().collect();
     shown.sort_by_key(|run| (run.method.clone(), run.setting("seed"), run.entry.id.clone()));
     let mut methods: Vec<String> = shown.iter().map(|run| run.method.clone()).collect();
     methods.dedup();
     let looks = looks(&methods);
     let traces: Vec<Trace> = shown.par_iter().map(|run| trace(run)).collect();
     let mut data = Data::new(&["run", "method", "seed", "update", "updates", "loss", "norm", "lr", "watched"]);
-    let mut panels: [Vec<Line>; 4] = Default::default();
+    let mut panels: [Vec<PanelLine>; 4] = Default::default();
     for (run, trace) in shown.iter().zip(&traces) {
         let look = methods.iter().position(|method| *method == run.method).map_or(0, |method| looks[method]);
         write_down(run, look, trace, &mut data, &mut panels);
@@ -95,7 +96,7 @@ fn chart(index: usize, key: &[String; 3], runs: &[&Run]) -> (String, Option<Figu
     (title, Some(Figure { name: format!("training-{}", index + 1), alt, caption, data, draw }))
 }
 
-fn write_down(run: &Run, look: usize, trace: &Trace, data: &mut Data, panels: &mut [Vec<Line>; 4]) {
+fn write_down(run: &ReportRun, look: usize, trace: &Trace, data: &mut Data, panels: &mut [Vec<PanelLine>; 4]) {
     let seed = run.setting("seed");
     let says = format!("{}, seed {seed}, peak rate {}, run {}", run.method, run.setting("train.lr"), run.entry.id);
     let head = [run.entry.id.to_string(), run.method.clone(), seed];
@@ -120,13 +121,13 @@ fn write_down(run: &Run, look: usize, trace: &Trace, data: &mut Data, panels: &m
     for ((panel, points), first) in panels.iter_mut().zip(lines).zip([first, first, first, second]) {
         let points: Vec<(f64, f64)> = points;
         if !points.is_empty() {
-            panel.push(Line { first, points, look, says: says.clone() });
+            panel.push(PanelLine { first, points, look, says: says.clone() });
         }
     }
 }
 
-fn caption(runs: &[&Run], shown: &[&Run], most: usize, watched: bool) -> Markup {
-    let several = |of: &dyn Fn(&Run) -> String| {
+fn caption(runs: &[&ReportRun], shown: &[&ReportRun], most: usize, watched: bool) -> Markup {
+    let several = |of: &dyn Fn(&ReportRun) -> String| {
         let mut values: Vec<String> = shown.iter().map(|run| of(run)).collect();
         values.sort();
         values.dedup();
@@ -144,7 +145,7 @@ fn caption(runs: &[&Run], shown: &[&Run], most: usize, watched: bool) -> Markup 
     }
 }
 
-fn draw(methods: &[String], looks: &[usize], panels: &[Vec<Line>; 4], width: f64) -> Drawing {
+fn draw(methods: &[String], looks: &[usize], panels: &[Vec<PanelLine>; 4], width: f64) -> Drawing {
     let sign = |look: usize| html! { path class=(format!("f{look}")) d=(SHAPES[look]) {} };
     let items: Vec<(Markup, String)> =
         methods.iter().zip(looks).map(|(name, &look)| (sign(look), name.clone())).collect();
@@ -165,7 +166,7 @@ fn draw(methods: &[String], looks: &[usize], panels: &[Vec<Line>; 4], width: f64
     Drawing { height, body: html! { (key) @for panel in &placed { (panel) } } }
 }
 
-fn panel(at: (f64, f64), size: (f64, f64), about: &(&'static str, &str, bool), lines: &[Line]) -> Markup {
+fn panel(at: (f64, f64), size: (f64, f64), about: &(&'static str, &str, bool), lines: &[PanelLine]) -> Markup {
     let &(column, title, log) = about;
     let values = || lines.iter().flat_map(|line| &line.points).map(|point| point.1);
     let last = lines.iter().flat_map(|line| &line.points).map(|point| point.0).fold(1.0, f64::max);
@@ -173,7 +174,7 @@ fn panel(at: (f64, f64), size: (f64, f64), about: &(&'static str, &str, bool), l
     let x = Axis { column: "update", domain: Domain::Linear(0.0, 1.03 * last), title: "update".to_owned() };
     let scale = if log { " (log scale)" } else { "" };
     let panel = Panel::new(at, size, x, Axis { column, domain, title: format!("{title}{scale}") });
-    let drawn = |line: &Line| {
+    let drawn = |line: &PanelLine| {
         let places = line.points.iter().enumerate().filter_map(|(row, &(x, y))| Some((row, panel.at(x, y)?)));
         let places: Vec<(usize, (f64, f64))> = places.collect();
         let look = line.look;

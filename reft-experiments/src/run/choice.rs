@@ -2,23 +2,23 @@
 
 use anyhow::Result;
 
-use super::answering::AnsweringRows;
-use super::answering::saved::Opened;
-use super::classifying::ClassifyingRows;
+use super::answering::CausalRows;
+use super::answering::saved::OpenedDecoder;
+use super::classifying::ClassificationRows;
 use super::classifying::saved::Classifier;
 use super::experiment::RunRows;
 use super::saved::{SavedFiles, SavedModel};
 use crate::config::plan::{RunKind, RunPlan};
-use crate::data::source::Sources;
+use crate::data::source::DataSources;
 
 /// The rows of a plan, of the kind of run that it describes.
 ///
 /// # Errors
 /// When data is missing or damaged.
-pub fn rows(plan: &RunPlan, sources: &Sources) -> Result<Box<dyn RunRows>> {
+pub fn rows(plan: &RunPlan, sources: &DataSources) -> Result<Box<dyn RunRows>> {
     Ok(match plan.kind() {
-        RunKind::Causal => Box::new(AnsweringRows::read(plan, sources)?),
-        RunKind::Encoder(task) => Box::new(ClassifyingRows::read(plan, task, sources)?),
+        RunKind::Causal => Box::new(CausalRows::read(plan, sources)?),
+        RunKind::Encoder(task) => Box::new(ClassificationRows::read(plan, task, sources)?),
     })
 }
 
@@ -28,7 +28,7 @@ pub fn rows(plan: &RunPlan, sources: &Sources) -> Result<Box<dyn RunRows>> {
 /// When a file is missing or damaged, or belongs to another model.
 pub fn open(plan: &RunPlan, files: &SavedFiles, model: Option<&str>) -> Result<Box<dyn SavedModel>> {
     Ok(match plan.kind() {
-        RunKind::Causal => Box::new(Opened::of_plan(files, model, plan)?),
+        RunKind::Causal => Box::new(OpenedDecoder::of_plan(files, model, plan)?),
         RunKind::Encoder(task) => Box::new(Classifier::open(files, model, plan, task)?),
     })
 }
@@ -37,7 +37,7 @@ pub fn open(plan: &RunPlan, files: &SavedFiles, model: Option<&str>) -> Result<B
 ///
 /// # Errors
 /// When data is missing.
-pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
+pub fn data_fingerprint(plan: &RunPlan, sources: &DataSources) -> Result<String> {
     Ok(rows(plan, sources)?.fingerprint())
 }
 
@@ -45,6 +45,6 @@ pub fn data_fingerprint(plan: &RunPlan, sources: &Sources) -> Result<String> {
 ///
 /// # Errors
 /// When data is missing.
-pub fn overlaps(plan: &RunPlan, sources: &Sources) -> Result<Vec<String>> {
+pub fn overlaps(plan: &RunPlan, sources: &DataSources) -> Result<Vec<String>> {
     Ok(rows(plan, sources)?.overlaps())
 }

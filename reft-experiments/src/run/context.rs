@@ -47,7 +47,7 @@ pub enum Remedy {
 
 /// A model's context and what is asked of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct ContextRequest {
     /// Tokens that the model reads.
     pub context: usize,
     /// New tokens of an answer at most.
@@ -56,7 +56,7 @@ pub struct Asked {
     pub remedy: Remedy,
 }
 
-impl Asked {
+impl ContextRequest {
     /// Refuses prompts that are longer than the context, each by its name, and says how many answers of `what` could be.
     ///
     /// # Errors

@@ -5,8 +5,8 @@
 use anyhow::Result;
 use reft_models::identity::Identity;
 
-use super::fit::{Fit, Reached};
-use super::named::Named;
+use super::fit::{Fit, TrainingReached};
+use super::named::NamedRun;
 use super::prediction::Prediction;
 use super::session::Session;
 use crate::data::data_file::DataFile;
@@ -51,7 +51,7 @@ pub trait Experiment {
     ///
     /// # Errors
     /// When the adaptation does not fit the model, or a row is longer than the model's context.
-    fn begin<'a>(&'a self, run: &'a Named<'a>) -> Result<Box<dyn Trainee + 'a>>;
+    fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>>;
 }
 
 /// The trainable parameters of a run with the objective that moves them and the rows that score them.
@@ -61,13 +61,13 @@ pub trait Trainee {
     /// # Errors
     /// When the run cannot fit into memory, the loss is not finite (a [`crate::train::trainer::TrainError`]; the parameters are
     /// then those of the last finite one), or a file cannot be written.
-    fn train(&mut self, fit: &Fit<'_>) -> Result<Reached>;
+    fn train(&mut self, fit: &Fit<'_>) -> Result<TrainingReached>;
 
     /// Puts the parameters back that did best on the rows for model selection; none where nothing was selected.
     ///
     /// # Errors
     /// When their file is damaged.
-    fn select(&mut self) -> Result<Selected>;
+    fn select(&mut self) -> Result<SelectedParameters>;
 
     /// Writes what was trained into the run's folder.
     ///
@@ -83,13 +83,13 @@ pub trait Trainee {
     ///
     /// # Errors
     /// When interventions overlap.
-    fn rung(&self, reached: &Reached) -> Result<Option<Vec<(String, Score)>>>;
+    fn rung(&self, reached: &TrainingReached) -> Result<Option<Vec<(String, Score)>>>;
 
     /// Scores every task, one after the other.
     ///
     /// # Errors
     /// When a text cannot be encoded, interventions overlap, logits are not finite, or `each` fails.
-    fn score(&self, each: &mut dyn FnMut(Scored) -> Result<()>) -> Result<()>;
+    fn score(&self, each: &mut dyn FnMut(TaskScore) -> Result<()>) -> Result<()>;
 
     /// Training rows that were too long.
     fn too_long(&self) -> &[TooLong];
@@ -100,7 +100,7 @@ pub trait Trainee {
 
 /// What model selection kept.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Selected {
+pub struct SelectedParameters {
     /// The best epoch, where epochs are scored by a task's metric.
     pub epoch: Option<Epoch>,
     /// The best step, where dev rows are looked at.
@@ -108,7 +108,7 @@ pub struct Selected {
 }
 
 /// A task that was scored.
-pub struct Scored {
+pub struct TaskScore {
     /// The task.
     pub task: TaskId,
     /// What was answered, row by row.
@@ -119,7 +119,7 @@ pub struct Scored {
     pub score: Option<Score>,
 }
 
-impl Reached {
+impl TrainingReached {
     /// As a rung of this part.
     pub(super) fn rung(&self, part: f64, scores: Vec<(String, Score)>) -> Rung {
         Rung { part, update: self.update, total: self.total, scores: scores.into_iter().collect() }

@@ -5,27 +5,27 @@ use reft_core::adaptation::Adaptation;
 use reft_core::decay::Decay;
 use reft_core::rng::Seed;
 
-use super::named::Named;
-use crate::config::parity::Point;
+use super::named::NamedRun;
+use crate::config::parity::ParityPoint;
 use crate::config::plan::RunPlan;
 use crate::train::learner::{HeadGradients, UpdateRules};
 use crate::train::objective::Objective;
 use crate::train::observe::Metrics;
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
-use crate::train::trainer::{Plan, Trainer};
+use crate::train::trainer::{Trainer, TrainingArguments};
 
 /// How far a run is trained.
 pub struct Fit<'a> {
     /// The run.
-    pub(super) named: &'a Named<'a>,
+    pub(super) named: &'a NamedRun<'a>,
     /// The part of the updates to be done, from 0 to 1.
     pub(super) part: f64,
 }
 
 /// Where training ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Reached {
+pub struct TrainingReached {
     /// Updates done.
     pub update: u64,
     /// Updates of the whole run.
@@ -36,7 +36,7 @@ pub struct Reached {
     pub tokens: u64,
 }
 
-impl Reached {
+impl TrainingReached {
     /// Whether all of the run is trained.
     pub fn complete(&self) -> bool {
         self.early || self.update >= self.total
@@ -54,8 +54,8 @@ impl Fit<'_> {
         objective: &mut O,
         adaptation: &mut dyn Adaptation,
         examples: &[O::Example],
-    ) -> Result<Reached> {
-        let Named { plan, paths, resume, label, .. } = self.named;
+    ) -> Result<TrainingReached> {
+        let NamedRun { plan, paths, resume, label, .. } = self.named;
         let mut trainer = Trainer {
             objective,
             adaptation,
@@ -74,14 +74,14 @@ impl Fit<'_> {
         if early {
             eprintln!("{label}: stopped early after update {update} of {total}: train.validation.patience");
         }
-        Ok(Reached { update, total, early, tokens })
+        Ok(TrainingReached { update, total, early, tokens })
     }
 }
 
 /// How a run trains.
-fn train_plan(plan: &RunPlan) -> Plan {
+fn train_plan(plan: &RunPlan) -> TrainingArguments {
     let train = plan.train;
-    Plan {
+    TrainingArguments {
         epochs: train.epochs,
         lr: train.lr,
         batch: train.batch_size,
@@ -89,10 +89,10 @@ fn train_plan(plan: &RunPlan) -> Plan {
         warmup_ratio: train.warmup_ratio,
         rules: UpdateRules {
             weight_decay: train.weight_decay,
-            decay: if plan.follows_pyreft(Point::Decay) { Decay::Pyreft } else { Decay::Matrices },
+            decay: if plan.follows_pyreft(ParityPoint::Decay) { Decay::Pyreft } else { Decay::Matrices },
             clip: train.clip,
             peak: train.lr,
-            head_gradients: if plan.follows_pyreft(Point::HeadGradients) {
+            head_gradients: if plan.follows_pyreft(ParityPoint::HeadGradients) {
                 HeadGradients::Kept
             } else {
                 HeadGradients::Zeroed

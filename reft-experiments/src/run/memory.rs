@@ -2,7 +2,7 @@
 
 use tch::Device;
 
-use crate::machine::memory::{Available, Limit};
+use crate::machine::memory::{AvailableMemory, MemoryLimit};
 use crate::machine::{self, env, root};
 
 /// libtorch's own libraries, threads and buffers, measured with a tiny model.
@@ -23,9 +23,9 @@ pub trait MemoryEstimate {
     ///
     /// # Errors
     /// When it cannot.
-    fn check(&self, available: Option<Available>) -> Result<(), TooLarge> {
+    fn check(&self, available: Option<AvailableMemory>) -> Result<(), TooLarge> {
         match available {
-            Some(Available { bytes, limit }) if self.total() > bytes => Err(TooLarge {
+            Some(AvailableMemory { bytes, limit }) if self.total() > bytes => Err(TooLarge {
                 needed: self.total() >> 20,
                 available: bytes >> 20,
                 limit,
@@ -46,7 +46,7 @@ pub trait MemoryEstimate {
 pub struct TooLarge {
     needed: usize,
     available: usize,
-    limit: Limit,
+    limit: MemoryLimit,
     estimate: String,
     remedy: &'static str,
 }
@@ -63,6 +63,6 @@ pub fn settle(estimate: &dyn MemoryEstimate, device: Device, resident: usize) ->
 
 /// Memory that this process can still take, where the machine, a control group or Slurm says so; nothing is known of other
 /// devices.
-pub fn available(device: Device) -> Option<Available> {
+pub fn available(device: Device) -> Option<AvailableMemory> {
     if device == Device::Cpu { machine::memory::available(root(), &env) } else { None }
 }

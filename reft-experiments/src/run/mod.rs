@@ -26,6 +26,6 @@ pub mod saved;
 pub mod session;
 
 pub use self::choice::{data_fingerprint, open, overlaps};
-pub use self::named::Outcome;
-pub use self::perform::Kept;
+pub use self::named::RunOutcome;
+pub use self::perform::PredictionFile;
 pub use self::runner::{Claiming, Resume, Runner};

@@ -6,7 +6,7 @@ use crate::store::record::{Record, Rung};
 use crate::store::{RunId, RunPaths};
 
 /// Name, files and environment of a run, once its folder exists.
-pub struct Named<'a> {
+pub struct NamedRun<'a> {
     /// Its plan.
     pub plan: &'a RunPlan,
     /// What else it depends on.
@@ -24,7 +24,7 @@ pub struct Named<'a> {
 }
 
 /// What came of executing a plan, or a part of it.
-pub enum Outcome {
+pub enum RunOutcome {
     /// All of it was done.
     Complete(Box<Record>),
     /// It was trained in part, and scored.

@@ -13,32 +13,32 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 
-use super::experiment::{Experiment, Scored, Selected, Trainee};
-use super::fit::{Fit, Reached};
-use super::named::{Named, Outcome};
+use super::experiment::{Experiment, SelectedParameters, TaskScore, Trainee};
+use super::fit::{Fit, TrainingReached};
+use super::named::{NamedRun, RunOutcome};
 use super::prediction::{self, outputs_of};
 use crate::alpaca_eval::outputs;
 use crate::data::too_long::TooLong;
 use crate::store::environment::peak_memory_mib;
-use crate::store::record::{Cost, Record, Score};
+use crate::store::record::{Record, RunCost, Score};
 use crate::train::trainer::TrainError;
 use crate::train::validation::DevLoss;
 
 /// Does a run, or this part of its updates, from 0 to 1.
-pub(super) fn perform(experiment: &dyn Experiment, run: &Named<'_>, part: f64) -> Result<Outcome> {
+pub(super) fn perform(experiment: &dyn Experiment, run: &NamedRun<'_>, part: f64) -> Result<RunOutcome> {
     let rows = experiment.rows();
     rows.overlaps().iter().for_each(|said| eprintln!("{said}"));
     rows.left_out().iter().for_each(|lines| eprintln!("{lines}"));
     let mut trainee = experiment.begin(run)?;
     let trainee = trainee.as_mut();
-    let (mut cost, mut best) = (Cost::default(), Selected::default());
+    let (mut cost, mut best) = (RunCost::default(), SelectedParameters::default());
     if run.plan.trains() {
         let began = Instant::now();
         let reached = train(trainee, &Fit { named: run, part })?;
         if !reached.complete() {
             trainee.keep()?;
             let scores = rung(trainee, run, &reached)?;
-            return Ok(Outcome::Rung(reached.rung(part, scores)));
+            return Ok(RunOutcome::Rung(reached.rung(part, scores)));
         }
         best = trainee.select()?;
         if let Some(DevLoss { update, loss: Some(loss) }) = best.step {
@@ -51,16 +51,16 @@ pub(super) fn perform(experiment: &dyn Experiment, run: &Named<'_>, part: f64) -
     let (scores, cut) = score(trainee, run)?;
     (cost.eval_seconds, cost.peak_memory_mib) = (began.elapsed().as_secs_f64(), peak_memory_mib());
     let too_long = trainee.too_long().iter().cloned().chain(cut).collect();
-    let record = record(experiment, trainee, run, Results { scores, best, too_long, cost });
+    let record = record(experiment, trainee, run, RunResults { scores, best, too_long, cost });
     record.save(&run.paths.record())?;
     // What cannot be deleted takes room and does no other harm.
     let _ = std::fs::remove_file(run.paths.checkpoint());
     trainee.tidy();
-    Ok(Outcome::Complete(Box::new(record)))
+    Ok(RunOutcome::Complete(Box::new(record)))
 }
 
 /// Trains; after a loss that is not finite, the parameters of the last finite one are kept.
-fn train(trainee: &mut dyn Trainee, fit: &Fit<'_>) -> Result<Reached> {
+fn train(trainee: &mut dyn Trainee, fit: &Fit<'_>) -> Result<TrainingReached> {
     let keeps = |error: &Error| error.downcast_ref::<TrainError>().is_some_and(TrainError::keeps_parameters);
     let outcome = trainee.train(fit);
     if outcome.as_ref().is_err_and(keeps) {
@@ -70,7 +70,7 @@ fn train(trainee: &mut dyn Trainee, fit: &Fit<'_>) -> Result<Reached> {
 }
 
 /// Scores of a run that stopped in part.
-fn rung(trainee: &dyn Trainee, run: &Named<'_>, reached: &Reached) -> Result<Vec<(String, Score)>> {
+fn rung(trainee: &dyn Trainee, run: &NamedRun<'_>, reached: &TrainingReached) -> Result<Vec<(String, Score)>> {
     let Some(scores) = trainee.rung(reached)? else {
         return Ok(score(trainee, run)?.0.into_iter().collect());
     };
@@ -82,7 +82,7 @@ fn rung(trainee: &dyn Trainee, run: &Named<'_>, reached: &Reached) -> Result<Vec
 }
 
 /// Scores every task, and keeps what was answered.
-fn score(trainee: &dyn Trainee, run: &Named<'_>) -> Result<(BTreeMap<String, Score>, Vec<TooLong>)> {
+fn score(trainee: &dyn Trainee, run: &NamedRun<'_>) -> Result<(BTreeMap<String, Score>, Vec<TooLong>)> {
     let (mut scores, mut too_long) = (BTreeMap::new(), Vec::new());
     trainee.score(&mut |scored| {
         let (key, label) = (scored.task.key(), &run.label);
@@ -90,7 +90,8 @@ fn score(trainee: &dyn Trainee, run: &Named<'_>) -> Result<(BTreeMap<String, Sco
             eprintln!("{label}: {cut}");
         }
         let outputs = run.paths.outputs(key);
-        scored.save(&Kept { predictions: run.paths.predictions(key), outputs: outputs.clone() }, &run.title)?;
+        scored
+            .save(&PredictionFile { predictions: run.paths.predictions(key), outputs: outputs.clone() }, &run.title)?;
         match scored.score {
             Some(score) => {
                 eprintln!("{label}: {key} {:.1} % of {}", score.percent(), score.n());
@@ -105,19 +106,19 @@ fn score(trainee: &dyn Trainee, run: &Named<'_>) -> Result<(BTreeMap<String, Sco
 }
 
 /// Where a task's answers are kept.
-pub struct Kept {
+pub struct PredictionFile {
     /// Every row's.
     pub predictions: PathBuf,
     /// Those that a judge reads, where the task is judged.
     pub outputs: PathBuf,
 }
 
-impl Scored {
+impl TaskScore {
     /// Keeps the answers; `generator` names who gave them to a judge.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn save(&self, to: &Kept, generator: &str) -> Result<()> {
+    pub fn save(&self, to: &PredictionFile, generator: &str) -> Result<()> {
         prediction::save(&self.predictions, &to.predictions)?;
         if self.task.task().judged() {
             outputs::write(&to.outputs, &outputs_of(&self.predictions, self.task.key(), generator))?;
@@ -127,15 +128,15 @@ impl Scored {
 }
 
 /// What came out of a run.
-struct Results {
+struct RunResults {
     scores: BTreeMap<String, Score>,
-    best: Selected,
+    best: SelectedParameters,
     too_long: Vec<TooLong>,
-    cost: Cost,
+    cost: RunCost,
 }
 
-fn record(experiment: &dyn Experiment, trainee: &dyn Trainee, run: &Named<'_>, results: Results) -> Record {
-    let Results { scores, best, too_long, cost } = results;
+fn record(experiment: &dyn Experiment, trainee: &dyn Trainee, run: &NamedRun<'_>, results: RunResults) -> Record {
+    let RunResults { scores, best, too_long, cost } = results;
     let rows = experiment.rows();
     Record {
         id: run.id.clone(),

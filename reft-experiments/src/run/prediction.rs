@@ -79,7 +79,7 @@ pub enum PredictionError {
 /// A line as this version or an older one wrote it. Encoders' lines once had other keys, and neither `answer` nor
 /// `correct`.
 #[derive(Deserialize)]
-struct Line {
+struct PredictionLine {
     #[serde(alias = "text")]
     instruction: Option<String>,
     #[serde(default, alias = "second")]
@@ -94,7 +94,7 @@ struct Line {
     likelihood: Option<ByLikelihood>,
 }
 
-impl Line {
+impl PredictionLine {
     /// The prediction; the key that is missing where there is none.
     fn prediction(self, task: TaskId) -> Result<Prediction, &'static str> {
         let Self { instruction, input, said, answer, expected, correct, cut, likelihood } = self;
@@ -121,7 +121,7 @@ pub fn load(path: &Path, task: TaskId) -> Result<Vec<Prediction>, PredictionErro
     let text = text::read(path)?;
     let one = |(line, text): (usize, &str)| {
         let error = |reason| PredictionError::Line { path: path.to_owned(), line, reason };
-        let parsed = serde_json::from_str::<Line>(text).map_err(|cause| {
+        let parsed = serde_json::from_str::<PredictionLine>(text).map_err(|cause| {
             error(if cause.is_data() { "not a prediction".to_owned() } else { in_words(text, &cause).to_string() })
         })?;
         parsed.prediction(task).map_err(|key| error(format!("the prediction has no `{key}`")))

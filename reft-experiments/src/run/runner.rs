@@ -6,16 +6,16 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::choice;
-use super::named::{Named, Outcome};
+use super::named::{NamedRun, RunOutcome};
 use super::perform::perform;
 use super::session::Session;
 use crate::config::plan::{EvalSplit, RunPlan};
-use crate::machine::fast::Auto;
+use crate::machine::fast::AutoDtype;
 use crate::say::in_a_line;
 use crate::store::environment::Environment;
 use crate::store::lock::Lock;
 use crate::store::record::Record;
-use crate::store::state::Ending;
+use crate::store::state::AttemptEnd;
 use crate::store::{RunId, RunPaths, nearest, test_reads};
 
 /// What becomes of a run that was interrupted.
@@ -64,8 +64,8 @@ impl Runner<'_> {
     /// When anything the run needs is missing, or training does not stay finite; `failure.txt` in the run's folder says why.
     pub fn execute(&self, plan: &RunPlan, session: &mut Session) -> Result<(Record, RunPaths)> {
         match self.advance(plan, session, 1.0)? {
-            (Outcome::Complete(record), paths) => Ok((*record, paths)),
-            (Outcome::Rung(rung), paths) => bail!("{}: stopped at update {}", paths.folder().display(), rung.update),
+            (RunOutcome::Complete(record), paths) => Ok((*record, paths)),
+            (RunOutcome::Rung(rung), paths) => bail!("{}: stopped at update {}", paths.folder().display(), rung.update),
         }
     }
 
@@ -73,7 +73,7 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// As for [`Runner::execute`].
-    pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(Outcome, RunPaths)> {
+    pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(RunOutcome, RunPaths)> {
         let experiment = choice::rows(plan, &session.sources)?.load(session)?;
         let environment = Environment::here(experiment.rows().fingerprint(), experiment.identity());
         self.once(plan, environment, |named| perform(experiment.as_ref(), named, part))
@@ -88,15 +88,15 @@ impl Runner<'_> {
         &self,
         plan: &RunPlan,
         environment: Environment,
-        perform: impl FnOnce(&Named<'_>) -> Result<Outcome>,
-    ) -> Result<(Outcome, RunPaths)> {
-        let dtype = Auto::here(plan.device).account(plan.dtype);
+        perform: impl FnOnce(&NamedRun<'_>) -> Result<RunOutcome>,
+    ) -> Result<(RunOutcome, RunPaths)> {
+        let dtype = AutoDtype::here(plan.device).account(plan.dtype);
         let environment = Environment { dtype, ..environment };
         let id = RunId::new(plan, &environment);
         let paths = RunPaths::new(self.root, &id);
         loop {
             if let Some(record) = Record::find(&paths.record())? {
-                return Ok((Outcome::Complete(Box::new(record)), paths));
+                return Ok((RunOutcome::Complete(Box::new(record)), paths));
             }
             let lock = match self.claiming {
                 Claiming::ByCaller => None,
@@ -108,7 +108,7 @@ impl Runner<'_> {
             };
             let resume = self.resume != Resume::Never || lock.as_ref().is_some_and(|lock| lock.waited);
             let (title, label) = (self.title.clone(), self.label());
-            let named = Named { plan, environment, id, paths, title, label, resume };
+            let named = NamedRun { plan, environment, id, paths, title, label, resume };
             let outcome = self.noted(&named, perform);
             if let Some(lock) = lock {
                 lock.release(ending(&outcome));
@@ -118,8 +118,12 @@ impl Runner<'_> {
     }
 
     /// Performs a run whose claim is held. Its configuration is kept before, that it reads test rows, and why it failed.
-    fn noted(&self, named: &Named<'_>, perform: impl FnOnce(&Named<'_>) -> Result<Outcome>) -> Result<Outcome> {
-        let Named { plan, environment, id, paths, .. } = named;
+    fn noted(
+        &self,
+        named: &NamedRun<'_>,
+        perform: impl FnOnce(&NamedRun<'_>) -> Result<RunOutcome>,
+    ) -> Result<RunOutcome> {
+        let NamedRun { plan, environment, id, paths, .. } = named;
         if self.resume == Resume::Asked && !paths.checkpoint().exists() {
             eprintln!("{}", nearest::explain(self.root, id, plan, environment));
         }
@@ -145,11 +149,11 @@ impl Runner<'_> {
 }
 
 /// How an attempt ended. A run that failed may be tried again: starting it once more asks for that.
-fn ending(outcome: &Result<Outcome>) -> Ending {
+fn ending(outcome: &Result<RunOutcome>) -> AttemptEnd {
     match outcome {
-        Ok(Outcome::Complete(_)) => Ending::Complete,
-        Ok(Outcome::Rung(_)) => Ending::Rung,
-        Err(error) => Ending::PutBack(in_a_line(error)),
+        Ok(RunOutcome::Complete(_)) => AttemptEnd::Complete,
+        Ok(RunOutcome::Rung(_)) => AttemptEnd::Rung,
+        Err(error) => AttemptEnd::PutBack(in_a_line(error)),
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::experiment::Scored;
+use super::experiment::TaskScore;
 use crate::config::plan::RunPlan;
-use crate::data::source::Sources;
+use crate::data::source::DataSources;
 
 /// The files of a run.
 pub struct SavedFiles {
@@ -39,7 +39,7 @@ pub trait SavedModel {
     fn score(
         self: Box<Self>,
         plan: &RunPlan,
-        sources: &Sources,
-        each: &mut dyn FnMut(Scored) -> Result<()>,
+        sources: &DataSources,
+        each: &mut dyn FnMut(TaskScore) -> Result<()>,
     ) -> Result<()>;
 }

@@ -8,25 +8,25 @@ use anyhow::{Context, Result, bail};
 use reft_core::base_model::{BaseModel, Match};
 use reft_core::site::Dims;
 use reft_models::encoder::Encoder;
-use reft_models::hub::Located;
+use reft_models::hub::ModelLocation;
 use reft_models::identity::{self, Identity};
 use reft_models::instruction_set::InstructionSet;
 use reft_models::lending::{LendingDecoder, LendingEncoder};
 use reft_models::model::Decoder;
-use reft_models::tokenizer::{Bounds, Clock, Reading, Tokenizer};
+use reft_models::tokenizer::{Bounds, Clock, Tokenizer, TokenizerVersion};
 use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use tch::Device;
 
 use super::memory;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
-use crate::data::source::Sources;
+use crate::data::source::DataSources;
 use crate::machine::fast;
-use crate::machine::memory::Available;
-use crate::train::shelf::Shelf;
+use crate::machine::memory::AvailableMemory;
+use crate::train::shelf::ActivationCaches;
 
 /// A model with its tokenizer.
-pub struct Loaded {
+pub struct LoadedDecoder {
     /// The model.
     pub decoder: Box<dyn Decoder>,
     /// Its tokenizer.
@@ -38,10 +38,10 @@ pub struct Loaded {
     /// Where its weights can be read again, for runs that train them.
     pub weights: Weights,
     /// The activation caches of its runs.
-    pub shelf: Shelf,
+    pub shelf: ActivationCaches,
 }
 
-impl Loaded {
+impl LoadedDecoder {
     /// Finds, reads and checks a model.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Loaded {
         let base = base_model(id, &identity, decoder.dims());
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
         let tokenizer = tokenizer(weights.path(), bounds)?;
-        Ok(Self { decoder, tokenizer, base, identity, weights, shelf: Shelf::default() })
+        Ok(Self { decoder, tokenizer, base, identity, weights, shelf: ActivationCaches::default() })
     }
 
     /// The model, as it lends of itself.
@@ -66,7 +66,7 @@ impl Loaded {
     ///
     /// # Errors
     /// When the model has no such tokenizer.
-    pub fn read_by(mut self, reading: Reading) -> Result<Self> {
+    pub fn read_by(mut self, reading: TokenizerVersion) -> Result<Self> {
         if !reading.is_fast() {
             let bounds = Bounds { embedding: self.decoder.dims().vocab, types: None };
             let tokenizer = Tokenizer::open_as(&hub::locate(&self.base.id)?, reading)?;
@@ -165,14 +165,16 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, Strin
         reft_models::cuda::prepare(index)?;
     }
     InstructionSet::current()?;
-    let Located { path, pinned } = hub::find(model)?;
+    let ModelLocation { path, pinned } = hub::find(model)?;
     let id = pinned.unwrap_or_else(|| model.to_owned());
     if id != model {
         eprintln!("model {model}: revision {id}");
     }
     let weights = Weights::open(&path)?;
     let needed = weights.numbers() * dtype.kind().elt_size_in_bytes();
-    if let Some(Available { bytes, limit }) = memory::available(device.0).filter(|available| available.bytes < needed) {
+    if let Some(AvailableMemory { bytes, limit }) =
+        memory::available(device.0).filter(|available| available.bytes < needed)
+    {
         let (path, dtype) = (path.display(), dtype.name());
         bail!(
             "{path}: its weights need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
@@ -186,16 +188,16 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, Strin
 }
 
 /// What decides which model is loaded.
-type Key = (String, Dtype, DeviceSpec, Reading);
+type ModelKey = (String, Dtype, DeviceSpec, TokenizerVersion);
 
-fn key(plan: &RunPlan) -> Key {
+fn key(plan: &RunPlan) -> ModelKey {
     (plan.model.clone(), plan.dtype, plan.device, plan.tokenizer)
 }
 
 /// The model that was loaded last.
-struct Last<M>(Option<(Key, Rc<M>)>);
+struct LastModel<M>(Option<(ModelKey, Rc<M>)>);
 
-impl<M> Last<M> {
+impl<M> LastModel<M> {
     /// The model of a plan: the last one if it is the same, else from `open`, after the last one is released.
     fn of(&mut self, plan: &RunPlan, open: fn(&RunPlan) -> Result<M>) -> Result<Rc<M>> {
         let key = key(plan);
@@ -214,24 +216,24 @@ impl<M> Last<M> {
 
 /// What the runs of one process share.
 pub struct Session {
-    causal: Last<Loaded>,
-    encoder: Last<LoadedEncoder>,
+    causal: LastModel<LoadedDecoder>,
+    encoder: LastModel<LoadedEncoder>,
     /// Where data comes from.
-    pub sources: Sources,
+    pub sources: DataSources,
 }
 
 impl Session {
     /// Nothing loaded yet; data from where the environment says.
     pub fn from_env() -> Self {
-        Self { causal: Last(None), encoder: Last(None), sources: Sources::from_env() }
+        Self { causal: LastModel(None), encoder: LastModel(None), sources: DataSources::from_env() }
     }
 
     /// The causal model of a plan; the one already loaded if it is the same.
     ///
     /// # Errors
     /// When it cannot be loaded.
-    pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<Loaded>> {
-        self.causal.of(plan, |plan| Loaded::open(&plan.model, plan.dtype, plan.device)?.read_by(plan.tokenizer))
+    pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<LoadedDecoder>> {
+        self.causal.of(plan, |plan| LoadedDecoder::open(&plan.model, plan.dtype, plan.device)?.read_by(plan.tokenizer))
     }
 
     /// The encoder of a plan; the one already loaded if it is the same.

@@ -3,7 +3,7 @@
 
 /// Which choice is likeliest, in three ways of counting; the first of equals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Chosen {
+pub struct LikeliestChoice {
     /// By log-likelihood.
     pub plain: usize,
     /// By log-likelihood for each character.
@@ -12,7 +12,7 @@ pub struct Chosen {
     pub by_bytes: usize,
 }
 
-impl Chosen {
+impl LikeliestChoice {
     /// Of log-likelihoods of choices, whose texts are without what stands between prompt and choice.
     pub fn of(logs: &[f64], choices: &[&str]) -> Self {
         let divided = |length: fn(&str) -> usize| {
@@ -39,10 +39,13 @@ mod tests {
 
     #[test]
     fn length_decides_by_characters_and_by_bytes() {
-        let chosen = Chosen::of(&[-3.0, -4.0, -6.1], &["ab", "abcd", "ééé"]);
+        let chosen = LikeliestChoice::of(&[-3.0, -4.0, -6.1], &["ab", "abcd", "ééé"]);
         // By character -1.5, -1.0, -2.03; by byte -1.5, -1.0, -1.02.
-        assert_eq!(chosen, Chosen { plain: 0, by_characters: 1, by_bytes: 1 });
-        assert_eq!(Chosen::of(&[-2.0, -2.0], &["a", "b"]).plain, 0, "the first of equals");
-        assert_eq!(Chosen::of(&[-4.0, -5.9], &["abcd", "ééé"]), Chosen { plain: 0, by_characters: 0, by_bytes: 1 });
+        assert_eq!(chosen, LikeliestChoice { plain: 0, by_characters: 1, by_bytes: 1 });
+        assert_eq!(LikeliestChoice::of(&[-2.0, -2.0], &["a", "b"]).plain, 0, "the first of equals");
+        assert_eq!(
+            LikeliestChoice::of(&[-4.0, -5.9], &["abcd", "ééé"]),
+            LikeliestChoice { plain: 0, by_characters: 0, by_bytes: 1 }
+        );
     }
 }

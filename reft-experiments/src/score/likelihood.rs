@@ -1,9 +1,9 @@
 //! Log-likelihoods of completions: what a model gives to the tokens that follow a prompt, with teacher forcing.
 
 use reft_core::adaptation::{OverlapError, Step};
-use reft_core::hooks::{Frozen, Hooks};
+use reft_core::hooks::{Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Tensor, no_grad};
 
@@ -55,7 +55,7 @@ fn pass(
     let layout = Layout::packed(&extents);
     let hooks: Box<dyn Hooks + '_> = match adaptation {
         Some(step) => step.hooks(&layout)?,
-        None => Box::new(Frozen),
+        None => Box::new(NoHooks),
     };
     let (mut rows, mut next) = (Vec::new(), Vec::new());
     for (example, span) in batch.iter().zip(layout.spans()) {
@@ -67,7 +67,7 @@ fn pass(
     let logs: Vec<f64> = no_grad(|| {
         let rows = Tensor::from_slice(&rows).to_device(device);
         let ids: Vec<&[i64]> = batch.iter().map(|example| example.ids.as_slice()).collect();
-        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: Some(&rows) };
+        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::None, wanted: Some(&rows) };
         let h = model.hidden(&layout.place(&ids, device), &mut pass);
         let logits = model.logits(&h.index_select(0, &rows)).to_kind(Kind::Float);
         let next = Tensor::from_slice(&next).to_device(device);

@@ -50,12 +50,12 @@ impl fmt::Display for Metric {
 
 /// What rows are and what they were taken for.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Answers {
+pub struct LabelledPredictions {
     /// The right answer and the given one, row by row.
     pub pairs: Vec<(Target, Target)>,
 }
 
-impl Answers {
+impl LabelledPredictions {
     /// Right and given classes.
     fn classes(&self) -> (Vec<i64>, Vec<i64>) {
         self.pairs.iter().filter_map(|(right, said)| Some((right.class()?, said.class()?))).unzip()
@@ -69,7 +69,7 @@ impl Answers {
 
 impl Metric {
     /// The value, from -1 or 0 to 1; none from no rows, and where a correlation is undefined.
-    pub fn of(self, answers: &Answers) -> Option<f64> {
+    pub fn of(self, answers: &LabelledPredictions) -> Option<f64> {
         if answers.pairs.is_empty() {
             return None;
         }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_metric_looks_at_its_kind_of_answer() {
-        let of = |pairs: &[(Target, Target)]| Answers { pairs: pairs.to_vec() };
+        let of = |pairs: &[(Target, Target)]| LabelledPredictions { pairs: pairs.to_vec() };
         let class = Target::Class;
         let half = of(&[(class(1), class(1)), (class(0), class(1)), (class(0), class(0)), (class(1), class(0))]);
         assert_eq!((Metric::Accuracy.of(&half), Metric::Matthews.of(&half)), (Some(0.5), Some(0.0)));

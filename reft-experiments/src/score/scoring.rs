@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Expression {
 
 /// What a scoring needs of a data set and of a model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum ScoringKind {
     /// Answers that are generated.
     Answers,
     /// Likelihoods of completions.
@@ -106,7 +106,7 @@ pub enum Kind {
 
 impl Scoring {
     /// What it needs.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ScoringKind {
         match self {
             Self::Exact
             | Self::Contains
@@ -116,11 +116,11 @@ impl Scoring {
             | Self::WordsF1
             | Self::RougeL
             | Self::Bleu
-            | Self::Judge => Kind::Answers,
-            Self::Nll | Self::Perplexity => Kind::Likelihood,
-            Self::Choices => Kind::Choices,
-            Self::Accuracy | Self::F1Macro | Self::F1Micro | Self::Matthews => Kind::Classes,
-            Self::Pearson | Self::Spearman => Kind::Numbers,
+            | Self::Judge => ScoringKind::Answers,
+            Self::Nll | Self::Perplexity => ScoringKind::Likelihood,
+            Self::Choices => ScoringKind::Choices,
+            Self::Accuracy | Self::F1Macro | Self::F1Micro | Self::Matthews => ScoringKind::Classes,
+            Self::Pearson | Self::Spearman => ScoringKind::Numbers,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 /// What a right answer must contain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Sought<'a> {
+pub struct ExpectedAnswer<'a> {
     /// What comes before the answer. Its first occurrence counts.
     pub trigger: &'a str,
     /// The answer, up to white space around it.
@@ -19,7 +19,7 @@ pub struct Sought<'a> {
 /// Shown for a character of which bytes are missing.
 const INCOMPLETE: char = '\u{FFFD}';
 
-impl Sought<'_> {
+impl ExpectedAnswer<'_> {
     /// Whether what follows the trigger is something else already. The text may end in the middle of a character, then
     /// shown as U+FFFD.
     fn missed(&self, said: &str) -> bool {
@@ -31,23 +31,23 @@ impl Sought<'_> {
 }
 
 /// Fewest tokens; none where the vocabulary cannot spell it.
-type Tokens = Option<usize>;
+type TokenCount = Option<usize>;
 
 /// The fewest tokens that spell each ending of a text, whatever else they say.
-struct Spelling {
+struct ShortestSpelling {
     text: Vec<u8>,
     /// Tokens that spell the text from byte `i` on, when everything before it was said; they may say more after it.
-    from: Vec<Tokens>,
+    from: Vec<TokenCount>,
     /// Tokens that spell all of it when nothing was.
-    fresh: Tokens,
+    fresh: TokenCount,
 }
 
-impl Spelling {
+impl ShortestSpelling {
     /// `after` says how many tokens are needed once the text's last token has said these bytes behind the text.
-    fn new(text: &[u8], vocabulary: &[Vec<u8>], after: impl Fn(&[u8]) -> Tokens) -> Self {
+    fn new(text: &[u8], vocabulary: &[Vec<u8>], after: impl Fn(&[u8]) -> TokenCount) -> Self {
         let vocabulary = touching(text, vocabulary);
         let one_more = |tokens: usize| tokens + 1;
-        let mut from: Vec<Tokens> = vec![None; text.len()];
+        let mut from: Vec<TokenCount> = vec![None; text.len()];
         for at in (0..text.len()).rev() {
             let rest = &text[at..];
             let spelled = |token: &&[u8]| match token.strip_prefix(rest) {
@@ -69,7 +69,7 @@ impl Spelling {
     }
 
     /// Tokens that are still needed after this was said, the text not among it.
-    fn missing(&self, said: &[u8]) -> Tokens {
+    fn missing(&self, said: &[u8]) -> TokenCount {
         ends(said, &self.text).filter_map(|at| self.from[at]).chain(self.fresh).min()
     }
 }
@@ -93,11 +93,11 @@ fn touching<'v>(text: &[u8], vocabulary: &'v [Vec<u8>]) -> Vec<&'v [u8]> {
 }
 
 /// Settles verdicts for the answers of one task.
-pub struct Verdicts<'a>(HashMap<Sought<'a>, Spelling>);
+pub struct Verdicts<'a>(HashMap<ExpectedAnswer<'a>, ShortestSpelling>);
 
 impl<'a> Verdicts<'a> {
     /// For these answers, said in tokens of these bytes each; none where they are not known.
-    pub fn new(sought: impl Iterator<Item = Sought<'a>>, vocabulary: Option<&[Vec<u8>]>) -> Self {
+    pub fn new(sought: impl Iterator<Item = ExpectedAnswer<'a>>, vocabulary: Option<&[Vec<u8>]>) -> Self {
         let mut spellings = HashMap::new();
         let Some(vocabulary) = vocabulary else { return Self(spellings) };
         for sought in sought {
@@ -108,8 +108,8 @@ impl<'a> Verdicts<'a> {
 
     /// Whether an answer that may grow by `left` more tokens can only be wrong. `bytes` are those of its tokens, `said`
     /// is its text so far, from which nothing is taken away any more.
-    pub fn hopeless(&self, sought: &Sought<'a>, said: &str, bytes: &[u8], left: usize) -> bool {
-        let out_of_reach = |spelling: &Spelling| spelling.missing(bytes).is_some_and(|tokens| tokens > left);
+    pub fn hopeless(&self, sought: &ExpectedAnswer<'a>, said: &str, bytes: &[u8], left: usize) -> bool {
+        let out_of_reach = |spelling: &ShortestSpelling| spelling.missing(bytes).is_some_and(|tokens| tokens > left);
         sought.missed(said)
             || (!said.contains(sought.trigger)
                 && !contains(bytes, sought.trigger.as_bytes())
@@ -118,13 +118,13 @@ impl<'a> Verdicts<'a> {
 }
 
 /// The tokens of trigger and answer, with anything between them that a token may say beside their beginning or end.
-fn spelling(sought: &Sought<'_>, vocabulary: &[Vec<u8>]) -> Spelling {
+fn spelling(sought: &ExpectedAnswer<'_>, vocabulary: &[Vec<u8>]) -> ShortestSpelling {
     let answer = sought.answer.trim().as_bytes();
-    let of_answer = Spelling::new(answer, vocabulary, |_| Some(0));
+    let of_answer = ShortestSpelling::new(answer, vocabulary, |_| Some(0));
     let after = |behind: &[u8]| {
         if contains(behind, answer) { Some(0) } else { of_answer.missing(behind) }
     };
-    Spelling::new(sought.trigger.as_bytes(), vocabulary, after)
+    ShortestSpelling::new(sought.trigger.as_bytes(), vocabulary, after)
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::score::answers;
 
-    const SOUGHT: Sought<'_> = Sought { trigger: "the answer is ", answer: "a12" };
+    const SOUGHT: ExpectedAnswer<'_> = ExpectedAnswer { trigger: "the answer is ", answer: "a12" };
     const VOCABULARY: &[&str] =
         &["the", " answer", " is", " ", "a", "1", "2", "12", " a12", "s the", "is a", "the answer", "x", "\n", "e "];
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     /// Whether an answer in these tokens is right, and whether it would have been given up on the way.
-    fn judge(sought: &Sought<'_>, vocabulary: &[Vec<u8>], tokens: &[Vec<u8>]) -> (bool, bool) {
+    fn judge(sought: &ExpectedAnswer<'_>, vocabulary: &[Vec<u8>], tokens: &[Vec<u8>]) -> (bool, bool) {
         let verdicts = Verdicts::new([*sought].into_iter(), Some(vocabulary));
         let given_up = (0..=tokens.len()).any(|n| {
             let bytes = tokens[..n].concat();
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_the_vocabulary_cannot_spell_is_never_given_up_for_want_of_tokens() {
-        let sought = Sought { trigger: "the answer is ", answer: "是" };
+        let sought = ExpectedAnswer { trigger: "the answer is ", answer: "是" };
         let vocabulary = vocabulary();
         for known in [Some(vocabulary.as_slice()), None] {
             let verdicts = Verdicts::new([sought].into_iter(), known);
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_character_in_three_tokens_is_waited_for() {
         let bytes: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).chain([b"the answer is ".to_vec()]).collect();
-        let sought = Sought { trigger: "the answer is ", answer: "是" };
+        let sought = ExpectedAnswer { trigger: "the answer is ", answer: "是" };
         let tokens: Vec<Vec<u8>> =
             [b"the answer is ".to_vec()].into_iter().chain("是".bytes().map(|b| vec![b])).collect();
         assert_eq!(judge(&sought, &bytes, &tokens), (true, false));
@@ -233,7 +233,7 @@ mod tests {
     fn a_right_answer_in_any_letters_and_tokens_is_never_given_up() {
         random_cases(3000, |rng| {
             let (trigger, answer) = (text(rng, 6), text(rng, 4));
-            let sought = Sought { trigger: &trigger, answer: &answer };
+            let sought = ExpectedAnswer { trigger: &trigger, answer: &answer };
             let around = [" ", "", "\u{3000}", "\n"];
             let [before, between, behind] = std::array::from_fn(|_| around[rng.random_range(0..around.len())]);
             let said = format!("{before}{trigger}{between}{answer}{behind}");

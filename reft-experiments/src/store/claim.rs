@@ -74,7 +74,7 @@ pub fn now() -> u64 {
 
 /// A claim file as others see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Seen {
+pub struct ClaimView {
     /// Whose it is.
     pub owner: Owner,
     /// Whether the owner still works, as far as is known.
@@ -104,12 +104,12 @@ static OBSERVED: LazyLock<Mutex<Observations>> = LazyLock::new(Mutex::default);
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn look(path: &Path) -> std::io::Result<Option<Seen>> {
+pub fn look(path: &Path) -> std::io::Result<Option<ClaimView>> {
     let mut observed = OBSERVED.lock().unwrap_or_else(PoisonError::into_inner);
     look_at(path, &mut observed, Instant::now())
 }
 
-fn look_at(path: &Path, observed: &mut Observations, now: Instant) -> std::io::Result<Option<Seen>> {
+fn look_at(path: &Path, observed: &mut Observations, now: Instant) -> std::io::Result<Option<ClaimView>> {
     let text = std::fs::read_to_string(path);
     let touched = std::fs::metadata(path).and_then(|file| file.modified());
     let (text, touched) = match text.and_then(|text| Ok((text, touched?))) {
@@ -120,7 +120,7 @@ fn look_at(path: &Path, observed: &mut Observations, now: Instant) -> std::io::R
     let runs = owner.runs();
     let alive = runs.unwrap_or_else(|| observed.silence(path, touched, now) < SILENCE);
     let doubtful = alive && runs.is_none() && touched.elapsed().is_ok_and(|silent| silent >= SILENCE);
-    Ok(Some(Seen { owner, alive, doubtful }))
+    Ok(Some(ClaimView { owner, alive, doubtful }))
 }
 
 /// A claim that this process holds. It is touched until it is dropped; the file stays.

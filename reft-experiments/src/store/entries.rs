@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::RunId;
-use super::record::{Cost, RecordError, Score};
+use super::record::{RecordError, RunCost, Score};
 
 /// What lists show of a complete run.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Entry {
+pub struct RecordSummary {
     /// Its name.
     pub id: RunId,
     /// Its plan, by the keys of a configuration.
@@ -26,7 +26,7 @@ pub struct Entry {
     pub seconds: f64,
 }
 
-impl Entry {
+impl RecordSummary {
     /// An entry; its plan says which rows were scored.
     fn new(id: RunId, plan: Value, scores: BTreeMap<String, Score>, seconds: f64) -> Self {
         let split = if plan["data"]["eval_split"] == "dev" { "dev" } else { "test" };
@@ -44,22 +44,22 @@ impl Entry {
 
 /// A record without what lists do not show: a plan of an older version is no reason to leave its run out.
 #[derive(Deserialize)]
-struct Kept {
+struct ListedRecord {
     id: RunId,
     plan: Value,
     scores: BTreeMap<String, Score>,
-    cost: Cost,
+    cost: RunCost,
 }
 
 /// The complete runs below `runs`, by the names of their folders, and what is wrong with records that cannot be read.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn entries(runs: &Path) -> Result<(Vec<Entry>, Vec<String>), RecordError> {
+pub fn entries(runs: &Path) -> Result<(Vec<RecordSummary>, Vec<String>), RecordError> {
     let listed = std::fs::read_dir(runs).map_err(|source| RecordError::Io { path: runs.to_owned(), source })?;
     let mut folders: Vec<String> = listed.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     folders.sort();
-    let read: Vec<Result<Entry, RecordError>> = folders
+    let read: Vec<Result<RecordSummary, RecordError>> = folders
         .into_par_iter()
         .filter_map(|folder| entry(&runs.join(folder).join("record.json")).transpose())
         .collect();
@@ -74,15 +74,15 @@ pub fn entries(runs: &Path) -> Result<(Vec<Entry>, Vec<String>), RecordError> {
 }
 
 /// What a record says; none where there is no record.
-fn entry(path: &Path) -> Result<Option<Entry>, RecordError> {
+fn entry(path: &Path) -> Result<Option<RecordSummary>, RecordError> {
     let text = match std::fs::read_to_string(path) {
         // A run that is not complete, or a file beside the runs.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         read => read.map_err(|source| RecordError::Io { path: path.to_owned(), source })?,
     };
     let damaged = |error: serde_json::Error| RecordError::Damaged { path: path.to_owned(), reason: error.to_string() };
-    let Kept { id, plan, scores, cost } = serde_json::from_str(&text).map_err(damaged)?;
-    Ok(Some(Entry::new(id, plan, scores, cost.train_seconds + cost.eval_seconds)))
+    let ListedRecord { id, plan, scores, cost } = serde_json::from_str(&text).map_err(damaged)?;
+    Ok(Some(RecordSummary::new(id, plan, scores, cost.train_seconds + cost.eval_seconds)))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use time::OffsetDateTime;
 
 use super::RunPaths;
-use super::claim::{Claim, Seen};
-use super::state::{Ending, RunState};
+use super::claim::{Claim, ClaimView};
+use super::state::{AttemptEnd, RunState};
 
 /// Time between two looks at a run that another process does.
 const POLL: Duration = Duration::from_millis(500);
@@ -71,7 +71,7 @@ impl Lock {
     }
 
     /// Notes how the attempt ended, and lets the next process in.
-    pub fn release(mut self, ending: Ending) {
+    pub fn release(mut self, ending: AttemptEnd) {
         self.state.end(ending);
         // What cannot be noted is found out: this process is gone by then, or the record is there.
         if self.state.save(&self.paths.state()).is_err() {
@@ -81,7 +81,7 @@ impl Lock {
 }
 
 /// Who works on a run, since when, and that it is waited for.
-fn waiting(paths: &RunPaths, seen: &Seen) -> String {
+fn waiting(paths: &RunPaths, seen: &ClaimView) -> String {
     let owner = &seen.owner;
     let since = i64::try_from(owner.since).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
     let since = since.map_or(String::new(), |at| {
@@ -122,7 +122,7 @@ mod tests {
             let second = scope.spawn(|| Lock::take(&paths).expect("writable"));
             std::thread::sleep(POLL / 2);
             assert!(!second.is_finished(), "it waits");
-            first.release(Ending::PutBack("a failure".to_owned()));
+            first.release(AttemptEnd::PutBack("a failure".to_owned()));
             second.join().expect("no panic").expect("its turn")
         });
         assert!(second.waited);
@@ -130,7 +130,7 @@ mod tests {
             let third = scope.spawn(|| Lock::take(&paths).expect("writable"));
             std::thread::sleep(POLL / 2);
             crate::atomic::write(&paths.record(), b"{}").expect("writable");
-            second.release(Ending::Complete);
+            second.release(AttemptEnd::Complete);
             third.join().expect("no panic")
         });
         assert!(third.is_none(), "the record is there");

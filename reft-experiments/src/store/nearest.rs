@@ -14,7 +14,7 @@ use crate::config::plan::RunPlan;
 const NAMED: usize = 4;
 
 /// A run that was begun.
-struct Begun {
+struct BegunRun {
     folder: PathBuf,
     /// Whether it can be gone on with; it is complete if not.
     checkpoint: bool,
@@ -65,7 +65,7 @@ pub fn explain(runs: &Path, run: &RunId, plan: &RunPlan, environment: &Environme
 }
 
 /// The begun run that differs in the fewest settings; of several the one that was written to last.
-fn nearest(runs: &Path, run: &RunId, plan: &RunPlan, environment: &Environment) -> Option<Begun> {
+fn nearest(runs: &Path, run: &RunId, plan: &RunPlan, environment: &Environment) -> Option<BegunRun> {
     let here = (serde_json::to_value(plan).expect("plain data"), environment);
     let folders = std::fs::read_dir(runs).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let others = folders.filter(|folder| folder.file_name().is_some_and(|name| *name != *run.to_string()));
@@ -74,7 +74,7 @@ fn nearest(runs: &Path, run: &RunId, plan: &RunPlan, environment: &Environment) 
 }
 
 /// A folder's run; none where none was begun, or its configuration cannot be read.
-fn begun(folder: PathBuf, plan: &Value, environment: &Environment, run_plan: &RunPlan) -> Option<Begun> {
+fn begun(folder: PathBuf, plan: &Value, environment: &Environment, run_plan: &RunPlan) -> Option<BegunRun> {
     let modified = |name: &str| std::fs::metadata(folder.join(name)).and_then(|file| file.modified()).ok();
     let (checkpoint, record) = (modified("checkpoint.safetensors"), modified("record.json"));
     let written = record.or(checkpoint)?;
@@ -85,7 +85,7 @@ fn begun(folder: PathBuf, plan: &Value, environment: &Environment, run_plan: &Ru
     let there: Value = serde_saphyr::from_str(&text).ok()?;
     let mut differences = in_plans(&there, plan);
     differences.extend(in_environments(&there_environment, environment, run_plan, &differences));
-    Some(Begun { folder, checkpoint: record.is_none(), written, differences })
+    Some(BegunRun { folder, checkpoint: record.is_none(), written, differences })
 }
 
 /// Settings of two plans that are not the same.

@@ -12,7 +12,7 @@ use crate::data::data_file::DataFile;
 use crate::data::left_out::LeftOut;
 use crate::data::too_long::TooLong;
 use crate::score::grade::{Grade, Graded};
-use crate::score::metric::{Answers, Metric};
+use crate::score::metric::{LabelledPredictions, Metric};
 use crate::train::best::Epoch;
 use crate::train::validation::DevLoss;
 
@@ -79,7 +79,7 @@ pub struct Measure {
 
 impl Score {
     /// Of these answers, by a metric and perhaps a second one; the texts of `cut` rows were cut.
-    pub fn measured(metric: Metric, second: Option<Metric>, answers: &Answers, cut: usize) -> Self {
+    pub fn measured(metric: Metric, second: Option<Metric>, answers: &LabelledPredictions, cut: usize) -> Self {
         let value = |metric: Metric| metric.of(answers).unwrap_or(0.0);
         let second = second.map(|metric| Measure { metric, value: value(metric) });
         Self::Measured { metric, value: value(metric), n: answers.pairs.len(), cut, second }
@@ -156,7 +156,7 @@ impl Parameters {
 
 /// What a run took.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Cost {
+pub struct RunCost {
     /// Seconds of training in the process that finished the run.
     pub train_seconds: f64,
     /// Tokens trained on in that process.
@@ -196,7 +196,7 @@ pub struct Record {
     /// Sizes.
     pub parameters: Parameters,
     /// What it took.
-    pub cost: Cost,
+    pub cost: RunCost,
 }
 
 /// A record that cannot be written or read.

@@ -5,13 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::RunPaths;
-use super::claim::{self, Owner, Seen};
+use super::claim::{self, ClaimView, Owner};
 use super::record::{RecordError, Rung};
 
 /// How an attempt ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ending {
+pub enum AttemptEnd {
     /// Trained and scored up to a rung.
     Rung,
     /// The run is complete.
@@ -32,7 +32,7 @@ pub struct Attempt {
     /// Who made it.
     pub owner: Owner,
     /// How it ended, and when in seconds since 1970; none while it lasts.
-    pub ended: Option<(Ending, u64)>,
+    pub ended: Option<(AttemptEnd, u64)>,
 }
 
 /// The state of a run.
@@ -75,7 +75,7 @@ impl RunState {
     ///
     /// # Errors
     /// When a claim cannot be read.
-    pub fn next_claim(&self, paths: &RunPaths) -> std::io::Result<Result<usize, Seen>> {
+    pub fn next_claim(&self, paths: &RunPaths) -> std::io::Result<Result<usize, ClaimView>> {
         let over = self.attempts.iter().take_while(|attempt| attempt.ended.is_some()).count();
         for number in over.. {
             match claim::look(&paths.claim(number))? {
@@ -92,7 +92,7 @@ impl RunState {
     /// # Errors
     /// When an earlier claim cannot be read.
     pub fn begin(&mut self, number: usize, owner: Owner, paths: &RunPaths) -> std::io::Result<()> {
-        let lost = Some((Ending::Lost, claim::now()));
+        let lost = Some((AttemptEnd::Lost, claim::now()));
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.ended.is_none()) {
             attempt.ended.clone_from(&lost);
         }
@@ -106,7 +106,7 @@ impl RunState {
     }
 
     /// Notes how the present attempt ended.
-    pub fn end(&mut self, ending: Ending) {
+    pub fn end(&mut self, ending: AttemptEnd) {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.ended = Some((ending, claim::now()));
         }
@@ -115,21 +115,30 @@ impl RunState {
     /// Why nobody should try again, if so.
     pub fn failure(&self) -> Option<String> {
         let endings = || self.attempts.iter().rev().map(|attempt| attempt.ended.as_ref().map(|(ending, _)| ending));
-        let deaths = endings().take_while(|ending| *ending == Some(&Ending::Lost)).count();
+        let deaths = endings().take_while(|ending| *ending == Some(&AttemptEnd::Lost)).count();
         match endings().next().flatten() {
-            Some(Ending::Failed(reason)) => Some(reason.clone()),
-            Some(Ending::Lost) if deaths >= DEATHS => {
+            Some(AttemptEnd::Failed(reason)) => Some(reason.clone()),
+            Some(AttemptEnd::Lost) if deaths >= DEATHS => {
                 Some(format!("its process died {deaths} times in a row: look for a lack of memory"))
             }
-            Some(Ending::Rung | Ending::Complete | Ending::PutBack(_) | Ending::TimedOut | Ending::Lost) | None => None,
+            Some(
+                AttemptEnd::Rung
+                | AttemptEnd::Complete
+                | AttemptEnd::PutBack(_)
+                | AttemptEnd::TimedOut
+                | AttemptEnd::Lost,
+            )
+            | None => None,
         }
     }
 
     /// Seconds of work in attempts that ended, those of the dead aside.
     pub fn seconds(&self) -> u64 {
         let of = |attempt: &Attempt| match &attempt.ended {
-            Some((Ending::Rung | Ending::Complete | Ending::Failed(_), at)) => at.saturating_sub(attempt.owner.since),
-            Some((Ending::Lost | Ending::TimedOut | Ending::PutBack(_), _)) | None => 0,
+            Some((AttemptEnd::Rung | AttemptEnd::Complete | AttemptEnd::Failed(_), at)) => {
+                at.saturating_sub(attempt.owner.since)
+            }
+            Some((AttemptEnd::Lost | AttemptEnd::TimedOut | AttemptEnd::PutBack(_), _)) | None => 0,
         };
         self.attempts.iter().map(of).sum()
     }
@@ -164,26 +173,26 @@ mod tests {
         state.save(&paths.state()).expect("writable");
         let held = RunState::read(&paths).expect("readable").next_claim(&paths).expect("readable");
         assert_eq!(held.expect_err("held").owner.pid, std::process::id());
-        state.end(Ending::Rung);
+        state.end(AttemptEnd::Rung);
         assert_eq!(state.next_claim(&paths).expect("readable"), Ok(1), "released");
         leave_claim(&paths, 1);
         leave_claim(&paths, 2);
         assert_eq!(state.next_claim(&paths).expect("readable"), Ok(3), "two died before they wrote a state");
         state.begin(3, Owner::here(), &paths).expect("readable");
         let endings: Vec<_> = state.attempts.iter().map(|a| a.ended.clone().map(|(ending, _)| ending)).collect();
-        assert_eq!(endings, [Some(Ending::Rung), Some(Ending::Lost), Some(Ending::Lost), None]);
+        assert_eq!(endings, [Some(AttemptEnd::Rung), Some(AttemptEnd::Lost), Some(AttemptEnd::Lost), None]);
     }
 
     #[test]
     fn a_reason_or_many_deaths_in_a_row_end_the_attempts() {
         let mut state = RunState::default();
         let attempt = |ending| Attempt { owner: Owner::here(), ended: Some((ending, 0)) };
-        state.attempts.push(attempt(Ending::Failed("no room".to_owned())));
+        state.attempts.push(attempt(AttemptEnd::Failed("no room".to_owned())));
         assert_eq!(state.failure().as_deref(), Some("no room"));
-        state.attempts = vec![attempt(Ending::Lost); DEATHS - 1];
-        state.attempts.insert(0, attempt(Ending::Rung));
+        state.attempts = vec![attempt(AttemptEnd::Lost); DEATHS - 1];
+        state.attempts.insert(0, attempt(AttemptEnd::Rung));
         assert_eq!(state.failure(), None);
-        state.attempts.push(attempt(Ending::Lost));
+        state.attempts.push(attempt(AttemptEnd::Lost));
         assert!(state.failure().is_some_and(|reason| reason.contains("died 8 times in a row")));
     }
 }

@@ -13,7 +13,7 @@ use super::{RunId, record::RecordError};
 use crate::data::split::Selection;
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct TestReadLine<'a> {
     /// Seconds since 1970.
     at: u64,
     host: &'a str,
@@ -39,7 +39,8 @@ pub fn note(runs: &Path, run: &RunId, tasks: &[&str], selection: &Selection) -> 
 pub fn note_as(runs: &Path, name: &str, tasks: &[&str], selection: &Selection) -> Result<(), RecordError> {
     let owner = Owner::here();
     let user = std::env::var("USER").unwrap_or_default();
-    let line = Line { at: owner.since, host: &owner.host, user, run: name, tasks, chosen_by: &selection.chosen_by };
+    let line =
+        TestReadLine { at: owner.since, host: &owner.host, user, run: name, tasks, chosen_by: &selection.chosen_by };
     let text = serde_json::to_string(&line).expect("plain data") + "\n";
     // A line that a full disk cut off stays alone.
     let cut = |before: &str| !before.is_empty() && !before.ends_with('\n');

@@ -12,19 +12,19 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::atomic;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 use crate::store::environment::RESULTS_VERSION;
 
 /// The folder of one study's results.
 #[derive(Debug)]
-pub struct Cells {
+pub struct CellFolder {
     folder: PathBuf,
     about: Value,
 }
 
-impl Cells {
+impl CellFolder {
     /// Below the folder of all runs.
-    pub fn new(runs: &Path, study: &str, loaded: &Loaded) -> Self {
+    pub fn new(runs: &Path, study: &str, loaded: &LoadedDecoder) -> Self {
         let (kind, device) = loaded.decoder.options();
         let about = json!({"study": study, "weights": loaded.base.fingerprint, "type": format!("{kind:?}"),
             "device": format!("{device:?}"), "threads": tch::get_num_threads(), "results_version": RESULTS_VERSION});

@@ -11,14 +11,14 @@ use reft_models::tokenizer::Specials;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cells::Cells;
-use super::constant_edit::{Training, said};
-use super::panels::Series;
+use super::cells::CellFolder;
+use super::constant_edit::{ConstantEditTraining, said};
+use super::panels::LineSeries;
 use super::things::{THINGS, TRAINING, answer, prompt};
 use crate::data::encode::Example;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 use crate::train::batches;
-use crate::train::composed::{Assigned, Composed};
+use crate::train::composed::{AssignedRow, Composed};
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::schedule::Schedule;
 
@@ -36,7 +36,7 @@ pub struct Composition {
     /// Rows of each part.
     pub rows: i64,
     /// How both are trained, in mixed batches.
-    pub training: Training,
+    pub training: ConstantEditTraining,
     /// Strengths to use the parts with; 0 is the base model.
     pub strengths: Vec<f64>,
 }
@@ -65,7 +65,7 @@ impl Composition {
     ///
     /// # Errors
     /// When the layer does not exist, or a file cannot be written.
-    pub fn run(&self, loaded: &Loaded, cells: &Cells, seed: Seed) -> Result<Vec<Series>> {
+    pub fn run(&self, loaded: &LoadedDecoder, cells: &CellFolder, seed: Seed) -> Result<Vec<LineSeries>> {
         let uses = [("first", [1.0, 0.0]), ("second", [0.0, 1.0]), ("both", [1.0, 1.0])];
         let settings = (self, &THINGS[..], seed);
         let rates: Vec<Vec<Rates>> = cells.get(&settings, || {
@@ -85,7 +85,7 @@ impl Composition {
                     "{name} at {strength}: {capitals:.3} in capitals, {well:.3} with Well, ({held_out} held-out questions)"
                 );
             }
-            let line = |property: &str, of: fn(&Rates) -> f64| Series {
+            let line = |property: &str, of: fn(&Rates) -> f64| LineSeries {
                 panel: (*name).to_owned(),
                 name: property.to_owned(),
                 points: self.strengths.iter().copied().zip(rates.iter().map(of)).collect(),
@@ -106,7 +106,7 @@ impl Composition {
         Ok(serde_json::from_value(json!({ "refts": sets }))?)
     }
 
-    fn train(&self, loaded: &Loaded, seed: Seed) -> Result<Box<dyn Adaptation>> {
+    fn train(&self, loaded: &LoadedDecoder, seed: Seed) -> Result<Box<dyn Adaptation>> {
         let model = loaded.decoder.as_ref();
         let mut adaptation = self.spec(&[1.0, 1.0])?.build(model.dims(), seed, model.options().1)?;
         let mut rows = Vec::new();
@@ -114,7 +114,7 @@ impl Composition {
             [|text: String| text.to_uppercase(), |text: String| format!("Well, {text}")].iter().enumerate()
         {
             for (thing, kind) in &THINGS[..TRAINING] {
-                rows.push(Assigned { example: example(loaded, thing, &style(answer(thing, kind)))?, part });
+                rows.push(AssignedRow { example: example(loaded, thing, &style(answer(thing, kind)))?, part });
             }
         }
         let lengths: Vec<usize> = rows.iter().map(|row| row.example.ids.len()).collect();
@@ -124,7 +124,7 @@ impl Composition {
         let schedule = Schedule::linear(self.training.lr, 0.0, updates);
         for epoch in 0..self.training.epochs {
             for batch in batches::of_epoch(&lengths, self.training.batch_size, seed, epoch) {
-                let batch: Vec<&Assigned> = batch.into_iter().map(|index| &rows[index]).collect();
+                let batch: Vec<&AssignedRow> = batch.into_iter().map(|index| &rows[index]).collect();
                 let rate = schedule.at(learner.updates());
                 learner.update(&batch, rate)?;
             }
@@ -132,7 +132,7 @@ impl Composition {
         Ok(adaptation)
     }
 
-    fn rates(&self, loaded: &Loaded, trained: &dyn Adaptation, strengths: &[f64]) -> Result<Rates> {
+    fn rates(&self, loaded: &LoadedDecoder, trained: &dyn Adaptation, strengths: &[f64]) -> Result<Rates> {
         let model = loaded.decoder.as_ref();
         let mut used = self.spec(strengths)?.build(model.dims(), Seed(0), model.options().1)?;
         used.params_mut().load(&trained.params().flat().detach());
@@ -147,7 +147,7 @@ impl Composition {
 ///
 /// # Errors
 /// When the tokenizer has no end token.
-pub fn example(loaded: &Loaded, thing: &str, answer: &str) -> Result<Example> {
+pub fn example(loaded: &LoadedDecoder, thing: &str, answer: &str) -> Result<Example> {
     let tokenizer = &loaded.tokenizer;
     let Some(end) = tokenizer.eos() else { bail!("the tokenizer has no end token, which answers need") };
     let prompt = tokenizer.encode(&prompt(thing), Specials::AsModel)?.len();
@@ -160,7 +160,7 @@ pub fn example(loaded: &Loaded, thing: &str, answer: &str) -> Result<Example> {
 ///
 /// # Errors
 /// The tokenizer's.
-pub fn held_out(loaded: &Loaded, adaptation: &dyn Adaptation) -> Result<Vec<String>> {
+pub fn held_out(loaded: &LoadedDecoder, adaptation: &dyn Adaptation) -> Result<Vec<String>> {
     let tokenizer = &loaded.tokenizer;
     let encode = |(thing, _): &(&str, &str)| tokenizer.encode(&prompt(thing), Specials::AsModel);
     let prompts = THINGS[TRAINING..].iter().map(encode).collect::<Result<Vec<_>, _>>()?;

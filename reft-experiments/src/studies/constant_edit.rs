@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::data::encode::Example;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 use crate::train::batches;
 use crate::train::causal::Causal;
-use crate::train::frozen::Frozen;
-use crate::train::kept::Budget;
+use crate::train::frozen::FrozenForward;
+use crate::train::kept::CacheBudget;
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::schedule::Schedule;
-use crate::train::shelf::Shelf;
+use crate::train::shelf::ActivationCaches;
 
 /// Bytes that what training cannot change may take.
-const BUDGET: Budget = Budget { memory: 1 << 30, disk: 0 };
+const BUDGET: CacheBudget = CacheBudget { memory: 1 << 30, disk: 0 };
 /// Tokens of one pass.
 const MICRO_TOKENS: usize = 4096;
 
 /// How the edit is trained.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Training {
+pub struct ConstantEditTraining {
     /// Times over the rows.
     pub epochs: u64,
     /// Rows of an update.
@@ -45,10 +45,10 @@ fn one() -> usize {
 /// # Errors
 /// When the layer does not exist, or the loss is not finite.
 pub fn train(
-    loaded: &Loaded,
+    loaded: &LoadedDecoder,
     layer: i64,
     examples: &[Example],
-    training: Training,
+    training: ConstantEditTraining,
     seed: Seed,
 ) -> Result<(Box<dyn Adaptation>, f64)> {
     let model = loaded.decoder.as_ref();
@@ -57,8 +57,8 @@ pub fn train(
     let mut adaptation = spec.build(model.dims(), seed, model.options().1)?;
     let lengths: Vec<usize> = examples.iter().map(|example| example.ids.len()).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0);
-    let mut frozen = Frozen::new(model, adaptation.as_ref(), longest, BUDGET);
-    frozen.fill(examples, MICRO_TOKENS, &Shelf::default());
+    let mut frozen = FrozenForward::new(model, adaptation.as_ref(), longest, BUDGET);
+    frozen.fill(examples, MICRO_TOKENS, &ActivationCaches::default());
     let mut objective = Causal::new(model, frozen, MICRO_TOKENS);
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     let updates = training.epochs * examples.len().div_ceil(training.batch_size) as u64;
@@ -78,7 +78,12 @@ pub fn train(
 ///
 /// # Errors
 /// When a prompt is empty.
-pub fn said(loaded: &Loaded, adaptation: &dyn Adaptation, prompts: &[&[i64]], most: usize) -> Result<Vec<Vec<i64>>> {
+pub fn said(
+    loaded: &LoadedDecoder,
+    adaptation: &dyn Adaptation,
+    prompts: &[&[i64]],
+    most: usize,
+) -> Result<Vec<Vec<i64>>> {
     let ends = loaded.tokenizer.ends().to_vec();
     let decoding = Decoding::default();
     let step = adaptation.begin(Mode::Eval);

@@ -8,13 +8,13 @@ use reft_core::site::{Component, LayerId};
 use reft_models::model::Decoder;
 use serde_json::json;
 
-use crate::train::interchange::{Counterfactual, Interchanges, Source};
+use crate::train::interchange::{Counterfactual, Interchanges, SourceRun};
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::schedule::Schedule;
 
 /// Two inputs, and the answer of the causal model once its variable has the source's value.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pair {
+pub struct InterchangePair {
     /// The input that is run.
     pub base: Vec<i64>,
     /// The input whose state is taken.
@@ -23,11 +23,11 @@ pub struct Pair {
     pub label: i64,
 }
 
-impl Pair {
+impl InterchangePair {
     /// The interchange at the token `back` from the end of both (1: the last), by set `part`.
     pub fn at(&self, back: usize, part: usize) -> Counterfactual {
         let position = |ids: &[i64]| vec![(ids.len() - back) as i64];
-        let source = Source {
+        let source = SourceRun {
             part,
             ids: self.source.clone(),
             base_positions: position(&self.base),
@@ -39,7 +39,7 @@ impl Pair {
 
 /// How `R` is learned.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Search {
+pub struct DasSettings {
     /// Rows of `R`.
     pub rank: i64,
     /// Where in the block.
@@ -56,7 +56,7 @@ pub struct Search {
 
 /// What was found at one layer and position.
 #[derive(Debug)]
-pub struct Found {
+pub struct DasResult {
     /// The learned `R`.
     pub adaptation: Box<dyn Adaptation>,
     /// What it is.
@@ -65,7 +65,7 @@ pub struct Found {
     pub accuracy: f64,
 }
 
-impl Search {
+impl DasSettings {
     /// The adaptation at this layer.
     ///
     /// # Errors
@@ -84,9 +84,9 @@ impl Search {
         &self,
         model: &dyn Decoder,
         (layer, back): (LayerId, usize),
-        train: &[Pair],
-        test: &[Pair],
-    ) -> Result<Found> {
+        train: &[InterchangePair],
+        test: &[InterchangePair],
+    ) -> Result<DasResult> {
         let spec = self.spec(layer)?;
         let mut adaptation = spec.build(model.dims(), self.seed, model.options().1)?;
         let cases: Vec<Counterfactual> = train.iter().map(|pair| pair.at(back, 0)).collect();
@@ -103,7 +103,7 @@ impl Search {
             }
         }
         let accuracy = accuracy(model, adaptation.as_ref(), back, test, self.batch)?;
-        Ok(Found { adaptation, spec, accuracy })
+        Ok(DasResult { adaptation, spec, accuracy })
     }
 }
 
@@ -115,7 +115,7 @@ pub fn accuracy(
     model: &dyn Decoder,
     adaptation: &dyn Adaptation,
     back: usize,
-    pairs: &[Pair],
+    pairs: &[InterchangePair],
     batch: usize,
 ) -> Result<f64> {
     let cases: Vec<Counterfactual> = pairs.iter().map(|pair| pair.at(back, 0)).collect();

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::das::Pair;
+use super::das::InterchangePair;
 
 /// Answer token: the pairs are alike.
 pub const TRUE: i64 = 0;
@@ -78,14 +78,14 @@ pub fn example(rng: &mut ChaCha8Rng) -> (Vec<i64>, i64) {
 }
 
 /// A base, a source, and the answer once the variable has the source's value.
-pub fn pair(rng: &mut ChaCha8Rng, variable: Variable) -> Pair {
+pub fn pair(rng: &mut ChaCha8Rng, variable: Variable) -> InterchangePair {
     let [wx, yz, source_wx, source_yz]: [bool; 4] = rng.random();
     let (base, source) = (input(rng, wx, yz), input(rng, source_wx, source_yz));
     let label = match variable {
         Variable::Wx => answer(source_wx, yz),
         Variable::Yz => answer(wx, source_yz),
     };
-    Pair { base, source, label }
+    InterchangePair { base, source, label }
 }
 
 #[cfg(test)]

@@ -7,18 +7,18 @@ use anyhow::{Context, Result, anyhow, bail};
 use reft_core::rng::Seed;
 use serde::Deserialize;
 
-use super::cells::Cells;
+use super::cells::CellFolder;
 use super::composition::Composition;
 use super::memorise::Memorise;
 use super::overhead::Overhead;
-use super::pairs::Pairs;
-use super::panels::{self, Axes, Series};
-use super::style::Style;
+use super::pairs::PairsStudy;
+use super::panels::{self, Axes, LineSeries};
+use super::style::StyleStudy;
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::DeviceSpec;
 use crate::config::read::{typed_at, written};
 use crate::report::figure::Figure;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 
 /// A figure's file.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,13 +30,13 @@ pub struct FigureSpec {
     #[serde(default)]
     pub printed: Option<PathBuf>,
     /// By name.
-    pub profiles: BTreeMap<String, Profile>,
+    pub profiles: BTreeMap<String, FigureProfile>,
 }
 
 /// One size of a figure.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Profile {
+pub struct FigureProfile {
     /// What it is for, in one line.
     pub purpose: String,
     /// The model.
@@ -57,13 +57,13 @@ pub enum Study {
     /// Figures 3 to 8.
     Memorise(Memorise),
     /// Figures 9 and 10.
-    Pairs(Pairs),
+    Pairs(PairsStudy),
     /// Figure 11.
     Overhead(Overhead),
     /// Appendix G.1.
     Composition(Composition),
     /// Appendix G.2.
-    Style(Style),
+    Style(StyleStudy),
 }
 
 impl FigureSpec {
@@ -80,7 +80,7 @@ impl FigureSpec {
     ///
     /// # Errors
     /// When there is none of that name.
-    pub fn profile(&self, name: &str) -> Result<&Profile> {
+    pub fn profile(&self, name: &str) -> Result<&FigureProfile> {
         let known = || self.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
         match self.profiles.get(name) {
             Some(profile) => Ok(profile),
@@ -92,16 +92,16 @@ impl FigureSpec {
     ///
     /// # Errors
     /// When the file is missing or not a table of numbers.
-    fn printed(&self) -> Result<Vec<Series>> {
+    fn printed(&self) -> Result<Vec<LineSeries>> {
         let Some(path) = &self.printed else { return Ok(Vec::new()) };
-        let mut lines: Vec<Series> = Vec::new();
+        let mut lines: Vec<LineSeries> = Vec::new();
         let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
         for (row, record) in reader.deserialize().enumerate() {
             let (panel, layer, value): (String, f64, f64) =
                 record.with_context(|| format!("{}: row {}", path.display(), row + 1))?;
             match lines.last_mut().filter(|line| line.panel == panel) {
                 Some(line) => line.points.push((layer, value)),
-                None => lines.push(Series { panel, name: "paper".to_owned(), points: vec![(layer, value)] }),
+                None => lines.push(LineSeries { panel, name: "paper".to_owned(), points: vec![(layer, value)] }),
             }
         }
         Ok(lines)
@@ -111,15 +111,15 @@ impl FigureSpec {
     ///
     /// # Errors
     /// When a setting does not fit, or a file cannot be read or written.
-    pub fn make(&self, name: &str, profile: &Profile, device: DeviceSpec, runs: &Path) -> Result<Figure> {
+    pub fn make(&self, name: &str, profile: &FigureProfile, device: DeviceSpec, runs: &Path) -> Result<Figure> {
         let printed = self.printed()?;
         let dtype: DtypeChoice = match &profile.dtype {
             Some(dtype) => dtype.parse().map_err(|error: String| anyhow!("dtype: {error}"))?,
             None => DtypeChoice::default(),
         };
-        let loaded = Loaded::open(&profile.model, dtype.on(device), device)?;
+        let loaded = LoadedDecoder::open(&profile.model, dtype.on(device), device)?;
         let seed = Seed(profile.seed);
-        let cells = |study: &str| Cells::new(runs, study, &loaded);
+        let cells = |study: &str| CellFolder::new(runs, study, &loaded);
         let (series, axes) = match &profile.study {
             Study::Memorise(study) => {
                 let axes = Axes { panel: "tokens", x: "layer", y: "recovered", range: Some((-0.1, 1.1)) };

@@ -5,12 +5,12 @@ use reft_core::rng::Seed;
 use reft_models::tokenizer::Specials;
 use serde::{Deserialize, Serialize};
 
-use super::cells::Cells;
-use super::constant_edit::{Training, said, train};
-use super::panels::Series;
+use super::cells::CellFolder;
+use super::constant_edit::{ConstantEditTraining, said, train};
+use super::panels::LineSeries;
 use super::text::{Book, Content};
 use crate::data::encode::Example;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Memorise {
     /// Layers, each with an edit of its own; from the last where negative.
     pub layers: Vec<i64>,
     /// How the edit is trained.
-    pub training: Training,
+    pub training: ConstantEditTraining,
     /// As the authors' code does where it differs from the paper's text: its own access id for each content, and recovery
     /// by characters relative to what is generated.
     #[serde(default)]
@@ -35,7 +35,7 @@ pub struct Memorise {
 
 /// What was recalled.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Recalled {
+pub struct RecalledText {
     /// Tokens that are right before the first that is wrong, of those of the text.
     pub tokens: f64,
     /// Characters that are right before the first that is wrong, of those that are generated.
@@ -54,7 +54,7 @@ impl Memorise {
     ///
     /// # Errors
     /// When the text is too short, a layer does not exist, or a file cannot be written.
-    pub fn run(&self, loaded: &Loaded, cells: &Cells, seed: Seed) -> Result<Vec<Series>> {
+    pub fn run(&self, loaded: &LoadedDecoder, cells: &CellFolder, seed: Seed) -> Result<Vec<LineSeries>> {
         let tokenizer = &loaded.tokenizer;
         let text = self.content.text(self.book, tokenizer, loaded.decoder.dims().vocab, seed)?;
         let prompt = tokenizer.encode(self.content.prompt(self.as_run), Specials::AsModel)?;
@@ -74,17 +74,17 @@ impl Memorise {
             let mut points = Vec::new();
             for &layer in &self.layers {
                 let settings = (&example.ids, example.prompt, layer, self.training, seed);
-                let recalled: Recalled = cells.get(&settings, || self.recall(loaded, layer, &example, seed))?;
+                let recalled: RecalledText = cells.get(&settings, || self.recall(loaded, layer, &example, seed))?;
                 let share = if self.as_run { recalled.characters } else { recalled.tokens };
                 println!("{length} tokens, layer {layer}: {share:.3} recovered (loss {:.4})", recalled.loss);
                 points.push((layer as f64, share));
             }
-            series.push(Series { panel: format!("{length}"), name: "ours".to_owned(), points });
+            series.push(LineSeries { panel: format!("{length}"), name: "ours".to_owned(), points });
         }
         Ok(series)
     }
 
-    fn recall(&self, loaded: &Loaded, layer: i64, example: &Example, seed: Seed) -> Result<Recalled> {
+    fn recall(&self, loaded: &LoadedDecoder, layer: i64, example: &Example, seed: Seed) -> Result<RecalledText> {
         let (adaptation, loss) = train(loaded, layer, std::slice::from_ref(example), self.training, seed)?;
         let (prompt, target) = example.ids.split_at(example.prompt);
         let got = said(loaded, adaptation.as_ref(), &[prompt], target.len())?.remove(0);
@@ -92,6 +92,6 @@ impl Memorise {
         let [said, text] = [&got[..], target].map(|ids| loaded.tokenizer.decode(ids, true));
         let (said, text) = (said?, text?);
         let characters = common(said.chars(), text.chars()) as f64 / said.chars().count().max(1) as f64;
-        Ok(Recalled { tokens, characters, loss })
+        Ok(RecalledText { tokens, characters, loss })
     }
 }

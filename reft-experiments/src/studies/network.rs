@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use reft_core::AdaptSpec;
 use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
-use reft_core::adaptations::nothing::Nothing;
+use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::base_model::BaseModel;
 use reft_core::params::ParamSet;
 use reft_core::rng::Seed;
@@ -23,7 +23,7 @@ use reft_models::weights::Weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::das::Pair;
+use super::das::InterchangePair;
 use super::equality::{self, TOKENS, VOCABULARY, Variable};
 use crate::run::session::base_model;
 use crate::train::interchange::{Counterfactual, Interchanges};
@@ -106,7 +106,7 @@ impl Batch {
         let interchanged = |index: usize| {
             let part = index % Variable::ALL.len();
             let variable = Variable::ALL[part];
-            let pair: Pair = equality::pair(rng, variable);
+            let pair: InterchangePair = equality::pair(rng, variable);
             pair.at(TOKENS.len() - variable.known_at(), part)
         };
         let interchanged = (0..BATCH).map(interchanged).collect();
@@ -114,9 +114,9 @@ impl Batch {
     }
 }
 
-impl crate::train::objective::Tokens for Batch {
+impl crate::train::objective::TokenRow for Batch {
     fn tokens(&self) -> usize {
-        self.plain.iter().chain(&self.interchanged).map(crate::train::objective::Tokens::tokens).sum()
+        self.plain.iter().chain(&self.interchanged).map(crate::train::objective::TokenRow::tokens).sum()
     }
 
     fn name(&self) -> &'static str {
@@ -234,5 +234,5 @@ pub fn accuracy(model: &dyn Decoder, inputs: &[(Vec<i64>, i64)]) -> Result<f64> 
         name: "input".to_owned(),
     };
     let cases: Vec<Counterfactual> = inputs.iter().map(case).collect();
-    Ok(Interchanges { model }.accuracy(&Nothing::new(model.options().1), &cases, BATCH)?)
+    Ok(Interchanges { model }.accuracy(&NoAdaptation::new(model.options().1), &cases, BATCH)?)
 }

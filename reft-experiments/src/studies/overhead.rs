@@ -14,10 +14,10 @@ use reft_models::tokenizer::Specials;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::cells::Cells;
-use super::panels::Series;
+use super::cells::CellFolder;
+use super::panels::LineSeries;
 use super::text::Book;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl Overhead {
     ///
     /// # Errors
     /// When a setting does not fit the model, or a file cannot be written.
-    pub fn run(&self, loaded: &Loaded, cells: &Cells, seed: Seed) -> Result<Vec<Series>> {
+    pub fn run(&self, loaded: &LoadedDecoder, cells: &CellFolder, seed: Seed) -> Result<Vec<LineSeries>> {
         if self.repetitions == 0 || self.prompt_tokens.is_empty() || self.new_tokens == 0 {
             bail!("repetitions, prompt_tokens and new_tokens: at least one of each is needed");
         }
@@ -95,13 +95,13 @@ impl Overhead {
                 }
             }
             for (name, points) in ["median", "first quartile", "third quartile"].into_iter().zip(lines) {
-                series.push(Series { panel: panel.to_owned(), name: name.to_owned(), points });
+                series.push(LineSeries { panel: panel.to_owned(), name: name.to_owned(), points });
             }
         }
         Ok(series)
     }
 
-    fn measure(&self, loaded: &Loaded, reft: &serde_json::Value, seed: Seed) -> Result<Times> {
+    fn measure(&self, loaded: &LoadedDecoder, reft: &serde_json::Value, seed: Seed) -> Result<Times> {
         let model = loaded.decoder.as_ref();
         let spec: AdaptSpec = serde_json::from_value(json!({ "reft": reft }))?;
         let adaptation = spec.build(model.dims(), seed, model.options().1)?;

@@ -7,12 +7,12 @@ use reft_core::rng::Seed;
 use reft_models::tokenizer::Specials;
 use serde::{Deserialize, Serialize};
 
-use super::cells::Cells;
-use super::constant_edit::{Training, said, train};
-use super::panels::Series;
+use super::cells::CellFolder;
+use super::constant_edit::{ConstantEditTraining, said, train};
+use super::panels::LineSeries;
 use super::text::Book;
 use crate::data::encode::Example;
-use crate::run::session::Loaded;
+use crate::run::session::LoadedDecoder;
 
 /// Tokens that an answer may have.
 const MOST: usize = 10;
@@ -20,13 +20,13 @@ const MOST: usize = 10;
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pairs {
+pub struct PairsStudy {
     /// Pairs that one edit learns.
     pub counts: Vec<usize>,
     /// Layers, each with an edit of its own; from the last where negative.
     pub layers: Vec<i64>,
     /// How the edit is trained.
-    pub training: Training,
+    pub training: ConstantEditTraining,
     /// As the authors' code does where it differs from the paper's text: answers are words of the book, not tokens.
     #[serde(default)]
     pub as_run: bool,
@@ -37,17 +37,17 @@ pub struct Pairs {
 
 /// What was recalled.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-struct Recalled {
+struct RecalledPair {
     right: usize,
     loss: f64,
 }
 
-impl Pairs {
+impl PairsStudy {
     /// A line for each number of pairs: the share of pairs whose answer is exactly right, by layer.
     ///
     /// # Errors
     /// When there are not as many words, a layer does not exist, or a file cannot be written.
-    pub fn run(&self, loaded: &Loaded, cells: &Cells, seed: Seed) -> Result<Vec<Series>> {
+    pub fn run(&self, loaded: &LoadedDecoder, cells: &CellFolder, seed: Seed) -> Result<Vec<LineSeries>> {
         let mut series = Vec::new();
         for &count in &self.counts {
             let examples = self.examples(loaded, count, seed)?;
@@ -55,18 +55,18 @@ impl Pairs {
             for &layer in &self.layers {
                 let ids: Vec<&[i64]> = examples.iter().map(|example| example.ids.as_slice()).collect();
                 let settings = (ids, layer, self.training, seed);
-                let recalled: Recalled = cells.get(&settings, || self.recall(loaded, layer, &examples, seed))?;
+                let recalled: RecalledPair = cells.get(&settings, || self.recall(loaded, layer, &examples, seed))?;
                 let share = recalled.right as f64 / count as f64;
                 println!("{count} pairs, layer {layer}: {share:.3} right (loss {:.4})", recalled.loss);
                 points.push((layer as f64, share));
             }
-            series.push(Series { panel: format!("{count}"), name: "ours".to_owned(), points });
+            series.push(LineSeries { panel: format!("{count}"), name: "ours".to_owned(), points });
         }
         Ok(series)
     }
 
     /// `RAND#IDi->` with its answer and the end token.
-    fn examples(&self, loaded: &Loaded, count: usize, seed: Seed) -> Result<Vec<Example>> {
+    fn examples(&self, loaded: &LoadedDecoder, count: usize, seed: Seed) -> Result<Vec<Example>> {
         let tokenizer = &loaded.tokenizer;
         let Some(end) = tokenizer.eos() else { bail!("the tokenizer has no end token, which answers need") };
         let answers = self.answers(loaded, count, seed)?;
@@ -80,7 +80,7 @@ impl Pairs {
         answers.into_iter().enumerate().map(example).collect()
     }
 
-    fn answers(&self, loaded: &Loaded, count: usize, seed: Seed) -> Result<Vec<Vec<i64>>> {
+    fn answers(&self, loaded: &LoadedDecoder, count: usize, seed: Seed) -> Result<Vec<Vec<i64>>> {
         let (tokenizer, mut rng) = (&loaded.tokenizer, seed.stream("answers", 0));
         if !self.as_run {
             let (ends, vocabulary) = (tokenizer.ends(), loaded.decoder.dims().vocab);
@@ -104,7 +104,7 @@ impl Pairs {
         words.iter().take(count).map(|word| Ok(tokenizer.encode(word, Specials::None)?)).collect()
     }
 
-    fn recall(&self, loaded: &Loaded, layer: i64, examples: &[Example], seed: Seed) -> Result<Recalled> {
+    fn recall(&self, loaded: &LoadedDecoder, layer: i64, examples: &[Example], seed: Seed) -> Result<RecalledPair> {
         let (adaptation, loss) = train(loaded, layer, examples, self.training, seed)?;
         let prompts: Vec<&[i64]> = examples.iter().map(|example| &example.ids[..example.prompt]).collect();
         let got = said(loaded, adaptation.as_ref(), &prompts, MOST)?;
@@ -112,6 +112,6 @@ impl Pairs {
             let answer = &example.ids[example.prompt..example.ids.len() - 1];
             said == answer
         };
-        Ok(Recalled { right: examples.iter().zip(got).filter(is_right).count(), loss })
+        Ok(RecalledPair { right: examples.iter().zip(got).filter(is_right).count(), loss })
     }
 }

@@ -18,7 +18,7 @@ const LEAST: f64 = 170.0;
 
 /// A line in a panel.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Series {
+pub struct LineSeries {
     /// The panel.
     pub panel: String,
     /// Whose line it is.
@@ -41,7 +41,7 @@ pub struct Axes {
 }
 
 /// The figure of these lines; `printed` are the paper's, which go into the CSV with their source and are not drawn.
-pub fn figure(name: &str, title: &str, axes: Axes, series: Vec<Series>, printed: &[Series]) -> Figure {
+pub fn figure(name: &str, title: &str, axes: Axes, series: Vec<LineSeries>, printed: &[LineSeries]) -> Figure {
     let mut data = Data::new(&["source", axes.panel, "line", axes.x, axes.y]);
     let mut rows = Vec::new();
     for (source, lines) in [("ours", &series[..]), ("paper", printed)] {
@@ -60,7 +60,7 @@ pub fn figure(name: &str, title: &str, axes: Axes, series: Vec<Series>, printed:
     Figure { name: name.to_owned(), alt, caption, data, draw: Box::new(draw) }
 }
 
-fn drawing(width: f64, axes: &Axes, series: &[Series], rows: &[std::ops::Range<usize>]) -> Drawing {
+fn drawing(width: f64, axes: &Axes, series: &[LineSeries], rows: &[std::ops::Range<usize>]) -> Drawing {
     let mut panels: Vec<&str> = Vec::new();
     let mut names: Vec<String> = Vec::new();
     for one in series {

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use reft_models::tokenizer::{Specials, Tokenizer};
 
-use super::das::Pair;
+use super::das::InterchangePair;
 
 /// Where an amount lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,12 +118,16 @@ impl<'a> PriceTag<'a> {
     ///
     /// # Errors
     /// The tokenizer's.
-    pub fn pair(&self, rng: &mut ChaCha8Rng) -> Result<Pair> {
+    pub fn pair(&self, rng: &mut ChaCha8Rng) -> Result<InterchangePair> {
         let yes = rng.random();
         let drawn = if yes { YES.choose(rng) } else { NO.choose(rng) };
         let (base, source) = *drawn.expect("there are some");
         let mut encode = |region| self.tokenizer.encode(&Tag::drawn(rng, region).text(), Specials::AsModel);
-        Ok(Pair { base: encode(base)?, source: encode(source)?, label: if yes { self.yes } else { self.no } })
+        Ok(InterchangePair {
+            base: encode(base)?,
+            source: encode(source)?,
+            label: if yes { self.yes } else { self.no },
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether the parts of a sweep's declaration go together.
 
 use super::halving::Halving;
-use super::measure::Metric;
-use super::search::Method;
+use super::measure::TrialMetric;
+use super::search::SearchMethod;
 use super::spec::SweepSpec;
 use crate::config::plan::RunPlan;
 
@@ -24,7 +24,7 @@ type Check = (&'static str, bool, String);
 fn amounts(spec: &SweepSpec) -> Vec<Check> {
     let Halving { eta, rungs } = spec.halving;
     let named = spec.last.as_ref().is_none_or(|last| !last.seeds.is_empty());
-    let (grid, size) = (spec.method == Method::Grid, spec.space.size());
+    let (grid, size) = (spec.method == SearchMethod::Grid, spec.space.size());
     let points = format!("the grid has {} points: allow them, or use random", size.unwrap_or(0));
     let text = str::to_owned;
     vec![
@@ -41,8 +41,8 @@ fn amounts(spec: &SweepSpec) -> Vec<Check> {
 }
 
 fn methods(spec: &SweepSpec, base: &RunPlan) -> Vec<Check> {
-    let judged = spec.metric == Metric::WinRate;
-    let (halved, known) = (spec.halving.rungs > 1, matches!(spec.method, Method::Grid | Method::Random));
+    let judged = spec.metric == TrialMetric::WinRate;
+    let (halved, known) = (spec.halving.rungs > 1, matches!(spec.method, SearchMethod::Grid | SearchMethod::Random));
     let metric = spec.metric.fits(base);
     let text = str::to_owned;
     vec![

@@ -5,14 +5,14 @@ use serde_json::{Map, Value, json};
 
 use crate::config::ConfigError;
 use crate::config::dtype::{AUTO, DtypeChoice};
-use crate::config::places::Places;
+use crate::config::places::SettingLocations;
 use crate::config::read::{dtype_of, fix_dtype};
 
 /// Replaces `auto` in a declaration by what it is on this machine: in `run`, and in `final.run` where it stands there.
 ///
 /// # Errors
 /// When a type is none, or cannot be fixed for all trials: `auto` is a value to be varied, or the device is varied.
-pub fn freeze(sweep: &mut Value, places: &Places) -> Result<(), ConfigError> {
+pub fn freeze(sweep: &mut Value, places: &SettingLocations) -> Result<(), ConfigError> {
     let wrong = |key: &str, reason: &str| Err(ConfigError::value(places, key, reason.to_owned()));
     let below =
         |section: &'static str| move |error: ConfigError| error.renamed(places, |key| format!("{section}.{key}"));

@@ -8,13 +8,13 @@ use anyhow::{Result, bail};
 use reft_core::rng::Seed;
 use sha2::{Digest, Sha256};
 
-use super::halving::{Fate, Halving};
+use super::halving::{Halving, TrialStage};
 use super::identity::Identities;
-use super::manifest::{Chosen, Manifest, Trial};
-use super::measure::Metric;
-use super::search::Tried;
+use super::manifest::{Manifest, Trial, Winner};
+use super::measure::TrialMetric;
+use super::search::FinishedTrial;
 use super::spec::SweepSpec;
-use super::view::View;
+use super::view::RunView;
 use crate::config::plan::{Dtype, RunPlan};
 use crate::store::environment::{CODE_HASH, RESULTS_VERSION};
 use crate::store::{RunId, RunPaths};
@@ -30,25 +30,25 @@ pub struct Sweep {
     identities: Identities,
     /// Runs that have ended for good: their files are not read again. Hundreds of trials on a network file system would
     /// otherwise be read by every worker at every look.
-    settled: HashMap<RunId, View>,
+    settled: HashMap<RunId, RunView>,
 }
 
 /// All that is known of a sweep at one moment.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Survey {
     /// The trials.
-    pub trials: Vec<View>,
+    pub trials: Vec<RunView>,
     /// Where they stand.
-    pub fates: Vec<Fate>,
+    pub fates: Vec<TrialStage>,
     /// The chosen setting's runs on test rows.
-    pub last: Vec<View>,
+    pub last: Vec<RunView>,
     /// Whether no further trial begins: the hours are spent, or patience is.
     pub stopped: bool,
 }
 
 /// A piece of work.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Job {
+pub struct TrialJob {
     /// What it is, for people.
     pub title: String,
     /// The run's name.
@@ -58,7 +58,7 @@ pub struct Job {
     /// The part of its updates after which it is scored.
     pub part: f64,
     /// As it was seen.
-    pub view: View,
+    pub view: RunView,
     /// The claim to take.
     pub claim: usize,
     /// What is run.
@@ -67,9 +67,9 @@ pub struct Job {
 
 /// What a worker should do.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Next {
+pub enum WorkerAction {
     /// Any of these; the first are wanted most.
-    Jobs(Vec<Job>),
+    Jobs(Vec<TrialJob>),
     /// Others are at work, and what follows depends on them.
     Wait,
     /// There is nothing left to do.
@@ -85,7 +85,7 @@ impl Sweep {
     pub fn of_file(file: &Path, overrides: &[String], runs: &Path, threads: Option<usize>) -> Result<Self> {
         // One thread for all names that the folder is called by: how many a worker gets is no part of a sweep's name.
         let mut identities = Identities::from_env(1);
-        let mut named = Named::new(file, overrides, runs, &mut identities)?;
+        let mut named = NamedSweep::new(file, overrides, runs, &mut identities)?;
         if !named.manifest().exists()
             && let Some(begun) = named.in_another_type(file, overrides, runs, &mut identities)
         {
@@ -98,7 +98,7 @@ impl Sweep {
             named = begun;
         }
         let path = named.manifest();
-        let Named { spec, folder } = named;
+        let NamedSweep { spec, folder } = named;
         let found = if path.exists() { Some(Manifest::read(&path)?) } else { None };
         let begun = |trial: &Trial| RunPaths::new(runs, &trial.run).folder().exists();
         let frozen = found.as_ref().filter(|manifest| threads.is_none() || manifest.trials.iter().any(begun));
@@ -164,8 +164,8 @@ impl Sweep {
         let last = chosen.map(|run| (run.clone(), Halving::NONE));
         let (trials, last): (Vec<_>, Vec<_>) = (trials.collect(), last.collect());
         let mut view = |(run, halving): (RunId, Halving)| self.view(run, halving);
-        let trials: Vec<View> = trials.into_iter().map(&mut view).collect::<Result<_>>()?;
-        let last: Vec<View> = last.into_iter().map(view).collect::<Result<_>>()?;
+        let trials: Vec<RunView> = trials.into_iter().map(&mut view).collect::<Result<_>>()?;
+        let last: Vec<RunView> = last.into_iter().map(view).collect::<Result<_>>()?;
         let stopped = self.spent(&trials) || self.patience_spent(&trials);
         let mut standings: Vec<_> = trials.iter().map(|view| view.standing.clone()).collect();
         if stopped {
@@ -176,25 +176,25 @@ impl Sweep {
     }
 
     /// What is known of a run, from its files unless it has ended for good.
-    fn view(&mut self, run: RunId, halving: Halving) -> Result<View> {
+    fn view(&mut self, run: RunId, halving: Halving) -> Result<RunView> {
         if let Some(view) = self.settled.get(&run) {
             return Ok(view.clone());
         }
-        let view = View::of(&self.paths(&run), &self.spec, halving)?;
+        let view = RunView::of(&self.paths(&run), &self.spec, halving)?;
         // A judge may change a win rate afterwards, and a failed run may be put back.
-        if view.complete && self.spec.metric != Metric::WinRate {
+        if view.complete && self.spec.metric != TrialMetric::WinRate {
             self.settled.insert(run, view.clone());
         }
         Ok(view)
     }
 
-    fn spent(&self, trials: &[View]) -> bool {
+    fn spent(&self, trials: &[RunView]) -> bool {
         let seconds: u64 = trials.iter().map(|view| view.state.seconds()).sum();
         self.spec.hours.is_some_and(|hours| seconds as f64 >= 3600.0 * hours)
     }
 
     /// Whether, of the trials that ended without a gap before them, the last `patience` were no better than one before.
-    fn patience_spent(&self, trials: &[View]) -> bool {
+    fn patience_spent(&self, trials: &[RunView]) -> bool {
         let Some(patience) = self.spec.patience else { return false };
         let (mut best, mut since) = (f64::NEG_INFINITY, 0);
         for view in trials.iter().take_while(|view| view.complete || view.failure.is_some()) {
@@ -212,11 +212,11 @@ impl Sweep {
     ///
     /// # Errors
     /// When files cannot be read or written, or the sweep is of another results version.
-    pub fn decide(&mut self) -> Result<Next> {
+    pub fn decide(&mut self) -> Result<WorkerAction> {
         self.manifest.check_version(&self.folder.join("manifest.json"))?;
         loop {
             let survey = self.survey()?;
-            if survey.fates.iter().any(|fate| matches!(fate, Fate::Run(_) | Fate::Wait(_))) {
+            if survey.fates.iter().any(|fate| matches!(fate, TrialStage::Run(_) | TrialStage::Wait(_))) {
                 return self.trial_jobs(&survey);
             }
             let more = !survey.stopped && self.manifest.chosen.is_none() && self.extend(&survey)?;
@@ -226,25 +226,29 @@ impl Sweep {
         }
     }
 
-    fn trial_jobs(&self, survey: &Survey) -> Result<Next> {
+    fn trial_jobs(&self, survey: &Survey) -> Result<WorkerAction> {
         let mut jobs = Vec::new();
         let all = survey.trials.iter().zip(&survey.fates).zip(&self.manifest.trials).enumerate();
         for (number, ((view, fate), trial)) in all {
-            let (Fate::Run(rung), Ok(claim)) = (fate, &view.claim) else { continue };
+            let (TrialStage::Run(rung), Ok(claim)) = (fate, &view.claim) else { continue };
             let title = format!("trial {number}, rung {rung}");
             let plan = self.spec.plan(&trial.point, &self.folder.display().to_string())?;
             let part = self.spec.halving.part(*rung);
             let (rung, run) = (Some(*rung), trial.run.clone());
-            let job = Job { title, run, rung, part, view: view.clone(), claim: *claim, plan };
+            let job = TrialJob { title, run, rung, part, view: view.clone(), claim: *claim, plan };
             jobs.push((std::cmp::Reverse(rung), number, job));
         }
         // Trials that went on come first: they decide most.
         jobs.sort_by_key(|&(rung, number, _)| (rung, number));
-        Ok(if jobs.is_empty() { Next::Wait } else { Next::Jobs(jobs.into_iter().map(|(_, _, job)| job).collect()) })
+        Ok(if jobs.is_empty() {
+            WorkerAction::Wait
+        } else {
+            WorkerAction::Jobs(jobs.into_iter().map(|(_, _, job)| job).collect())
+        })
     }
 
-    fn last_jobs(&self, survey: &Survey) -> Result<Next> {
-        let Some(chosen) = &self.manifest.chosen else { return Ok(Next::Done) };
+    fn last_jobs(&self, survey: &Survey) -> Result<WorkerAction> {
+        let Some(chosen) = &self.manifest.chosen else { return Ok(WorkerAction::Done) };
         let point = &self.manifest.trials[chosen.trial].point;
         let plans = self.spec.last_plans(point, &chosen.chosen_by, &self.folder.display().to_string())?;
         let (mut jobs, mut open) = (Vec::new(), false);
@@ -255,22 +259,22 @@ impl Sweep {
             open = true;
             if let Ok(claim) = view.claim {
                 let title = format!("test, seed {}", plan.seed);
-                jobs.push(Job { title, run: run.clone(), rung: None, part: 1.0, view: view.clone(), claim, plan });
+                jobs.push(TrialJob { title, run: run.clone(), rung: None, part: 1.0, view: view.clone(), claim, plan });
             }
         }
         Ok(match (jobs.is_empty(), open) {
-            (false, _) => Next::Jobs(jobs),
-            (true, true) => Next::Wait,
-            (true, false) => Next::Done,
+            (false, _) => WorkerAction::Jobs(jobs),
+            (true, true) => WorkerAction::Wait,
+            (true, false) => WorkerAction::Done,
         })
     }
 
     /// Names the trials that follow; false when there are none.
     fn extend(&mut self, survey: &Survey) -> Result<bool> {
-        let score = |view: &View| view.standing.scores.last().copied().filter(|_| view.complete);
+        let score = |view: &RunView| view.standing.scores.last().copied().filter(|_| view.complete);
         let points = self.manifest.trials.iter().map(|trial| trial.point.clone());
-        let tried: Vec<Tried> =
-            points.zip(&survey.trials).map(|(point, view)| Tried { point, score: score(view) }).collect();
+        let tried: Vec<FinishedTrial> =
+            points.zip(&survey.trials).map(|(point, view)| FinishedTrial { point, score: score(view) }).collect();
         let new = name(&self.spec, &mut self.identities, &tried)?;
         self.manifest.trials.extend(new.iter().cloned());
         if !new.is_empty() {
@@ -281,10 +285,10 @@ impl Sweep {
 
     /// The best of the complete trials, the earlier of equals; none while one of them waits for a judge.
     pub fn best(&self, survey: &Survey) -> Option<usize> {
-        if survey.trials.iter().any(View::unjudged) {
+        if survey.trials.iter().any(RunView::unjudged) {
             return None;
         }
-        let complete = survey.fates.iter().enumerate().filter(|(_, fate)| **fate == Fate::Complete);
+        let complete = survey.fates.iter().enumerate().filter(|(_, fate)| **fate == TrialStage::Complete);
         let score = |number: usize| survey.trials[number].standing.scores.last().copied().unwrap_or(f64::NAN);
         complete.map(|(number, _)| number).reduce(|best, next| if score(next) > score(best) { next } else { best })
     }
@@ -309,7 +313,7 @@ impl Sweep {
         );
         let plans = self.spec.last_plans(point, &chosen_by, &place)?;
         let runs = plans.iter().map(|plan| self.identities.of(plan)).collect::<Result<_>>()?;
-        self.manifest.chosen = Some(Chosen { trial, chosen_by, runs });
+        self.manifest.chosen = Some(Winner { trial, chosen_by, runs });
         self.save()?;
         Ok(true)
     }
@@ -320,12 +324,12 @@ impl Sweep {
 }
 
 /// A sweep's file with its first trials and the folder that it has, or would have.
-struct Named {
+struct NamedSweep {
     spec: SweepSpec,
     folder: PathBuf,
 }
 
-impl Named {
+impl NamedSweep {
     fn new(file: &Path, overrides: &[String], runs: &Path, identities: &mut Identities) -> Result<Self> {
         let spec = SweepSpec::read(file, overrides)?;
         let trials = name(&spec, identities, &[])?;
@@ -363,7 +367,7 @@ impl Named {
 }
 
 /// The trials that follow those tried, with their runs' names.
-fn name(spec: &SweepSpec, identities: &mut Identities, tried: &[Tried]) -> Result<Vec<Trial>> {
+fn name(spec: &SweepSpec, identities: &mut Identities, tried: &[FinishedTrial]) -> Result<Vec<Trial>> {
     let left = spec.trials.saturating_sub(tried.len());
     let points = spec.method.search().propose(&spec.space, Seed(spec.seed), tried, left);
     let named = |point| Ok(Trial { run: identities.of(&spec.plan(&point, "a sweep")?)?, point });

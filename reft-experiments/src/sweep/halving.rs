@@ -18,7 +18,7 @@ pub struct Halving {
 
 /// Where a trial stands among the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
+pub enum TrialStage {
     /// To be trained and scored up to this rung.
     Run(usize),
     /// Scored at this rung; whether it goes on depends on others.
@@ -33,7 +33,7 @@ pub enum Fate {
 
 /// What is known of a trial: its scores at the rungs so far, larger is better, and whether it failed after them.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Standing {
+pub struct TrialScores {
     /// One for each rung it was scored at.
     pub scores: Vec<f64>,
     /// Whether there will be no more.
@@ -55,11 +55,11 @@ impl Halving {
     }
 
     /// Where every trial stands. Nothing that is decided is ever revised by further scores.
-    pub fn fates(self, standings: &[Standing]) -> Vec<Fate> {
-        let open = |standing: &Standing| {
-            if standing.failed { Fate::Failed } else { Fate::Run(standing.scores.len()) }
+    pub fn fates(self, standings: &[TrialScores]) -> Vec<TrialStage> {
+        let open = |standing: &TrialScores| {
+            if standing.failed { TrialStage::Failed } else { TrialStage::Run(standing.scores.len()) }
         };
-        let mut fates: Vec<Fate> = standings.iter().map(open).collect();
+        let mut fates: Vec<TrialStage> = standings.iter().map(open).collect();
         // Trials that have reached the rung or may still do so.
         let mut entrants: Vec<usize> = (0..standings.len()).collect();
         let mut room = standings.len();
@@ -68,7 +68,7 @@ impl Halving {
                 entrants.iter().copied().filter(|&number| standings[number].scores.len() > rung).collect();
             if rung + 1 == self.rungs {
                 for &number in &scored {
-                    fates[number] = Fate::Complete;
+                    fates[number] = TrialStage::Complete;
                 }
                 break;
             }
@@ -81,14 +81,14 @@ impl Halving {
             for &number in &scored {
                 let ahead = ahead(standings, rung, &scored, number);
                 if ahead >= go_on {
-                    fates[number] = Fate::Pruned(rung);
+                    fates[number] = TrialStage::Pruned(rung);
                 } else if ahead + to_come >= go_on && standings[number].scores.len() == rung + 1 {
-                    fates[number] = Fate::Wait(rung);
+                    fates[number] = TrialStage::Wait(rung);
                 }
             }
             entrants.retain(|&number| {
                 let failed_before = standings[number].failed && standings[number].scores.len() <= rung;
-                fates[number] != Fate::Pruned(rung) && !failed_before
+                fates[number] != TrialStage::Pruned(rung) && !failed_before
             });
             room = go_on;
         }
@@ -97,7 +97,7 @@ impl Halving {
 }
 
 /// Of the trials scored at a rung, those before `number`: with a better score there, or an equal one and named earlier.
-fn ahead(standings: &[Standing], rung: usize, scored: &[usize], number: usize) -> usize {
+fn ahead(standings: &[TrialScores], rung: usize, scored: &[usize], number: usize) -> usize {
     let score = |number: usize| standings[number].scores[rung];
     let before = |other: usize| score(other).total_cmp(&score(number)).then(number.cmp(&other)).is_gt();
     scored.iter().filter(|&&other| before(other)).count()
@@ -111,8 +111,8 @@ mod tests {
 
     const THREE: Halving = Halving { eta: 3, rungs: 3 };
 
-    fn standing(scores: &[f64]) -> Standing {
-        Standing { scores: scores.to_vec(), failed: false }
+    fn standing(scores: &[f64]) -> TrialScores {
+        TrialScores { scores: scores.to_vec(), failed: false }
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             let standing = |score: &Option<f64>| standing(&score.map_or(vec![], |score| vec![score]));
             two.fates(&scores.iter().map(standing).collect::<Vec<_>>())
         };
-        let (run, wait, on, out) = (Fate::Run(0), Fate::Wait(0), Fate::Run(1), Fate::Pruned(0));
+        let (run, wait, on, out) = (TrialStage::Run(0), TrialStage::Wait(0), TrialStage::Run(1), TrialStage::Pruned(0));
         assert_eq!(fates(&[Some(5.0), Some(1.0), None, None]), [wait, wait, run, run]);
         assert_eq!(
             fates(&[Some(5.0), Some(1.0), Some(3.0), None]),
@@ -143,12 +143,12 @@ mod tests {
     #[test]
     fn failures_are_worse_than_any_score_and_do_not_hold_others_up() {
         let two = Halving { eta: 2, rungs: 2 };
-        let failed = Standing { scores: vec![], failed: true };
+        let failed = TrialScores { scores: vec![], failed: true };
         let fates = two.fates(&[failed.clone(), standing(&[0.0]), failed.clone(), failed]);
-        assert_eq!(fates, [Fate::Failed, Fate::Run(1), Fate::Failed, Fate::Failed]);
-        let later = Standing { scores: vec![9.0], failed: true };
+        assert_eq!(fates, [TrialStage::Failed, TrialStage::Run(1), TrialStage::Failed, TrialStage::Failed]);
+        let later = TrialScores { scores: vec![9.0], failed: true };
         let fates = two.fates(&[later, standing(&[1.0, 1.0]), standing(&[0.0]), standing(&[0.5])]);
-        assert_eq!(fates, [Fate::Failed, Fate::Complete, Fate::Pruned(0), Fate::Pruned(0)]);
+        assert_eq!(fates, [TrialStage::Failed, TrialStage::Complete, TrialStage::Pruned(0), TrialStage::Pruned(0)]);
         // Of nine that reach the second rung all but two fail: both go on, and the third place stays empty.
         let four = Halving { eta: 3, rungs: 4 };
         let scores = |number: usize| match number {
@@ -156,21 +156,23 @@ mod tests {
             1 => vec![9.0, 9.0, 1.0],
             _ => vec![if number < 9 { 9.0 } else { 0.0 }],
         };
-        let all: Vec<Standing> =
-            (0..27).map(|number| Standing { scores: scores(number), failed: (2..9).contains(&number) }).collect();
-        assert_eq!(four.fates(&all)[..2], [Fate::Run(3), Fate::Pruned(2)]);
+        let all: Vec<TrialScores> =
+            (0..27).map(|number| TrialScores { scores: scores(number), failed: (2..9).contains(&number) }).collect();
+        assert_eq!(four.fates(&all)[..2], [TrialStage::Run(3), TrialStage::Pruned(2)]);
     }
 
     /// Plays a sweep to its end, always continuing the open trial that `pick` chooses.
-    fn play(scores: &[Vec<f64>], fails: &[bool], pick: &[usize]) -> (Vec<Fate>, usize) {
-        let mut standings = vec![Standing::default(); scores.len()];
+    fn play(scores: &[Vec<f64>], fails: &[bool], pick: &[usize]) -> (Vec<TrialStage>, usize) {
+        let mut standings = vec![TrialScores::default(); scores.len()];
         let mut steps = 0;
         loop {
             let fates = THREE.fates(&standings);
             let open: Vec<(usize, usize)> = fates
                 .iter()
                 .enumerate()
-                .filter_map(|(number, fate)| if let Fate::Run(rung) = fate { Some((number, *rung)) } else { None })
+                .filter_map(
+                    |(number, fate)| if let TrialStage::Run(rung) = fate { Some((number, *rung)) } else { None },
+                )
                 .collect();
             if open.is_empty() {
                 return (fates, steps);
@@ -196,7 +198,7 @@ mod tests {
                 scores.iter().map(|rungs| rungs.iter().map(|&score| f64::from(score)).collect()).collect();
             let expected = play(&scores, &fails, &[0]);
             prop_assert_eq!(&play(&scores, &fails, &pick), &expected);
-            let waiting = expected.0.iter().any(|fate| matches!(fate, Fate::Wait(_)));
+            let waiting = expected.0.iter().any(|fate| matches!(fate, TrialStage::Wait(_)));
             prop_assert!(!waiting, "{:?}", expected.0);
         }
     }

@@ -8,14 +8,14 @@ use reft_models::identity::Identity;
 use reft_models::weights::Weights;
 
 use crate::config::plan::RunPlan;
-use crate::data::source::Sources;
+use crate::data::source::DataSources;
 use crate::run::data_fingerprint;
 use crate::store::RunId;
 use crate::store::environment::Environment;
 
 /// Names runs; data and models that were looked at once are not read again.
 pub struct Identities {
-    sources: Sources,
+    sources: DataSources,
     data: HashMap<String, String>,
     models: HashMap<String, Identity>,
     /// Threads in which the runs will be done.
@@ -25,7 +25,7 @@ pub struct Identities {
 impl Identities {
     /// Of runs in so many threads; data from where the environment says.
     pub fn from_env(threads: i32) -> Self {
-        Self { sources: Sources::from_env(), data: HashMap::new(), models: HashMap::new(), threads }
+        Self { sources: DataSources::from_env(), data: HashMap::new(), models: HashMap::new(), threads }
     }
 
     /// The name that `Runner` will give this run.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::space::Point;
+use super::space::SearchPoint;
 use crate::store::RunId;
 use crate::store::environment::RESULTS_VERSION;
 
@@ -15,14 +15,14 @@ use crate::store::environment::RESULTS_VERSION;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Trial {
     /// Its settings.
-    pub point: Point,
+    pub point: SearchPoint,
     /// Its run, on dev rows.
     pub run: RunId,
 }
 
 /// The chosen setting and its runs on test rows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Chosen {
+pub struct Winner {
     /// The trial it comes from.
     pub trial: usize,
     /// How it was chosen, as the records of its runs say it.
@@ -50,7 +50,7 @@ pub struct Manifest {
     /// The trials named so far.
     pub trials: Vec<Trial>,
     /// The winner, once all trials have ended.
-    pub chosen: Option<Chosen>,
+    pub chosen: Option<Winner>,
 }
 
 impl Manifest {

@@ -9,7 +9,7 @@ use crate::tasks::labelled::LabelledTask;
 /// What a trial is judged by, on the dev rows of `data.eval`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Metric {
+pub enum TrialMetric {
     /// Right answers in %, the mean over tasks.
     #[default]
     Accuracy,
@@ -19,7 +19,7 @@ pub enum Metric {
     Glue,
 }
 
-impl Metric {
+impl TrialMetric {
     /// The name in messages, for runs on the tasks of this one.
     pub fn name(self, run: &RunPlan) -> String {
         match (self, labelled(run)) {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_metric_fits_the_tasks_that_are_measured_by_it() {
-        let (accuracy, win_rate, glue) = (Metric::Accuracy, Metric::WinRate, Metric::Glue);
+        let (accuracy, win_rate, glue) = (TrialMetric::Accuracy, TrialMetric::WinRate, TrialMetric::Glue);
         let cases = [
             (vec!["arc_e", "boolq"], vec![accuracy], "a metric of GLUE"),
             (vec!["alpaca_2k"], vec![win_rate], "a metric of GLUE"),

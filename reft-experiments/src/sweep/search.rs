@@ -6,13 +6,13 @@ use reft_core::rng::Seed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::space::{Point, Space};
+use super::space::{SearchPoint, Space};
 use super::tpe::Tpe;
 
 /// How a space is searched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Method {
+pub enum SearchMethod {
     /// Every point.
     Grid,
     /// Points drawn by chance, none twice.
@@ -23,23 +23,23 @@ pub enum Method {
 
 /// A trial that ended: its point and its score, larger is better; none for one that failed.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Tried {
+pub struct FinishedTrial {
     /// The point.
-    pub point: Point,
+    pub point: SearchPoint,
     /// Its score.
     pub score: Option<f64>,
 }
 
 /// A way to search. What it proposes depends on its arguments only, so that a sweep that is begun again, or worked on by
 /// several drivers, tries the same points.
-pub trait Search {
+pub trait SearchAlgorithm {
     /// The points that follow those tried so far, at most `left` of them; none when there are no more.
-    fn propose(&self, space: &Space, seed: Seed, tried: &[Tried], left: usize) -> Vec<Point>;
+    fn propose(&self, space: &Space, seed: Seed, tried: &[FinishedTrial], left: usize) -> Vec<SearchPoint>;
 }
 
-impl Method {
+impl SearchMethod {
     /// The search itself.
-    pub fn search(&self) -> &dyn Search {
+    pub fn search(&self) -> &dyn SearchAlgorithm {
         match self {
             Self::Grid => &Grid,
             Self::Random => &Random,
@@ -50,8 +50,8 @@ impl Method {
 
 struct Grid;
 
-impl Search for Grid {
-    fn propose(&self, space: &Space, _: Seed, tried: &[Tried], left: usize) -> Vec<Point> {
+impl SearchAlgorithm for Grid {
+    fn propose(&self, space: &Space, _: Seed, tried: &[FinishedTrial], left: usize) -> Vec<SearchPoint> {
         (tried.len()..).map_while(|index| space.at(index)).take(left).collect()
     }
 }
@@ -61,8 +61,8 @@ struct Random;
 /// Draws at most for each point that is sought: some fall on points that were there before.
 const DRAWS: usize = 1000;
 
-impl Search for Random {
-    fn propose(&self, space: &Space, seed: Seed, tried: &[Tried], left: usize) -> Vec<Point> {
+impl SearchAlgorithm for Random {
+    fn propose(&self, space: &Space, seed: Seed, tried: &[FinishedTrial], left: usize) -> Vec<SearchPoint> {
         let wanted = tried.len() + left;
         if space.size().is_some_and(|size| size <= wanted) {
             return Grid.propose(space, seed, tried, left);
@@ -94,8 +94,8 @@ mod tests {
         Space(["a", "b"].map(|key| Parameter { key: key.to_owned(), values: values.clone() }).to_vec())
     }
 
-    fn tried(points: &[Point]) -> Vec<Tried> {
-        points.iter().map(|point| Tried { point: point.clone(), score: Some(0.0) }).collect()
+    fn tried(points: &[SearchPoint]) -> Vec<FinishedTrial> {
+        points.iter().map(|point| FinishedTrial { point: point.clone(), score: Some(0.0) }).collect()
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn random_points_differ_and_depend_on_the_seed_alone() {
-        let (space, words) = (space(10), |points: &[Point]| points.iter().map(describe).collect::<Vec<_>>());
+        let (space, words) = (space(10), |points: &[SearchPoint]| points.iter().map(describe).collect::<Vec<_>>());
         let points = Random.propose(&space, Seed(1), &[], 30);
         let mut distinct = words(&points);
         distinct.sort();

@@ -1,15 +1,15 @@
 //! What a person sees of a sweep.
 
 use super::folder::{Survey, Sweep};
-use super::halving::Fate;
+use super::halving::TrialStage;
 use super::space::describe;
-use super::view::View;
+use super::view::RunView;
 use crate::columns::aligned;
 use crate::store::claim::now;
-use crate::store::state::Ending;
+use crate::store::state::AttemptEnd;
 
 /// A trial's state in words.
-fn state(view: &View, fate: Option<Fate>, stopped: bool) -> String {
+fn state(view: &RunView, fate: Option<TrialStage>, stopped: bool) -> String {
     if let Some(reason) = &view.failure {
         return format!("failed: {reason}");
     }
@@ -18,17 +18,17 @@ fn state(view: &View, fate: Option<Fate>, stopped: bool) -> String {
         let minutes = now().saturating_sub(owner.since) / 60;
         return format!("running on {} ({}) for {minutes} min", owner.host, owner.pid);
     }
-    let again = |(ending, _): &(Ending, u64)| matches!(ending, Ending::Lost | Ending::TimedOut);
+    let again = |(ending, _): &(AttemptEnd, u64)| matches!(ending, AttemptEnd::Lost | AttemptEnd::TimedOut);
     let died = view.state.attempts.last().is_some_and(|attempt| attempt.ended.as_ref().is_none_or(again));
     match fate {
-        Some(Fate::Pruned(rung)) => format!("pruned at rung {rung}"),
-        Some(Fate::Wait(rung)) => format!("waiting at rung {rung}"),
-        Some(Fate::Failed) if stopped => "not begun".to_owned(),
-        Some(Fate::Complete) | None if view.unjudged() => "complete, to be judged".to_owned(),
-        Some(Fate::Complete) => "complete".to_owned(),
+        Some(TrialStage::Pruned(rung)) => format!("pruned at rung {rung}"),
+        Some(TrialStage::Wait(rung)) => format!("waiting at rung {rung}"),
+        Some(TrialStage::Failed) if stopped => "not begun".to_owned(),
+        Some(TrialStage::Complete) | None if view.unjudged() => "complete, to be judged".to_owned(),
+        Some(TrialStage::Complete) => "complete".to_owned(),
         None if view.complete => "complete".to_owned(),
-        Some(Fate::Run(_) | Fate::Failed) | None if died => "requeued".to_owned(),
-        Some(Fate::Run(_) | Fate::Failed) | None => "queued".to_owned(),
+        Some(TrialStage::Run(_) | TrialStage::Failed) | None if died => "requeued".to_owned(),
+        Some(TrialStage::Run(_) | TrialStage::Failed) | None => "queued".to_owned(),
     }
 }
 
@@ -67,9 +67,9 @@ pub fn table(sweep: &Sweep, survey: &Survey) -> String {
 
 /// The whole in a line.
 pub fn line(sweep: &Sweep, survey: &Survey) -> String {
-    let count = |is: &dyn Fn(&Fate) -> bool| survey.fates.iter().filter(|fate| is(fate)).count();
-    let pruned = count(&|fate| matches!(fate, Fate::Pruned(_)));
-    let complete = count(&|fate| *fate == Fate::Complete);
+    let count = |is: &dyn Fn(&TrialStage) -> bool| survey.fates.iter().filter(|fate| is(fate)).count();
+    let pruned = count(&|fate| matches!(fate, TrialStage::Pruned(_)));
+    let complete = count(&|fate| *fate == TrialStage::Complete);
     let failed = survey.trials.iter().filter(|view| view.failure.is_some()).count();
     let all = || survey.trials.iter().chain(&survey.last);
     let running = all().filter(|view| !view.complete && view.claim.is_err()).count();
@@ -101,12 +101,13 @@ fn left(sweep: &Sweep, survey: &Survey, running: usize) -> Option<u64> {
         let reached = view.standing.scores.len().checked_sub(1).map_or(0.0, |rung| halving.part(rung));
         done += reached;
         seconds += view.state.seconds();
-        if let Fate::Run(rung) = fate {
+        if let TrialStage::Run(rung) = fate {
             open += halving.part(*rung) - reached;
         }
     }
     // Trials that wait count by how many of their rung go on.
-    let waiting = survey.fates.iter().filter_map(|fate| if let Fate::Wait(rung) = fate { Some(*rung) } else { None });
+    let waiting =
+        survey.fates.iter().filter_map(|fate| if let TrialStage::Wait(rung) = fate { Some(*rung) } else { None });
     open += waiting.map(|rung| (halving.part(rung + 1) - halving.part(rung)) / halving.eta as f64).sum::<f64>();
     let finals = sweep.spec.last.as_ref().map_or(0, |last| last.seeds.len());
     open += (finals - survey.last.iter().filter(|view| view.complete).count().min(finals)) as f64;

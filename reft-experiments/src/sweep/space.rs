@@ -42,7 +42,7 @@ pub enum Values {
 /// Values as a file spells them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawValues {
     choices: Option<Vec<Value>>,
     range: Option<[f64; 2]>,
     integers: Option<[i64; 2]>,
@@ -50,10 +50,10 @@ struct Written {
     log: bool,
 }
 
-impl TryFrom<Written> for Values {
+impl TryFrom<RawValues> for Values {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
+    fn try_from(written: RawValues) -> Result<Self, String> {
         let log = written.log;
         let positive = |low: f64| !log || low > 0.0;
         match (written.choices, written.range, written.integers) {
@@ -82,10 +82,10 @@ fn twice(values: &[Value]) -> Option<&Value> {
 }
 
 /// A choice for every setting, by the settings' keys, in the order of the space.
-pub type Point = Map<String, Value>;
+pub type SearchPoint = Map<String, Value>;
 
 /// A point in words: `train.lr=0.001 adapt.reft.rank=8`.
-pub fn describe(point: &Point) -> String {
+pub fn describe(point: &SearchPoint) -> String {
     let one = |(key, value): (&String, &Value)| match value {
         Value::String(text) => format!("{key}={text}"),
         other => format!("{key}={other}"),
@@ -141,7 +141,7 @@ impl Space {
     }
 
     /// Point `index` of the grid, the last setting varying fastest; none behind the end and where there is no grid.
-    pub fn at(&self, index: usize) -> Option<Point> {
+    pub fn at(&self, index: usize) -> Option<SearchPoint> {
         if self.size().is_none_or(|size| index >= size) {
             return None;
         }
@@ -162,7 +162,7 @@ impl Space {
     }
 
     /// A point drawn by chance, every setting on its own.
-    pub fn draw(&self, rng: &mut impl Rng) -> Point {
+    pub fn draw(&self, rng: &mut impl Rng) -> SearchPoint {
         self.0.iter().map(|parameter| (parameter.key.clone(), parameter.values.draw(rng))).collect()
     }
 }
@@ -205,8 +205,8 @@ mod tests {
         ]);
         assert_eq!((space.size(), space.at(0)), (None, None));
         let mut rng = Seed(1).stream("a test", 0);
-        let points: Vec<Point> = (0..400).map(|_| space.draw(&mut rng)).collect();
-        let number = |point: &Point, key: &str| point[key].as_f64().expect("a number");
+        let points: Vec<SearchPoint> = (0..400).map(|_| space.draw(&mut rng)).collect();
+        let number = |point: &SearchPoint, key: &str| point[key].as_f64().expect("a number");
         assert!(points.iter().all(|point| (1e-5..=1e-2).contains(&number(point, "lr"))));
         assert!(points.iter().all(|point| (0.0..=0.5).contains(&number(point, "p"))));
         assert!(points.iter().all(|point| point["rank"].as_i64().is_some_and(|rank| (1..=64).contains(&rank))));

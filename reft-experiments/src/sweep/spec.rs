@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 use super::check::check;
 use super::dtype;
 use super::halving::Halving;
-use super::measure::Metric;
-use super::search::Method;
-use super::space::{Parameter, Point, Space, Values, describe};
+use super::measure::TrialMetric;
+use super::search::SearchMethod;
+use super::space::{Parameter, SearchPoint, Space, Values, describe};
 use crate::config::ConfigError;
 use crate::config::dtype::DtypeChoice;
 use crate::config::merge::merge;
-use crate::config::places::Places;
+use crate::config::places::SettingLocations;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::config::read::{
-    Written as Settings, beside, defaults, dtype_of, nest, resolve, resolve_at, run_tree, typed_at, written,
+    LocatedSettings as Settings, beside, defaults, dtype_of, nest, resolve, resolve_at, run_tree, typed_at, written,
 };
 use crate::data::split::Selection;
 
@@ -35,7 +35,7 @@ pub enum Goal {
 /// `final:` what is done with the winner, on test rows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Final {
+pub struct FinalRuns {
     /// One run for each.
     pub seeds: Vec<u64>,
     /// Settings over the winner's, such as the tasks.
@@ -46,24 +46,24 @@ pub struct Final {
 /// The file as it is written, `base` and `run` apart.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawSweepSpec {
     title: String,
     #[serde(default)]
     run: Map<String, Value>,
     space: Map<String, Value>,
-    method: Method,
+    method: SearchMethod,
     halving: Option<Halving>,
     trials: Option<usize>,
     hours: Option<f64>,
     patience: Option<usize>,
     #[serde(default)]
-    metric: Metric,
+    metric: TrialMetric,
     #[serde(default)]
     goal: Goal,
     #[serde(default = "first_seed")]
     seed: u64,
     #[serde(rename = "final")]
-    last: Option<Final>,
+    last: Option<FinalRuns>,
 }
 
 fn first_seed() -> u64 {
@@ -78,7 +78,7 @@ pub struct SweepSpec {
     /// What is varied.
     pub space: Space,
     /// How it is searched.
-    pub method: Method,
+    pub method: SearchMethod,
     /// Its rungs; one without halving.
     pub halving: Halving,
     /// Trials at most.
@@ -88,13 +88,13 @@ pub struct SweepSpec {
     /// Trials without a better one after which none begins.
     pub patience: Option<usize>,
     /// What a trial is judged by.
-    pub metric: Metric,
+    pub metric: TrialMetric,
     /// Which end of it is sought.
     pub goal: Goal,
     /// The one seed of all trials, and of the search.
     pub seed: u64,
     /// What is done with the winner.
-    pub last: Option<Final>,
+    pub last: Option<FinalRuns>,
     /// Settings of every trial: a whole run's.
     run: Value,
     /// The file with `base` resolved: what identifies the sweep, and reads back as itself.
@@ -155,8 +155,8 @@ impl SweepSpec {
         Self::new(tree, &place.into())
     }
 
-    fn new(tree: Value, places: &Places) -> Result<Self, ConfigError> {
-        let written: Written = typed_at(&tree, places)?;
+    fn new(tree: Value, places: &SettingLocations) -> Result<Self, ConfigError> {
+        let written: RawSweepSpec = typed_at(&tree, places)?;
         let mut space = Vec::new();
         for (key, values) in written.space {
             let full = format!("space.{key}");
@@ -181,7 +181,8 @@ impl SweepSpec {
             run: Value::Object(written.run),
             frozen: tree,
         };
-        let base = spec.plan(&Point::new(), "").map_err(|error| Self::located(error, places, &Point::new()))?;
+        let base =
+            spec.plan(&SearchPoint::new(), "").map_err(|error| Self::located(error, places, &SearchPoint::new()))?;
         check(&spec, &base).map_err(|(key, reason)| ConfigError::value(places, key, reason))?;
         spec.check_runs(places)?;
         Ok(spec)
@@ -212,10 +213,10 @@ impl SweepSpec {
     }
 
     /// Resolves the base with each value of each setting, so that no trial is found wrong after hours.
-    fn check_runs(&self, places: &Places) -> Result<(), ConfigError> {
-        let plan = |point: &Point| self.plan(point, "").map_err(|error| Self::located(error, places, point));
+    fn check_runs(&self, places: &SettingLocations) -> Result<(), ConfigError> {
+        let plan = |point: &SearchPoint| self.plan(point, "").map_err(|error| Self::located(error, places, point));
         let first = |parameter: &Parameter| (parameter.key.clone(), parameter.values.corners()[0].clone());
-        let origin: Point = self.space.0.iter().map(first).collect();
+        let origin: SearchPoint = self.space.0.iter().map(first).collect();
         let first = plan(&origin)?;
         if !first.trains() {
             return Err(ConfigError::value(places, "run.adapt", "nothing to train: name interventions"));
@@ -236,7 +237,7 @@ impl SweepSpec {
     }
 
     /// An error of a trial's run, told of the line that it comes from: the space's where the setting is varied.
-    fn located(error: ConfigError, places: &Places, point: &Point) -> ConfigError {
+    fn located(error: ConfigError, places: &SettingLocations, point: &SearchPoint) -> ConfigError {
         error.renamed(places, |key| {
             let varied = |name: &&String| {
                 key.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -250,7 +251,7 @@ impl SweepSpec {
     ///
     /// # Errors
     /// When the settings do not resolve, or name other rows than dev.
-    pub fn plan(&self, point: &Point, place: &str) -> Result<RunPlan, ConfigError> {
+    pub fn plan(&self, point: &SearchPoint, place: &str) -> Result<RunPlan, ConfigError> {
         let mut tree = self.run.clone();
         point.iter().for_each(|(key, value)| merge(&mut tree, nest(key, value.clone())));
         merge(&mut tree, json!({ "seed": self.seed }));
@@ -267,7 +268,7 @@ impl SweepSpec {
     ///
     /// # Errors
     /// When the settings do not resolve.
-    pub fn last_plans(&self, point: &Point, chosen_by: &str, place: &str) -> Result<Vec<RunPlan>, ConfigError> {
+    pub fn last_plans(&self, point: &SearchPoint, chosen_by: &str, place: &str) -> Result<Vec<RunPlan>, ConfigError> {
         let Some(last) = &self.last else { return Ok(Vec::new()) };
         let chosen = serde_json::to_value(self.plan(point, place)?).expect("plain data");
         let split = EvalSplit::Test(Selection { chosen_by: chosen_by.to_owned() });
@@ -294,7 +295,7 @@ fn varied_in_the_file(text: &str) -> Result<(), ConfigError> {
 }
 
 /// An error in the values of a setting that is varied; `full` is its key in the file.
-fn in_space(error: ConfigError, places: &Places, full: &str) -> ConfigError {
+fn in_space(error: ConfigError, places: &SettingLocations, full: &str) -> ConfigError {
     match error {
         ConfigError::Whole { reason, .. } => ConfigError::value(places, full, reason),
         other => other.renamed(places, |key| format!("{full}.{key}")),

@@ -12,8 +12,8 @@ use reft_core::rng::Seed;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::search::{Search, Tried};
-use super::space::{Point, Space, Values, short};
+use super::search::{FinishedTrial, SearchAlgorithm};
+use super::space::{SearchPoint, Space, Values, short};
 
 /// Settings of the search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,13 +35,13 @@ impl Default for Tpe {
 /// Draws until a point is one that was not tried.
 const DRAWS: u64 = 50;
 
-impl Search for Tpe {
-    fn propose(&self, space: &Space, seed: Seed, tried: &[Tried], left: usize) -> Vec<Point> {
+impl SearchAlgorithm for Tpe {
+    fn propose(&self, space: &Space, seed: Seed, tried: &[FinishedTrial], left: usize) -> Vec<SearchPoint> {
         let batch = self.batch.max(1);
         let together = if tried.len() < self.startup { self.startup - tried.len() } else { batch };
-        let mut points: Vec<Point> = Vec::new();
+        let mut points: Vec<SearchPoint> = Vec::new();
         for number in tried.len()..tried.len() + together.min(left) {
-            let new = |point: &Point| !points.contains(point) && !tried.iter().any(|tried| tried.point == *point);
+            let new = |point: &SearchPoint| !points.contains(point) && !tried.iter().any(|tried| tried.point == *point);
             let draw = |draw: u64| self.point(space, seed, tried, number as u64, draw);
             let Some(point) = (0..DRAWS).map(draw).find(new) else { break };
             points.push(point);
@@ -51,7 +51,7 @@ impl Search for Tpe {
 }
 
 impl Tpe {
-    fn point(&self, space: &Space, seed: Seed, tried: &[Tried], number: u64, draw: u64) -> Point {
+    fn point(&self, space: &Space, seed: Seed, tried: &[FinishedTrial], number: u64, draw: u64) -> SearchPoint {
         let mut stream = seed.stream("tpe", number * DRAWS + draw);
         let one = |parameter: &super::space::Parameter| {
             let built = TpeSampler::builder().n_startup_trials(self.startup).seed(stream.random()).build();
@@ -79,11 +79,11 @@ fn distribution(values: &Values) -> Distribution {
 /// What was tried of one setting. Each setting has a history of its own: the sampler tells parameters apart by their
 /// distributions, and two settings with equally many choices have the same one. It minimises; a failure counts as the
 /// worst score there was.
-fn history(key: &str, values: &Values, distribution: &Distribution, tried: &[Tried]) -> Vec<CompletedTrial> {
+fn history(key: &str, values: &Values, distribution: &Distribution, tried: &[FinishedTrial]) -> Vec<CompletedTrial> {
     let worst = tried.iter().filter_map(|tried| tried.score).fold(f64::INFINITY, f64::min);
     let worst = if worst.is_finite() { worst } else { 0.0 };
     let id = ParamId::new();
-    let trial = |(number, tried): (u64, &Tried)| {
+    let trial = |(number, tried): (u64, &FinishedTrial)| {
         let params = HashMap::from([(id, encoded(values, tried.point.get(key)?)?)]);
         let distributions = HashMap::from([(id, distribution.clone())]);
         Some(CompletedTrial::new(number, params, distributions, HashMap::new(), -tried.score.unwrap_or(worst)))
@@ -126,25 +126,26 @@ mod tests {
     }
 
     /// Best at lr 1e-3, good = a, bad = c, rank 8.
-    fn score(point: &Point) -> f64 {
+    fn score(point: &SearchPoint) -> f64 {
         let off = |key: &str, best: f64| (point[key].as_f64().expect("a number") / best).log10().abs();
         let miss = |key: &str, best: &str| if point[key] == best { 0.0 } else { 1.0 };
         -off("lr", 1e-3) - off("rank", 8.0) - miss("good", "a") - miss("bad", "c")
     }
 
-    fn sweep(method: &dyn Search, trials: usize, seed: u64) -> Vec<Tried> {
-        let mut tried: Vec<Tried> = Vec::new();
+    fn sweep(method: &dyn SearchAlgorithm, trials: usize, seed: u64) -> Vec<FinishedTrial> {
+        let mut tried: Vec<FinishedTrial> = Vec::new();
         while tried.len() < trials {
             let points = method.propose(&space(), Seed(seed), &tried, trials - tried.len());
             assert!(!points.is_empty(), "no more points");
-            tried.extend(points.into_iter().map(|point| Tried { score: Some(score(&point)), point }));
+            tried.extend(points.into_iter().map(|point| FinishedTrial { score: Some(score(&point)), point }));
         }
         tried
     }
 
     #[test]
     fn later_points_are_better_than_those_by_chance() {
-        let mean = |tried: &[Tried]| tried.iter().filter_map(|tried| tried.score).sum::<f64>() / tried.len() as f64;
+        let mean =
+            |tried: &[FinishedTrial]| tried.iter().filter_map(|tried| tried.score).sum::<f64>() / tried.len() as f64;
         let tried = sweep(&Tpe::default(), 60, 1);
         let (first, last) = (mean(&tried[..10]), mean(&tried[40..]));
         assert!(last > first + 0.5, "from {first} to {last}");

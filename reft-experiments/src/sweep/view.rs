@@ -2,32 +2,32 @@
 
 use anyhow::Result;
 
-use super::halving::{Halving, Standing};
-use super::measure::Metric;
+use super::halving::{Halving, TrialScores};
+use super::measure::TrialMetric;
 use super::spec::SweepSpec;
 use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::store::RunPaths;
-use crate::store::claim::Seen;
+use crate::store::claim::ClaimView;
 use crate::store::record::{Record, mean_percent};
 use crate::store::state::RunState;
 
 /// What is known of a run.
 #[derive(Clone, PartialEq, Debug)]
-pub struct View {
+pub struct RunView {
     /// What sweeps did with it.
     pub state: RunState,
     /// Its scores in the sense of the sweep, and whether it failed.
-    pub standing: Standing,
+    pub standing: TrialScores,
     /// Why it failed.
     pub failure: Option<String>,
     /// Whether its record is there.
     pub complete: bool,
     /// The claim that is free, or who holds it.
-    pub claim: Result<usize, Seen>,
+    pub claim: Result<usize, ClaimView>,
 }
 
-impl View {
+impl RunView {
     /// Looks at a run's files. What is damaged counts as a failure, and says so.
     ///
     /// # Errors
@@ -51,14 +51,14 @@ impl View {
         }
         let failure = if record.is_some() { None } else { state.failure() };
         let claim = state.next_claim(paths)?;
-        let standing = Standing { scores, failed: failure.is_some() };
+        let standing = TrialScores { scores, failed: failure.is_some() };
         Ok(Self { state, standing, failure, complete: record.is_some(), claim })
     }
 
     fn broken(reason: String) -> Self {
         Self {
             state: RunState::default(),
-            standing: Standing { scores: Vec::new(), failed: true },
+            standing: TrialScores { scores: Vec::new(), failed: true },
             failure: Some(reason),
             complete: false,
             claim: Ok(0),
@@ -77,10 +77,10 @@ impl View {
 }
 
 /// A complete run's figure; NaN where a judge was not asked.
-fn metric(metric: Metric, record: &Record, paths: &RunPaths) -> Result<f64> {
+fn metric(metric: TrialMetric, record: &Record, paths: &RunPaths) -> Result<f64> {
     match metric {
-        Metric::Accuracy | Metric::Glue => Ok(mean_percent(&record.scores)),
-        Metric::WinRate => {
+        TrialMetric::Accuracy | TrialMetric::Glue => Ok(mean_percent(&record.scores)),
+        TrialMetric::WinRate => {
             let mut rates = Vec::new();
             for id in &record.plan.data.eval {
                 let path = paths.annotations(id.key());

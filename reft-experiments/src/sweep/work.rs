@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::folder::{Job, Next, Sweep};
+use super::folder::{Sweep, TrialJob, WorkerAction};
 use crate::run::session::Session;
-use crate::run::{Claiming, Outcome, Resume, Runner};
+use crate::run::{Claiming, Resume, RunOutcome, Runner};
 use crate::say::{in_a_line, no_room};
 use crate::store::claim::Claim;
-use crate::store::state::{Ending, RunState};
+use crate::store::state::{AttemptEnd, RunState};
 
 /// Time between two looks at what others have done: doubled while there is nothing to do, up to the longest.
 const POLL: Duration = Duration::from_millis(500);
@@ -19,7 +19,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(4);
 
 /// How long a worker goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Until {
+pub enum WorkLimit {
     /// Nothing is left to do.
     Done,
     /// Nothing is left, or the process that started it is gone.
@@ -33,8 +33,8 @@ pub enum Until {
     },
 }
 
-impl Until {
-    fn allows(self, job: &Job) -> bool {
+impl WorkLimit {
+    fn allows(self, job: &TrialJob) -> bool {
         match self {
             Self::Pieces { rung: Some(last), .. } => job.rung.is_some_and(|rung| rung <= last),
             Self::Pieces { rung: None, .. } | Self::Done | Self::Orphaned(_) => true,
@@ -46,7 +46,7 @@ impl Until {
 ///
 /// # Errors
 /// When files cannot be read or written. A trial that fails is noted as such and is no error.
-pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
+pub fn work(sweep: &mut Sweep, until: WorkLimit) -> Result<()> {
     let (mut session, mut done, mut poll) = (Session::from_env(), 0, POLL);
     // Names of runs hold how many threads they were done in.
     if sweep.manifest.threads > 0 && sweep.manifest.threads != tch::get_num_threads() {
@@ -54,14 +54,14 @@ pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
     }
     loop {
         match until {
-            Until::Orphaned(parent) if std::os::unix::process::parent_id() != parent => return Ok(()),
-            Until::Pieces { most, .. } if done >= most => return Ok(()),
-            Until::Orphaned(_) | Until::Pieces { .. } | Until::Done => {}
+            WorkLimit::Orphaned(parent) if std::os::unix::process::parent_id() != parent => return Ok(()),
+            WorkLimit::Pieces { most, .. } if done >= most => return Ok(()),
+            WorkLimit::Orphaned(_) | WorkLimit::Pieces { .. } | WorkLimit::Done => {}
         }
         let begun = match sweep.decide()? {
-            Next::Done => return Ok(()),
-            Next::Wait => false,
-            Next::Jobs(jobs) => {
+            WorkerAction::Done => return Ok(()),
+            WorkerAction::Wait => false,
+            WorkerAction::Jobs(jobs) => {
                 let mut begun = false;
                 for job in jobs.into_iter().filter(|job| until.allows(job)) {
                     begun = perform(sweep, &job, &mut session)?;
@@ -74,8 +74,8 @@ pub fn work(sweep: &mut Sweep, until: Until) -> Result<()> {
         };
         match (begun, until) {
             (true, _) => (done, poll) = (done + 1, POLL),
-            (false, Until::Pieces { .. }) if !doubtful(sweep)? => return Ok(()),
-            (false, Until::Pieces { .. } | Until::Done | Until::Orphaned(_)) => {
+            (false, WorkLimit::Pieces { .. }) if !doubtful(sweep)? => return Ok(()),
+            (false, WorkLimit::Pieces { .. } | WorkLimit::Done | WorkLimit::Orphaned(_)) => {
                 std::thread::sleep(poll);
                 poll = LONGEST_POLL.min(2 * poll);
             }
@@ -91,7 +91,7 @@ fn doubtful(sweep: &mut Sweep) -> Result<bool> {
 }
 
 /// Does a job unless another worker has it; false if so.
-fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
+fn perform(sweep: &Sweep, job: &TrialJob, session: &mut Session) -> Result<bool> {
     let paths = sweep.paths(&job.run);
     let claiming = || format!("{}: cannot be claimed", paths.folder().display());
     let Some(claim) = Claim::take(&paths.claim(job.claim)).with_context(claiming)? else { return Ok(false) };
@@ -115,7 +115,12 @@ fn perform(sweep: &Sweep, job: &Job, session: &mut Session) -> Result<bool> {
 }
 
 /// Does a claimed job. How it ended, and the error if the disk is full, which no other trial would find otherwise.
-fn attempt(sweep: &Sweep, job: &Job, session: &mut Session, state: &mut RunState) -> (Ending, Option<anyhow::Error>) {
+fn attempt(
+    sweep: &Sweep,
+    job: &TrialJob,
+    session: &mut Session,
+    state: &mut RunState,
+) -> (AttemptEnd, Option<anyhow::Error>) {
     let folder = sweep.paths(&job.run).folder().to_owned();
     let (resume, claiming) = (Resume::IfBegun, Claiming::ByCaller);
     let runner = Runner { root: sweep.runs(), resume, claiming, title: job.title.clone(), turn: None };
@@ -123,22 +128,22 @@ fn attempt(sweep: &Sweep, job: &Job, session: &mut Session, state: &mut RunState
     let outcome =
         catch_unwind(AssertUnwindSafe(advance)).unwrap_or_else(|_| Err(anyhow!("internal error, see the log")));
     let ending = match outcome {
-        Ok((_, done)) if done.folder() != folder => {
-            Ending::Failed("data or model changed since the sweep was planned: run the sweep's file again".to_owned())
-        }
-        Ok((Outcome::Complete(_), _)) => Ending::Complete,
-        Ok((Outcome::Rung(rung), _)) => {
+        Ok((_, done)) if done.folder() != folder => AttemptEnd::Failed(
+            "data or model changed since the sweep was planned: run the sweep's file again".to_owned(),
+        ),
+        Ok((RunOutcome::Complete(_), _)) => AttemptEnd::Complete,
+        Ok((RunOutcome::Rung(rung), _)) => {
             state.rungs.retain(|other| (other.part - rung.part).abs() > 1e-9);
             state.rungs.push(rung);
-            Ending::Rung
+            AttemptEnd::Rung
         }
         Err(error) => {
             let said = in_a_line(&error);
             eprintln!("{}: {said}", job.title);
             if no_room(&error).is_some() {
-                return (Ending::PutBack(said), Some(error));
+                return (AttemptEnd::PutBack(said), Some(error));
             }
-            Ending::Failed(said)
+            AttemptEnd::Failed(said)
         }
     };
     (ending, None)
@@ -159,7 +164,7 @@ pub fn release(sweep: &mut Sweep) -> Result<()> {
         if let Some(claim) = Claim::take(&paths.claim(*number)).with_context(claiming)? {
             let mut state = RunState::read(&paths)?;
             state.begin(*number, claim.owner.clone(), &paths)?;
-            state.end(Ending::TimedOut);
+            state.end(AttemptEnd::TimedOut);
             state.save(&paths.state())?;
         }
     }

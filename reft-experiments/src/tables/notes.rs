@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::spec::Profile;
+use super::spec::TableProfile;
 use super::stats::Statistic;
-use crate::data::too_long::{Fate, Use};
+use crate::data::too_long::{LengthAction, RowUse};
 use crate::score::metric::Metric;
 use crate::store::record::Record;
 use crate::tasks::TaskId;
 
 /// What the figures depend on; `command` is how the table was made.
-pub fn notes(profile: &Profile, statistic: Statistic, records: &[&Record], command: &str) -> Vec<String> {
+pub fn notes(profile: &TableProfile, statistic: Statistic, records: &[&Record], command: &str) -> Vec<String> {
     let Some(&record) = records.last() else { return Vec::new() };
     let plan = &record.plan;
     let scores = records.iter().flat_map(|record| &record.scores);
@@ -49,9 +49,11 @@ fn too_long(records: &[&Record]) -> Option<String> {
     let mut all: BTreeMap<(&str, &'static str), (usize, usize, usize)> = BTreeMap::new();
     for rows in records.iter().flat_map(|record| &record.too_long) {
         let what = match (rows.purpose, rows.fate) {
-            (Use::Training, Fate::LeftOut) => "training rows left out",
-            (Use::Training, Fate::Cut | Fate::PairCut | Fate::BeginningCut) => "training rows cut",
-            (Use::Scoring, _) => "prompts cut when scoring",
+            (RowUse::Training, LengthAction::LeftOut) => "training rows left out",
+            (RowUse::Training, LengthAction::Cut | LengthAction::PairCut | LengthAction::BeginningCut) => {
+                "training rows cut"
+            }
+            (RowUse::Scoring, _) => "prompts cut when scoring",
         };
         let entry = all.entry((&rows.task, what)).or_insert((0, 0, 0));
         *entry = (entry.0.max(rows.rows), entry.1.max(rows.of), entry.2 + 1);
@@ -64,7 +66,7 @@ fn too_long(records: &[&Record]) -> Option<String> {
 }
 
 /// What the figures of a profile are.
-fn measured(profile: &Profile) -> String {
+fn measured(profile: &TableProfile) -> String {
     let other = |task: &TaskId| {
         let metric = task.task().metric();
         (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))

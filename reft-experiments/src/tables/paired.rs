@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use reft_core::rng::Seed;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use crate::score::metric::{Answers, Metric};
+use crate::score::metric::{LabelledPredictions, Metric};
 
 /// Right and wrong answers of two systems, row by row.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ impl Paired {
 
 /// The 95 % interval, in percent, of the difference of a metric between two systems that answered the same rows, by the same
 /// bootstrap. A value that is undefined counts as 0, as in records. The same rows give the same interval.
-pub fn bootstrap_of(metric: Metric, first: &Answers, second: &Answers) -> (f64, f64) {
+pub fn bootstrap_of(metric: Metric, first: &LabelledPredictions, second: &LabelledPredictions) -> (f64, f64) {
     let n = first.pairs.len();
     if n == 0 || n != second.pairs.len() {
         return (f64::NAN, f64::NAN);
@@ -62,9 +62,9 @@ pub fn bootstrap_of(metric: Metric, first: &Answers, second: &Answers) -> (f64, 
     let difference = |resample: usize| {
         let mut rng = Seed(0).stream("bootstrap of a metric", resample as u64);
         let rows: Vec<usize> = (0..n).map(|_| rng.random_range(0..n)).collect();
-        let of = |answers: &Answers| {
+        let of = |answers: &LabelledPredictions| {
             let pairs = rows.iter().map(|&row| answers.pairs[row]).collect();
-            metric.of(&Answers { pairs }).unwrap_or(0.0)
+            metric.of(&LabelledPredictions { pairs }).unwrap_or(0.0)
         };
         100.0 * (of(first) - of(second))
     };
@@ -129,14 +129,14 @@ mod tests {
         use crate::data::labelled::Target::{Class, Score};
 
         let paired = rows(60, 25, 10, 5);
-        let of = |right: fn(&(bool, bool)) -> bool| Answers {
+        let of = |right: fn(&(bool, bool)) -> bool| LabelledPredictions {
             pairs: paired.0.iter().map(|both| (Class(1), Class(i64::from(right(both))))).collect(),
         };
         let (low, high) = bootstrap_of(Metric::Accuracy, &of(|both| both.0), &of(|both| both.1));
         let expected = paired.bootstrap();
         assert!((low - expected.0).abs() < 2.0 && (high - expected.1).abs() < 2.0, "{low} to {high}: {expected:?}");
 
-        let line = |noise: f64| Answers {
+        let line = |noise: f64| LabelledPredictions {
             pairs: (0..40).map(|n| (Score(f64::from(n)), Score(f64::from(n) + noise * f64::from(n * n % 7)))).collect(),
         };
         let (good, bad) = (line(0.1), line(9.0));

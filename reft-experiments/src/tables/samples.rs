@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::run::prediction::Prediction;
 
 /// What several systems answered to the rows of one task, all in the same order.
-pub struct Answers {
+pub struct SampleAnswers {
     /// Whose they are.
     pub system: String,
     /// Row by row.
@@ -13,7 +13,7 @@ pub struct Answers {
 }
 
 /// The first `count` rows of a task as Markdown.
-pub fn side_by_side(task: &str, systems: &[Answers], count: usize) -> String {
+pub fn side_by_side(task: &str, systems: &[SampleAnswers], count: usize) -> String {
     let mut text = format!("## {task}\n");
     let rows = systems.iter().map(|system| system.predictions.len()).min().unwrap_or(0).min(count);
     for row in 0..rows {
@@ -25,7 +25,7 @@ pub fn side_by_side(task: &str, systems: &[Answers], count: usize) -> String {
         if !first.expected.is_empty() {
             let _ = write!(text, "\nExpected: {}\n", first.expected.lines().last().unwrap_or_default());
         }
-        for Answers { system, predictions } in systems {
+        for SampleAnswers { system, predictions } in systems {
             let Prediction { said, correct, expected, .. } = &predictions[row];
             let verdict = match (expected.is_empty(), correct) {
                 (true, _) | (false, None) => "",
@@ -58,7 +58,7 @@ mod tests {
             cut: false,
             likelihood: None,
         };
-        let answers = |system: &str, said: &str, correct| Answers {
+        let answers = |system: &str, said: &str, correct| SampleAnswers {
             system: system.to_owned(),
             predictions: vec![prediction(said, correct), prediction("later", false)],
         };

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::config::ConfigError;
 use crate::config::dtype::DtypeChoice;
 use crate::config::merge::merge;
-use crate::config::places::Places;
+use crate::config::places::SettingLocations;
 use crate::config::plan::RunPlan;
-use crate::config::read::{Written, beside, dtype_of, resolve_at, typed_at, written};
+use crate::config::read::{LocatedSettings, beside, dtype_of, resolve_at, typed_at, written};
 use crate::suggest::did_you_mean;
 use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
@@ -34,15 +34,15 @@ pub struct TableSpec {
     columns: Option<Vec<TaskId>>,
     /// By name.
     #[serde(default)]
-    pub profiles: BTreeMap<String, Profile>,
+    pub profiles: BTreeMap<String, TableProfile>,
     #[serde(skip)]
-    places: Places,
+    places: SettingLocations,
 }
 
 /// One size of the table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Profile {
+pub struct TableProfile {
     /// What it is for, in one line.
     pub purpose: String,
     /// The table's columns. Every run scores these, but a GLUE task has runs of its own.
@@ -63,7 +63,7 @@ pub struct Profile {
     #[serde(skip)]
     key: String,
     #[serde(skip)]
-    places: Places,
+    places: SettingLocations,
     /// Settings of every run over all of these, given beside the file.
     #[serde(skip)]
     over: Map<String, Value>,
@@ -147,7 +147,7 @@ impl TableSpec {
     ///
     /// # Errors
     /// When there is none of that name.
-    pub fn profile(&self, name: &str) -> Result<&Profile, ConfigError> {
+    pub fn profile(&self, name: &str) -> Result<&TableProfile, ConfigError> {
         self.profiles.get(name).ok_or_else(|| {
             let known = self.profiles.keys().map(String::as_str);
             let (near, known) = (did_you_mean(name, known.clone()), known.collect::<Vec<_>>().join(", "));
@@ -156,13 +156,13 @@ impl TableSpec {
     }
 }
 
-impl Profile {
+impl TableProfile {
     /// The same with these settings, such as `train.parity=pyreft`, over those of every run.
     ///
     /// # Errors
     /// When one is no setting, or one that tells the table's runs apart.
     pub fn with(&self, settings: &[String]) -> Result<Self, ConfigError> {
-        let mut over = Written { tree: Value::Object(self.over.clone()), places: self.places.clone() };
+        let mut over = LocatedSettings { tree: Value::Object(self.over.clone()), places: self.places.clone() };
         for text in settings {
             over.set(text)?;
             if let Some(own) =
@@ -172,7 +172,7 @@ impl Profile {
                 return Err(ConfigError::value(&over.places, &own.join("."), reason));
             }
         }
-        let Written { tree, places } = over;
+        let LocatedSettings { tree, places } = over;
         let over = tree.as_object().cloned().unwrap_or_default();
         Ok(Self { places, over, ..self.clone() })
     }

@@ -18,12 +18,12 @@ pub enum Statistic {
 
 impl Statistic {
     /// What it says about one value a run; none about none.
-    pub fn of(self, values: &[f64]) -> Option<Estimate> {
+    pub fn of(self, values: &[f64]) -> Option<Aggregate> {
         let mean = estimate(values)?;
         match self {
-            Self::Mean => Some(Estimate { sd: None, ..mean }),
+            Self::Mean => Some(Aggregate { sd: None, ..mean }),
             Self::MeanSd => Some(mean),
-            Self::Median => Some(Estimate { mean: median(values), sd: None, ..mean }),
+            Self::Median => Some(Aggregate { mean: median(values), sd: None, ..mean }),
         }
     }
 
@@ -47,7 +47,7 @@ fn median(values: &[f64]) -> f64 {
 
 /// A mean over `n` runs with its sample standard deviation; in a table of medians, their median.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-pub struct Estimate {
+pub struct Aggregate {
     /// Arithmetic mean, or median.
     pub mean: f64,
     /// Sample standard deviation (divisor `n - 1`); none for a single run.
@@ -56,7 +56,7 @@ pub struct Estimate {
     pub n: usize,
 }
 
-impl Estimate {
+impl Aggregate {
     /// Half the width of the 95 % confidence interval of the mean, by Student's t; none for a single run. With three or five
     /// seeds this is what can be said: no test of two means can be significant there that does not assume a distribution.
     pub fn margin(self) -> Option<f64> {
@@ -67,14 +67,14 @@ impl Estimate {
 }
 
 /// The estimate from one value a run; none from none.
-pub fn estimate(values: &[f64]) -> Option<Estimate> {
+pub fn estimate(values: &[f64]) -> Option<Aggregate> {
     let n = values.len();
     if n == 0 {
         return None;
     }
     let mean = values.iter().sum::<f64>() / n as f64;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    Some(Estimate { mean, sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
+    Some(Aggregate { mean, sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
 }
 
 #[cfg(test)]
@@ -87,18 +87,18 @@ mod tests {
         assert_eq!(of(&[5.0, 1.0, 9.0]), Some((5.0, None, 3)));
         assert_eq!(of(&[4.0, 1.0, 9.0, 2.0]), Some((3.0, None, 4)));
         assert_eq!(of(&[]), None);
-        assert_eq!(Statistic::Mean.of(&[1.0, 3.0]), Some(Estimate { mean: 2.0, sd: None, n: 2 }));
+        assert_eq!(Statistic::Mean.of(&[1.0, 3.0]), Some(Aggregate { mean: 2.0, sd: None, n: 2 }));
     }
 
     #[test]
     fn mean_and_sample_deviation() {
         assert_eq!(estimate(&[]), None);
-        assert_eq!(estimate(&[3.0]), Some(Estimate { mean: 3.0, sd: None, n: 1 }));
+        assert_eq!(estimate(&[3.0]), Some(Aggregate { mean: 3.0, sd: None, n: 1 }));
         let three = estimate(&[1.0, 2.0, 6.0]).expect("three values");
         // t of 2 degrees of freedom at 97.5 % is 4.302653.
         let margin = three.margin().expect("three");
         assert!((margin - 4.302_653 * (7.0f64 / 3.0).sqrt()).abs() < 1e-5, "{margin}");
-        assert_eq!(Estimate { mean: 3.0, sd: None, n: 1 }.margin(), None);
+        assert_eq!(Aggregate { mean: 3.0, sd: None, n: 1 }.margin(), None);
         assert!((three.mean - 3.0).abs() < 1e-12 && (three.sd.expect("three") - 7f64.sqrt()).abs() < 1e-12);
     }
 }

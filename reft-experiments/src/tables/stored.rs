@@ -21,12 +21,12 @@ use crate::tables::spec::RowPlan;
 
 /// A run that a table asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct RunRequest<'a> {
     plan: &'a RunPlan,
     dtype: DtypeChoice,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> RunRequest<'a> {
     /// The runs of a row.
     pub fn of_row(row: &'a RowPlan) -> impl Iterator<Item = Self> {
         row.runs.iter().zip(&row.dtypes).map(|(plan, &dtype)| Self { plan, dtype })
@@ -54,7 +54,7 @@ fn is(plan: &Value, wanted: &Value) -> bool {
 
 /// A complete run of a plan.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredRun {
     /// What came out of it.
     pub record: Record,
     /// Its files.
@@ -68,7 +68,7 @@ pub struct Stored {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn find(runs: &Path, wanted: &[Wanted<'_>]) -> Result<(Vec<Option<Stored>>, Vec<String>), RecordError> {
+pub fn find(runs: &Path, wanted: &[RunRequest<'_>]) -> Result<(Vec<Option<StoredRun>>, Vec<String>), RecordError> {
     let wanted: Vec<Value> = wanted.iter().map(|wanted| comparable(wanted.tree())).collect();
     let mut by_seed: HashMap<&Value, Vec<usize>> = HashMap::new();
     for (number, plan) in wanted.iter().enumerate() {
@@ -115,7 +115,7 @@ fn comparable(mut plan: Value) -> Value {
 }
 
 /// The newest of several runs of one plan that can be read.
-fn newest(runs: &Path, ids: Vec<RunId>, damaged: &mut Vec<String>) -> Option<Stored> {
+fn newest(runs: &Path, ids: Vec<RunId>, damaged: &mut Vec<String>) -> Option<StoredRun> {
     let mut found: Vec<(SystemTime, Record, RunPaths)> = Vec::new();
     for id in ids {
         let paths = RunPaths::new(runs, &id);
@@ -129,11 +129,11 @@ fn newest(runs: &Path, ids: Vec<RunId>, damaged: &mut Vec<String>) -> Option<Sto
     found.sort_by(|(a, first, _), (b, second, _)| (b, &second.id).cmp(&(a, &first.id)));
     let mut found = found.into_iter();
     let (_, record, paths) = found.next()?;
-    Some(Stored { record, paths, others: found.map(|(_, record, _)| record.id).collect() })
+    Some(StoredRun { record, paths, others: found.map(|(_, record, _)| record.id).collect() })
 }
 
 /// What a table from the store has to say about its runs: those that are not there, and those that had to be chosen.
-pub fn notes(rows: &[RowPlan], found: &[Option<Stored>]) -> Vec<String> {
+pub fn notes(rows: &[RowPlan], found: &[Option<StoredRun>]) -> Vec<String> {
     let titles: Vec<String> = rows.iter().flat_map(|row| row.runs.iter().map(|run| title(row, run))).collect();
     let named = || titles.iter().zip(found);
     let missing: Vec<&str> = named().filter(|(_, stored)| stored.is_none()).map(|(title, _)| title.as_str()).collect();
@@ -145,7 +145,7 @@ pub fn notes(rows: &[RowPlan], found: &[Option<Stored>]) -> Vec<String> {
         missing.join("; ")
     )];
     for (title, stored) in named().filter_map(|(title, stored)| Some((title, stored.as_ref()?))) {
-        let Stored { record: Record { id, plan, environment, .. }, others, .. } = stored;
+        let StoredRun { record: Record { id, plan, environment, .. }, others, .. } = stored;
         if !others.is_empty() {
             let others: Vec<String> = others.iter().map(RunId::to_string).collect();
             notes.push(format!(
@@ -163,7 +163,7 @@ pub fn notes(rows: &[RowPlan], found: &[Option<Stored>]) -> Vec<String> {
 }
 
 /// Which runs are in which type, where they are in several: their figures are then not strictly comparable.
-fn types(titles: &[String], found: &[Option<Stored>]) -> Vec<String> {
+fn types(titles: &[String], found: &[Option<StoredRun>]) -> Vec<String> {
     let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (title, stored) in titles.iter().zip(found) {
         if let Some(stored) = stored {

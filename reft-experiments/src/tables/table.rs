@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use super::paper::PrintedRow;
 use super::spec::RowPlan;
-use super::stats::{Estimate, Statistic, estimate};
+use super::stats::{Aggregate, Statistic, estimate};
 use crate::store::record::{Parameters, Record};
 use crate::tasks::TaskId;
 
 /// Who a row's figures are from.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub enum RowOrigin {
     /// Runs of this project.
     Ours,
     /// A publication, as printed.
     Printed(String),
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for RowOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ours => f.write_str("ours"),
@@ -30,14 +30,14 @@ impl std::fmt::Display for Origin {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Cell {
     /// Mean and spread.
-    pub value: Estimate,
+    pub value: Aggregate,
     /// Whether no row of the same model and origin is better.
     pub best: bool,
 }
 
 /// One row.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Row {
+pub struct ResultsRow {
     /// Base model.
     pub model: String,
     /// Method.
@@ -49,12 +49,12 @@ pub struct Row {
     /// Mean over tasks of each seed, then over seeds.
     pub average: Option<Cell>,
     /// Whose it is.
-    pub origin: Origin,
+    pub origin: RowOrigin,
 }
 
 /// A table, ready to be rendered.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Table {
+pub struct ResultsTable {
     /// Caption.
     pub title: String,
     /// What the figures depend on, line by line.
@@ -62,19 +62,19 @@ pub struct Table {
     /// Columns.
     pub tasks: Vec<String>,
     /// Rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ResultsRow>,
 }
 
 /// A complete run with what others said about its answers.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Run {
+pub struct TableRun {
     /// What came out of it.
     pub record: Record,
     /// Win rates of judged tasks, in percent, where a judge was asked.
     pub win_rates: BTreeMap<String, f64>,
 }
 
-impl Run {
+impl TableRun {
     /// A task's figure, in percent.
     fn percent(&self, task: TaskId) -> Option<f64> {
         let score = self.record.scores.get(task.key()).map(|score| score.percent());
@@ -82,12 +82,12 @@ impl Run {
     }
 }
 
-impl Row {
+impl ResultsRow {
     /// A row from its runs. Tasks that are trained apart have a run each for every seed.
-    pub fn ours(plan: &RowPlan, runs: &[Run], tasks: &[TaskId], statistic: Statistic) -> Self {
-        let cell = |value: Option<Estimate>| value.map(|value| Cell { value, best: false });
+    pub fn ours(plan: &RowPlan, runs: &[TableRun], tasks: &[TaskId], statistic: Statistic) -> Self {
+        let cell = |value: Option<Aggregate>| value.map(|value| Cell { value, best: false });
         let of_task = |&task| statistic.of(&runs.iter().filter_map(|run| run.percent(task)).collect::<Vec<_>>());
-        let cells: Vec<Option<Estimate>> = tasks.iter().map(of_task).collect();
+        let cells: Vec<Option<Aggregate>> = tasks.iter().map(of_task).collect();
         let mean = |values: Option<Vec<f64>>| values.and_then(|values| estimate(&values)).map(|estimate| estimate.mean);
         let of_seed = |seed: &u64| {
             let of_task = |&task: &TaskId| {
@@ -106,7 +106,7 @@ impl Row {
             Statistic::Mean | Statistic::MeanSd => statistic.of(&averages),
             // As printed: the mean of the medians.
             Statistic::Median => mean(cells.iter().map(|cell| cell.map(|cell| cell.mean)).collect())
-                .map(|mean| Estimate { mean, sd: None, n: averages.len() }),
+                .map(|mean| Aggregate { mean, sd: None, n: averages.len() }),
         };
         let parameters = runs.first().map(|run| run.record.parameters).filter(|parameters| parameters.trainable > 0);
         Self {
@@ -115,7 +115,7 @@ impl Row {
             params_percent: parameters.map(Parameters::percent),
             cells: cells.into_iter().map(cell).collect(),
             average: cell(average),
-            origin: Origin::Ours,
+            origin: RowOrigin::Ours,
         }
     }
 
@@ -123,7 +123,7 @@ impl Row {
     pub fn printed(row: &PrintedRow, tasks: &[TaskId], statistic: Statistic) -> Self {
         let cell = |name: &str| {
             let sd = row.scores.get(&format!("{name}_sd")).copied().filter(|_| statistic == Statistic::MeanSd);
-            let value = |&mean: &f64| Cell { value: Estimate { mean, sd, n: 1 }, best: false };
+            let value = |&mean: &f64| Cell { value: Aggregate { mean, sd, n: 1 }, best: false };
             row.scores.get(name).map(value)
         };
         Self {
@@ -132,24 +132,24 @@ impl Row {
             params_percent: row.params_percent,
             cells: tasks.iter().map(|task| cell(task.column())).collect(),
             average: cell("avg"),
-            origin: Origin::Printed(row.origin.clone()),
+            origin: RowOrigin::Printed(row.origin.clone()),
         }
     }
 }
 
-impl Table {
+impl ResultsTable {
     /// Marks the best figure of every column among our rows of one model; equals are all marked.
     #[must_use]
     pub fn with_marks(mut self) -> Self {
         for column in 0..=self.tasks.len() {
-            let best = |rows: &[Row], model: &str| {
-                let mine = rows.iter().filter(|row| row.model == model && row.origin == Origin::Ours);
+            let best = |rows: &[ResultsRow], model: &str| {
+                let mine = rows.iter().filter(|row| row.model == model && row.origin == RowOrigin::Ours);
                 let values = mine.filter_map(|row| row.cell(column)).map(|cell| cell.value.mean);
                 values.fold(f64::NEG_INFINITY, f64::max)
             };
             let bests: Vec<f64> = self.rows.iter().map(|row| best(&self.rows, &row.model)).collect();
             for (row, best) in self.rows.iter_mut().zip(bests) {
-                let ours = row.origin == Origin::Ours;
+                let ours = row.origin == RowOrigin::Ours;
                 if let Some(cell) = row.cell_mut(column) {
                     cell.best = ours && cell.value.mean >= best;
                 }
@@ -159,7 +159,7 @@ impl Table {
     }
 }
 
-impl Row {
+impl ResultsRow {
     /// The cell of a column; the one after the last task is the average.
     pub fn cell(&self, column: usize) -> Option<&Cell> {
         self.cells.get(column).map_or(self.average.as_ref(), Option::as_ref)

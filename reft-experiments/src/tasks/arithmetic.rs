@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use super::embedded::{self, Generate};
 use super::instruct::alpaca;
 use super::{DataKind, Task};
-use crate::data::need::{Form, Need};
+use crate::data::need::{AnswerNeed, Need};
 use crate::data::overlap::normalised;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
 use crate::score::answers;
 
@@ -54,7 +54,7 @@ impl Task for Math {
         self.key
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         real(self.key, kind, split)?;
         match split {
             Split::Train => sources.rows(self.file, Need::Output),
@@ -97,14 +97,14 @@ pub struct Gsm8k;
 pub static GSM8K: Gsm8k = Gsm8k;
 
 /// A solution that ends with `####` and the number, for training and for scoring.
-const NEED: Need = Need::Answer(Form::FinalNumber);
+const NEED: Need = Need::Answer(AnswerNeed::FinalNumber);
 
 impl Task for Gsm8k {
     fn key(&self) -> &'static str {
         "gsm8k"
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         real(self.key(), kind, split)?;
         let train = || sources.rows("grade_school_math/train.jsonl", NEED);
         match split {
@@ -137,17 +137,17 @@ impl Task for Gsm8k {
 }
 
 /// What an answer is.
-enum Answer {
+enum AnswerForm {
     Number,
     Letter,
 }
 
-impl Answer {
+impl AnswerForm {
     /// What the right answer must contain.
-    fn form(&self) -> Form {
+    fn form(&self) -> AnswerNeed {
         match self {
-            Self::Number => Form::Number,
-            Self::Letter => Form::Letter,
+            Self::Number => AnswerNeed::Number,
+            Self::Letter => AnswerNeed::Letter,
         }
     }
 }
@@ -159,7 +159,7 @@ pub struct Arithmetic {
     column: &'static str,
     /// Its folder in LLM-Adapters.
     folder: &'static str,
-    answer: Answer,
+    answer: AnswerForm,
     /// Makes rows in its format.
     embedded: Generate,
 }
@@ -169,7 +169,7 @@ pub static AQUA: Arithmetic = Arithmetic {
     key: "aqua",
     column: "aqua",
     folder: "AQuA",
-    answer: Answer::Letter,
+    answer: AnswerForm::Letter,
     embedded: embedded::arithmetic::aqua,
 };
 /// `gsm8k_alpaca`: the test problems of GSM8K.
@@ -177,7 +177,7 @@ pub static GSM8K_ALPACA: Arithmetic = Arithmetic {
     key: "gsm8k_alpaca",
     column: "gsm8k",
     folder: "gsm8k",
-    answer: Answer::Number,
+    answer: AnswerForm::Number,
     embedded: embedded::arithmetic::gsm8k,
 };
 /// `mawps`: problems of one or two steps.
@@ -185,7 +185,7 @@ pub static MAWPS: Arithmetic = Arithmetic {
     key: "mawps",
     column: "mawps",
     folder: "mawps",
-    answer: Answer::Number,
+    answer: AnswerForm::Number,
     embedded: embedded::arithmetic::mawps,
 };
 /// `svamp`: problems with numbers that do not matter.
@@ -193,7 +193,7 @@ pub static SVAMP: Arithmetic = Arithmetic {
     key: "svamp",
     column: "svamp",
     folder: "SVAMP",
-    answer: Answer::Number,
+    answer: AnswerForm::Number,
     embedded: embedded::arithmetic::svamp,
 };
 
@@ -206,7 +206,7 @@ impl Task for Arithmetic {
         self.column
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         match (kind, split) {
             (DataKind::Embedded, split) => Ok(embedded::rows(self.key, self.embedded, split)),
             (DataKind::Real, Split::Test(_)) => {
@@ -229,15 +229,15 @@ impl Task for Arithmetic {
 
     fn extract(&self, said: &str) -> String {
         match self.answer {
-            Answer::Number => last_number(said),
-            Answer::Letter => answers::letter(said).to_owned(),
+            AnswerForm::Number => last_number(said),
+            AnswerForm::Letter => answers::letter(said).to_owned(),
         }
     }
 
     fn agrees(&self, row: &Row, answer: &str) -> bool {
         match self.answer {
-            Answer::Number => same_number(answer, &row.answer),
-            Answer::Letter => answer == row.answer.trim(),
+            AnswerForm::Number => same_number(answer, &row.answer),
+            AnswerForm::Letter => answer == row.answer.trim(),
         }
     }
 }
@@ -273,7 +273,7 @@ mod tests {
             asked.iter().map(|text| json!({"instruction": text, "output": "It is 1.", "answer": "1"})).collect();
         let files = [("grade_school_math/train.jsonl", json!(known)), (MATH_PART.file, json!(rows))];
         let folder = folder(&files);
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         let rows = |split| MATH_PART.rows(DataKind::Real, &split, &sources).expect("rows");
         let kept: Vec<String> = rows(Split::TrainWithoutDev).into_iter().map(|row| row.instruction).collect();
         assert_eq!(kept, [asked[0], asked[3]]);
@@ -286,7 +286,7 @@ mod tests {
     fn test_sets_are_scored_against_the_answer() {
         let row = json!([{"instruction": "q", "input": "", "output": "The answer is 5.", "answer": "12.5"}]);
         let folder = folder(&[("dataset/SVAMP/test.json", row)]);
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         let rows = SVAMP.rows(DataKind::Real, &test(), &sources).expect("rows");
         let right = |said: &str| SVAMP.correct(&rows[0], &SVAMP.extract(said));
         assert!(right("5 + 7.5 = 12.5005. The answer is 12.5005.") && right("It is 12.50"));

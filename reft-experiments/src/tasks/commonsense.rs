@@ -2,18 +2,18 @@
 //! answer format, the model says `the correct answer is X`, and X must be the answer exactly.
 
 use super::{DataKind, Task, embedded};
-use crate::data::need::{Form, Need};
+use crate::data::need::{AnswerNeed, Need};
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::{Split, hold_out};
 use crate::score::answers;
-use crate::score::verdict::Sought;
+use crate::score::verdict::ExpectedAnswer;
 
 /// What an answer begins with.
 const TRIGGER: &str = "the correct answer is ";
 
 /// The answer is learnt, and compared with what is said.
-const NEED: Need = Need::Answer(Form::Text);
+const NEED: Need = Need::Answer(AnswerNeed::Text);
 
 /// One task.
 pub struct Commonsense {
@@ -49,7 +49,7 @@ impl Task for Commonsense {
         self.key
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         let file = |name: &str| sources.rows(&format!("dataset/{}/{name}.json", self.folder), NEED);
         match (kind, split) {
             (DataKind::Embedded, split) => Ok(embedded::rows(self.key, self.embedded, split)),
@@ -72,8 +72,8 @@ impl Task for Commonsense {
         answers::after(said, TRIGGER).trim().to_owned()
     }
 
-    fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {
-        Some(Sought { trigger: TRIGGER, answer: row.answer.trim() })
+    fn sought<'a>(&self, row: &'a Row) -> Option<ExpectedAnswer<'a>> {
+        Some(ExpectedAnswer { trigger: TRIGGER, answer: row.answer.trim() })
     }
 }
 
@@ -88,7 +88,7 @@ impl Task for Joint {
         "commonsense_170k"
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         let task = self.key();
         let none = |split, remedy| Err(DataError::NoRows { task, split, remedy });
         match (kind, split) {
@@ -112,7 +112,7 @@ impl Task for Joint {
         BOOLQ.extract(said)
     }
 
-    fn sought<'a>(&self, row: &'a Row) -> Option<Sought<'a>> {
+    fn sought<'a>(&self, row: &'a Row) -> Option<ExpectedAnswer<'a>> {
         BOOLQ.sought(row)
     }
 }

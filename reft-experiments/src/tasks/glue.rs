@@ -5,12 +5,12 @@ mod files;
 use super::embedded::{self, Generate};
 use super::labelled::{LabelledTask, Labels};
 use super::{DataKind, Task};
-use crate::data::halves::{self, Halves, Watched};
+use crate::data::halves::{self, ValidationHalves, Watched};
 use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::{Selection, Split};
-use crate::data::table::{Column, Layout, Uneven};
+use crate::data::table::{Column, TableLayout, UnevenLines};
 use crate::score::metric::Metric;
 use reft_core::rng::Seed;
 
@@ -20,7 +20,7 @@ pub struct Glue {
     /// Its folder in GLUE's archive.
     folder: &'static str,
     /// The text or the two texts, then the label.
-    layout: Layout,
+    layout: TableLayout,
     /// The text or the two texts in the hub's files, whose folders have the tasks' keys as names.
     texts: &'static [&'static str],
     /// What the rows are.
@@ -43,11 +43,11 @@ const BINARY: Labels = Labels::Classes(&["0", "1"]);
 const ENTAILMENT: Labels = Labels::Classes(&["entailment", "not_entailment"]);
 
 /// A file with a line of names.
-const fn named(columns: &'static [Column]) -> Layout {
-    Layout { columns, width: 0, uneven: Uneven::Refused }
+const fn named(columns: &'static [Column]) -> TableLayout {
+    TableLayout { columns, width: 0, uneven: UnevenLines::Refused }
 }
 
-const PAIR: Layout = named(&[Column::Named("sentence1"), Column::Named("sentence2"), Column::Named("label")]);
+const PAIR: TableLayout = named(&[Column::Named("sentence1"), Column::Named("sentence2"), Column::Named("label")]);
 
 /// What most tasks have in common.
 const COMMON: Glue = Glue {
@@ -68,7 +68,7 @@ const COMMON: Glue = Glue {
 pub static COLA: Glue = Glue {
     key: "cola",
     folder: "CoLA",
-    layout: Layout { columns: &[Column::At(3), Column::At(1)], width: 4, uneven: Uneven::Refused },
+    layout: TableLayout { columns: &[Column::At(3), Column::At(1)], width: 4, uneven: UnevenLines::Refused },
     texts: &["sentence"],
     metric: Metric::Matthews,
     embedded: Some(embedded::glue::acceptability),
@@ -99,10 +99,10 @@ pub static MRPC: Glue = Glue {
 pub static QQP: Glue = Glue {
     key: "qqp",
     folder: "QQP",
-    layout: Layout {
+    layout: TableLayout {
         columns: &[Column::Named("question1"), Column::Named("question2"), Column::Named("is_duplicate")],
         width: 0,
-        uneven: Uneven::LeftOut,
+        uneven: UnevenLines::LeftOut,
     },
     texts: &["question1", "question2"],
     second: Some(Metric::F1),
@@ -168,7 +168,7 @@ impl Task for Glue {
         self.key
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         match split {
             Split::Train | Split::TrainWithoutDev => self.training(kind, sources),
             Split::Dev | Split::Test(_) => {
@@ -223,14 +223,14 @@ impl LabelledTask for Glue {
         self.second
     }
 
-    fn training(&self, kind: DataKind, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn training(&self, kind: DataKind, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         match kind {
             DataKind::Embedded => self.made(&[Split::Train]),
             DataKind::Real => self.file("train", sources),
         }
     }
 
-    fn validation(&self, kind: DataKind, sources: &Sources, seed: Seed) -> Result<Halves, DataError> {
+    fn validation(&self, kind: DataKind, sources: &DataSources, seed: Seed) -> Result<ValidationHalves, DataError> {
         let rows = match kind {
             DataKind::Embedded => {
                 let made = Selection { chosen_by: "made here, split anew by every run's seed".to_owned() };
@@ -245,7 +245,7 @@ impl LabelledTask for Glue {
         Ok(halves::split(rows, self.watched, seed))
     }
 
-    fn left_out(&self, kind: DataKind, sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
+    fn left_out(&self, kind: DataKind, sources: &DataSources) -> Result<Vec<LeftOut>, DataError> {
         self.broken_lines(kind, sources)
     }
 }

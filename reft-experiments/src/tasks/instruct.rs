@@ -4,7 +4,7 @@ use super::embedded::{self, Generate};
 use super::{DataKind, Task};
 use crate::data::need::Need;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::{Split, hold_out};
 
 /// A set of instructions in the Alpaca template.
@@ -52,7 +52,7 @@ impl Task for Instructions {
         "win_rate"
     }
 
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         let none = |remedy| Err(DataError::NoRows { task: self.key, split: split.name(), remedy });
         let train = |need| sources.rows(self.file, need);
         match (kind, split, self.scored) {
@@ -99,7 +99,7 @@ mod tests {
         let row = json!([{"dataset": "koala", "instruction": "Say hi", "output": "", "generator": "a model"}]);
         std::fs::write(path, row.to_string()).expect("writable");
         let (sources, test) =
-            (Sources::local(folder.path()), Split::Test(Selection { chosen_by: "a test".to_owned() }));
+            (DataSources::local(folder.path()), Split::Test(Selection { chosen_by: "a test".to_owned() }));
         let rows = INSTRUCT.rows(DataKind::Real, &test, &sources).expect("rows");
         assert_eq!(rows, [Row { instruction: "Say hi".to_owned(), ..Row::default() }]);
         let error = ALPACA_2K.rows(DataKind::Real, &test, &sources).expect_err("no test rows").to_string();

@@ -4,11 +4,11 @@
 use reft_core::rng::Seed;
 
 use super::{DataKind, Task};
-use crate::data::halves::Halves;
+use crate::data::halves::ValidationHalves;
 use crate::data::labelled::Target;
 use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::score::metric::Metric;
 
 /// What the rows of a task are.
@@ -94,19 +94,19 @@ pub trait LabelledTask: Task {
     ///
     /// # Errors
     /// When the data is not to be had, or damaged.
-    fn training(&self, kind: DataKind, sources: &Sources) -> Result<Vec<Row>, DataError>;
+    fn training(&self, kind: DataKind, sources: &DataSources) -> Result<Vec<Row>, DataError>;
 
     /// The validation rows, split by a run's seed.
     ///
     /// # Errors
     /// When the data is not to be had or damaged, or one part would be empty.
-    fn validation(&self, kind: DataKind, sources: &Sources, seed: Seed) -> Result<Halves, DataError>;
+    fn validation(&self, kind: DataKind, sources: &DataSources, seed: Seed) -> Result<ValidationHalves, DataError>;
 
     /// Lines of the published files that are known to be broken and were left out.
     ///
     /// # Errors
     /// When the data is not to be had, or damaged.
-    fn left_out(&self, _kind: DataKind, _sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
+    fn left_out(&self, _kind: DataKind, _sources: &DataSources) -> Result<Vec<LeftOut>, DataError> {
         Ok(Vec::new())
     }
 

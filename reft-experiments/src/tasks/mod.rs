@@ -23,10 +23,10 @@ use self::own::OwnTask;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
 use crate::score::metric::Metric;
-use crate::score::verdict::Sought;
+use crate::score::verdict::ExpectedAnswer;
 
 /// Which rows stand behind a task's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -61,7 +61,7 @@ pub trait Task: Sync {
     ///
     /// # Errors
     /// When the data is not to be had.
-    fn rows(&self, kind: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError>;
+    fn rows(&self, kind: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError>;
 
     /// What the model is given.
     fn prompt(&self, row: &Row) -> String;
@@ -73,7 +73,7 @@ pub trait Task: Sync {
     fn extract(&self, said: &str) -> String;
 
     /// What a right answer must say, where that alone makes it right; none where answers are judged otherwise.
-    fn sought<'a>(&self, _row: &'a Row) -> Option<Sought<'a>> {
+    fn sought<'a>(&self, _row: &'a Row) -> Option<ExpectedAnswer<'a>> {
         None
     }
 
@@ -213,8 +213,8 @@ impl Serialize for TaskId {
 
 impl<'de> Deserialize<'de> for TaskId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
+        struct TaskIdVisitor;
+        impl<'de> Visitor<'de> for TaskIdVisitor {
             type Value = TaskId;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -230,7 +230,7 @@ impl<'de> Deserialize<'de> for TaskId {
                 OwnTask::of(spec).map(|task| TaskId(task)).map_err(A::Error::custom)
             }
         }
-        deserializer.deserialize_any(Read)
+        deserializer.deserialize_any(TaskIdVisitor)
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{DataKind, Task};
 use crate::config::read;
-use crate::data::own::rows::Parts;
+use crate::data::own::rows::RowParts;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
 use crate::score::answers;
 use crate::score::scoring::Scoring;
@@ -40,7 +40,7 @@ impl OwnTask {
         if super::TASKS.iter().any(|task| task.key() == set.name) {
             return Err(format!("name: `{}` is a task of this program: give the data set another name", set.name));
         }
-        if matches!(set.parts, Parts::Labelled { .. }) {
+        if matches!(set.parts, RowParts::Labelled { .. }) {
             return Err("text, label: rows for encoders are not trained on here yet: give prompt and completion, or \
                         prompt, choices and answer, to a language model"
                 .to_owned());
@@ -93,7 +93,7 @@ impl Task for OwnTask {
         names.entry(self.set.name.clone()).or_insert_with(|| Box::leak(self.set.name.clone().into_boxed_str()))
     }
 
-    fn rows(&self, _: DataKind, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn rows(&self, _: DataKind, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         self.set.rows(split, sources)
     }
 

@@ -21,7 +21,7 @@ pub struct Epoch {
 }
 
 /// A look at rows for model selection.
-pub trait Mark: Copy + PartialEq + Serialize + DeserializeOwned {
+pub trait SelectionScore: Copy + PartialEq + Serialize + DeserializeOwned {
     /// The epoch or the updates done: what the parameters that are kept are told from others by.
     fn number(&self) -> u64;
 
@@ -29,7 +29,7 @@ pub trait Mark: Copy + PartialEq + Serialize + DeserializeOwned {
     fn better(&self, than: &Self) -> bool;
 }
 
-impl Mark for Epoch {
+impl SelectionScore for Epoch {
     fn number(&self) -> u64 {
         self.epoch
     }
@@ -47,7 +47,7 @@ pub struct Best<M> {
     marks: Vec<M>,
 }
 
-impl<M: Mark> Best<M> {
+impl<M: SelectionScore> Best<M> {
     /// Keeps the marks in the file `trace`, one JSON object a line, and the parameters in the file `parameters`.
     pub fn new(trace: PathBuf, parameters: PathBuf) -> Self {
         Self { trace, parameters, marks: Vec::new() }
@@ -111,8 +111,8 @@ impl<M: Mark> Best<M> {
 
 #[cfg(test)]
 mod tests {
-    use reft_core::decay::Role;
-    use reft_core::intervention::{Constraint, Declared, Init};
+    use reft_core::decay::ParameterRole;
+    use reft_core::intervention::{Constraint, Init, ParameterSpec};
     use reft_core::params::Stack;
     use reft_core::rng::Seed;
     use reft_core::testing::{Tol, assert_close, normal};
@@ -121,8 +121,8 @@ mod tests {
     use super::*;
 
     fn params() -> ParamSet {
-        let (init, constraint, role) = (Init::Unit, Constraint::Free, Role::Bias);
-        let declared = Declared { name: "w", shape: vec![6], init, constraint, role };
+        let (init, constraint, role) = (Init::Unit, Constraint::Free, ParameterRole::Bias);
+        let declared = ParameterSpec { name: "w", shape: vec![6], init, constraint, role };
         ParamSet::new(vec![Stack { declared, sites: 1 }], &mut Seed(0).stream("test", 0), Device::Cpu)
     }
 

@@ -7,9 +7,9 @@ use reft_core::params::ParamSet;
 use reft_models::model::Decoder;
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::frozen::{Frozen, Split};
-use super::objective::{Objective, Tokens};
-use super::shelf::Shelf;
+use super::frozen::{FrozenForward, SplitPass};
+use super::objective::{Objective, TokenRow};
+use super::shelf::ActivationCaches;
 use super::trainer::TrainError;
 use super::validation::Validation;
 use super::{batches, recompute};
@@ -53,7 +53,7 @@ impl Targets {
     }
 }
 
-impl Tokens for Example {
+impl TokenRow for Example {
     fn tokens(&self) -> usize {
         self.ids.len()
     }
@@ -68,9 +68,9 @@ pub struct Causal<'a> {
     /// The model.
     pub model: &'a dyn Decoder,
     /// What of it no update can change.
-    pub frozen: Frozen<'a>,
+    pub frozen: FrozenForward<'a>,
     /// Where that is found or put when training begins; none to keep nothing new.
-    pub shelf: Option<&'a Shelf>,
+    pub shelf: Option<&'a ActivationCaches>,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
     /// Blocks between two states that are kept for the backward pass; 0 keeps everything.
@@ -81,12 +81,12 @@ pub struct Causal<'a> {
 
 impl<'a> Causal<'a> {
     /// The loss of this model.
-    pub fn new(model: &'a dyn Decoder, frozen: Frozen<'a>, micro_tokens: usize) -> Self {
+    pub fn new(model: &'a dyn Decoder, frozen: FrozenForward<'a>, micro_tokens: usize) -> Self {
         Self { model, frozen, shelf: None, micro_tokens, recompute: 0, validation: None }
     }
 
     /// A forward and a backward pass; its part of the mean loss.
-    fn pass(model: &dyn Decoder, split: &Split, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
+    fn pass(model: &dyn Decoder, split: &SplitPass, hooks: &dyn Hooks, targets: &Targets, outputs: usize) -> Tensor {
         let h = split.blocks(model, split.enter(hooks), split.range(model), hooks, &targets.rows);
         let mean = targets.loss_sum(model, &h) / outputs as f64;
         // Where every prompt is too short to be edited, nothing depends on the parameters.
@@ -182,7 +182,7 @@ pub fn mean_loss(
     rows: &[Example],
     micro_tokens: usize,
 ) -> Result<f64, OverlapError> {
-    let (step, frozen) = (adaptation.begin(Mode::Eval), Frozen::off(model));
+    let (step, frozen) = (adaptation.begin(Mode::Eval), FrozenForward::off(model));
     let own = step.weights().map(|weights| model.on(weights).expect("weights that it lent"));
     let model = own.as_deref().unwrap_or(model);
     let rows: Vec<&Example> = rows.iter().collect();

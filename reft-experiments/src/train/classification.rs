@@ -3,18 +3,18 @@
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::layout::{Extent, Layout};
 use reft_core::params::ParamSet;
-use reft_models::encoder::{Dropout, Encoder, Reading};
+use reft_models::encoder::{DropoutRates, Encoder, EncoderPass};
 use tch::{Kind, Reduction, Tensor};
 
 use super::batches;
 use super::best::{Best, Epoch};
-use super::head::Head;
-use super::objective::{Objective, Tokens};
+use super::head::ClassificationHead;
+use super::objective::{Objective, TokenRow};
 use super::trainer::TrainError;
 use crate::data::labelled::{Labelled, Target};
-use crate::score::metric::{Answers, Metric};
+use crate::score::metric::{LabelledPredictions, Metric};
 
-impl Tokens for Labelled {
+impl TokenRow for Labelled {
     fn tokens(&self) -> usize {
         self.ids.len()
     }
@@ -25,7 +25,7 @@ impl Tokens for Labelled {
 }
 
 /// The model-selection rows, scored after every epoch.
-pub struct Watch {
+pub struct SelectionRows {
     /// The rows.
     pub rows: Vec<Labelled>,
     /// How they are scored.
@@ -39,7 +39,7 @@ pub struct Classification<'a> {
     /// The encoder.
     pub encoder: &'a Encoder,
     /// The head.
-    pub head: Head,
+    pub head: ClassificationHead,
     /// Whether the dropout that encoder and head were made with is on in training; the adaptation has its own.
     pub model_dropout: bool,
     /// Type that scores to be learned are rounded to in the loss: f32, or bf16 as pyreft's trainer does. They are always
@@ -48,7 +48,7 @@ pub struct Classification<'a> {
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
     /// What is looked at after every epoch; none to look at nothing.
-    pub watch: Option<Watch>,
+    pub watch: Option<SelectionRows>,
 }
 
 impl Classification<'_> {
@@ -63,12 +63,12 @@ impl Classification<'_> {
         let hooks = step.hooks(&layout)?;
         let trained = step.weights().map(|weights| self.encoder.on(weights).expect("weights that it lent"));
         let encoder = trained.as_ref().unwrap_or(self.encoder);
-        let h = encoder.hidden(&ids, Some(&types), &Reading { layout: &layout, hooks: hooks.as_ref(), mode });
+        let h = encoder.hidden(&ids, Some(&types), &EncoderPass { layout: &layout, hooks: hooks.as_ref(), mode });
         let first: Vec<i64> = layout.spans().iter().map(|span| span.row).collect();
         let first = h.index_select(0, &Tensor::from_slice(&first).to_device(device));
         let dropout = match mode {
             Mode::Train => encoder.config().dropout,
-            Mode::Eval => Dropout::OFF,
+            Mode::Eval => DropoutRates::OFF,
         };
         Ok(self.head.forward(&first, dropout))
     }
@@ -92,7 +92,7 @@ impl Classification<'_> {
     ///
     /// # Errors
     /// When interventions overlap, or the model's scores are NaN or infinite.
-    pub fn answers(&self, step: &dyn Step, rows: &[Labelled]) -> Result<Answers, AnswersError> {
+    pub fn answers(&self, step: &dyn Step, rows: &[Labelled]) -> Result<LabelledPredictions, AnswersError> {
         // Rows of similar length together.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| rows[index].ids.len());
@@ -119,7 +119,7 @@ impl Classification<'_> {
         }
         said.sort_by_key(|(index, _)| *index);
         let pairs = said.into_iter().map(|(index, said)| (rows[index].target, said)).collect();
-        Ok(Answers { pairs })
+        Ok(LabelledPredictions { pairs })
     }
 }
 

@@ -5,26 +5,26 @@
 use reft_core::adaptation::{Adaptation, OverlapError, Step};
 use reft_core::layout::{Extent, Layout};
 use reft_core::params::ParamSet;
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::Kind;
 
 use super::batches;
 use super::causal::{Targets, labels};
-use super::objective::{Objective, Tokens};
+use super::objective::{Objective, TokenRow};
 use super::trainer::TrainError;
 use crate::data::encode::Example;
 
 /// A row with the set of interventions that learns from it.
 #[derive(Clone, Debug)]
-pub struct Assigned {
+pub struct AssignedRow {
     /// The row.
     pub example: Example,
     /// Index of the set in `refts`.
     pub part: usize,
 }
 
-impl Tokens for Assigned {
+impl TokenRow for AssignedRow {
     fn tokens(&self) -> usize {
         self.example.tokens()
     }
@@ -43,7 +43,7 @@ pub struct Composed<'a> {
 }
 
 impl Objective for Composed<'_> {
-    type Example = Assigned;
+    type Example = AssignedRow;
 
     fn params(&self) -> Option<&ParamSet> {
         None
@@ -53,15 +53,15 @@ impl Objective for Composed<'_> {
         None
     }
 
-    fn prepare(&mut self, _: &dyn Adaptation, _: &[Assigned], _: u64, _: u64) -> Result<(), TrainError> {
+    fn prepare(&mut self, _: &dyn Adaptation, _: &[AssignedRow], _: u64, _: u64) -> Result<(), TrainError> {
         Ok(())
     }
 
-    fn scored(&self, batch: &[&Assigned]) -> usize {
+    fn scored(&self, batch: &[&AssignedRow]) -> usize {
         batch.iter().map(|row| labels(&row.example)).sum()
     }
 
-    fn gradients(&self, step: &dyn Step, batch: &[&Assigned]) -> Result<(f64, usize), OverlapError> {
+    fn gradients(&self, step: &dyn Step, batch: &[&AssignedRow]) -> Result<(f64, usize), OverlapError> {
         let outputs = self.scored(batch);
         let lengths: Vec<usize> = batch.iter().map(|row| row.example.ids.len()).collect();
         let device = self.model.options().1;
@@ -69,15 +69,19 @@ impl Objective for Composed<'_> {
         for part in batches::micro(&lengths, self.micro_tokens) {
             let rows = &batch[part];
             let extent =
-                |row: &&Assigned| Extent { len: row.example.ids.len() as i64, prompt: row.example.prompt as i64 };
+                |row: &&AssignedRow| Extent { len: row.example.ids.len() as i64, prompt: row.example.prompt as i64 };
             let parts: Vec<usize> = rows.iter().map(|row| row.part).collect();
             let layout = Layout::packed(&rows.iter().map(extent).collect::<Vec<_>>()).with_parts(&parts);
             let ids: Vec<&[i64]> = rows.iter().map(|row| row.example.ids.as_slice()).collect();
             let hooks = step.hooks(&layout)?;
             let examples: Vec<&Example> = rows.iter().map(|row| &row.example).collect();
             let targets = Targets::new(&examples, &layout, device);
-            let mut pass =
-                Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: Some(&targets.rows) };
+            let mut pass = Pass {
+                layout: &layout,
+                hooks: hooks.as_ref(),
+                cache: PastKeyValues::None,
+                wanted: Some(&targets.rows),
+            };
             let h = self.model.hidden(&layout.place(&ids, device), &mut pass);
             let mean = targets.loss_sum(self.model, &h) / outputs as f64;
             if mean.requires_grad() {

@@ -14,32 +14,32 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use reft_core::adaptation::{Adaptation, Frontier};
-use reft_core::hooks::{Frozen as NoHooks, Hooks};
+use reft_core::hooks::{Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Span};
 use reft_core::site::{Component, LayerId, Site};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::kv_cache::KvCache;
 use reft_models::model::{Decoder, Pass};
 use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
 use super::batches;
-use super::kept::{Base, Budget, Kept};
-use super::shelf::{Key, Shelf};
+use super::kept::{ActivationCache, CacheBudget, CachedExample};
+use super::shelf::{ActivationCacheKey, ActivationCaches};
 use crate::data::encode::Example;
 
 /// Splits examples into the part that cannot change and the part that is trained, and remembers the former.
-pub struct Frozen<'a> {
+pub struct FrozenForward<'a> {
     model: &'a dyn Decoder,
     frontier: Frontier,
     /// First edited token, by prompt length.
     first_edited: Vec<i64>,
-    budget: Budget,
-    kept: Rc<Kept>,
+    budget: CacheBudget,
+    kept: Rc<ActivationCache>,
 }
 
 /// The tokens of a pass, from each example's first edited one on, ready for the blocks from the frontier on.
-pub struct Split {
+pub struct SplitPass {
     /// Which row is which token.
     pub layout: Layout,
     /// Token ids `[N]`.
@@ -49,22 +49,22 @@ pub struct Split {
     frontier: Frontier,
 }
 
-impl<'a> Frozen<'a> {
+impl<'a> FrozenForward<'a> {
     /// Takes nothing for granted: every pass is the whole pass.
     pub fn off(model: &'a dyn Decoder) -> Self {
-        Self::with(model, Frontier::NONE, Vec::new(), Budget { memory: 0, disk: 0 })
+        Self::with(model, Frontier::NONE, Vec::new(), CacheBudget { memory: 0, disk: 0 })
     }
 
     /// Splits where the influence of an adaptation of this kind begins, and keeps what the budget allows. `longest` is
     /// the length of the longest prompt.
-    pub fn new(model: &'a dyn Decoder, adaptation: &dyn Adaptation, longest: usize, budget: Budget) -> Self {
+    pub fn new(model: &'a dyn Decoder, adaptation: &dyn Adaptation, longest: usize, budget: CacheBudget) -> Self {
         // Asked for at once, so that the adaptation is free to be trained meanwhile.
         let first_edited = (0..=longest as i64).map(|prompt| adaptation.first_edited(prompt).unwrap_or(0)).collect();
         Self::with(model, adaptation.frontier(), first_edited, budget)
     }
 
-    fn with(model: &'a dyn Decoder, frontier: Frontier, first_edited: Vec<i64>, budget: Budget) -> Self {
-        Self { model, frontier, first_edited, budget, kept: Rc::new(Kept::new(budget)) }
+    fn with(model: &'a dyn Decoder, frontier: Frontier, first_edited: Vec<i64>, budget: CacheBudget) -> Self {
+        Self { model, frontier, first_edited, budget, kept: Rc::new(ActivationCache::new(budget)) }
     }
 
     /// Tokens of an example that no parameter reaches. The last prompt token is never one of them: its output is scored.
@@ -99,7 +99,7 @@ impl<'a> Frozen<'a> {
         numbers * self.model.options().0.elt_size_in_bytes()
     }
 
-    fn key(&self, examples: &[Example], tokens: usize) -> Key {
+    fn key(&self, examples: &[Example], tokens: usize) -> ActivationCacheKey {
         let mut hash = Sha256::new();
         for Example { ids, prompt, name, .. } in examples {
             for size in [name.len(), *prompt, ids.len()] {
@@ -111,11 +111,11 @@ impl<'a> Frozen<'a> {
             }
         }
         let (frontier, first_edited) = (self.frontier, self.first_edited.clone());
-        Key { frontier, first_edited, tokens, budget: self.budget, examples: hash.finalize().into() }
+        ActivationCacheKey { frontier, first_edited, tokens, budget: self.budget, examples: hash.finalize().into() }
     }
 
     /// Makes room on the shelf for all of these, within the budget, and gives the bytes of memory that they will take anew.
-    pub fn reserve(&self, examples: &[Example], tokens: usize, shelf: &Shelf) -> usize {
+    pub fn reserve(&self, examples: &[Example], tokens: usize, shelf: &ActivationCaches) -> usize {
         if !self.pays() || shelf.find(&self.key(examples, tokens)).is_some() {
             return 0;
         }
@@ -127,7 +127,7 @@ impl<'a> Frozen<'a> {
     /// Takes what is kept of these examples from the shelf, or computes it and puts it there, as far as the budget goes
     /// and if it pays; says what is held. In the order of length, whatever order training has: a resumed run then holds
     /// the very same numbers.
-    pub fn fill(&mut self, examples: &[Example], tokens: usize, shelf: &Shelf) -> Option<String> {
+    pub fn fill(&mut self, examples: &[Example], tokens: usize, shelf: &ActivationCaches) -> Option<String> {
         if !self.pays() {
             return None;
         }
@@ -148,8 +148,8 @@ impl<'a> Frozen<'a> {
         ))
     }
 
-    fn compute_all(&self, examples: &[Example], tokens: usize) -> Kept {
-        let mut kept = Kept::new(self.budget);
+    fn compute_all(&self, examples: &[Example], tokens: usize) -> ActivationCache {
+        let mut kept = ActivationCache::new(self.budget);
         let mut order: Vec<&Example> = examples.iter().collect();
         order.sort_by_key(|example| example.ids.len());
         let lengths: Vec<usize> = order.iter().map(|example| example.ids.len()).collect();
@@ -163,8 +163,9 @@ impl<'a> Frozen<'a> {
     }
 
     /// The pass over these examples.
-    pub fn split(&self, examples: &[&Example]) -> Split {
-        let mut bases: Vec<Option<Rc<Base>>> = examples.iter().map(|example| self.kept.get(&example.name)).collect();
+    pub fn split(&self, examples: &[&Example]) -> SplitPass {
+        let mut bases: Vec<Option<Rc<CachedExample>>> =
+            examples.iter().map(|example| self.kept.get(&example.name)).collect();
         let missing: Vec<usize> = (0..examples.len()).filter(|&index| bases[index].is_none()).collect();
         if !missing.is_empty() {
             let absent: Vec<&Example> = missing.iter().map(|&index| examples[index]).collect();
@@ -176,12 +177,12 @@ impl<'a> Frozen<'a> {
     }
 
     /// The base model's pass over these examples: up to the frontier for all tokens, beyond it for those on the left.
-    fn compute(&self, examples: &[&Example]) -> Vec<Base> {
+    fn compute(&self, examples: &[&Example]) -> Vec<CachedExample> {
         let (kind, device) = self.model.options();
         let extent = |example: &&Example| Extent { len: example.ids.len() as i64, prompt: example.prompt as i64 };
         let layout = Layout::packed(&examples.iter().map(extent).collect::<Vec<_>>());
         let ids: Vec<&[i64]> = examples.iter().map(|example| example.ids.as_slice()).collect();
-        let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: Cache::None, wanted: None };
+        let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: None };
         let begin = self.model.embed(&layout.place(&ids, device), &pass);
         let h = self.model.layers(begin, 0..self.frontier.blocks, &mut pass);
         let left = Layout::of(examples.iter().zip(layout.spans()).scan(0, |past_row, (example, span)| {
@@ -197,18 +198,18 @@ impl<'a> Frozen<'a> {
             // Keys and values are all that is asked for: of the last block's output a single row will do.
             let wanted = Tensor::from_slice(&[0i64]).to_device(device);
             let mut pass =
-                Pass { layout: &left, hooks: &NoHooks, cache: Cache::Grow(&mut cache), wanted: Some(&wanted) };
+                Pass { layout: &left, hooks: &NoHooks, cache: PastKeyValues::Grow(&mut cache), wanted: Some(&wanted) };
             let _ = self.model.layers(h.index_select(0, &rows), self.frontier.blocks..end, &mut pass);
             cache
         });
-        let base = |(span, left): (&Span, &Span)| Base {
+        let base = |(span, left): (&Span, &Span)| CachedExample {
             h: h.narrow(0, span.row + left.len, span.len - left.len).copy(),
             past: past.as_ref().filter(|_| left.len > 0).map(|past| past.part(left.row, left.len)),
         };
         layout.spans().iter().zip(left.spans()).map(base).collect()
     }
 
-    fn assemble(&self, examples: &[&Example], bases: &[Rc<Base>]) -> Split {
+    fn assemble(&self, examples: &[&Example], bases: &[Rc<CachedExample>]) -> SplitPass {
         let layout = Layout::of(examples.iter().scan(0, |past_row, example| {
             let past = self.left(example);
             let (len, prompt) = (example.ids.len() as i64 - past, example.prompt as i64);
@@ -223,7 +224,7 @@ impl<'a> Frozen<'a> {
         let first = LayerId(self.frontier.blocks);
         let past = of(|past| &past.0).zip(of(|past| &past.1));
         let ids: Vec<&[i64]> = examples.iter().map(|example| &example.ids[self.left(example) as usize..]).collect();
-        Split {
+        SplitPass {
             ids: layout.place(&ids, self.model.options().1),
             h: Tensor::cat(&bases.iter().map(|base| &base.h).collect::<Vec<_>>(), 0),
             past: past.map(|(keys, values)| KvCache::from_parts(first, &keys, &values)),
@@ -233,12 +234,12 @@ impl<'a> Frozen<'a> {
     }
 }
 
-impl Split {
+impl SplitPass {
     /// The same for a model whose own weights are trained, the embedding perhaps among them: nothing of it is kept.
     #[must_use]
     pub fn embedded_by(self, model: &dyn Decoder) -> Self {
         assert!(self.frontier.blocks == 0 && self.past.is_none(), "own weights act from the embedding on");
-        let pass = Pass { layout: &self.layout, hooks: &NoHooks, cache: Cache::None, wanted: None };
+        let pass = Pass { layout: &self.layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: None };
         Self { h: model.embed(&self.ids, &pass), ..self }
     }
 
@@ -268,7 +269,7 @@ impl Split {
         hooks: &dyn Hooks,
         wanted: &Tensor,
     ) -> Tensor {
-        let cache = self.past.as_ref().map_or(Cache::None, Cache::Fixed);
+        let cache = self.past.as_ref().map_or(PastKeyValues::None, PastKeyValues::Fixed);
         let mut pass = Pass { layout: &self.layout, hooks, cache, wanted: Some(wanted) };
         model.layers(h, range, &mut pass)
     }

@@ -2,11 +2,11 @@
 //! not counted with it.
 
 use reft_core::adaptation::NamedTensor;
-use reft_core::decay::Role;
-use reft_core::intervention::{Constraint, Declared, Init};
+use reft_core::decay::ParameterRole;
+use reft_core::intervention::{Constraint, Init, ParameterSpec};
 use reft_core::params::{ParamSet, Stack};
 use reft_core::rng::Seed;
-use reft_models::encoder::Dropout;
+use reft_models::encoder::DropoutRates;
 use tch::{Device, Tensor};
 
 /// Standard deviation of fresh weights, as in the reference.
@@ -17,20 +17,20 @@ const NAMES: [&str; 4] = ["dense.weight", "dense.bias", "out_proj.weight", "out_
 
 /// A trainable head: `W_d` `[D, D]`, `b_d` `[D]`, `W_o` `[C, D]`, `b_o` `[C]`.
 #[derive(Debug)]
-pub struct Head {
+pub struct ClassificationHead {
     params: ParamSet,
 }
 
-impl Head {
+impl ClassificationHead {
     /// A fresh head for states of width `width` and this many outputs: one a class, or one for a score.
     pub fn new(width: i64, outputs: i64, seed: Seed, device: Device) -> Self {
         let stack = |name, shape: &[i64], init| Stack {
-            declared: Declared {
+            declared: ParameterSpec {
                 name,
                 shape: shape.to_vec(),
                 init,
                 constraint: Constraint::Free,
-                role: if shape.len() == 1 { Role::Bias } else { Role::Matrix },
+                role: if shape.len() == 1 { ParameterRole::Bias } else { ParameterRole::Matrix },
             },
             sites: 1,
         };
@@ -61,7 +61,7 @@ impl Head {
     }
 
     /// Scores of the classes `[B, C]`, f32, from each sequence's first token `[B, D]`.
-    pub fn forward(&self, first: &Tensor, dropout: Dropout) -> Tensor {
+    pub fn forward(&self, first: &Tensor, dropout: DropoutRates) -> Tensor {
         let dropped = |x: Tensor, p: f64| if p > 0.0 { x.dropout(p, true) } else { x };
         let parts = self.named();
         let first = dropped(first.to_kind(self.params.flat().kind()), dropout.head_input);

@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, no_grad};
 
-use super::head::Head;
+use super::head::ClassificationHead;
 
 /// The key of the note among a file's metadata.
 const NOTE: &str = "head";
@@ -85,7 +85,7 @@ pub struct SavedHead {
 ///
 /// # Errors
 /// When the file system refuses.
-pub fn save(path: &Path, head: &Head, note: &HeadNote) -> Result<(), HeadError> {
+pub fn save(path: &Path, head: &ClassificationHead, note: &HeadNote) -> Result<(), HeadError> {
     let entry = |NamedTensor { name, tensor }| {
         let flat = tensor.detach().to_device(Device::Cpu).flatten(0, -1);
         let values = Vec::<f32>::try_from(&flat).expect("a flat f32 tensor");
@@ -145,9 +145,15 @@ impl SavedHead {
     ///
     /// # Errors
     /// When the base model is another one, the task has another number of classes, or a tensor is missing or of another shape.
-    pub fn onto(&self, base: &BaseModel, task: &'static str, outputs: i64, device: Device) -> Result<Head, HeadError> {
+    pub fn onto(
+        &self,
+        base: &BaseModel,
+        task: &'static str,
+        outputs: i64,
+        device: Device,
+    ) -> Result<ClassificationHead, HeadError> {
         self.check_base(base)?;
-        let head = Head::new(base.dims.width, outputs, Seed(0), device);
+        let head = ClassificationHead::new(base.dims.width, outputs, Seed(0), device);
         for NamedTensor { name, tensor } in head.named() {
             self.fill(&key(&name), &tensor, task, outputs)?;
         }

@@ -6,16 +6,16 @@
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::layout::{Extent, Layout, Link};
 use reft_core::params::ParamSet;
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Reduction, Tensor, no_grad};
 
-use super::objective::{Objective, Tokens};
+use super::objective::{Objective, TokenRow};
 use super::trainer::TrainError;
 
 /// A run whose states are taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Source {
+pub struct SourceRun {
     /// The set of interventions (of `refts`) that takes them.
     pub part: usize,
     /// Its tokens.
@@ -32,14 +32,14 @@ pub struct Counterfactual {
     /// The base run's tokens.
     pub base: Vec<i64>,
     /// The source runs.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceRun>,
     /// The token that should follow the base run's last.
     pub label: i64,
     /// For messages.
     pub name: String,
 }
 
-impl Tokens for Counterfactual {
+impl TokenRow for Counterfactual {
     fn tokens(&self) -> usize {
         self.base.len() + self.sources.iter().map(|source| source.ids.len()).sum::<usize>()
     }
@@ -91,7 +91,7 @@ impl Interchanges<'_> {
         let (layout, ids, last) = lay_out(batch);
         let hooks = step.hooks(&layout)?;
         // Every row is wanted: source states are read in rows without logits.
-        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::None, wanted: None };
+        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::None, wanted: None };
         let h = self.model.hidden(&layout.place(&ids, device), &mut pass);
         let last = Tensor::from_slice(&last).to_device(device);
         Ok(self.model.logits(&h.index_select(0, &last)).to_kind(Kind::Float))

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use tch::Tensor;
 
-use super::spill::{Spill, Stored, bytes};
+use super::spill::{SpillFile, SpilledTensor, bytes};
 
 /// How much may be kept between updates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Budget {
+pub struct CacheBudget {
     /// Bytes in memory.
     pub memory: usize,
     /// Bytes in a temporary file, once memory is used up.
@@ -18,7 +18,7 @@ pub struct Budget {
 
 /// The part of one example that no parameter reaches.
 #[derive(Debug)]
-pub struct Base {
+pub struct CachedExample {
     /// Input of the blocks from the frontier on, for the tokens from the first edited one on, `[n, D]`.
     pub h: Tensor,
     /// Keys and values of the tokens before, for these blocks, `[L, s, K, E]` each; none where `s` is 0.
@@ -27,24 +27,24 @@ pub struct Base {
 
 /// Where it is.
 #[derive(Debug)]
-enum Place {
-    Memory(Rc<Base>),
-    Disk { h: Stored, past: Option<(Stored, Stored)> },
+enum CacheLocation {
+    Memory(Rc<CachedExample>),
+    Disk { h: SpilledTensor, past: Option<(SpilledTensor, SpilledTensor)> },
 }
 
 /// The parts of a set of examples, by their names.
 #[derive(Debug)]
-pub struct Kept {
-    budget: Budget,
-    places: HashMap<String, Place>,
+pub struct ActivationCache {
+    budget: CacheBudget,
+    places: HashMap<String, CacheLocation>,
     memory: usize,
     disk: usize,
-    spill: Option<Spill>,
+    spill: Option<SpillFile>,
 }
 
-impl Kept {
+impl ActivationCache {
     /// Nothing yet.
-    pub fn new(budget: Budget) -> Self {
+    pub fn new(budget: CacheBudget) -> Self {
         Self { budget, places: HashMap::new(), memory: 0, disk: 0, spill: None }
     }
 
@@ -66,27 +66,27 @@ impl Kept {
     }
 
     /// The part of an example, if it is kept.
-    pub fn get(&self, name: &str) -> Option<Rc<Base>> {
+    pub fn get(&self, name: &str) -> Option<Rc<CachedExample>> {
         match self.places.get(name)? {
-            Place::Memory(base) => Some(Rc::clone(base)),
+            CacheLocation::Memory(base) => Some(Rc::clone(base)),
             // A file that cannot be read costs time, not the run: the part is computed again.
-            Place::Disk { h, past } => {
-                let get = |stored: &Stored| self.spill.as_ref()?.get(stored).ok();
+            CacheLocation::Disk { h, past } => {
+                let get = |stored: &SpilledTensor| self.spill.as_ref()?.get(stored).ok();
                 let past = match past {
                     None => None,
                     Some((keys, values)) => Some((get(keys)?, get(values)?)),
                 };
-                Some(Rc::new(Base { h: get(h)?, past }))
+                Some(Rc::new(CachedExample { h: get(h)?, past }))
             }
         }
     }
 
     /// Keeps the part of an example, in memory as long as there is room; whether it did.
-    pub fn put(&mut self, name: &str, base: Base) -> bool {
+    pub fn put(&mut self, name: &str, base: CachedExample) -> bool {
         let size = bytes(&base.h) + base.past.as_ref().map_or(0, |(keys, values)| bytes(keys) + bytes(values));
         let place = if self.memory + size <= self.budget.memory {
             self.memory += size;
-            Place::Memory(Rc::new(base))
+            CacheLocation::Memory(Rc::new(base))
         } else if self.disk + size <= self.budget.disk {
             match self.write(&base) {
                 Ok(place) => {
@@ -105,15 +105,15 @@ impl Kept {
         true
     }
 
-    fn write(&mut self, base: &Base) -> std::io::Result<Place> {
+    fn write(&mut self, base: &CachedExample) -> std::io::Result<CacheLocation> {
         let spill = match &mut self.spill {
             Some(spill) => spill,
-            none => none.insert(Spill::new()?),
+            none => none.insert(SpillFile::new()?),
         };
         let past = match &base.past {
             None => None,
             Some((keys, values)) => Some((spill.put(keys)?, spill.put(values)?)),
         };
-        Ok(Place::Disk { h: spill.put(&base.h)?, past })
+        Ok(CacheLocation::Disk { h: spill.put(&base.h)?, past })
     }
 }

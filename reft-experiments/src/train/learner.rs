@@ -11,7 +11,7 @@ use tch::{Tensor, no_grad};
 
 use super::adamw::AdamW;
 use super::checkpoint::{self, CheckpointError, Saved};
-use super::objective::{Objective, Tokens};
+use super::objective::{Objective, TokenRow};
 use super::ranks;
 
 /// What an update did.

@@ -6,7 +6,7 @@ use reft_core::params::ParamSet;
 use super::trainer::TrainError;
 
 /// A row to learn from.
-pub trait Tokens {
+pub trait TokenRow {
     /// Tokens that a pass over it holds.
     fn tokens(&self) -> usize;
 
@@ -18,7 +18,7 @@ pub trait Tokens {
 /// with them: a classification head.
 pub trait Objective {
     /// What it learns from.
-    type Example: Tokens;
+    type Example: TokenRow;
 
     /// Parameters of its own.
     fn params(&self) -> Option<&ParamSet>;

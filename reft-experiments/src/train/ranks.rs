@@ -40,7 +40,7 @@ pub enum RanksError {
 
 /// This process among those that were started together.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Started {
+pub struct LaunchedRank {
     /// Where they meet, and which of them this is.
     pub meeting: Rendezvous,
     /// Which of those on this machine it is: the number of its device.
@@ -58,7 +58,7 @@ struct Launcher {
 const TORCHRUN: Launcher = Launcher { rank: "RANK", size: "WORLD_SIZE", local: "LOCAL_RANK" };
 const SRUN: Launcher = Launcher { rank: "SLURM_PROCID", size: "SLURM_STEP_NUM_TASKS", local: "SLURM_LOCALID" };
 
-impl Started {
+impl LaunchedRank {
     /// What the environment says, `variable` giving a variable's value; none where this process was started alone.
     ///
     /// # Errors
@@ -173,9 +173,9 @@ mod tests {
 
     use super::*;
 
-    fn started(variables: &[(&'static str, &str)]) -> Result<Option<Started>, RanksError> {
+    fn started(variables: &[(&'static str, &str)]) -> Result<Option<LaunchedRank>, RanksError> {
         let variables: HashMap<&str, &str> = variables.iter().copied().collect();
-        Started::by(|name| variables.get(name).map(|&value| value.to_owned()))
+        LaunchedRank::by(|name| variables.get(name).map(|&value| value.to_owned()))
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         let torchrun =
             [("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "29500")];
         let meeting = Rendezvous { host: "a".to_owned(), port: 29_500, rank: 1, size: 2 };
-        assert_eq!(started(&torchrun).expect("all is set"), Some(Started { meeting, local: 1 }));
+        assert_eq!(started(&torchrun).expect("all is set"), Some(LaunchedRank { meeting, local: 1 }));
         let srun = [
             ("SLURM_PROCID", "5"),
             ("SLURM_STEP_NUM_TASKS", "8"),
@@ -192,7 +192,7 @@ mod tests {
             ("SLURM_JOB_ID", "77"),
             ("SLURM_STEP_ID", "2"),
         ];
-        let Started { meeting, local } = started(&srun).expect("all is set").expect("eight tasks");
+        let LaunchedRank { meeting, local } = started(&srun).expect("all is set").expect("eight tasks");
         assert_eq!((meeting.host.as_str(), meeting.rank, meeting.size, local), ("gpu03", 5, 8, 1));
         assert_eq!(started(&[("SLURM_STEP_NUM_TASKS", "1")]).expect("one task"), None);
         assert_eq!(started(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")]).expect("a batch script"), None);

@@ -6,11 +6,11 @@ use reft_models::model::Decoder;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::causal::Targets;
-use super::frozen::Split;
+use super::frozen::SplitPass;
 
 /// Loss of a pass, divided by `outputs`, its gradient left in the hooks' parameters; `every` blocks form a group.
 pub fn gradients(
-    split: &Split,
+    split: &SplitPass,
     model: &dyn Decoder,
     hooks: &dyn Hooks,
     targets: &Targets,

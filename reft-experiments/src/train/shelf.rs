@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use reft_core::adaptation::Frontier;
 
-use super::kept::{Budget, Kept};
+use super::kept::{ActivationCache, CacheBudget};
 
 /// What decides the numbers that are kept, for one model.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Key {
+pub struct ActivationCacheKey {
     /// Blocks below the first edit.
     pub frontier: Frontier,
     /// First edited token, by prompt length.
@@ -18,18 +18,18 @@ pub struct Key {
     /// Tokens in one pass at most: digits depend on which examples share one.
     pub tokens: usize,
     /// What may be kept.
-    pub budget: Budget,
+    pub budget: CacheBudget,
     /// Hash of the examples.
     pub examples: [u8; 32],
 }
 
 /// What was kept for the last few keys, as many as fit into the budget of one; the latest used are at the end.
 #[derive(Default, Debug)]
-pub struct Shelf(RefCell<Vec<(Key, Rc<Kept>)>>);
+pub struct ActivationCaches(RefCell<Vec<(ActivationCacheKey, Rc<ActivationCache>)>>);
 
-impl Shelf {
+impl ActivationCaches {
     /// What was kept for a key.
-    pub fn find(&self, key: &Key) -> Option<Rc<Kept>> {
+    pub fn find(&self, key: &ActivationCacheKey) -> Option<Rc<ActivationCache>> {
         let mut sets = self.0.borrow_mut();
         let place = sets.iter().position(|(other, _)| other == key)?;
         let set = sets.remove(place);
@@ -39,13 +39,15 @@ impl Shelf {
     }
 
     /// Gives the least recently used up until `needed` more bytes fit into a budget, or nothing is left.
-    pub fn make_room(&self, budget: Budget, needed: usize) {
+    pub fn make_room(&self, budget: CacheBudget, needed: usize) {
         let mut sets = self.0.borrow_mut();
         let (memory, disk) = (needed.min(budget.memory), needed.saturating_sub(budget.memory));
-        let held =
-            |sets: &[(Key, Rc<Kept>)], of: fn(&Kept) -> usize| sets.iter().map(|(_, kept)| of(kept)).sum::<usize>();
-        let fits = |sets: &[(Key, Rc<Kept>)]| {
-            held(sets, Kept::memory) + memory <= budget.memory && held(sets, Kept::disk) + disk <= budget.disk
+        let held = |sets: &[(ActivationCacheKey, Rc<ActivationCache>)], of: fn(&ActivationCache) -> usize| {
+            sets.iter().map(|(_, kept)| of(kept)).sum::<usize>()
+        };
+        let fits = |sets: &[(ActivationCacheKey, Rc<ActivationCache>)]| {
+            held(sets, ActivationCache::memory) + memory <= budget.memory
+                && held(sets, ActivationCache::disk) + disk <= budget.disk
         };
         while !sets.is_empty() && !fits(&sets) {
             sets.remove(0);
@@ -58,7 +60,7 @@ impl Shelf {
     }
 
     /// Keeps a set for those who come after.
-    pub fn put(&self, key: Key, kept: Rc<Kept>) {
+    pub fn put(&self, key: ActivationCacheKey, kept: Rc<ActivationCache>) {
         self.0.borrow_mut().push((key, kept));
     }
 }
@@ -68,24 +70,24 @@ mod tests {
     use reft_core::testing::normal;
 
     use super::*;
-    use crate::train::kept::Base;
+    use crate::train::kept::CachedExample;
 
     /// A key of its own for each number of tokens.
-    fn key(tokens: usize) -> Key {
-        let budget = Budget { memory: 1000, disk: 0 };
-        Key { frontier: Frontier::NONE, first_edited: Vec::new(), tokens, budget, examples: [0; 32] }
+    fn key(tokens: usize) -> ActivationCacheKey {
+        let budget = CacheBudget { memory: 1000, disk: 0 };
+        ActivationCacheKey { frontier: Frontier::NONE, first_edited: Vec::new(), tokens, budget, examples: [0; 32] }
     }
 
     /// 400 bytes.
-    fn kept() -> Rc<Kept> {
-        let mut kept = Kept::new(key(0).budget);
-        assert!(kept.put("row", Base { h: normal(&[10, 10], 1), past: None }));
+    fn kept() -> Rc<ActivationCache> {
+        let mut kept = ActivationCache::new(key(0).budget);
+        assert!(kept.put("row", CachedExample { h: normal(&[10, 10], 1), past: None }));
         Rc::new(kept)
     }
 
     #[test]
     fn the_least_recently_used_goes_when_room_is_needed() {
-        let shelf = Shelf::default();
+        let shelf = ActivationCaches::default();
         for tokens in [1, 2] {
             shelf.make_room(key(0).budget, 400);
             shelf.put(key(tokens), kept());

@@ -8,14 +8,14 @@ use tch::{Device, Kind, Tensor};
 
 /// An open file without a name.
 #[derive(Debug)]
-pub struct Spill {
+pub struct SpillFile {
     file: File,
     end: u64,
 }
 
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct SpilledTensor {
     at: u64,
     shape: Vec<i64>,
     kind: Kind,
@@ -27,7 +27,7 @@ pub fn bytes(tensor: &Tensor) -> usize {
     tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 
-impl Spill {
+impl SpillFile {
     /// An empty file in the system's folder for temporary files.
     ///
     /// # Errors
@@ -40,12 +40,12 @@ impl Spill {
     ///
     /// # Errors
     /// When there is no room.
-    pub fn put(&mut self, tensor: &Tensor) -> std::io::Result<Stored> {
+    pub fn put(&mut self, tensor: &Tensor) -> std::io::Result<SpilledTensor> {
         let mut values = vec![0u8; bytes(tensor)];
         tensor.to_device(Device::Cpu).contiguous().copy_data_u8(&mut values, tensor.numel());
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&values)?;
-        let stored = Stored { at: self.end, shape: tensor.size(), kind: tensor.kind(), device: tensor.device() };
+        let stored = SpilledTensor { at: self.end, shape: tensor.size(), kind: tensor.kind(), device: tensor.device() };
         self.end += values.len() as u64;
         Ok(stored)
     }
@@ -54,7 +54,7 @@ impl Spill {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn get(&self, stored: &Stored) -> std::io::Result<Tensor> {
+    pub fn get(&self, stored: &SpilledTensor) -> std::io::Result<Tensor> {
         let numel: i64 = stored.shape.iter().product();
         let mut values = vec![0u8; numel as usize * stored.kind.elt_size_in_bytes()];
         self.file.read_exact_at(&mut values, stored.at)?;
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn what_is_put_is_got() {
-        let mut spill = Spill::new().expect("a temporary file");
+        let mut spill = SpillFile::new().expect("a temporary file");
         let tensors = [normal(&[3, 5], 1), normal(&[2, 0, 4], 2), normal(&[4, 3], 3).tr().to_kind(Kind::BFloat16)];
-        let stored: Vec<Stored> = tensors.iter().map(|tensor| spill.put(tensor).expect("room")).collect();
+        let stored: Vec<SpilledTensor> = tensors.iter().map(|tensor| spill.put(tensor).expect("room")).collect();
         for (tensor, stored) in tensors.iter().zip(&stored).rev() {
             assert_close("read back", &spill.get(stored).expect("readable"), tensor, Tol::Exact);
         }

@@ -10,17 +10,17 @@ use super::observe::{Metrics, Observer, StepInfo, at};
 use super::trainer::TrainError;
 
 #[derive(Message)]
-struct Event {
+struct TensorBoardEvent {
     #[prost(double, tag = "1")]
     wall_time: f64,
     #[prost(int64, tag = "2")]
     step: i64,
     #[prost(oneof = "What", tags = "3, 5")]
-    what: Option<What>,
+    what: Option<EventContent>,
 }
 
 #[derive(prost::Oneof)]
-enum What {
+enum EventContent {
     #[prost(string, tag = "3")]
     FileVersion(String),
     #[prost(message, tag = "5")]
@@ -30,11 +30,11 @@ enum What {
 #[derive(Message)]
 struct Summary {
     #[prost(message, repeated, tag = "1")]
-    values: Vec<Value>,
+    values: Vec<SummaryValue>,
 }
 
 #[derive(Message)]
-struct Value {
+struct SummaryValue {
     #[prost(string, tag = "1")]
     tag: String,
     #[prost(float, tag = "2")]
@@ -42,22 +42,22 @@ struct Value {
 }
 
 /// An event as the file holds it.
-fn record(event: &Event) -> Vec<u8> {
+fn record(event: &TensorBoardEvent) -> Vec<u8> {
     let data = event.encode_to_vec();
     let length = (data.len() as u64).to_le_bytes();
     let masked = |bytes: &[u8]| (crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)).to_le_bytes();
     [&length[..], &masked(&length), &data, &masked(&data)].concat()
 }
 
-fn step_event(info: &StepInfo) -> Event {
-    let value = |tag: &str, value: f64| Value { tag: tag.to_owned(), simple_value: value as f32 };
+fn step_event(info: &StepInfo) -> TensorBoardEvent {
+    let value = |tag: &str, value: f64| SummaryValue { tag: tag.to_owned(), simple_value: value as f32 };
     let mut values = vec![
         value("train/loss", info.update.loss),
         value("train/gradient_norm", info.update.norm),
         value("train/lr", info.lr),
     ];
     values.extend(info.dev_loss.map(|loss| value("dev/loss", loss)));
-    Event { wall_time: now(), step: info.step as i64, what: Some(What::Summary(Summary { values })) }
+    TensorBoardEvent { wall_time: now(), step: info.step as i64, what: Some(EventContent::Summary(Summary { values })) }
 }
 
 fn now() -> f64 {
@@ -82,8 +82,8 @@ impl TensorBoard {
 
 impl Observer for TensorBoard {
     fn start(&mut self, done: u64, _: u64) -> Result<(), TrainError> {
-        let version = What::FileVersion("brain.Event:2".to_owned());
-        let mut bytes = record(&Event { wall_time: now(), step: 0, what: Some(version) });
+        let version = EventContent::FileVersion("brain.Event:2".to_owned());
+        let mut bytes = record(&TensorBoardEvent { wall_time: now(), step: 0, what: Some(version) });
         bytes.extend(Metrics::kept(&self.metrics, done).iter().flat_map(|info| record(&step_event(info))));
         crate::atomic::write(&self.path, &bytes).map_err(at(&self.path))?;
         self.file = Some(File::options().append(true).open(&self.path).map_err(at(&self.path))?);

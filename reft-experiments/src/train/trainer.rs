@@ -9,13 +9,13 @@ use reft_models::distributed::GroupError;
 use super::batches;
 use super::checkpoint::{CheckpointError, Saved};
 use super::learner::{Learner, UpdateError, UpdateRules};
-use super::objective::{Objective, Tokens};
+use super::objective::{Objective, TokenRow};
 use super::observe::{Observer, StepInfo};
-use super::schedule::{Schedule, Shape};
+use super::schedule::{Schedule, SchedulerType};
 
 /// How a run trains: the resolved `train:` section of a configuration.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Plan {
+pub struct TrainingArguments {
     /// Passes over the examples, in each stage where there are several.
     pub epochs: u64,
     /// Peak learning rate.
@@ -23,7 +23,7 @@ pub struct Plan {
     /// Examples in one update.
     pub batch: usize,
     /// How the learning rate falls after the warm-up.
-    pub shape: Shape,
+    pub shape: SchedulerType,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
     /// What an update does with gradients and parameters.
@@ -84,7 +84,7 @@ pub struct Trainer<'a, O: Objective> {
     /// What is trained.
     pub adaptation: &'a mut dyn Adaptation,
     /// How.
-    pub plan: Plan,
+    pub plan: TrainingArguments,
     /// Decides shuffling and dropout.
     pub seed: Seed,
     /// The examples, each with something to learn.
@@ -131,7 +131,7 @@ impl<O: Objective> Trainer<'_, O> {
             learner.load(&saved)?;
         }
         let schedule = Schedule::new(plan.shape, plan.lr, plan.warmup_ratio, per_stage);
-        let lengths: Vec<usize> = self.examples.iter().map(Tokens::tokens).collect();
+        let lengths: Vec<usize> = self.examples.iter().map(TokenRow::tokens).collect();
         for observer in observers.iter_mut() {
             observer.start(learner.updates(), total)?;
         }
@@ -185,7 +185,7 @@ impl TrainError {
     }
 
     /// An update's error with its place in the run.
-    fn at<E: Tokens>(error: UpdateError, step: u64, epoch: u64, batch: &[&E]) -> Self {
+    fn at<E: TokenRow>(error: UpdateError, step: u64, epoch: u64, batch: &[&E]) -> Self {
         match error {
             UpdateError::Overlap(error) => Self::Overlap(error),
             UpdateError::Group(error) => Self::Group(error),

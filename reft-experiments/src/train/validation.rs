@@ -3,7 +3,7 @@
 use reft_core::adaptation::{Adaptation, OverlapError};
 use serde::{Deserialize, Serialize};
 
-use super::best::{Best, Mark};
+use super::best::{Best, SelectionScore};
 use super::trainer::TrainError;
 use crate::data::encode::Example;
 
@@ -16,7 +16,7 @@ pub struct DevLoss {
     pub loss: Option<f64>,
 }
 
-impl Mark for DevLoss {
+impl SelectionScore for DevLoss {
     fn number(&self) -> u64 {
         self.update
     }
@@ -32,14 +32,14 @@ impl Mark for DevLoss {
 
 /// When dev rows are looked at, and when training stops early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rule {
+pub struct ValidationRule {
     /// Updates between two looks; 0 for one after every epoch.
     pub every: u64,
     /// Looks in a row without a lower loss after which training stops; 0 for never.
     pub patience: u64,
 }
 
-impl Rule {
+impl ValidationRule {
     /// Whether the dev rows are looked at after this many updates.
     fn applies(self, done: u64, per_epoch: u64) -> bool {
         done.is_multiple_of(if self.every == 0 { per_epoch } else { self.every })
@@ -51,7 +51,7 @@ pub struct Validation {
     /// The rows.
     pub rows: Vec<Example>,
     /// When they are looked at.
-    pub rule: Rule,
+    pub rule: ValidationRule,
     /// Their losses, and the parameters of the lowest.
     pub best: Best<DevLoss>,
 }
@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn rows_are_looked_at_every_so_many_updates_or_after_an_epoch() {
-        let looks = |every| (1..=12).filter(|&done| Rule { every, patience: 0 }.applies(done, 6)).collect::<Vec<u64>>();
+        let looks = |every| {
+            (1..=12).filter(|&done| ValidationRule { every, patience: 0 }.applies(done, 6)).collect::<Vec<u64>>()
+        };
         assert_eq!((looks(0), looks(5)), (vec![6, 12], vec![5, 10]));
     }
 }

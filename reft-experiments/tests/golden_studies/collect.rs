@@ -3,7 +3,7 @@
 use reft_core::positions::Positions;
 use reft_core::site::{LayerId, Site};
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
-use reft_experiments::collect::{Keep, Wanted};
+use reft_experiments::collect::{Keep, StateRequest};
 use tch::Kind;
 
 use super::{CLOSE, ids, list, model, text};
@@ -28,7 +28,7 @@ fn states_of_every_site_from_either_padding() {
             for (what, positions, keep) in
                 [("every", all, Keep::Tokens), ("last", last, Keep::Tokens), ("mean", all, Keep::Mean)]
             {
-                let wanted = Wanted { sites: vec![at], positions, keep };
+                let wanted = StateRequest { sites: vec![at], positions, keep };
                 let mut states = wanted.of(model.as_ref(), None, &texts).expect("no edits");
                 let (found, got) = states.at.remove(0);
                 assert_eq!(found, at);

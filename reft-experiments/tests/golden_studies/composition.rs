@@ -7,7 +7,7 @@ use reft_core::layout::{Extent, Layout};
 use reft_core::params::ParamSet;
 use reft_core::rng::Seed;
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
-use reft_experiments::train::composed::{Assigned, Composed};
+use reft_experiments::train::composed::{AssignedRow, Composed};
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_experiments::train::schedule::Schedule;
 use reft_models::model::Decoder;
@@ -104,9 +104,9 @@ fn parts_alone_and_together() {
 }
 
 /// Rows of a batch with the part that each trains.
-fn assigned(golden: &Tensors, batch: i64, parts: &[usize]) -> Vec<Assigned> {
+fn assigned(golden: &Tensors, batch: i64, parts: &[usize]) -> Vec<AssignedRow> {
     let rows = examples(golden, &format!("batch{batch}"));
-    rows.into_iter().zip(parts).map(|(example, &part)| Assigned { example, part }).collect()
+    rows.into_iter().zip(parts).map(|(example, &part)| AssignedRow { example, part }).collect()
 }
 
 #[test]

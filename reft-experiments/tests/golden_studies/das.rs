@@ -1,13 +1,13 @@
 //! DAS: gradient at the start, and 20 updates of R.
 
-use reft_core::hooks::{Chain, Collect, Frozen};
+use reft_core::hooks::{Chain, Collect, NoHooks};
 use reft_core::interventions::interchange::Interchange;
 use reft_core::layout::{Extent, Layout};
 use reft_core::site::{LayerId, Site};
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
-use reft_experiments::train::interchange::{Counterfactual, Interchanges, Source};
+use reft_experiments::train::interchange::{Counterfactual, Interchanges, SourceRun};
 use reft_experiments::train::learner::{Learner, UpdateRules};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -23,7 +23,7 @@ fn batch(index: &Value, tensors: &Tensors, batch: u64) -> Vec<Counterfactual> {
     pairs
         .map(|((base, source), label)| Counterfactual {
             base: ids(&base),
-            sources: vec![Source {
+            sources: vec![SourceRun {
                 part: 0,
                 ids: ids(&source),
                 base_positions: position("base_position"),
@@ -51,7 +51,7 @@ fn with_a_free_basis(
         let extent = |ids: &&[i64]| Extent { len: ids.len() as i64, prompt: ids.len() as i64 };
         Layout::packed(&sequences.iter().map(extent).collect::<Vec<_>>())
     };
-    let rows = |layout: &Layout, positions: &dyn Fn(&Source) -> i64| {
+    let rows = |layout: &Layout, positions: &dyn Fn(&SourceRun) -> i64| {
         let row =
             |(index, pair): (usize, &Counterfactual)| layout.row(index, positions(&pair.sources[0])).expect("there");
         Tensor::from_slice(&pairs.iter().enumerate().map(row).collect::<Vec<_>>())
@@ -59,14 +59,14 @@ fn with_a_free_basis(
     let sources: Vec<&[i64]> = pairs.iter().map(|pair| pair.sources[0].ids.as_slice()).collect();
     let layout = layout_of(&sources);
     let collect = Collect::new(vec![site]);
-    let _ = run(model, &layout, &sources, &Chain(vec![Box::new(Frozen), Box::new(&collect)]));
+    let _ = run(model, &layout, &sources, &Chain(vec![Box::new(NoHooks), Box::new(&collect)]));
     let source = collect.into_states()[&site].index_select(0, &rows(&layout, &|source| source.source_positions[0]));
     let bases: Vec<&[i64]> = pairs.iter().map(|pair| pair.base.as_slice()).collect();
     let layout = layout_of(&bases);
     let basis = basis.copy().set_requires_grad(true);
     let rows = rows(&layout, &|source| source.base_positions[0]);
     let hooks = Interchange { site, rows, source, basis: basis.shallow_clone() };
-    let mut pass = Pass { layout: &layout, hooks: &hooks, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: &hooks, cache: PastKeyValues::None, wanted: None };
     let h = model.hidden(&layout.place(&bases, Device::Cpu), &mut pass);
     let logits = model.logits(&h.index_select(0, &Tensor::from_slice(&layout.last_rows())));
     let labels = Tensor::from_slice(&pairs.iter().map(|pair| pair.label).collect::<Vec<_>>());

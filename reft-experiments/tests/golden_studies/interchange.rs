@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reft_core::adaptation::Mode;
-use reft_core::hooks::{Chain, Collect, Frozen};
+use reft_core::hooks::{Chain, Collect, NoHooks};
 use reft_core::interventions::interchange::interchange;
 use reft_core::layout::{Extent, Layout, Link};
 use reft_core::site::{LayerId, Site};
@@ -129,7 +129,7 @@ fn check(case: &Value) {
     let sites: Vec<Site> = planned.iter().map(Planned::site).collect();
 
     let before = Collect::new(sites.clone());
-    let logits = run(model.as_ref(), &layout, &sequences, &Chain(vec![Box::new(Frozen), Box::new(&before)]));
+    let logits = run(model.as_ref(), &layout, &sequences, &Chain(vec![Box::new(NoHooks), Box::new(&before)]));
     let of = |logits: &Tensor, sequence: usize| {
         let span = layout.spans()[sequence];
         logits.narrow(0, span.row, span.len)

@@ -17,7 +17,7 @@ use reft_core::hooks::Hooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::{Tol, golden_dir};
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::decode::{Decoding, Generator, Stopping};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
@@ -74,7 +74,7 @@ fn put(adaptation: &dyn Adaptation, name: &str, values: &Tensor) {
 
 /// Logits of every row of a layout.
 fn run(model: &dyn Decoder, layout: &Layout, ids: &[&[i64]], hooks: &dyn Hooks) -> Tensor {
-    let mut pass = Pass { layout, hooks, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout, hooks, cache: PastKeyValues::None, wanted: None };
     no_grad(|| model.logits(&model.hidden(&layout.place(ids, Device::Cpu), &mut pass)))
 }
 

@@ -4,7 +4,7 @@ use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
 use reft_experiments::data::encode::Example;
 use reft_experiments::train::causal::Causal;
-use reft_experiments::train::frozen::Frozen;
+use reft_experiments::train::frozen::FrozenForward;
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_experiments::train::schedule::Schedule;
 use reft_models::model::Decoder;
@@ -21,7 +21,7 @@ fn follow(
     model: &dyn Decoder,
     adaptation: &mut dyn Adaptation,
 ) {
-    let mut objective = Causal::new(model, Frozen::off(model), 20);
+    let mut objective = Causal::new(model, FrozenForward::off(model), 20);
     let mut learner = Learner::new(&mut objective, adaptation, UpdateRules::default());
     for (place, step) in steps.iter().enumerate() {
         let batch: Vec<&Example> = batches[place % batches.len()].iter().collect();
@@ -41,7 +41,7 @@ fn free_gradient(case: &Value, golden: &Tensors, model: &dyn Decoder, example: &
     let site = format!("{}.{}.both", text(case, "component"), case["layer"]);
     put(adaptation.as_ref(), &format!("{site}.basis"), &golden["R_initial"]);
     put(adaptation.as_ref(), &format!("{site}.bias"), &golden["b_initial"]);
-    let mut objective = Causal::new(model, Frozen::off(model), 64);
+    let mut objective = Causal::new(model, FrozenForward::off(model), 64);
     let learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     let (loss, _) = learner.gradients(&[example]).expect("finite");
     let expected = number(&case["first_step"], "loss");

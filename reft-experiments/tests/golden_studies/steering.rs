@@ -2,10 +2,10 @@
 
 use reft_core::adaptation::Mode;
 use reft_core::positions::Positions;
-use reft_core::reading::Reading;
+use reft_core::reading::ReadingMethod;
 use reft_core::site::{LayerId, Site};
 use reft_core::testing::{assert_close, golden_json, golden_tensors};
-use reft_experiments::collect::{Keep, Wanted};
+use reft_experiments::collect::{Keep, StateRequest};
 use reft_models::model::Decoder;
 use serde_json::{Value, json};
 use tch::Tensor;
@@ -17,7 +17,7 @@ const LAST: Positions = Positions::Ends { prefix: 0, suffix: 1 };
 
 /// States of one text at some positions.
 fn states(model: &dyn Decoder, site: Site, positions: Positions, ids: &[i64]) -> Tensor {
-    let wanted = Wanted { sites: vec![site], positions, keep: Keep::Tokens };
+    let wanted = StateRequest { sites: vec![site], positions, keep: Keep::Tokens };
     wanted.of(model, None, &[ids]).expect("no edits").at.remove(0).1
 }
 
@@ -49,11 +49,11 @@ fn vectors_of_every_layer_from_pairs() {
         assert_close("negative", &sides[1], expected("negative"), CLOSE);
         let first = sides.each_ref().map(|states| states.narrow(0, 0, 1));
         for (name, reading, [positive, negative]) in [
-            ("activation_addition", Reading::Difference, &first),
-            ("mean_difference", Reading::Difference, &sides),
-            ("pca", Reading::Pca, &sides),
-            ("pca_swapped", Reading::PcaSwapped, &sides),
-            ("pca_uncentred", Reading::PcaUncentred, &sides),
+            ("activation_addition", ReadingMethod::Difference, &first),
+            ("mean_difference", ReadingMethod::Difference, &sides),
+            ("pca", ReadingMethod::Pca, &sides),
+            ("pca_swapped", ReadingMethod::PcaSwapped, &sides),
+            ("pca_uncentred", ReadingMethod::PcaUncentred, &sides),
         ] {
             let vector = reading.vector(positive, negative, &swaps).expect("a direction");
             assert_close(&format!("layer {layer} {name}"), &vector, expected(name), CLOSE);

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use reft_core::AdaptSpec;
 use reft_core::adapter_file::{self, SavedAdapter};
 use reft_core::base_model::BaseModel;
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::rng::Seed;
 use reft_core::testing::golden_dir;
 use reft_experiments::config::read::run_plan;
 use reft_experiments::data::json_rows;
-use reft_experiments::data::need::{Form, Need};
+use reft_experiments::data::need::{AnswerNeed, Need};
 use reft_experiments::sweep::spec::SweepSpec;
 use reft_experiments::tables::spec::TableSpec;
-use reft_models::attention::Cache;
-use reft_models::encoder::{Encoder, Reading};
+use reft_models::attention::PastKeyValues;
+use reft_models::encoder::{Encoder, EncoderPass};
 use reft_models::model::Pass;
 use reft_models::registry;
 use reft_models::tokenizer::{Message, Role, Specials, Tokenizer};
@@ -116,7 +116,7 @@ fn read_run(folder: &Path) -> Result<(), String> {
 fn read_table(folder: &Path) -> Result<(), String> {
     let path = folder.join("table1.yaml");
     let spec = TableSpec::read(&path).map_err(words)?;
-    spec.profile("quick").and_then(reft_experiments::tables::spec::Profile::rows).map(drop).map_err(words)
+    spec.profile("quick").and_then(reft_experiments::tables::spec::TableProfile::rows).map(drop).map_err(words)
 }
 
 fn read_sweep(folder: &Path) -> Result<(), String> {
@@ -131,7 +131,7 @@ fn read_decoder(folder: &Path) -> Result<(), String> {
     let model = registry::load(&weights, Type::Float, Device::Cpu).map_err(words)?;
     let ids: Vec<i64> = IDS.iter().map(|id| id % model.dims().vocab).collect();
     let layout = Layout::packed(&[Extent { len: 4, prompt: 3 }]);
-    let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: None };
     let _ = model.logits(&model.hidden(&Tensor::from_slice(&ids), &mut pass));
     Ok(())
 }
@@ -144,7 +144,7 @@ fn read_encoder(folder: &Path) -> Result<(), String> {
     }
     let ids: Vec<i64> = IDS.iter().map(|id| id % encoder.dims().vocab).collect();
     let layout = Layout::packed(&[Extent { len: 4, prompt: 4 }]);
-    let reading = Reading { layout: &layout, hooks: &Frozen, mode: reft_core::Mode::Eval };
+    let reading = EncoderPass { layout: &layout, hooks: &NoHooks, mode: reft_core::Mode::Eval };
     let _ = encoder.hidden(&Tensor::from_slice(&ids), None, &reading);
     Ok(())
 }
@@ -157,7 +157,7 @@ fn read_tokenizer(folder: &Path) -> Result<(), String> {
 }
 
 fn read_data(folder: &Path) -> Result<(), String> {
-    json_rows::read(&folder.join("rows.json"), Need::Answer(Form::Text)).map_err(words)?;
+    json_rows::read(&folder.join("rows.json"), Need::Answer(AnswerNeed::Text)).map_err(words)?;
     json_rows::read(&folder.join("rows.jsonl"), Need::Question).map(drop).map_err(words)
 }
 

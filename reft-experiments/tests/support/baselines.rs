@@ -13,15 +13,15 @@ use reft_core::site::Dims;
 use reft_core::testing::{Tol, assert_close, golden_dir, golden_json, golden_tensors};
 use reft_experiments::data::encode::Example;
 use reft_experiments::data::labelled::Labelled;
-use reft_experiments::interop::{self, Foreign, Told, adapter_hub, peft};
+use reft_experiments::interop::{self, ImportSettings, ImportedAdapter, adapter_hub, peft};
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::classification::Classification;
-use reft_experiments::train::frozen::Frozen;
-use reft_experiments::train::head::Head;
+use reft_experiments::train::frozen::FrozenForward;
+use reft_experiments::train::head::ClassificationHead;
 use reft_experiments::train::learner::{HeadGradients, Learner, Update, UpdateRules};
 use reft_experiments::train::schedule::Schedule;
-use reft_models::attention::Cache;
-use reft_models::encoder::{Encoder, Reading};
+use reft_models::attention::PastKeyValues;
+use reft_models::encoder::{Encoder, EncoderPass};
 use reft_models::lending::{LendingDecoder, LendingEncoder};
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
@@ -98,15 +98,15 @@ impl Case {
         self.lending(|lender| spec.build_on(&self.dims(), lender, Seed(3), Device::Cpu)).expect("it fits the model")
     }
 
-    pub fn put(&self, foreign: &Foreign) -> Box<dyn Adaptation> {
+    pub fn put(&self, foreign: &ImportedAdapter) -> Box<dyn Adaptation> {
         self.lending(|lender| foreign.onto(&self.dims(), lender, Device::Cpu))
             .unwrap_or_else(|error| panic!("{}: {error:#}", self.name))
     }
 
     /// A head with these tensors, or the base's.
-    pub fn head(&self, tensors: &Tensors) -> Head {
+    pub fn head(&self, tensors: &Tensors) -> ClassificationHead {
         let outputs = self.base["classifier.out_proj.bias"].size()[0];
-        let head = Head::new(self.dims().width, outputs, Seed(0), Device::Cpu);
+        let head = ClassificationHead::new(self.dims().width, outputs, Seed(0), Device::Cpu);
         if tensors.is_empty() {
             load_head(&head, &self.base, "");
         } else {
@@ -133,16 +133,16 @@ impl Case {
                 Model::Decoder(model) => {
                     let own = step.weights().map(|weights| model.on(weights).expect("its own"));
                     let model = own.as_deref().unwrap_or(model.as_ref());
-                    let (hooks, cache) = (hooks.as_ref(), Cache::None);
+                    let (hooks, cache) = (hooks.as_ref(), PastKeyValues::None);
                     let mut pass = Pass { layout: &layout, hooks, cache, wanted: None };
                     model.logits(&model.hidden(&ids, &mut pass))
                 }
                 Model::Encoder(model) => {
                     let own = step.weights().map(|weights| model.on(weights).expect("its own"));
                     let model = own.as_ref().unwrap_or(model);
-                    let reading = Reading { layout: &layout, hooks: hooks.as_ref(), mode: Mode::Eval };
+                    let reading = EncoderPass { layout: &layout, hooks: hooks.as_ref(), mode: Mode::Eval };
                     let first = model.hidden(&ids, None, &reading).narrow(0, 0, 1);
-                    self.head(head).forward(&first, reft_models::encoder::Dropout::OFF).get(0)
+                    self.head(head).forward(&first, reft_models::encoder::DropoutRates::OFF).get(0)
                 }
             })
         };
@@ -165,10 +165,10 @@ impl Case {
     }
 
     /// The adapter as the library saved it.
-    pub fn saved(&self) -> Foreign {
+    pub fn saved(&self) -> ImportedAdapter {
         let folder = self.folder().join("adapter");
         let direft = self.method().starts_with("DiReft");
-        interop::read(&folder, Told { direft, ..Told::default() })
+        interop::read(&folder, ImportSettings { direft, ..ImportSettings::default() })
             .unwrap_or_else(|error| panic!("{}: {error:#}", self.name))
     }
 
@@ -181,16 +181,16 @@ impl Case {
     }
 
     /// An adapter with one state of the trajectory.
-    pub fn at(&self, training: &Tensors, prefix: &str) -> Foreign {
+    pub fn at(&self, training: &Tensors, prefix: &str) -> ImportedAdapter {
         let state = Self::state(training, prefix);
         let head = || {
             let of =
                 |(name, t): (&String, &Tensor)| Some((name.split_once("classifier.")?.1.to_owned(), t.shallow_clone()));
             state.iter().filter_map(of).collect::<Tensors>()
         };
-        let origin = interop::Origin::default();
+        let origin = interop::AdapterOrigin::default();
         let config = || interop_json(&self.folder().join("adapter/adapter_config.json"));
-        let converted = |foreign: anyhow::Result<Foreign>| {
+        let converted = |foreign: anyhow::Result<ImportedAdapter>| {
             foreign.unwrap_or_else(|error| panic!("{} {prefix}: {error:#}", self.name))
         };
         match self.json["library"].as_str().expect("a library") {
@@ -201,12 +201,13 @@ impl Case {
                     let name = name.strip_prefix("roberta.").unwrap_or(name);
                     (!name.starts_with("classifier.")).then(|| (name.to_owned(), t.shallow_clone()))
                 };
-                Foreign { spec, tensors: state.iter().filter_map(own).collect(), head: head(), origin }
+                ImportedAdapter { spec, tensors: state.iter().filter_map(own).collect(), head: head(), origin }
             }
             "adapters" => {
                 let own = state.iter().filter(|(name, _)| !name.starts_with("classifier."));
                 let own = own.map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
-                let mut foreign = converted(adapter_hub::convert(&config(), own, Tensors::new(), Told::default()));
+                let mut foreign =
+                    converted(adapter_hub::convert(&config(), own, Tensors::new(), ImportSettings::default()));
                 foreign.head = head();
                 foreign
             }
@@ -216,21 +217,26 @@ impl Case {
                 let spec = json!({"prefix": {"tokens": tokens, "reparametrisation": inner}});
                 let spec = serde_json::from_value(spec).expect("a specification");
                 let ours = |(name, t): (String, Tensor)| (name.replace("embedding.weight", "embedding"), t);
-                Foreign { spec, tensors: state.into_iter().map(ours).collect(), head: Tensors::new(), origin }
+                ImportedAdapter { spec, tensors: state.into_iter().map(ours).collect(), head: Tensors::new(), origin }
             }
             _ => converted(peft::convert(&config(), state)),
         }
     }
 
     /// Batch `step mod 2`, as rows of either kind.
-    pub fn replay(&self, foreign: &Foreign, training: &Tensors, trace: &[Value]) -> (Box<dyn Adaptation>, Tensors) {
+    pub fn replay(
+        &self,
+        foreign: &ImportedAdapter,
+        training: &Tensors,
+        trace: &[Value],
+    ) -> (Box<dyn Adaptation>, Tensors) {
         let mut adaptation = self.put(foreign);
         let mut head = Tensors::new();
         match &self.model {
             Model::Decoder(model) => {
                 let batches: Vec<Vec<Example>> = (0..2).map(|i| examples(training, &format!("batch{i}"))).collect();
                 // Passes of some rows each: what they leave in the leaf must add up.
-                let mut objective = Causal::new(model.as_ref(), Frozen::off(model.as_ref()), 20);
+                let mut objective = Causal::new(model.as_ref(), FrozenForward::off(model.as_ref()), 20);
                 let mut learner = Learner::new(&mut objective, adaptation.as_mut(), RULES);
                 self.follow(trace, |step, lr| learner.update(&batches[step % 2].iter().collect::<Vec<_>>(), lr));
             }
@@ -266,7 +272,7 @@ impl Case {
     }
 
     /// Compares what is trained with a state of the trajectory.
-    pub fn check_final(&self, got: &dyn Adaptation, head: &Tensors, expected: &Foreign) {
+    pub fn check_final(&self, got: &dyn Adaptation, head: &Tensors, expected: &ImportedAdapter) {
         let left_out = &self.json["not_compared"]["names_ending"];
         let mut left_out: Vec<&str> = left_out.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if matches!(self.model, Model::Encoder(_)) {
@@ -345,7 +351,7 @@ impl Case {
                 let full = self.base.get(&format!("roberta.{name}")).or_else(|| self.base.get(name));
                 (name.clone(), full.unwrap_or_else(|| panic!("{name} is in the base")).shallow_clone())
             };
-            Foreign { tensors: end.tensors.keys().map(of_base).collect(), head: Tensors::new(), ..end }
+            ImportedAdapter { tensors: end.tensors.keys().map(of_base).collect(), head: Tensors::new(), ..end }
         };
         let (adaptation, head) = self.replay(&begin, &training, trace);
         self.check_final(adaptation.as_ref(), &head, &self.at(&training, "final"));

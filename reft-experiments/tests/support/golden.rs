@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use reft_experiments::data::encode::Example;
 use reft_experiments::data::labelled::{Labelled, Target};
-use reft_experiments::train::head::Head;
+use reft_experiments::train::head::ClassificationHead;
 use tch::{Kind, Tensor, no_grad};
 
 /// Tensors by name.
@@ -51,7 +51,7 @@ pub fn examples(golden: &Tensors, batch: &str) -> Vec<Example> {
 }
 
 /// Puts the tensors `PREFIXclassifier.NAME` into a head.
-pub fn load_head(head: &Head, golden: &Tensors, prefix: &str) {
+pub fn load_head(head: &ClassificationHead, golden: &Tensors, prefix: &str) {
     for named in head.named() {
         no_grad(|| named.tensor.shallow_clone().copy_(&golden[&format!("{prefix}classifier.{}", named.name)]));
     }

@@ -7,9 +7,9 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::search::{Candidate, Next};
+use super::search::{Candidate, SearchStep};
 use super::settings::EarlyStopping;
-use super::{Answer, Generator};
+use super::{Generation, Generator};
 
 /// A continuation that goes on.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Beams {
     rng: Option<ChaCha8Rng>,
     open: Vec<Beam>,
     /// At most `width`, with their scores.
-    complete: Vec<Answer>,
+    complete: Vec<Generation>,
 }
 
 impl Beams {
@@ -83,13 +83,13 @@ impl Beams {
     }
 
     /// Goes on with the best of them.
-    pub(super) fn accept(&mut self, proposed: &[Candidate], ended: &dyn Fn(&[i64]) -> bool) -> Next {
+    pub(super) fn accept(&mut self, proposed: &[Candidate], ended: &dyn Fn(&[i64]) -> bool) -> SearchStep {
         if proposed.is_empty() {
             // The rules leave nothing to say: every beam ends here.
             for beam in std::mem::take(&mut self.open).into_iter().filter(|beam| !beam.said.is_empty()) {
                 self.keep(beam.said, beam.score);
             }
-            return Next::Done(self.best());
+            return SearchStep::Done(self.best());
         }
         let (mut lanes, mut open) = (Vec::new(), Vec::new());
         for (rank, candidate) in proposed.iter().enumerate() {
@@ -111,21 +111,22 @@ impl Beams {
         let done = proposed.first().is_none_or(|best| self.decided(best.score, length));
         if !done && length < self.max_new && !open.is_empty() {
             self.open = open;
-            return Next::Lanes(lanes);
+            return SearchStep::Lanes(lanes);
         }
         if !done {
             for beam in open {
                 self.keep(beam.said, beam.score);
             }
         }
-        Next::Done(self.best())
+        SearchStep::Done(self.best())
     }
 
     /// The best complete answer.
-    fn best(&mut self) -> Answer {
-        let by_score = |a: &Answer, b: &Answer| a.score.unwrap_or(f32::MIN).total_cmp(&b.score.unwrap_or(f32::MIN));
+    fn best(&mut self) -> Generation {
+        let by_score =
+            |a: &Generation, b: &Generation| a.score.unwrap_or(f32::MIN).total_cmp(&b.score.unwrap_or(f32::MIN));
         let best = std::mem::take(&mut self.complete).into_iter().max_by(by_score);
-        best.unwrap_or(Answer { ids: Vec::new(), score: None })
+        best.unwrap_or(Generation { ids: Vec::new(), score: None })
     }
 
     /// A sum of log-probabilities as the score of something of this length.
@@ -136,7 +137,7 @@ impl Beams {
     /// A complete answer, if it is among the best.
     fn keep(&mut self, ids: Vec<i64>, sum: f32) {
         let score = Some(self.penalised(sum, ids.len()));
-        self.complete.push(Answer { ids, score });
+        self.complete.push(Generation { ids, score });
         if self.complete.len() > self.width {
             let worst = self.worst();
             self.complete.remove(worst);

@@ -15,24 +15,24 @@ const FIRST: usize = 4;
 const BEGIN: i64 = -1;
 
 /// What all answers of a run have said so far.
-pub(super) struct Guesses {
+pub(super) struct PromptLookup {
     /// Tokens guessed at once at most; 0 for none.
     most: usize,
-    answers: Vec<Answer>,
+    answers: Vec<DraftSource>,
     /// Where a context occurred last: the answer, and the place of the token after it.
     last: HashMap<[i64; CONTEXT], (usize, usize)>,
 }
 
-struct Answer {
+struct DraftSource {
     said: Vec<i64>,
     /// Tokens that its next guess may have.
     trust: usize,
 }
 
-impl Guesses {
+impl PromptLookup {
     /// For so many answers.
     pub(super) fn new(most: usize, answers: usize) -> Self {
-        let empty = || Answer { said: Vec::new(), trust: FIRST.min(most) };
+        let empty = || DraftSource { said: Vec::new(), trust: FIRST.min(most) };
         Self { most, answers: (0..answers).map(|_| empty()).collect(), last: HashMap::new() }
     }
 
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_guessed_from_another_and_from_itself() {
-        let mut guesses = Guesses::new(8, 2);
+        let mut guesses = PromptLookup::new(8, 2);
         assert_eq!(guesses.of(0, 9), [] as [i64; 0], "nobody has said anything");
         guesses.learn(0, &[5, 6, 7, 8, 9], 0);
         assert_eq!(guesses.of(1, 9), [5, 6, 7, 8], "how the other began");
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn trust_grows_with_success_and_ends_with_failure() {
-        let mut guesses = Guesses::new(8, 3);
+        let mut guesses = PromptLookup::new(8, 3);
         guesses.learn(0, &(0..40).collect::<Vec<i64>>(), 0);
         guesses.learn(1, &[0, 1, 2, 3, 4], 4);
         assert_eq!(guesses.of(1, 99).len(), 8, "all four were right, and a fifth came");
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn no_guesses_where_none_are_wanted() {
-        let mut guesses = Guesses::new(0, 2);
+        let mut guesses = PromptLookup::new(0, 2);
         guesses.learn(0, &[5, 6, 7], 0);
         assert!(guesses.of(1, 9).is_empty());
     }

@@ -14,18 +14,18 @@ pub mod stop;
 
 use rayon::prelude::*;
 use reft_core::adaptation::{OverlapError, Step};
-use reft_core::hooks::{Frozen, Hooks};
+use reft_core::hooks::{Hooks, NoHooks};
 use reft_core::layout::{Layout, Span};
 use reft_core::site::LayerId;
 use tch::{Kind, Tensor, no_grad};
 
-use self::guess::Guesses;
-use self::processors::{Processor, processors};
-use self::queue::{Fed, Queue, Running};
-use self::search::{Candidate, Next, confirmed, ended};
+use self::guess::PromptLookup;
+use self::processors::{LogitsProcessor, processors};
+use self::queue::{LaneTokens, Queue, RunningPrompt};
+use self::search::{Candidate, SearchStep, confirmed, ended};
 pub use self::settings::Decoding;
-use crate::attention::Cache;
-use crate::kv_cache::{KvCache, Move};
+use crate::attention::PastKeyValues;
+use crate::kv_cache::{KvCache, RowMove};
 use crate::model::{Decoder, Pass};
 
 /// Tokens that all prompts must have in common before computing them once pays.
@@ -42,7 +42,7 @@ pub struct Stopping {
 
 /// What a prompt was continued with.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Answer {
+pub struct Generation {
     /// The new tokens, the end token included.
     pub ids: Vec<i64>,
     /// With several beams: the log-probability after the length penalty.
@@ -87,7 +87,7 @@ impl DecodeError {
 
 /// Says whether the continuation of prompt `index` needs no more tokens than those generated. Asked after each, and of
 /// every beam that could go on.
-pub type Decided<'a> = &'a dyn Fn(usize, &[i64]) -> bool;
+pub type StoppingCriterion<'a> = &'a dyn Fn(usize, &[i64]) -> bool;
 
 /// Never before the stopping rule: full decoding.
 pub fn undecided(_: usize, _: &[i64]) -> bool {
@@ -114,10 +114,10 @@ pub struct Generator<'a> {
 }
 
 /// What a run of the generator knows besides the prompts that are running.
-struct State<'a> {
+struct GeneratorState<'a> {
     queue: Queue<'a>,
-    guesses: Guesses,
-    done: Vec<Answer>,
+    guesses: PromptLookup,
+    done: Vec<Generation>,
 }
 
 impl Generator<'_> {
@@ -125,7 +125,7 @@ impl Generator<'_> {
     ///
     /// # Errors
     /// When interventions overlap (Def. 3.2), a prompt is empty, or logits are NaN or infinite.
-    pub fn run(&self, prompts: &[&[i64]], decided: Decided<'_>) -> Result<Vec<Answer>, DecodeError> {
+    pub fn run(&self, prompts: &[&[i64]], decided: StoppingCriterion<'_>) -> Result<Vec<Generation>, DecodeError> {
         if let Some(prompt) = prompts.iter().position(|ids| ids.is_empty()) {
             return Err(DecodeError::Empty { prompt });
         }
@@ -139,14 +139,14 @@ impl Generator<'_> {
     }
 
     /// The same with the model's weights as they are.
-    fn run_on_model(&self, prompts: &[&[i64]], decided: Decided<'_>) -> Result<Vec<Answer>, DecodeError> {
+    fn run_on_model(&self, prompts: &[&[i64]], decided: StoppingCriterion<'_>) -> Result<Vec<Generation>, DecodeError> {
         no_grad(|| {
             let rules = processors(self.decoding, &self.stop.ends);
             let most = if self.decoding.is_plain() { self.decoding.lookahead } else { 0 };
-            let mut state = State {
+            let mut state = GeneratorState {
                 queue: Queue::new(self, prompts, self.shared(prompts)),
-                guesses: Guesses::new(most, prompts.len()),
-                done: vec![Answer { ids: Vec::new(), score: None }; prompts.len()],
+                guesses: PromptLookup::new(most, prompts.len()),
+                done: vec![Generation { ids: Vec::new(), score: None }; prompts.len()],
             };
             let dims = self.model.dims();
             let windows: Vec<_> = (0..dims.layers).map(|layer| self.model.window(LayerId(layer))).collect();
@@ -154,7 +154,7 @@ impl Generator<'_> {
             if let Some(beginning) = state.queue.beginning() {
                 let _ = self.pass(&[beginning], &mut cache)?;
             }
-            let mut running: Vec<Running> = Vec::new();
+            let mut running: Vec<RunningPrompt> = Vec::new();
             while !(running.is_empty() && state.queue.is_empty()) {
                 state.queue.admit(self, &mut running, &mut cache);
                 for one in &mut running {
@@ -162,7 +162,7 @@ impl Generator<'_> {
                     let room = (self.stop.max_new - said - 1).min(state.queue.fixed(one.prompt, said));
                     one.guess = state.guesses.of(one.prompt, room).to_vec();
                 }
-                let fed: Vec<Vec<Fed>> = running.iter().map(|one| state.queue.feed(one)).collect();
+                let fed: Vec<Vec<LaneTokens>> = running.iter().map(|one| state.queue.feed(one)).collect();
                 let lanes: Vec<usize> = fed.iter().map(Vec::len).collect();
                 let logits = self.pass(&fed.into_iter().flatten().collect::<Vec<_>>(), &mut cache)?;
                 let proposed = self.propose(&mut running, &state.queue, &lanes, &logits, &rules)?;
@@ -176,20 +176,20 @@ impl Generator<'_> {
     /// Every running prompt takes its tokens; those that are complete leave. Rows of the cache to be copied.
     fn accept(
         &self,
-        running: &mut Vec<Running>,
+        running: &mut Vec<RunningPrompt>,
         proposed: Vec<Vec<Candidate>>,
-        state: &mut State<'_>,
-        decided: Decided<'_>,
-    ) -> Vec<Move> {
+        state: &mut GeneratorState<'_>,
+        decided: StoppingCriterion<'_>,
+    ) -> Vec<RowMove> {
         let mut moves = Vec::new();
         for (mut one, proposed) in std::mem::take(running).into_iter().zip(proposed) {
             match one.search.accept(&proposed, self, &ended(self, one.prompt, decided)) {
-                Next::Lanes(lanes) => {
+                SearchStep::Lanes(lanes) => {
                     state.guesses.learn(one.prompt, one.search.lanes()[0], one.guess.len());
                     moves.extend(state.queue.follow(&mut one, &lanes));
                     running.push(one);
                 }
-                Next::Done(answer) => {
+                SearchStep::Done(answer) => {
                     state.guesses.learn(one.prompt, &answer.ids, one.guess.len());
                     state.queue.release(&one);
                     state.done[one.prompt] = answer;
@@ -202,11 +202,11 @@ impl Generator<'_> {
     /// Each running prompt's next tokens from the logits `[R, V]` of a pass.
     fn propose(
         &self,
-        running: &mut [Running],
+        running: &mut [RunningPrompt],
         queue: &Queue<'_>,
         lanes: &[usize],
         logits: &Tensor,
-        rules: &[Box<dyn Processor>],
+        rules: &[Box<dyn LogitsProcessor>],
     ) -> Result<Vec<Vec<Candidate>>, DecodeError> {
         if self.decoding.is_plain() {
             return most_likely(running, logits);
@@ -233,7 +233,8 @@ impl Generator<'_> {
             rest = others;
             jobs.push((queue.prompt(one), one, rows));
         }
-        let propose = |(prompt, one, rows): (&[i64], &mut Running, &mut [f32])| one.search.propose(prompt, rows, rules);
+        let propose =
+            |(prompt, one, rows): (&[i64], &mut RunningPrompt, &mut [f32])| one.search.propose(prompt, rows, rules);
         Ok(jobs.into_par_iter().map(propose).collect())
     }
 
@@ -260,18 +261,19 @@ impl Generator<'_> {
     }
 
     /// One pass over tokens that the cache does not hold yet; logits `[R, V]` of what follows the rows asked for.
-    fn pass(&self, fed: &[Fed], cache: &mut KvCache) -> Result<Tensor, OverlapError> {
+    fn pass(&self, fed: &[LaneTokens], cache: &mut KvCache) -> Result<Tensor, OverlapError> {
         let layout = Layout::of(fed.iter().map(|lane| lane.span));
         let tokens: Vec<&[i64]> = fed.iter().map(|lane| lane.ids.as_slice()).collect();
         let ids = layout.place(&tokens, self.model.options().1);
         let hooks: Box<dyn Hooks> = match self.adaptation {
             Some(step) => step.hooks(&layout)?,
-            None => Box::new(Frozen),
+            None => Box::new(NoHooks),
         };
         let last = layout.last_rows().into_iter().zip(fed);
         let asked: Vec<i64> = last.flat_map(|(last, lane)| last + 1 - lane.asked as i64..=last).collect();
         let asked = Tensor::from_slice(&asked).to_device(ids.device());
-        let mut pass = Pass { layout: &layout, hooks: hooks.as_ref(), cache: Cache::Grow(cache), wanted: Some(&asked) };
+        let mut pass =
+            Pass { layout: &layout, hooks: hooks.as_ref(), cache: PastKeyValues::Grow(cache), wanted: Some(&asked) };
         let h = self.model.hidden(&ids, &mut pass);
         Ok(self.model.logits(&h.index_select(0, &asked)))
     }
@@ -291,7 +293,7 @@ fn finite_rows(logits: &Tensor) -> Vec<bool> {
 }
 
 /// The most likely next token of every lane, and those after each token of its guess as far as they agree.
-fn most_likely(running: &mut [Running], logits: &Tensor) -> Result<Vec<Vec<Candidate>>, DecodeError> {
+fn most_likely(running: &mut [RunningPrompt], logits: &Tensor) -> Result<Vec<Vec<Candidate>>, DecodeError> {
     let best = logits.argmax(-1, false).to_kind(Kind::Int64);
     let best = Vec::<i64>::try_from(best).expect("one id for each row");
     let finite = finite_rows(logits);

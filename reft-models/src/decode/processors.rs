@@ -14,14 +14,14 @@ pub struct History<'a> {
 }
 
 /// One rule.
-pub trait Processor: Send + Sync {
+pub trait LogitsProcessor: Send + Sync {
     /// Changes `scores`, one for each token of the vocabulary.
     fn apply(&self, history: History<'_>, scores: &mut [f32]);
 }
 
 /// The rules of some settings, in the order of Hugging Face's `generate`.
-pub fn processors(decoding: &Decoding, ends: &[i64]) -> Vec<Box<dyn Processor>> {
-    let mut all: Vec<Box<dyn Processor>> = Vec::new();
+pub fn processors(decoding: &Decoding, ends: &[i64]) -> Vec<Box<dyn LogitsProcessor>> {
+    let mut all: Vec<Box<dyn LogitsProcessor>> = Vec::new();
     if (decoding.repetition_penalty - 1.0).abs() > f64::EPSILON {
         all.push(Box::new(RepetitionPenalty(decoding.repetition_penalty as f32)));
     }
@@ -48,7 +48,7 @@ pub fn processors(decoding: &Decoding, ends: &[i64]) -> Vec<Box<dyn Processor>> 
 /// A token that occurred: a positive score is divided by the penalty, a negative one multiplied.
 pub struct RepetitionPenalty(pub f32);
 
-impl Processor for RepetitionPenalty {
+impl LogitsProcessor for RepetitionPenalty {
     fn apply(&self, history: History<'_>, scores: &mut [f32]) {
         let mut ids = history.ids.to_vec();
         ids.sort_unstable();
@@ -64,7 +64,7 @@ impl Processor for RepetitionPenalty {
 /// What would complete a sequence of `n` tokens that occurred before must not be said.
 pub struct NoRepeatNgram(pub usize);
 
-impl Processor for NoRepeatNgram {
+impl LogitsProcessor for NoRepeatNgram {
     fn apply(&self, history: History<'_>, scores: &mut [f32]) {
         let before = self.0 - 1;
         let Some(last) = history.ids.len().checked_sub(before).map(|from| &history.ids[from..]) else { return };
@@ -84,7 +84,7 @@ pub struct MinNewTokens {
     pub ends: Vec<i64>,
 }
 
-impl Processor for MinNewTokens {
+impl LogitsProcessor for MinNewTokens {
     fn apply(&self, history: History<'_>, scores: &mut [f32]) {
         if history.ids.len() - history.prompt < self.min {
             for &end in &self.ends {
@@ -99,7 +99,7 @@ impl Processor for MinNewTokens {
 /// Divides every score.
 pub struct Temperature(pub f32);
 
-impl Processor for Temperature {
+impl LogitsProcessor for Temperature {
     fn apply(&self, _: History<'_>, scores: &mut [f32]) {
         for score in scores {
             *score /= self.0;
@@ -113,7 +113,7 @@ pub struct TopK {
     pub k: usize,
 }
 
-impl Processor for TopK {
+impl LogitsProcessor for TopK {
     fn apply(&self, _: History<'_>, scores: &mut [f32]) {
         if self.k >= scores.len() {
             return;
@@ -133,7 +133,7 @@ pub struct TopP {
     pub keep: usize,
 }
 
-impl Processor for TopP {
+impl LogitsProcessor for TopP {
     fn apply(&self, _: History<'_>, scores: &mut [f32]) {
         let mut ids: Vec<usize> = (0..scores.len()).filter(|&id| scores[id] > f32::NEG_INFINITY).collect();
         ids.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
@@ -159,7 +159,7 @@ mod tests {
 
     const NONE: f32 = f32::NEG_INFINITY;
 
-    fn after(processor: &dyn Processor, ids: &[i64], prompt: usize, scores: &[f32]) -> Vec<f32> {
+    fn after(processor: &dyn LogitsProcessor, ids: &[i64], prompt: usize, scores: &[f32]) -> Vec<f32> {
         let mut scores = scores.to_vec();
         processor.apply(History { ids, prompt }, &mut scores);
         scores

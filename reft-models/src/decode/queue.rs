@@ -7,19 +7,19 @@ use std::collections::{HashMap, VecDeque};
 
 use reft_core::layout::Span;
 
-use super::search::{Candidate, Search};
+use super::search::{Candidate, PromptSearch};
 use super::{DecodeError, Generator};
-use crate::kv_cache::{KvCache, Move, Places};
-use crate::rope::{Crossing, LengthLimit};
+use crate::kv_cache::{KvCache, RowMove, SlotSizes};
+use crate::rope::{LengthLimit, LimitCrossing};
 
 /// Prompt tokens that join one pass at most (a longer prompt joins alone), so that a pass stays small in memory.
 const PREFILL: usize = 4096;
 
 /// A prompt that is being continued.
-pub(super) struct Running {
+pub(super) struct RunningPrompt {
     /// Its number.
     pub prompt: usize,
-    pub search: Search,
+    pub search: PromptSearch,
     /// Row of the cache where its first lane begins.
     base: i64,
     /// Whether its prompt is in the cache.
@@ -28,7 +28,7 @@ pub(super) struct Running {
     pub guess: Vec<i64>,
 }
 
-impl Running {
+impl RunningPrompt {
     /// The error that the token after `confirmed` more tokens cannot be chosen.
     pub(super) fn not_finite(&self, confirmed: usize) -> DecodeError {
         let said = self.search.lanes().first().map_or(0, |said| said.len());
@@ -37,7 +37,7 @@ impl Running {
 }
 
 /// A lane's tokens in one pass.
-pub(super) struct Fed {
+pub(super) struct LaneTokens {
     pub span: Span,
     pub ids: Vec<i64>,
     /// Its last rows, of which somebody wants to know what follows.
@@ -86,12 +86,12 @@ impl<'a> Queue<'a> {
     }
 
     /// Rows that the cache needs, and its places, for guesses of so many tokens.
-    pub(super) fn cache(&self, guessed: i64) -> (i64, Places) {
-        (self.places + self.shared, Places { room: self.room, guessed })
+    pub(super) fn cache(&self, guessed: i64) -> (i64, SlotSizes) {
+        (self.places + self.shared, SlotSizes { room: self.room, guessed })
     }
 
     /// The prompts' common beginning, as a sequence of its own.
-    pub(super) fn beginning(&self) -> Option<Fed> {
+    pub(super) fn beginning(&self) -> Option<LaneTokens> {
         let first = self.prompts.first().filter(|_| self.shared > 0)?;
         let span = Span {
             row: 0,
@@ -101,7 +101,7 @@ impl<'a> Queue<'a> {
             prompt: first.len() as i64,
             adaptation: 0,
         };
-        Some(Fed { span, ids: first[..self.shared as usize].to_vec(), asked: 1 })
+        Some(LaneTokens { span, ids: first[..self.shared as usize].to_vec(), asked: 1 })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -109,7 +109,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Starts waiting prompts in free places.
-    pub(super) fn admit(&mut self, generator: &Generator<'_>, running: &mut Vec<Running>, cache: &mut KvCache) {
+    pub(super) fn admit(&mut self, generator: &Generator<'_>, running: &mut Vec<RunningPrompt>, cache: &mut KvCache) {
         let mut tokens = 0;
         while let (Some(&prompt), Some(&base)) = (self.waiting.front(), self.free.last()) {
             let ids = self.prompts[prompt];
@@ -120,11 +120,11 @@ impl<'a> Queue<'a> {
             self.waiting.pop_front();
             self.free.pop();
             if self.shared > 0 {
-                cache.copy(&[Move { from: self.places, to: base, len: self.shared }]);
+                cache.copy(&[RowMove { from: self.places, to: base, len: self.shared }]);
             }
-            running.push(Running {
+            running.push(RunningPrompt {
                 prompt,
-                search: Search::new(generator, ids, self.occurrences[prompt]),
+                search: PromptSearch::new(generator, ids, self.occurrences[prompt]),
                 base,
                 begun: false,
                 guess: Vec::new(),
@@ -141,17 +141,17 @@ impl<'a> Queue<'a> {
 
     /// Whether a sequence's keys are computed anew when a token joins these.
     fn crosses(&self, past: i64) -> bool {
-        self.limit.is_some_and(|limit| limit.crossing == Crossing::Recompute && limit.tokens == past)
+        self.limit.is_some_and(|limit| limit.crossing == LimitCrossing::Recompute && limit.tokens == past)
     }
 
     /// Tokens of a running prompt's lanes that the cache does not hold yet, with the guess at its end.
-    pub(super) fn feed(&self, running: &Running) -> Vec<Fed> {
+    pub(super) fn feed(&self, running: &RunningPrompt) -> Vec<LaneTokens> {
         let ids = self.prompts[running.prompt];
         let prompt = ids.len() as i64;
         let fed = |past: i64, past_row: i64, new: &[i64]| {
             let ids = [new, &running.guess].concat();
             let span = Span { row: 0, past, past_row, len: ids.len() as i64, prompt, adaptation: 0 };
-            Fed { span, ids, asked: 1 + running.guess.len() }
+            LaneTokens { span, ids, asked: 1 + running.guess.len() }
         };
         if !running.begun {
             return vec![fed(self.shared, running.base, &ids[self.shared as usize..])];
@@ -167,12 +167,12 @@ impl<'a> Queue<'a> {
     }
 
     /// What a running prompt was asked.
-    pub(super) fn prompt(&self, running: &Running) -> &'a [i64] {
+    pub(super) fn prompt(&self, running: &RunningPrompt) -> &'a [i64] {
         self.prompts[running.prompt]
     }
 
     /// Rows to be copied so that each lane finds what the lane it goes on from has seen.
-    pub(super) fn follow(&self, running: &mut Running, lanes: &[Candidate]) -> Vec<Move> {
+    pub(super) fn follow(&self, running: &mut RunningPrompt, lanes: &[Candidate]) -> Vec<RowMove> {
         let prompt = self.prompts[running.prompt].len() as i64;
         let said = running.search.lanes().first().map_or(0, |said| said.len()) as i64 - 1;
         // Later on all lanes hold the prompt, and only what was said differs.
@@ -180,11 +180,11 @@ impl<'a> Queue<'a> {
         running.begun = true;
         let row = |lane: usize| running.base + lane as i64 * self.room + begin;
         let moved = lanes.iter().enumerate().filter(|(to, candidate)| *to != candidate.lane && len > 0);
-        moved.map(|(to, candidate)| Move { from: row(candidate.lane), to: row(to), len }).collect()
+        moved.map(|(to, candidate)| RowMove { from: row(candidate.lane), to: row(to), len }).collect()
     }
 
     /// A running prompt is complete.
-    pub(super) fn release(&mut self, running: &Running) {
+    pub(super) fn release(&mut self, running: &RunningPrompt) {
         self.free.push(running.base);
     }
 }

@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use reft_core::rng::Seed;
 
 use super::beams::Beams;
-use super::processors::{History, Processor};
-use super::{Answer, Decided, Generator};
+use super::processors::{History, LogitsProcessor};
+use super::{Generation, Generator, StoppingCriterion};
 
 /// A token that a lane might take next.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -21,22 +21,22 @@ pub(super) struct Candidate {
 }
 
 /// What a search does next.
-pub(super) enum Next {
+pub(super) enum SearchStep {
     /// It goes on with these tokens, one for each lane from now on.
     Lanes(Vec<Candidate>),
     /// It is complete.
-    Done(Answer),
+    Done(Generation),
 }
 
 /// The state of a search.
-pub(super) enum Search {
+pub(super) enum PromptSearch {
     /// One lane.
     Single { said: Vec<i64>, rng: Option<ChaCha8Rng> },
     /// Several.
     Beams(Beams),
 }
 
-impl Search {
+impl PromptSearch {
     /// A search that has said nothing yet, for a prompt that came `occurrence` times before.
     pub(super) fn new(generator: &Generator<'_>, prompt: &[i64], occurrence: u64) -> Self {
         // By prompt and not by number: what is drawn does not depend on what else is in the batch, and equal prompts
@@ -59,7 +59,12 @@ impl Search {
 
     /// Tokens to take next, the best first, from scores `[lanes, V]`, which the rules change. None where the rules leave
     /// nothing to say.
-    pub(super) fn propose(&mut self, prompt: &[i64], rows: &mut [f32], rules: &[Box<dyn Processor>]) -> Vec<Candidate> {
+    pub(super) fn propose(
+        &mut self,
+        prompt: &[i64],
+        rows: &mut [f32],
+        rules: &[Box<dyn LogitsProcessor>],
+    ) -> Vec<Candidate> {
         let lanes = self.lanes();
         let width = rows.len() / lanes.len();
         for (said, row) in lanes.into_iter().zip(rows.chunks_mut(width)) {
@@ -86,18 +91,18 @@ impl Search {
         proposed: &[Candidate],
         generator: &Generator<'_>,
         ended: &dyn Fn(&[i64]) -> bool,
-    ) -> Next {
+    ) -> SearchStep {
         match self {
             Self::Single { said, .. } => {
                 for candidate in proposed {
                     said.push(candidate.token);
                     if said.len() >= generator.stop.max_new || ended(said) {
-                        return Next::Done(Answer { ids: std::mem::take(said), score: None });
+                        return SearchStep::Done(Generation { ids: std::mem::take(said), score: None });
                     }
                 }
                 match proposed.first() {
-                    Some(&candidate) => Next::Lanes(vec![candidate]),
-                    None => Next::Done(Answer { ids: std::mem::take(said), score: None }),
+                    Some(&candidate) => SearchStep::Lanes(vec![candidate]),
+                    None => SearchStep::Done(Generation { ids: std::mem::take(said), score: None }),
                 }
             }
             Self::Beams(beams) => beams.accept(proposed, ended),
@@ -115,7 +120,7 @@ pub(super) fn confirmed(tokens: &[i64], guess: &[i64]) -> Vec<Candidate> {
 pub(super) fn ended<'a>(
     generator: &'a Generator<'_>,
     prompt: usize,
-    decided: Decided<'a>,
+    decided: StoppingCriterion<'a>,
 ) -> impl Fn(&[i64]) -> bool + 'a {
     move |said| said.last().is_some_and(|last| generator.stop.ends.contains(last)) || decided(prompt, said)
 }

@@ -11,7 +11,7 @@ use tch::Tensor;
 
 use super::config::{DecoderConfig, QkNorm};
 use super::norm::{Norm, normalised};
-use crate::nn::{Linear, Source};
+use crate::nn::{Linear, WeightSource};
 use crate::weights::WeightsError;
 
 /// The parts of a block's attention that have weights.
@@ -31,7 +31,7 @@ impl Projections {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
-    pub fn load(block: &Source<'_>, config: &DecoderConfig) -> Result<Self, WeightsError> {
+    pub fn load(block: &WeightSource<'_>, config: &DecoderConfig) -> Result<Self, WeightsError> {
         let (dims, names) = (&config.dims, config.names);
         let [q, kv] = widths(dims);
         let norm_of = |which: usize, whole: i64| match config.qk_norm {

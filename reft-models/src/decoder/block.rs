@@ -21,14 +21,14 @@ use super::attention::Projections;
 use super::config::{DecoderConfig, Residual};
 use super::mlp::FeedForward;
 use super::norm::{Norm, normalised};
-use crate::attention::Plan;
+use crate::attention::AttentionPlan;
 use crate::model::Pass;
-use crate::nn::Source;
+use crate::nn::WeightSource;
 use crate::weights::WeightsError;
 
 /// The weights of a block.
 #[derive(Debug)]
-pub struct Block {
+pub struct DecoderBlock {
     layer: LayerId,
     /// Which kind of attention of the model's it has.
     way: usize,
@@ -39,12 +39,12 @@ pub struct Block {
     mlp: FeedForward,
 }
 
-impl Block {
+impl DecoderBlock {
     /// Reads the block of this number.
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
-    pub fn load(source: &Source<'_>, layer: LayerId, config: &DecoderConfig) -> Result<Self, WeightsError> {
+    pub fn load(source: &WeightSource<'_>, layer: LayerId, config: &DecoderConfig) -> Result<Self, WeightsError> {
         Ok(Self {
             layer,
             way: config.kind_of[layer.0],
@@ -66,7 +66,7 @@ impl Block {
         &self,
         h: &Tensor,
         dims: &Dims,
-        plan: &Plan,
+        plan: &AttentionPlan,
         wanted: Option<&Tensor>,
         pass: &mut Pass<'_>,
     ) -> Tensor {

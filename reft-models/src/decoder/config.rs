@@ -2,8 +2,8 @@
 
 use reft_core::site::{Dims, LayerId};
 
-use super::names::Names;
-use crate::attention::Rule;
+use super::names::ModuleNames;
+use crate::attention::AttentionRule;
 use crate::nn::Bias;
 use crate::rope::{LengthLimit, Rope};
 
@@ -15,7 +15,7 @@ pub struct DecoderConfig {
     /// Tokens of a sequence at most.
     pub context: usize,
     /// What its tensors are called, and which norms there are.
-    pub names: &'static Names,
+    pub names: &'static ModuleNames,
     /// Kind of its norms.
     pub norm: NormKind,
     /// Added to variances and mean squares.
@@ -103,13 +103,13 @@ pub struct AttentionKind {
     /// How queries and keys are rotated.
     pub rope: Rope,
     /// How scores become weights.
-    pub rule: Rule,
+    pub rule: AttentionRule,
 }
 
 impl DecoderConfig {
     /// Gives every layer the rotation and the window that `of_layer` says, and the scores of the rule that there is.
     pub fn set_layers(&mut self, ropes: &[Rope], of_layer: impl Fn(usize) -> (usize, Option<i64>)) {
-        let rule = self.kinds.first().map_or(Rule::plain(self.dims.head_width), |kind| kind.rule);
+        let rule = self.kinds.first().map_or(AttentionRule::plain(self.dims.head_width), |kind| kind.rule);
         let mut different: Vec<(usize, Option<i64>)> = Vec::new();
         self.kind_of = (0..self.dims.layers)
             .map(|layer| {
@@ -121,7 +121,7 @@ impl DecoderConfig {
             })
             .collect();
         let kind = |(rope, window): (usize, Option<i64>)| {
-            let rule = Rule { window, ..rule };
+            let rule = AttentionRule { window, ..rule };
             AttentionKind { rope: ropes[rope].clone(), rule }
         };
         self.kinds = different.into_iter().map(kind).collect();

@@ -6,7 +6,7 @@ use crate::weights::Weights;
 
 /// One tensor, which may be stored under either name, or two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ends {
+pub enum EmbeddingWeights {
     /// The embedding is the head.
     Embedding,
     /// The head is the embedding.
@@ -15,7 +15,7 @@ pub enum Ends {
     Two,
 }
 
-impl Ends {
+impl EmbeddingWeights {
     /// Tied ends that are stored under both names with different values are two tensors, as in transformers 5;
     /// transformers 4 took the embedding for both.
     pub fn find(weights: &Weights, config: &DecoderConfig, root: &str) -> Result<Self, DecoderError> {

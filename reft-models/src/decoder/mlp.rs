@@ -12,7 +12,7 @@ use tch::Tensor;
 
 use super::config::{Activation, DecoderConfig};
 use super::norm::{Norm, normalised};
-use crate::nn::{Linear, Source, gated_gelu_tanh, gated_silu};
+use crate::nn::{Linear, WeightSource, gated_gelu_tanh, gated_silu};
 use crate::weights::WeightsError;
 
 /// A block's MLP.
@@ -32,7 +32,7 @@ impl FeedForward {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
-    pub fn load(block: &Source<'_>, config: &DecoderConfig) -> Result<Self, WeightsError> {
+    pub fn load(block: &WeightSource<'_>, config: &DecoderConfig) -> Result<Self, WeightsError> {
         let (dims, names) = (&config.dims, config.names);
         let inner = dims.mlp_width;
         let outs = match dims.mlp {

@@ -17,9 +17,9 @@ mod transformer;
 use std::path::PathBuf;
 
 pub use self::config::DecoderConfig;
-pub use self::families::{FAMILIES, Family};
+pub use self::families::{DecoderFamily, FAMILIES};
 pub use self::transformer::Transformer;
-use crate::raw_config::ConfigError;
+use crate::raw_config::ModelConfigError;
 use crate::weights::WeightsError;
 
 /// A model that cannot be built.
@@ -27,7 +27,7 @@ use crate::weights::WeightsError;
 pub enum DecoderError {
     /// The configuration is of another family, or asks for what the port does not compute.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ModelConfigError),
     /// A tensor is missing or wrong.
     #[error(transparent)]
     Weights(#[from] WeightsError),

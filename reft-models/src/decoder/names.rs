@@ -3,12 +3,12 @@
 use reft_core::site::Dims;
 use tch::Tensor;
 
-use crate::nn::{Bias, Linear, Source};
+use crate::nn::{Bias, Linear, WeightSource};
 use crate::weights::{Weights, WeightsError};
 
 /// Names of modules; those of a block are below its number in `layers`.
 #[derive(Debug)]
-pub struct Names {
+pub struct ModuleNames {
     /// What may hold everything but the head, the usual name first; empty where nothing does.
     pub roots: &'static [&'static str],
     /// Token embeddings `[V, D]`.
@@ -22,17 +22,17 @@ pub struct Names {
     /// The head, beside the root.
     pub head: &'static str,
     /// Norms around attention.
-    pub attention_norms: Around,
+    pub attention_norms: SublayerNorms,
     /// Norms around the MLP.
-    pub mlp_norms: Around,
+    pub mlp_norms: SublayerNorms,
     /// Queries, keys and values.
-    pub qkv: Stored,
+    pub qkv: ProjectionStorage,
     /// Norms of queries and of keys.
     pub qk_norms: [&'static str; 2],
     /// Attention's output projection.
     pub output: &'static str,
     /// The MLP's first projections: gate and up, or up alone.
-    pub up: Stored,
+    pub up: ProjectionStorage,
     /// The MLP's second projection.
     pub down: &'static str,
     /// How weights lie in the files.
@@ -43,7 +43,7 @@ pub struct Names {
 
 /// Norms around a part of a block.
 #[derive(Clone, Copy, Debug)]
-pub struct Around {
+pub struct SublayerNorms {
     /// Of what it reads.
     pub before: Option<&'static str>,
     /// Of what it adds to the stream.
@@ -52,7 +52,7 @@ pub struct Around {
 
 /// How several linear layers with one input are stored.
 #[derive(Clone, Copy, Debug)]
-pub enum Stored {
+pub enum ProjectionStorage {
     /// Each by itself.
     Apart(&'static [&'static str]),
     /// As one, the outputs of one behind those of the other.
@@ -70,7 +70,7 @@ pub enum Orientation {
     InOut,
 }
 
-impl Names {
+impl ModuleNames {
     /// The root that a checkpoint has.
     pub fn root(&self, weights: &Weights) -> &'static str {
         let usual = self.roots.first().copied().unwrap_or_default();
@@ -106,7 +106,7 @@ impl Names {
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
     pub fn linear(
         &self,
-        source: &Source<'_>,
+        source: &WeightSource<'_>,
         name: &str,
         [input, out]: [i64; 2],
         bias: Bias,
@@ -127,16 +127,16 @@ impl Names {
     /// When a tensor is missing, of another shape, or a bias is there that should not be.
     pub fn fused(
         &self,
-        source: &Source<'_>,
-        stored: Stored,
+        source: &WeightSource<'_>,
+        stored: ProjectionStorage,
         (dims, outs): (&Dims, &[i64]),
         bias: Bias,
     ) -> Result<Linear, WeightsError> {
         let (width, out) = (dims.width, outs.iter().sum());
         match stored {
-            Stored::Apart(names) => Linear::fused(source, names, width, outs, bias),
-            Stored::Joined(name) => self.linear(source, name, [width, out], bias),
-            Stored::ByHead(name) => {
+            ProjectionStorage::Apart(names) => Linear::fused(source, names, width, outs, bias),
+            ProjectionStorage::Joined(name) => self.linear(source, name, [width, out], bias),
+            ProjectionStorage::ByHead(name) => {
                 let module = source.sub(name);
                 let weight = module.arranged("weight", &[out, width], |weight| by_part(&weight, dims))?;
                 let bias = match bias {
@@ -150,7 +150,7 @@ impl Names {
 }
 
 /// A module's bias, if it should have one.
-fn bias_of(module: &Source<'_>, out: i64, bias: Bias) -> Result<Option<Tensor>, WeightsError> {
+fn bias_of(module: &WeightSource<'_>, out: i64, bias: Bias) -> Result<Option<Tensor>, WeightsError> {
     match bias {
         Bias::With => module.tensor("bias", &[out]).map(Some),
         Bias::Without => module.without("bias").map(|()| None),

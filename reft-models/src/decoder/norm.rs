@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::config::{DecoderConfig, NormKind};
-use crate::nn::{LayerNorm, RmsNorm, Source};
+use crate::nn::{LayerNorm, RmsNorm, WeightSource};
 use crate::weights::WeightsError;
 
 /// A norm of rows.
@@ -20,7 +20,12 @@ impl Norm {
     ///
     /// # Errors
     /// When a tensor is missing or of another shape.
-    pub fn load(source: &Source<'_>, name: &str, width: i64, config: &DecoderConfig) -> Result<Self, WeightsError> {
+    pub fn load(
+        source: &WeightSource<'_>,
+        name: &str,
+        width: i64,
+        config: &DecoderConfig,
+    ) -> Result<Self, WeightsError> {
         let eps = config.eps;
         Ok(match config.norm {
             NormKind::Rms => Self::Rms(RmsNorm::load(source, name, width, eps)?),
@@ -34,7 +39,7 @@ impl Norm {
     /// # Errors
     /// When a tensor is missing or of another shape.
     pub fn load_if(
-        source: &Source<'_>,
+        source: &WeightSource<'_>,
         name: Option<&str>,
         config: &DecoderConfig,
     ) -> Result<Option<Self>, WeightsError> {

@@ -4,10 +4,10 @@ use reft_core::site::{Dims, Mlp};
 use serde_json::Value;
 
 use super::config::{Activation, AttentionKind, Biases, DecoderConfig, NormKind, QkNorm, Residual};
-use super::names::Names;
-use crate::attention::Rule;
+use super::names::ModuleNames;
+use crate::attention::AttentionRule;
 use crate::nn::Bias;
-use crate::raw_config::{ConfigError, Problem, RawConfig};
+use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 use crate::rope::{Rope, RopeConfig, RopeDefaults};
 
 /// What transformers' configuration class of a family says where the file is silent.
@@ -37,12 +37,12 @@ impl Defaults {
 /// the families vary.
 pub fn rms_decoder(
     raw: &RawConfig<'_>,
-    names: &'static Names,
+    names: &'static ModuleNames,
     defaults: Defaults,
-) -> Result<DecoderConfig, ConfigError> {
+) -> Result<DecoderConfig, ModelConfigError> {
     let dims = dims(raw, defaults.head_width)?;
     let context = raw.size("max_position_embeddings")?.unwrap_or(defaults.context);
-    let rule = Rule::plain(dims.head_width);
+    let rule = AttentionRule::plain(dims.head_width);
     Ok(DecoderConfig {
         dims,
         context: context as usize,
@@ -65,9 +65,9 @@ pub fn rms_decoder(
 /// The same with rotated queries and keys, one rotation for all layers, and the activation `hidden_act`.
 pub fn rotary_decoder(
     raw: &RawConfig<'_>,
-    names: &'static Names,
+    names: &'static ModuleNames,
     defaults: Defaults,
-) -> Result<DecoderConfig, ConfigError> {
+) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rms_decoder(raw, names, defaults)?;
     config.activation = activation(raw, "hidden_act", Activation::Silu)?;
     let rope = rope(raw, &config, defaults)?;
@@ -76,7 +76,7 @@ pub fn rotary_decoder(
 }
 
 /// The rotation of a file that has one for all layers.
-pub fn rope(raw: &RawConfig<'_>, config: &DecoderConfig, defaults: Defaults) -> Result<Rope, ConfigError> {
+pub fn rope(raw: &RawConfig<'_>, config: &DecoderConfig, defaults: Defaults) -> Result<Rope, ModelConfigError> {
     RopeConfig::read(raw, rope_defaults(config, defaults))?.build(raw, config.dims.head_width)
 }
 
@@ -85,7 +85,7 @@ pub fn rope_defaults(config: &DecoderConfig, defaults: Defaults) -> RopeDefaults
     RopeDefaults { theta: defaults.theta, context: config.context as i64, share: defaults.rotary_share }
 }
 
-fn dims(raw: &RawConfig<'_>, default_head: Option<i64>) -> Result<Dims, ConfigError> {
+fn dims(raw: &RawConfig<'_>, default_head: Option<i64>) -> Result<Dims, ModelConfigError> {
     let (width, heads) = (raw.needed_size("hidden_size")?, raw.needed_size("num_attention_heads")?);
     let kv_heads = raw.size("num_key_value_heads")?.unwrap_or(heads);
     let head_width = match raw.size("head_dim")?.or(default_head) {
@@ -109,7 +109,7 @@ fn dims(raw: &RawConfig<'_>, default_head: Option<i64>) -> Result<Dims, ConfigEr
 }
 
 /// A head's part of the model's width.
-pub fn part_of_width(raw: &RawConfig<'_>, keys: [&str; 2], [width, heads]: [i64; 2]) -> Result<i64, ConfigError> {
+pub fn part_of_width(raw: &RawConfig<'_>, keys: [&str; 2], [width, heads]: [i64; 2]) -> Result<i64, ModelConfigError> {
     if width % heads != 0 {
         let reason = format!("{} {width} does not divide among {heads} {}", keys[0], keys[1]);
         return Err(wrong_sizes(raw, &reason));
@@ -118,17 +118,17 @@ pub fn part_of_width(raw: &RawConfig<'_>, keys: [&str; 2], [width, heads]: [i64;
 }
 
 /// Sizes that do not fit together.
-pub fn wrong_sizes(raw: &RawConfig<'_>, reason: &str) -> ConfigError {
-    raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again")))
+pub fn wrong_sizes(raw: &RawConfig<'_>, reason: &str) -> ModelConfigError {
+    raw.error(ConfigProblem::Sizes(format!("{reason}: copy the model's configuration again")))
 }
 
 /// Whether the layers that a switch names have biases.
-pub fn bias(raw: &RawConfig<'_>, key: &str, default: bool) -> Result<Bias, ConfigError> {
+pub fn bias(raw: &RawConfig<'_>, key: &str, default: bool) -> Result<Bias, ModelConfigError> {
     Ok(Bias::when(raw.switch(key)?.unwrap_or(default)))
 }
 
 /// The activation function that a key names.
-pub fn activation(raw: &RawConfig<'_>, key: &str, default: Activation) -> Result<Activation, ConfigError> {
+pub fn activation(raw: &RawConfig<'_>, key: &str, default: Activation) -> Result<Activation, ModelConfigError> {
     match raw.text(key)? {
         None => Ok(default),
         // Two names of one function.
@@ -148,11 +148,11 @@ pub fn set_windows(
     ropes: &[Rope],
     window: Option<i64>,
     slides: impl Fn(usize) -> bool,
-) -> Result<(), ConfigError> {
+) -> Result<(), ModelConfigError> {
     let sliding = sliding_layers(raw, config.dims.layers)?
         .unwrap_or_else(|| (0..config.dims.layers).map(|layer| window.is_some() && slides(layer)).collect());
     if window.is_none() && sliding.contains(&true) {
-        return Err(raw.error(Problem::Missing(raw.named("sliding_window"))));
+        return Err(raw.error(ConfigProblem::Missing(raw.named("sliding_window"))));
     }
     let last = ropes.len() - 1;
     // The first rotation is that of sliding layers where there are two.
@@ -161,7 +161,7 @@ pub fn set_windows(
 }
 
 /// Which layers have a window, as `layer_types` says.
-fn sliding_layers(raw: &RawConfig<'_>, layers: usize) -> Result<Option<Vec<bool>>, ConfigError> {
+fn sliding_layers(raw: &RawConfig<'_>, layers: usize) -> Result<Option<Vec<bool>>, ModelConfigError> {
     let key = "layer_types";
     let Some(value) = raw.value(key) else { return Ok(None) };
     let slides = |name: &Value| match name.as_str() {

@@ -8,13 +8,13 @@ use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 use super::DecoderError;
-use super::block::Block;
+use super::block::DecoderBlock;
 use super::config::DecoderConfig;
-use super::ends::Ends;
+use super::ends::EmbeddingWeights;
 use super::norm::Norm;
-use crate::attention::{Plan, Prefixes, Way};
+use crate::attention::{AttentionPlan, AttentionVariant, Prefixes};
 use crate::model::{Decoder, Pass};
-use crate::nn::{Bias, Linear, Record, Source};
+use crate::nn::{Bias, Linear, TensorLog, WeightSource};
 use crate::rope::LengthLimit;
 use crate::weights::{Weights, WeightsError};
 
@@ -22,11 +22,11 @@ use crate::weights::{Weights, WeightsError};
 #[derive(Debug)]
 pub struct Transformer {
     config: DecoderConfig,
-    ends: Ends,
+    ends: EmbeddingWeights,
     embedding: Tensor,
     /// Learned positions `[P, D]`.
     positions: Option<Tensor>,
-    blocks: Vec<Block>,
+    blocks: Vec<DecoderBlock>,
     norm: Norm,
     head: Linear,
     parameters: i64,
@@ -38,12 +38,12 @@ impl Transformer {
     ///
     /// # Errors
     /// When a tensor is missing, of another shape or without a place.
-    pub fn load(config: DecoderConfig, weights: &Weights, source: &Source<'_>) -> Result<Self, DecoderError> {
+    pub fn load(config: DecoderConfig, weights: &Weights, source: &WeightSource<'_>) -> Result<Self, DecoderError> {
         weights.check_not_quantised()?;
         let root = config.names.root(weights);
-        let ends = Ends::find(weights, &config, root)?;
-        let record = Record::default();
-        Self::assemble(config.clone(), (ends, root), &Source::recording(Some(weights), &record))?;
+        let ends = EmbeddingWeights::find(weights, &config, root)?;
+        let record = TensorLog::default();
+        Self::assemble(config.clone(), (ends, root), &WeightSource::recording(Some(weights), &record))?;
         let read = record.into_inner();
         check_all_read(weights, &config, root, &read)?;
         let mut model = Self::assemble(config, (ends, root), source)?;
@@ -57,29 +57,31 @@ impl Transformer {
     /// # Errors
     /// None that can be met: every tensor is there.
     pub fn tensors(config: DecoderConfig) -> Result<Vec<(String, Vec<i64>)>, WeightsError> {
-        let record = Record::default();
+        let record = TensorLog::default();
         let root = config.names.roots.first().copied().unwrap_or_default();
-        let ends = Ends::announced(&config);
-        Self::assemble(config, (ends, root), &Source::recording(None, &record))?;
+        let ends = EmbeddingWeights::announced(&config);
+        Self::assemble(config, (ends, root), &WeightSource::recording(None, &record))?;
         Ok(record.into_inner())
     }
 
     fn assemble(
         config: DecoderConfig,
-        (ends, root): (Ends, &'static str),
-        source: &Source<'_>,
+        (ends, root): (EmbeddingWeights, &'static str),
+        source: &WeightSource<'_>,
     ) -> Result<Self, WeightsError> {
         let (dims, names) = (config.dims, config.names);
         let model = source.sub(root);
         let rows = [dims.vocab, dims.width];
         let embedding = match ends {
-            Ends::Embedding | Ends::Two => model.sub(names.embedding).tensor("weight", &rows)?,
-            Ends::Head => source.sub(names.head).tensor("weight", &rows)?,
+            EmbeddingWeights::Embedding | EmbeddingWeights::Two => {
+                model.sub(names.embedding).tensor("weight", &rows)?
+            }
+            EmbeddingWeights::Head => source.sub(names.head).tensor("weight", &rows)?,
         };
         let learned = [config.context as i64, dims.width];
         let positions = names.positions.map(|name| model.sub(name).tensor("weight", &learned)).transpose()?;
         let layers = model.sub(names.layers);
-        let block = |layer| Block::load(&layers.sub(layer), LayerId(layer), &config);
+        let block = |layer| DecoderBlock::load(&layers.sub(layer), LayerId(layer), &config);
         let blocks = (0..dims.layers).map(block).collect::<Result<Vec<_>, _>>()?;
         let norm = Norm::load(&model, names.final_norm, dims.width, &config)?;
         let head = if ends.are_one() {
@@ -102,20 +104,20 @@ impl Transformer {
     }
 
     /// How the layers of `range` attend in this pass; positions begin behind the prefix that hooks bring.
-    fn plan(&self, range: Range<usize>, pass: &Pass<'_>) -> Plan {
+    fn plan(&self, range: Range<usize>, pass: &Pass<'_>) -> AttentionPlan {
         let (kind, device) = self.options();
         let prefixes: Prefixes =
             range.map(LayerId).filter_map(|layer| Some((layer, pass.hooks.prefix(layer)?))).collect();
         let rows = prefixes.values().next().map_or(0, |prefix| prefix.keys.size()[0]);
         let way = |of: &super::config::AttentionKind| {
             let angles = of.rope.of_pass(pass.layout, rows, (kind, device));
-            Way { angles, rule: of.rule }
+            AttentionVariant { angles, rule: of.rule }
         };
         let ways = self.config.kinds.iter().map(way).collect();
         if prefixes.is_empty() {
-            return Plan::new(pass.layout, ways, &pass.cache, kind, device);
+            return AttentionPlan::new(pass.layout, ways, &pass.cache, kind, device);
         }
-        Plan::after(prefixes, pass.layout, ways, &pass.cache, (kind, device))
+        AttentionPlan::after(prefixes, pass.layout, ways, &pass.cache, (kind, device))
     }
 }
 
@@ -207,7 +209,7 @@ impl Decoder for Transformer {
     }
 
     fn on(&self, weights: &BTreeMap<String, Tensor>) -> Result<Box<dyn Decoder>, WeightsError> {
-        let source = Source::given(weights, self.embedding.kind());
+        let source = WeightSource::given(weights, self.embedding.kind());
         let model = Self::assemble(self.config.clone(), (self.ends, self.root(weights)), &source)?;
         Ok(Box::new(Self { parameters: self.parameters, ..model }))
     }

@@ -5,22 +5,22 @@ use reft_core::layout::Layout;
 use reft_core::site::Dims;
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{self, Past, Shape, Sight};
+use crate::kernels::{self, AttentionMask, AttentionShape, Past};
 
 /// Which tokens of a pass see each other, and how that is computed; made once for all layers.
 #[derive(Debug)]
-pub struct Together(How);
+pub struct EncoderAttentionPlan(EncoderAttentionForm);
 
 #[derive(Debug)]
-enum How {
+enum EncoderAttentionForm {
     /// The rows as they are: no padding, nothing kept for the way back. Nothing is rotated, since positions are in the
     /// embeddings: cosines are 1 and sines 0.
     Kernel { sequences: Tensor, cos: Tensor, sin: Tensor },
     /// A padded block and libtorch's product, which drops probabilities too.
-    Block(Block),
+    Block(PaddedSequences),
 }
 
-impl Together {
+impl EncoderAttentionPlan {
     /// For a pass of this layout with states of this type; `dropout` is the probability that one token's sight of another
     /// is dropped.
     pub fn new(layout: &Layout, dims: &Dims, kind: Kind, device: Device, dropout: f64) -> Self {
@@ -31,7 +31,11 @@ impl Together {
         let sequences = Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]);
         let halves = [layout.rows(), dims.head_width / 2];
         let like = (Kind::Float, device);
-        Self(How::Kernel { sequences, cos: Tensor::ones(halves, like), sin: Tensor::zeros(halves, like) })
+        Self(EncoderAttentionForm::Kernel {
+            sequences,
+            cos: Tensor::ones(halves, like),
+            sin: Tensor::zeros(halves, like),
+        })
     }
 
     /// The same through libtorch's operations whatever the type and place: what the kernel is tested against.
@@ -41,10 +45,10 @@ impl Together {
 
     /// The same for sequences that attend to this many rows before their own.
     pub fn after(prefix: i64, layout: &Layout, (kind, device): (Kind, Device), dropout: f64) -> Self {
-        let block = Block::new(layout, kind, device, dropout);
+        let block = PaddedSequences::new(layout, kind, device, dropout);
         let seen = Tensor::zeros([block.sequences, 1, 1, prefix], (kind, device));
         let mask = Tensor::cat(&[&seen, &block.mask], -1);
-        Self(How::Block(Block { mask, ..block }))
+        Self(EncoderAttentionForm::Block(PaddedSequences { mask, ..block }))
     }
 
     /// Queries, keys and values `[N, D]` each; `[N, D]`.
@@ -55,20 +59,28 @@ impl Together {
     /// The same behind a prefix of as many rows as this was made for.
     pub fn attend_after(&self, dims: &Dims, qkv: &[Tensor], prefix: Option<&KeyValuePrefix>) -> Tensor {
         match &self.0 {
-            How::Kernel { sequences, cos, sin } => {
+            EncoderAttentionForm::Kernel { sequences, cos, sin } => {
                 let (heads, scaled_by) = (dims.heads, dims.head_width as f64);
-                let shape =
-                    Shape { sequences, cos, sin, heads, kv_heads: heads, sight: Sight::Whole, scaled_by, ring: None };
+                let shape = AttentionShape {
+                    sequences,
+                    cos,
+                    sin,
+                    heads,
+                    kv_heads: heads,
+                    sight: AttentionMask::Whole,
+                    scaled_by,
+                    ring: None,
+                };
                 kernels::expect(kernels::attention(&Tensor::cat(qkv, -1), &shape, Past::None))
             }
-            How::Block(block) => block.attend(dims, qkv, prefix),
+            EncoderAttentionForm::Block(block) => block.attend(dims, qkv, prefix),
         }
     }
 }
 
 /// Rows brought into a block `[B, T]`, sequences aligned at their first token.
 #[derive(Debug)]
-struct Block {
+struct PaddedSequences {
     sequences: i64,
     longest: i64,
     /// Row of each cell `[B*T]`.
@@ -80,7 +92,7 @@ struct Block {
     dropout: f64,
 }
 
-impl Block {
+impl PaddedSequences {
     fn new(layout: &Layout, kind: Kind, device: Device, dropout: f64) -> Self {
         let spans = layout.spans();
         let longest = spans.iter().map(|span| span.len).max().unwrap_or(0);

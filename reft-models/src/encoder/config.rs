@@ -4,13 +4,13 @@ use reft_core::site::{Dims, Mlp};
 use serde_json::{Value, json};
 
 use crate::config_keys;
-use crate::raw_config::{ConfigError, Problem, RawConfig};
+use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 use crate::registry::architectures;
 use crate::weights::Weights;
 
 /// Which family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Family {
+pub enum EncoderFamily {
     /// Positions count from 0; the classification head pools first.
     Bert,
     /// Positions count from the padding id plus 1; the head has a layer of its own.
@@ -22,7 +22,7 @@ pub enum Family {
 }
 
 /// What a family calls the modules of a block, below it.
-pub(super) struct Names {
+pub(super) struct EncoderModuleNames {
     /// Where the blocks are.
     pub blocks: &'static str,
     pub qkv: [&'static str; 3],
@@ -33,7 +33,7 @@ pub(super) struct Names {
     pub norm2: &'static str,
 }
 
-const BERT: Names = Names {
+const BERT: EncoderModuleNames = EncoderModuleNames {
     blocks: "encoder.layer",
     qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
     o: "attention.output.dense",
@@ -43,7 +43,7 @@ const BERT: Names = Names {
     norm2: "output.LayerNorm",
 };
 
-const DISTILBERT: Names = Names {
+const DISTILBERT: EncoderModuleNames = EncoderModuleNames {
     blocks: "transformer.layer",
     qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     o: "attention.out_lin",
@@ -54,7 +54,7 @@ const DISTILBERT: Names = Names {
 };
 
 /// What a family calls the entries of its configuration.
-struct Keys {
+struct EncoderConfigKeys {
     width: &'static str,
     heads: &'static str,
     layers: &'static str,
@@ -65,7 +65,7 @@ struct Keys {
     head_dropout: &'static str,
 }
 
-const BERT_KEYS: Keys = Keys {
+const BERT_KEYS: EncoderConfigKeys = EncoderConfigKeys {
     width: "hidden_size",
     heads: "num_attention_heads",
     layers: "num_hidden_layers",
@@ -76,7 +76,7 @@ const BERT_KEYS: Keys = Keys {
     head_dropout: "classifier_dropout",
 };
 
-const DISTILBERT_KEYS: Keys = Keys {
+const DISTILBERT_KEYS: EncoderConfigKeys = EncoderConfigKeys {
     width: "dim",
     heads: "n_heads",
     layers: "n_layers",
@@ -87,7 +87,7 @@ const DISTILBERT_KEYS: Keys = Keys {
     head_dropout: "seq_classif_dropout",
 };
 
-impl Family {
+impl EncoderFamily {
     /// Every family.
     pub const ALL: [Self; 4] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert];
 
@@ -110,14 +110,14 @@ impl Family {
         }
     }
 
-    pub(super) fn names(self) -> &'static Names {
+    pub(super) fn names(self) -> &'static EncoderModuleNames {
         match self {
             Self::Bert | Self::Roberta | Self::XlmRoberta => &BERT,
             Self::DistilBert => &DISTILBERT,
         }
     }
 
-    fn keys(self) -> &'static Keys {
+    fn keys(self) -> &'static EncoderConfigKeys {
         match self {
             Self::Bert | Self::Roberta | Self::XlmRoberta => &BERT_KEYS,
             Self::DistilBert => &DISTILBERT_KEYS,
@@ -140,7 +140,7 @@ impl Family {
             Self::Bert | Self::DistilBert => 64,
             Self::Roberta | Self::XlmRoberta => 66,
         };
-        let Keys { width, heads, layers, inner, activation, .. } = self.keys();
+        let EncoderConfigKeys { width, heads, layers, inner, activation, .. } = self.keys();
         let mut config = json!({"architectures": [format!("{}Model", self.class())], "model_type": self.name(),
             (*activation): "gelu", (*width): 16, (*inner): 24, (*layers): 2, (*heads): 4, "vocab_size": 64,
             "max_position_embeddings": positions, "pad_token_id": self.default_padding()});
@@ -166,7 +166,7 @@ impl Family {
     ///
     /// # Errors
     /// When one of the keys has another type, or they name different families.
-    pub fn find(raw: &RawConfig<'_>, weights: &Weights) -> Result<Option<Self>, ConfigError> {
+    pub fn find(raw: &RawConfig<'_>, weights: &Weights) -> Result<Option<Self>, ModelConfigError> {
         let architectures = architectures(raw)?;
         // `BertModel`, `BertForMaskedLM`, but not the `BertGeneration…` of another port.
         let named = |family: &Self| {
@@ -185,7 +185,7 @@ impl Family {
         let by_type = Self::ALL.into_iter().find(|family| family.name() == model_type);
         if by_type.zip(by_class).is_some_and(|(by_type, by_class)| by_type != by_class) {
             let (first, second) = ("architectures".to_owned(), "model_type".to_owned());
-            return Err(raw.error(Problem::Disagree { first, second }));
+            return Err(raw.error(ConfigProblem::Disagree { first, second }));
         }
         Ok(by_type)
     }
@@ -209,7 +209,7 @@ const DEFAULT_DISTILBERT_HEAD: f64 = 0.2;
 
 /// Probabilities of dropout in training.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Dropout {
+pub struct DropoutRates {
     /// Of the embeddings, and of what attention and MLP add to the stream.
     pub hidden: f64,
     /// Of attention's weights.
@@ -220,7 +220,7 @@ pub struct Dropout {
     pub head_inner: f64,
 }
 
-impl Dropout {
+impl DropoutRates {
     /// None anywhere.
     pub const OFF: Self = Self { hidden: 0.0, attention: 0.0, head_input: 0.0, head_inner: 0.0 };
 }
@@ -229,7 +229,7 @@ impl Dropout {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct EncoderConfig {
     /// Whose names and head it has.
-    pub family: Family,
+    pub family: EncoderFamily,
     /// Sizes that decide the shapes of interventions.
     pub dims: Dims,
     /// Rows of the position table.
@@ -241,7 +241,7 @@ pub struct EncoderConfig {
     /// Added to the variance in normalisation.
     pub eps: f64,
     /// As the model was trained.
-    pub dropout: Dropout,
+    pub dropout: DropoutRates,
 }
 
 impl EncoderConfig {
@@ -249,7 +249,7 @@ impl EncoderConfig {
     ///
     /// # Errors
     /// When a key is missing, wrong, or not understood.
-    pub fn read(raw: &RawConfig<'_>, family: Family) -> Result<Self, ConfigError> {
+    pub fn read(raw: &RawConfig<'_>, family: EncoderFamily) -> Result<Self, ModelConfigError> {
         raw.check_not_quantised()?;
         let (_, _) = (raw.value("architectures"), raw.value("model_type"));
         let keys = family.keys();
@@ -265,16 +265,18 @@ impl EncoderConfig {
         let padding = raw.id("pad_token_id")?.unwrap_or(family.default_padding());
         // BERT's head begins with its pooler, before which nothing is dropped.
         let (head_input, head_inner, first_position) = match family {
-            Family::Bert => (0.0, head.unwrap_or(hidden), 0),
-            Family::Roberta | Family::XlmRoberta => (head.unwrap_or(hidden), head.unwrap_or(hidden), padding + 1),
-            Family::DistilBert => (0.0, head.unwrap_or(DEFAULT_DISTILBERT_HEAD), 0),
+            EncoderFamily::Bert => (0.0, head.unwrap_or(hidden), 0),
+            EncoderFamily::Roberta | EncoderFamily::XlmRoberta => {
+                (head.unwrap_or(hidden), head.unwrap_or(hidden), padding + 1)
+            }
+            EncoderFamily::DistilBert => (0.0, head.unwrap_or(DEFAULT_DISTILBERT_HEAD), 0),
         };
         let (types, eps, known) = match family {
-            Family::Bert | Family::Roberta | Family::XlmRoberta => {
+            EncoderFamily::Bert | EncoderFamily::Roberta | EncoderFamily::XlmRoberta => {
                 let types = raw.size("type_vocab_size")?.unwrap_or(DEFAULT_TYPES);
                 (types, raw.positive("layer_norm_eps")?.unwrap_or(DEFAULT_EPS), config_keys::ENCODER)
             }
-            Family::DistilBert => (0, DEFAULT_EPS, config_keys::DISTILBERT),
+            EncoderFamily::DistilBert => (0, DEFAULT_EPS, config_keys::DISTILBERT),
         };
         let config = Self {
             family,
@@ -283,7 +285,7 @@ impl EncoderConfig {
             types,
             first_position,
             eps,
-            dropout: Dropout { hidden, attention, head_input, head_inner },
+            dropout: DropoutRates { hidden, attention, head_input, head_inner },
         };
         if config.longest() == 0 {
             let (key, wanted) = ("max_position_embeddings", format!("more than {first_position}"));
@@ -335,14 +337,14 @@ impl EncoderConfig {
     }
 }
 
-fn read_dims(raw: &RawConfig<'_>, keys: &Keys) -> Result<Dims, ConfigError> {
+fn read_dims(raw: &RawConfig<'_>, keys: &EncoderConfigKeys) -> Result<Dims, ModelConfigError> {
     let (width, heads) = (raw.needed_size(keys.width)?, raw.needed_size(keys.heads)?);
     let head_width = width / heads;
     if width % heads != 0 || head_width % 2 != 0 {
         // The attention kernels take two coordinates at a time.
         let (of_width, of_heads) = (keys.width, keys.heads);
         let reason = format!("{of_width} {width} does not divide among {heads} {of_heads} of even width");
-        return Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
+        return Err(raw.error(ConfigProblem::Sizes(format!("{reason}: copy the model's configuration again"))));
     }
     Ok(Dims {
         layers: raw.layers(keys.layers)?,
@@ -372,7 +374,7 @@ mod tests {
             "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
             "pad_token_id": 1, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1});
         let raw = RawConfig::new(Path::new("config.json"), &config).expect("an object");
-        EncoderConfig::read(&raw, Family::Roberta).expect("valid")
+        EncoderConfig::read(&raw, EncoderFamily::Roberta).expect("valid")
     }
 
     #[test]

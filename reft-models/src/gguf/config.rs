@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::config_keys;
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
 /// What metadata alone does not say.
-pub struct Known<'f> {
+pub struct GgufContext<'f> {
     /// The architecture in Hugging Face's words, and in llama.cpp's.
     pub names: [&'static str; 2],
     /// Tokens in the vocabulary.
@@ -26,7 +26,7 @@ pub const DIVISORS: [&str; 3] = ["rope_freqs.weight", "rope_factors_short.weight
 ///
 /// # Errors
 /// When the metadata is incomplete, wrong, or says something that changes results and is not understood.
-pub fn translated(raw: &RawConfig<'_>, known: &Known<'_>) -> Result<Value, ConfigError> {
+pub fn translated(raw: &RawConfig<'_>, known: &GgufContext<'_>) -> Result<Value, ModelConfigError> {
     let config = match known.names[1] {
         "gpt2" => gpt2(raw, known)?,
         "gptneox" => neox(raw, known)?,
@@ -45,7 +45,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// What all decoders of root-mean-square norms and gated MLPs have.
-fn common(raw: &RawConfig<'_>, known: &Known<'_>, partial: bool) -> Result<Map<String, Value>, ConfigError> {
+fn common(raw: &RawConfig<'_>, known: &GgufContext<'_>, partial: bool) -> Result<Map<String, Value>, ModelConfigError> {
     let (heads, width) = (raw.needed_size("attention.head_count")?, raw.needed_size("embedding_length")?);
     let rotated = raw.size("rope.dimension_count")?;
     let own = raw.size("attention.key_length")?.or(rotated.filter(|_| !partial));
@@ -85,7 +85,11 @@ fn common(raw: &RawConfig<'_>, known: &Known<'_>, partial: bool) -> Result<Map<S
 }
 
 /// What is one family's own.
-fn own(raw: &RawConfig<'_>, known: &Known<'_>, architecture: &str) -> Result<Map<String, Value>, ConfigError> {
+fn own(
+    raw: &RawConfig<'_>,
+    known: &GgufContext<'_>,
+    architecture: &str,
+) -> Result<Map<String, Value>, ModelConfigError> {
     let attention_bias = (known.has)("blk.0.attn_q.bias");
     let window = || raw.id("attention.sliding_window");
     Ok(object(match architecture {
@@ -116,7 +120,7 @@ fn own(raw: &RawConfig<'_>, known: &Known<'_>, architecture: &str) -> Result<Map
 
 /// The number whose root divides Gemma's scores: the width of a head, and the heads' part of the model's width in the largest
 /// model of a generation, which has so many blocks.
-fn gemma_scale(raw: &RawConfig<'_>, blocks: usize) -> Result<i64, ConfigError> {
+fn gemma_scale(raw: &RawConfig<'_>, blocks: usize) -> Result<i64, ModelConfigError> {
     let part = raw.needed_size("embedding_length")? / raw.needed_size("attention.head_count")?;
     if raw.layers("block_count")? == blocks {
         return Ok(part);
@@ -124,7 +128,7 @@ fn gemma_scale(raw: &RawConfig<'_>, blocks: usize) -> Result<i64, ConfigError> {
     Ok(raw.size("attention.key_length")?.unwrap_or(part))
 }
 
-fn gpt2(raw: &RawConfig<'_>, known: &Known<'_>) -> Result<Map<String, Value>, ConfigError> {
+fn gpt2(raw: &RawConfig<'_>, known: &GgufContext<'_>) -> Result<Map<String, Value>, ModelConfigError> {
     let eps = raw.positive("attention.layer_norm_epsilon")?;
     Ok(object(json!({
         "architectures": [known.names[0]],
@@ -143,7 +147,7 @@ fn gpt2(raw: &RawConfig<'_>, known: &Known<'_>) -> Result<Map<String, Value>, Co
     })))
 }
 
-fn neox(raw: &RawConfig<'_>, known: &Known<'_>) -> Result<Map<String, Value>, ConfigError> {
+fn neox(raw: &RawConfig<'_>, known: &GgufContext<'_>) -> Result<Map<String, Value>, ModelConfigError> {
     let (heads, width) = (raw.needed_size("attention.head_count")?, raw.needed_size("embedding_length")?);
     let rotated = raw.needed_size("rope.dimension_count")?;
     let eps = raw.positive("attention.layer_norm_epsilon")?;
@@ -168,7 +172,7 @@ fn neox(raw: &RawConfig<'_>, known: &Known<'_>) -> Result<Map<String, Value>, Co
 }
 
 /// Left to the port to accept or refuse by its type. Divisors that the file holds are the scaling.
-fn rope_scaling(raw: &RawConfig<'_>, known: &Known<'_>) -> Result<Option<Value>, ConfigError> {
+fn rope_scaling(raw: &RawConfig<'_>, known: &GgufContext<'_>) -> Result<Option<Value>, ModelConfigError> {
     let (factor, original) =
         (raw.positive("rope.scaling.factor")?, raw.positive("rope.scaling.original_context_length")?);
     let kind = raw.text("rope.scaling.type")?.filter(|kind| *kind != "none");

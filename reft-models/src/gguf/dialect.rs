@@ -6,7 +6,7 @@ use crate::weights::first_line;
 
 /// A family as GGUF files hold it.
 #[derive(Debug)]
-pub struct Dialect {
+pub struct GgufDialect {
     /// `general.architecture`, which the keys of the model's metadata begin with.
     pub architecture: &'static str,
     /// The same model in `architectures` of a `config.json`.
@@ -114,20 +114,38 @@ const BY_PART: &[(&str, Change)] =
     &[("query_key_value.weight", Change::ByPart), ("query_key_value.bias", Change::ByPart)];
 
 /// A family with Llama's names and numbers as they are.
-const PLAIN: Dialect =
-    Dialect { architecture: "", hugging_face: "", blocks: "model.layers", outside: ENDS, inside: LLAMA, changes: &[] };
+const PLAIN: GgufDialect = GgufDialect {
+    architecture: "",
+    hugging_face: "",
+    blocks: "model.layers",
+    outside: ENDS,
+    inside: LLAMA,
+    changes: &[],
+};
 
 /// Every family that is read. Mistral's files call themselves llama.
-pub const DIALECTS: &[Dialect] = &[
-    Dialect { architecture: "llama", hugging_face: "LlamaForCausalLM", changes: PERMUTED, ..PLAIN },
-    Dialect { architecture: "qwen2", hugging_face: "Qwen2ForCausalLM", ..PLAIN },
-    Dialect { architecture: "qwen3", hugging_face: "Qwen3ForCausalLM", ..PLAIN },
-    Dialect { architecture: "gemma2", hugging_face: "Gemma2ForCausalLM", inside: GEMMA, changes: PLUS_ONE, ..PLAIN },
-    Dialect { architecture: "gemma3", hugging_face: "Gemma3ForCausalLM", inside: GEMMA, changes: PLUS_ONE, ..PLAIN },
-    Dialect { architecture: "phi3", hugging_face: "Phi3ForCausalLM", inside: PHI3, ..PLAIN },
-    Dialect { architecture: "olmo2", hugging_face: "Olmo2ForCausalLM", inside: GEMMA, ..PLAIN },
-    Dialect { architecture: "smollm3", hugging_face: "SmolLM3ForCausalLM", changes: PERMUTED, ..PLAIN },
-    Dialect {
+pub const DIALECTS: &[GgufDialect] = &[
+    GgufDialect { architecture: "llama", hugging_face: "LlamaForCausalLM", changes: PERMUTED, ..PLAIN },
+    GgufDialect { architecture: "qwen2", hugging_face: "Qwen2ForCausalLM", ..PLAIN },
+    GgufDialect { architecture: "qwen3", hugging_face: "Qwen3ForCausalLM", ..PLAIN },
+    GgufDialect {
+        architecture: "gemma2",
+        hugging_face: "Gemma2ForCausalLM",
+        inside: GEMMA,
+        changes: PLUS_ONE,
+        ..PLAIN
+    },
+    GgufDialect {
+        architecture: "gemma3",
+        hugging_face: "Gemma3ForCausalLM",
+        inside: GEMMA,
+        changes: PLUS_ONE,
+        ..PLAIN
+    },
+    GgufDialect { architecture: "phi3", hugging_face: "Phi3ForCausalLM", inside: PHI3, ..PLAIN },
+    GgufDialect { architecture: "olmo2", hugging_face: "Olmo2ForCausalLM", inside: GEMMA, ..PLAIN },
+    GgufDialect { architecture: "smollm3", hugging_face: "SmolLM3ForCausalLM", changes: PERMUTED, ..PLAIN },
+    GgufDialect {
         architecture: "gptneox",
         hugging_face: "GPTNeoXForCausalLM",
         blocks: "gpt_neox.layers",
@@ -139,7 +157,7 @@ pub const DIALECTS: &[Dialect] = &[
         inside: NEOX,
         changes: BY_PART,
     },
-    Dialect {
+    GgufDialect {
         architecture: "gpt2",
         hugging_face: "GPT2LMHeadModel",
         blocks: "transformer.h",
@@ -154,7 +172,7 @@ pub const DIALECTS: &[Dialect] = &[
     },
 ];
 
-impl Dialect {
+impl GgufDialect {
     /// Hugging Face's name of a tensor. One of a block that has none keeps llama.cpp's, so that its port does not pass over
     /// it; none for tensors outside that Hugging Face's layout does not have, such as rotary factors.
     pub fn name(&self, theirs: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Where models may come from.
-pub(super) struct Settings {
+pub(super) struct HubSettings {
     /// What this project keeps on a machine.
     pub own: PathBuf,
     /// The cache of the hub's files that other programs use too.
@@ -16,10 +16,10 @@ pub(super) struct Settings {
 
 /// The folder for what this project keeps on a machine: `REFT_CACHE`, else the user's cache.
 pub fn cache_dir() -> PathBuf {
-    Settings::from_environment().own
+    HubSettings::from_environment().own
 }
 
-impl Settings {
+impl HubSettings {
     pub fn from_environment() -> Self {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -70,10 +70,10 @@ pub fn is_true(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn settings(variables: &[(&str, &str)]) -> Settings {
+    fn settings(variables: &[(&str, &str)]) -> HubSettings {
         let value =
             |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
-        Settings::read(value)
+        HubSettings::read(value)
     }
 
     #[test]

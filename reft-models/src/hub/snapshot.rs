@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::settings::Settings;
-use super::{HubError, Located, Name, refusal, status};
+use super::settings::HubSettings;
+use super::{HubError, ModelLocation, ModelName, refusal, status};
 use crate::weights::shards;
 
 /// What every model needs beside its weights, and decides which commit is meant.
@@ -31,13 +31,13 @@ const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// A model of the hub at one revision.
 pub(super) struct Snapshot<'a> {
-    name: Name<'a>,
-    settings: &'a Settings,
+    name: ModelName<'a>,
+    settings: &'a HubSettings,
     remote: Option<Api>,
 }
 
 /// The same at one commit, so that all files belong together whatever happens to the branch meanwhile.
-struct Pinned<'a> {
+struct PinnedSnapshot<'a> {
     snapshot: &'a Snapshot<'a>,
     folder: PathBuf,
     remote: Option<ApiRepo>,
@@ -45,7 +45,7 @@ struct Pinned<'a> {
 
 impl<'a> Snapshot<'a> {
     /// In the cache alone.
-    pub fn new(name: &Name<'a>, settings: &'a Settings) -> Self {
+    pub fn new(name: &ModelName<'a>, settings: &'a HubSettings) -> Self {
         Self { name: *name, settings, remote: None }
     }
 
@@ -61,7 +61,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// All files that the model needs.
-    pub fn complete(&self) -> Result<Located, HubError> {
+    pub fn complete(&self) -> Result<ModelLocation, HubError> {
         let pinned = self.pinned()?;
         let mut tokenizers = 0;
         for file in TOKENIZERS {
@@ -76,11 +76,11 @@ impl<'a> Snapshot<'a> {
         pinned.weights()?;
         let commit = pinned.folder.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{}@{commit}", self.name.id);
-        Ok(Located { path: pinned.folder, pinned: Some(name) })
+        Ok(ModelLocation { path: pinned.folder, pinned: Some(name) })
     }
 
     /// The commit that the revision stands for. One that the cache does not know is asked for with its configuration.
-    fn pinned(&self) -> Result<Pinned<'_>, HubError> {
+    fn pinned(&self) -> Result<PinnedSnapshot<'_>, HubError> {
         if let (None, Some(api)) = (self.commit(), &self.remote) {
             match self.repo(api, self.name.revision).get(CONFIG) {
                 Ok(_) => {}
@@ -90,7 +90,7 @@ impl<'a> Snapshot<'a> {
         }
         let commit = self.commit().ok_or_else(|| self.missing(CONFIG))?;
         let remote = self.remote.as_ref().map(|api| self.repo(api, &commit));
-        let pinned = Pinned { snapshot: self, folder: self.cache().join("snapshots").join(&commit), remote };
+        let pinned = PinnedSnapshot { snapshot: self, folder: self.cache().join("snapshots").join(&commit), remote };
         pinned.needed(CONFIG)?;
         Ok(pinned)
     }
@@ -118,7 +118,7 @@ impl<'a> Snapshot<'a> {
 
     /// As the user wrote it.
     fn id(&self) -> String {
-        let Name { id, revision } = self.name;
+        let ModelName { id, revision } = self.name;
         if revision == "main" { id.to_owned() } else { format!("{id}@{revision}") }
     }
 
@@ -136,7 +136,7 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-impl Pinned<'_> {
+impl PinnedSnapshot<'_> {
     fn weights(&self) -> Result<(), HubError> {
         for file in WEIGHTS {
             if self.find(file)?.is_some() {

@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor, no_grad};
 
 use super::tests::normal;
-use super::{Gate, KernelError, Packed, Past, Shape, Sight, attention, gated, rms_norm};
+use super::{AttentionMask, AttentionShape, GateActivation, KernelError, Packed, Past, attention, gated, rms_norm};
 
 /// Arguments of [`attention`]: two sequences of 3 and 1 tokens after 2 and 4 of the past, H 4, K 2, E 8.
 struct Call {
@@ -51,8 +51,9 @@ impl Call {
             Some((k, v)) if *append => Past::Grow(k, v),
             Some((k, v)) => Past::Fixed(k, v),
         };
-        let (heads, kv_heads, sight) = (self.heads, self.kv_heads, Sight::Causal { window: self.window });
-        let shape = Shape { sequences, cos, sin, heads, kv_heads, sight, scaled_by: self.scaled_by, ring: self.ring };
+        let (heads, kv_heads, sight) = (self.heads, self.kv_heads, AttentionMask::Causal { window: self.window });
+        let shape =
+            AttentionShape { sequences, cos, sin, heads, kv_heads, sight, scaled_by: self.scaled_by, ring: self.ring };
         attention(qkv, &shape, past)
     }
 }
@@ -251,7 +252,7 @@ fn a_past_that_changed_since_has_no_gradient() {
 #[test]
 fn a_gradient_of_a_gradient_is_refused() {
     let x = normal(&[3, 8], 1).set_requires_grad(true);
-    let loss = gated(&x, Gate::Silu).expect("sound").sum(Kind::Float);
+    let loss = gated(&x, GateActivation::Silu).expect("sound").sum(Kind::Float);
     let error = Tensor::f_run_backward(&[loss], &[&x], true, true).expect_err("refused").to_string();
     assert!(error.contains("no second derivative"), "{error}");
 }
@@ -289,12 +290,12 @@ fn normalisation_takes_sound_arguments_only() {
 
 #[test]
 fn the_gated_unit_takes_sound_arguments_only() {
-    assert!(gated(&normal(&[3, 8], 1), Gate::Silu).is_ok());
-    check("odd width", gated(&normal(&[3, 7], 1), Gate::Silu), "its width 7 is odd");
-    check("[B, T, 2 D]", gated(&normal(&[1, 3, 8], 1), Gate::Silu), "x must have 2 dimensions, not 3");
+    assert!(gated(&normal(&[3, 8], 1), GateActivation::Silu).is_ok());
+    check("odd width", gated(&normal(&[3, 7], 1), GateActivation::Silu), "its width 7 is odd");
+    check("[B, T, 2 D]", gated(&normal(&[1, 3, 8], 1), GateActivation::Silu), "x must have 2 dimensions, not 3");
     check(
         "f64",
-        gated(&normal(&[3, 8], 1).to_kind(Kind::Double), Gate::Silu),
+        gated(&normal(&[3, 8], 1).to_kind(Kind::Double), GateActivation::Silu),
         "x must be Float or BFloat16, not Double",
     );
 }

@@ -6,9 +6,9 @@ use reft_core::site::{Dims, LayerId, Mlp};
 use reft_core::testing::{Tol, assert_close};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Gate, Packed, expect, gated, rms_norm};
-use crate::attention::{Cache, Plan, Rule, Way};
-use crate::encoder::Together;
+use super::{GateActivation, Packed, expect, gated, rms_norm};
+use crate::attention::{AttentionPlan, AttentionRule, AttentionVariant, PastKeyValues};
+use crate::encoder::EncoderAttentionPlan;
 use crate::instruction_set::{InstructionSet, VARIABLE};
 use crate::kv_cache::KvCache;
 use crate::nn::{Linear, Purpose};
@@ -59,14 +59,14 @@ fn gated_unit() {
     for (kind, tol) in KINDS {
         for (rows, width) in [(1, 4), (9, 1536), (200, 31)] {
             let x = (normal(&[rows, 2 * width], 3) * 3.0).to_kind(kind);
-            let composite = |x: &Tensor, gate: Gate| {
+            let composite = |x: &Tensor, gate: GateActivation| {
                 let halves = x.chunk(2, -1);
                 match gate {
-                    Gate::Silu => halves[0].silu() * &halves[1],
-                    Gate::GeluTanh => halves[0].gelu("tanh") * &halves[1],
+                    GateActivation::Silu => halves[0].silu() * &halves[1],
+                    GateActivation::GeluTanh => halves[0].gelu("tanh") * &halves[1],
                 }
             };
-            for gate in [Gate::Silu, Gate::GeluTanh] {
+            for gate in [GateActivation::Silu, GateActivation::GeluTanh] {
                 compare("gated", |x| expect(gated(x, gate)), |x| composite(x, gate), &x, tol);
             }
         }
@@ -74,9 +74,9 @@ fn gated_unit() {
     // Far out, where e^x leaves the range of f32.
     let x = Tensor::from_slice(&[-200f32, 200., -0.0, 1., 1., 1.]).view([1, 6]);
     let halves = x.chunk(2, -1);
-    assert_close("extremes", &expect(gated(&x, Gate::Silu)), &(halves[0].silu() * &halves[1]), Tol::F32);
+    assert_close("extremes", &expect(gated(&x, GateActivation::Silu)), &(halves[0].silu() * &halves[1]), Tol::F32);
     let gelu = halves[0].gelu("tanh") * &halves[1];
-    assert_close("extremes", &expect(gated(&x, Gate::GeluTanh)), &gelu, Tol::F32);
+    assert_close("extremes", &expect(gated(&x, GateActivation::GeluTanh)), &gelu, Tol::F32);
 }
 
 /// NaN of one row reaches that row, and is neither lost nor spread.
@@ -87,14 +87,14 @@ fn not_a_number_stays_in_its_row() {
         for column in [0, 3, 7] {
             let x = normal(&[3, 34], 1).to_kind(kind);
             let _ = x.get(1).get(column).fill_(f64::NAN);
-            assert_eq!(nans(&expect(gated(&x, Gate::Silu))), [0, 1, 0]);
+            assert_eq!(nans(&expect(gated(&x, GateActivation::Silu))), [0, 1, 0]);
             assert_eq!(nans(&expect(rms_norm(&x, &normal(&[34], 2).to_kind(kind), 1e-5))), [0, 34, 0]);
             // One head of 8: the column is one of the query.
             let (layout, dims) = (layout(&[(0, 3)]), dims(1, 1, 8));
             let angles = Rope::new(8, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
-            let ways = vec![Way { angles, rule: Rule::plain(8) }];
-            let plan = Plan::new(&layout, ways, &Cache::None, kind, Device::Cpu);
-            let y = plan.attend(&dims, &x.narrow(1, 0, 24), &mut Cache::None, (LayerId(0), 0));
+            let ways = vec![AttentionVariant { angles, rule: AttentionRule::plain(8) }];
+            let plan = AttentionPlan::new(&layout, ways, &PastKeyValues::None, kind, Device::Cpu);
+            let y = plan.attend(&dims, &x.narrow(1, 0, 24), &mut PastKeyValues::None, (LayerId(0), 0));
             assert_eq!(nans(&y), [0, 8, 0], "column {column}");
         }
     }
@@ -167,7 +167,7 @@ fn every_instruction_set() {
 /// What a child process of [`an_instruction_set_that_is_not_there`] runs.
 #[test]
 fn one_kernel() {
-    let _ = expect(gated(&normal(&[1, 2], 1), Gate::Silu));
+    let _ = expect(gated(&normal(&[1, 2], 1), GateActivation::Silu));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn in_f32(cache: &KvCache) -> KvCache {
     KvCache::from_parts(LayerId(0), &k.to_kind(Kind::Float), &v.to_kind(Kind::Float))
 }
 
-type MakePlan = fn(&Layout, Vec<Way>, &Cache<'_>, Kind, Device) -> Plan;
+type MakePlan = fn(&Layout, Vec<AttentionVariant>, &PastKeyValues<'_>, Kind, Device) -> AttentionPlan;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
@@ -225,19 +225,19 @@ proptest! {
         let parts: Vec<(i64, i64)> = parts.into_iter().map(|(past, len)| (if with_past { past } else { 0 }, len)).collect();
         let width = 2 * half + unrotated;
         let (layout, dims) = (layout(&parts), dims(kv * group, kv, width));
-        let rule = Rule { window, scaled_by: 3.0 + width as f64, cap: None };
+        let rule = AttentionRule { window, scaled_by: 3.0 + width as f64, cap: None };
         for (kind, tol) in KINDS {
             let cache = random_cache(&dims, parts.iter().map(|(past, len)| past + len).sum(), kind);
             let exact = in_f32(&cache);
             let attend = |plan: MakePlan, cache: &KvCache, kind: Kind, x: &Tensor| {
-                let mut state = if with_past { Cache::Fixed(cache) } else { Cache::None };
+                let mut state = if with_past { PastKeyValues::Fixed(cache) } else { PastKeyValues::None };
                 let angles = Rope::new(2 * half, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
-                let plan = plan(&layout, vec![Way { angles, rule }], &state, kind, Device::Cpu);
+                let plan = plan(&layout, vec![AttentionVariant { angles, rule }], &state, kind, Device::Cpu);
                 plan.attend(&dims, x, &mut state, (LayerId(0), 0))
             };
             let x = normal(&[layout.rows(), (dims.heads + 2 * kv) * width], 5).to_kind(kind);
-            let composite = |x: &Tensor| attend(Plan::composite, &exact, Kind::Float, x);
-            compare("attention", |x| attend(Plan::new, &cache, kind, x), composite, &x, tol);
+            let composite = |x: &Tensor| attend(AttentionPlan::composite, &exact, Kind::Float, x);
+            compare("attention", |x| attend(AttentionPlan::new, &cache, kind, x), composite, &x, tol);
         }
     }
 
@@ -251,9 +251,9 @@ proptest! {
         let dims = dims(heads, heads, 2 * half);
         for (kind, tol) in KINDS {
             let x = normal(&[layout.rows(), 3 * dims.width], 5).to_kind(kind);
-            let kernel = Together::new(&layout, &dims, kind, Device::Cpu, 0.0);
-            let block = Together::block(&layout, Kind::Float, Device::Cpu, 0.0);
-            let attend = |how: &Together, x: &Tensor| how.attend(&dims, &x.chunk(3, -1));
+            let kernel = EncoderAttentionPlan::new(&layout, &dims, kind, Device::Cpu, 0.0);
+            let block = EncoderAttentionPlan::block(&layout, Kind::Float, Device::Cpu, 0.0);
+            let attend = |how: &EncoderAttentionPlan, x: &Tensor| how.attend(&dims, &x.chunk(3, -1));
             compare("attention", |x| attend(&kernel, x), |x| attend(&block, x), &x, tol);
         }
     }
@@ -265,19 +265,19 @@ proptest! {
         window in prop::sample::select(vec![None, Some(1i64), Some(6)]),
     ) {
         let (layout, dims) = (layout(&parts), dims(kv * group, kv, 16));
-        let rule = Rule { window, ..Rule::plain(16) };
+        let rule = AttentionRule { window, ..AttentionRule::plain(16) };
         for (kind, tol) in KINDS {
             let x = normal(&[layout.rows(), (dims.heads + 2 * kv) * 16], 5).to_kind(kind);
             let cache = || random_cache(&dims, parts.iter().map(|(past, len)| past + len).sum(), kind);
             let run = |plan: MakePlan, mut cache: KvCache, kind: Kind| {
                 let angles = Rope::new(16, 1e4, Scaling::Default).angles(&layout.position_ids(Device::Cpu), kind);
-                let mut state = Cache::Grow(&mut cache);
-                let plan = plan(&layout, vec![Way { angles, rule }], &state, kind, Device::Cpu);
+                let mut state = PastKeyValues::Grow(&mut cache);
+                let plan = plan(&layout, vec![AttentionVariant { angles, rule }], &state, kind, Device::Cpu);
                 let y = no_grad(|| plan.attend(&dims, &x.to_kind(kind), &mut state, (LayerId(0), 0)));
                 let (k, v) = cache.layer(LayerId(0));
                 [y, k.shallow_clone(), v.shallow_clone()].map(|tensor| tensor.to_kind(Kind::Float))
             };
-            for (a, b) in run(Plan::new, cache(), kind).iter().zip(&run(Plan::composite, in_f32(&cache()), Kind::Float)) {
+            for (a, b) in run(AttentionPlan::new, cache(), kind).iter().zip(&run(AttentionPlan::composite, in_f32(&cache()), Kind::Float)) {
                 assert_close("output, keys, values", a, b, tol);
             }
         }

@@ -4,42 +4,42 @@
 use std::collections::BTreeMap;
 
 /// An object's place.
-pub(super) type Id = usize;
+pub(super) type ObjectId = usize;
 
 /// What a pickle may hold.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Object {
+pub(super) enum PickleObject {
     /// Numbers with a point, sets, and whatever else no checkpoint needs.
     Opaque,
     None,
     Bool(bool),
     Int(i64),
     Text(String),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
+    Tuple(Vec<ObjectId>),
+    List(Vec<ObjectId>),
+    Dict(Vec<(ObjectId, ObjectId)>),
     Class {
         module: String,
         name: String,
     },
     /// What calling `callable` with these arguments would give.
     Call {
-        callable: Id,
-        arguments: Id,
+        callable: ObjectId,
+        arguments: ObjectId,
     },
     /// A reference to something outside the pickle: a storage.
-    Persistent(Id),
+    Persistent(ObjectId),
 }
 
 /// Bytes that are read one after the other.
-pub(super) struct Reader<'a> {
+pub(super) struct ByteReader<'a> {
     bytes: &'a [u8],
     pub at: usize,
 }
 
 const CUT: &str = "it ends in the middle";
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     pub fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { bytes, at }
     }
@@ -88,38 +88,38 @@ impl<'a> Reader<'a> {
 /// All objects of a pickle.
 #[derive(Default)]
 pub(super) struct Heap {
-    objects: Vec<Object>,
+    objects: Vec<PickleObject>,
 }
 
 impl Heap {
-    pub fn get(&self, id: Id) -> &Object {
+    pub fn get(&self, id: ObjectId) -> &PickleObject {
         &self.objects[id]
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Object> {
+    pub fn all(&self) -> impl Iterator<Item = &PickleObject> {
         self.objects.iter()
     }
 
-    pub fn text(&self, id: Id) -> Option<&str> {
-        if let Object::Text(text) = self.get(id) { Some(text) } else { None }
+    pub fn text(&self, id: ObjectId) -> Option<&str> {
+        if let PickleObject::Text(text) = self.get(id) { Some(text) } else { None }
     }
 
-    pub fn tuple(&self, id: Id) -> Option<&[Id]> {
-        if let Object::Tuple(items) | Object::List(items) = self.get(id) { Some(items) } else { None }
+    pub fn tuple(&self, id: ObjectId) -> Option<&[ObjectId]> {
+        if let PickleObject::Tuple(items) | PickleObject::List(items) = self.get(id) { Some(items) } else { None }
     }
 
-    pub fn class(&self, id: Id) -> Option<(&str, &str)> {
-        if let Object::Class { module, name } = self.get(id) { Some((module, name)) } else { None }
+    pub fn class(&self, id: ObjectId) -> Option<(&str, &str)> {
+        if let PickleObject::Class { module, name } = self.get(id) { Some((module, name)) } else { None }
     }
 
-    pub fn size(&self, id: Id) -> Option<usize> {
-        if let Object::Int(number) = *self.get(id) { usize::try_from(number).ok() } else { None }
+    pub fn size(&self, id: ObjectId) -> Option<usize> {
+        if let PickleObject::Int(number) = *self.get(id) { usize::try_from(number).ok() } else { None }
     }
 
     /// Pairs that a call of a dictionary's class begins with: none, or those of a list (Python 2).
-    fn pairs(&self, arguments: Id) -> Vec<(Id, Id)> {
+    fn pairs(&self, arguments: ObjectId) -> Vec<(ObjectId, ObjectId)> {
         let first = self.tuple(arguments).and_then(|arguments| self.tuple(*arguments.first()?)).unwrap_or_default();
-        let pair = |&id: &Id| match self.tuple(id) {
+        let pair = |&id: &ObjectId| match self.tuple(id) {
             Some(&[key, value]) => Some((key, value)),
             Some(_) | None => None,
         };
@@ -129,12 +129,12 @@ impl Heap {
 
 /// The objects made so far, those being worked on, and those remembered.
 #[derive(Default)]
-struct Machine {
+struct PickleMachine {
     heap: Heap,
-    stack: Vec<Id>,
+    stack: Vec<ObjectId>,
     /// Heights of the stack where lists of arguments begin.
     marks: Vec<usize>,
-    memo: BTreeMap<usize, Id>,
+    memo: BTreeMap<usize, ObjectId>,
     /// Pairs copied out of lists so far.
     copied: usize,
 }
@@ -146,8 +146,8 @@ const MOST_COPIED: usize = 1 << 20;
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn load(reader: &mut Reader<'_>) -> Result<(Heap, Id), String> {
-    let mut machine = Machine::default();
+pub(super) fn load(reader: &mut ByteReader<'_>) -> Result<(Heap, ObjectId), String> {
+    let mut machine = PickleMachine::default();
     loop {
         let operation = reader.byte()?;
         if operation == b'.' {
@@ -158,8 +158,8 @@ pub(super) fn load(reader: &mut Reader<'_>) -> Result<(Heap, Id), String> {
     }
 }
 
-impl Machine {
-    fn step(&mut self, operation: u8, reader: &mut Reader<'_>) -> Result<(), String> {
+impl PickleMachine {
+    fn step(&mut self, operation: u8, reader: &mut ByteReader<'_>) -> Result<(), String> {
         match operation {
             0x80 => drop(reader.byte()?),
             0x95 => drop(reader.take(8)?),
@@ -202,8 +202,8 @@ impl Machine {
         let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
         let top = self.top()?;
         match &mut self.heap.objects[top] {
-            Object::List(list) if matches!(operation, b'a' | b'e') => list.extend(items),
-            Object::Dict(dict) if matches!(operation, b's' | b'u') => dict.extend(pairs),
+            PickleObject::List(list) if matches!(operation, b'a' | b'e') => list.extend(items),
+            PickleObject::Dict(dict) if matches!(operation, b's' | b'u') => dict.extend(pairs),
             // Items of an object that is not looked into.
             _ => {}
         }
@@ -214,13 +214,13 @@ impl Machine {
     fn combine(&mut self, operation: u8) -> Result<(), String> {
         let last = self.pop()?;
         let object = match operation {
-            b'Q' => Object::Persistent(last),
+            b'Q' => PickleObject::Persistent(last),
             // An object's attributes, such as a dictionary's `_metadata`, are not its items.
             b'b' => return self.top().map(|_| ()),
             0x93 => {
                 let module = self.pop()?;
                 let named = self.heap.text(module).zip(self.heap.text(last)).ok_or("a class without a name")?;
-                Object::Class { module: named.0.to_owned(), name: named.1.to_owned() }
+                PickleObject::Class { module: named.0.to_owned(), name: named.1.to_owned() }
             }
             _ => {
                 // NEWOBJ_EX has arguments by name on top.
@@ -234,9 +234,9 @@ impl Machine {
                         if self.copied > MOST_COPIED {
                             return Err("more entries than a checkpoint has".to_owned());
                         }
-                        Object::Dict(pairs)
+                        PickleObject::Dict(pairs)
                     }
-                    Some(_) | None => Object::Call { callable, arguments },
+                    Some(_) | None => PickleObject::Call { callable, arguments },
                 }
             }
         };
@@ -254,28 +254,28 @@ impl Machine {
             _ => self.pop_marked()?,
         };
         self.push(match operation {
-            b'l' => Object::List(items),
-            b'd' => Object::Dict(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()),
-            0x91 => Object::Opaque,
-            _ => Object::Tuple(items),
+            b'l' => PickleObject::List(items),
+            b'd' => PickleObject::Dict(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()),
+            0x91 => PickleObject::Opaque,
+            _ => PickleObject::Tuple(items),
         });
         Ok(())
     }
 
-    fn push(&mut self, object: Object) {
+    fn push(&mut self, object: PickleObject) {
         self.stack.push(self.heap.objects.len());
         self.heap.objects.push(object);
     }
 
-    fn top(&self) -> Result<Id, String> {
+    fn top(&self) -> Result<ObjectId, String> {
         self.stack.last().copied().ok_or_else(|| "an object is missing".to_owned())
     }
 
-    fn pop(&mut self) -> Result<Id, String> {
+    fn pop(&mut self) -> Result<ObjectId, String> {
         self.stack.pop().ok_or_else(|| "an object is missing".to_owned())
     }
 
-    fn pop_marked(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_marked(&mut self) -> Result<Vec<ObjectId>, String> {
         let mark = self.marks.pop().filter(|&mark| mark <= self.stack.len()).ok_or("a mark is missing")?;
         Ok(self.stack.split_off(mark))
     }
@@ -293,50 +293,50 @@ impl Machine {
 }
 
 /// A value that stands in the bytes themselves.
-fn value(operation: u8, reader: &mut Reader<'_>) -> Result<Object, String> {
+fn value(operation: u8, reader: &mut ByteReader<'_>) -> Result<PickleObject, String> {
     Ok(match operation {
-        b'N' => Object::None,
-        0x88 => Object::Bool(true),
-        0x89 => Object::Bool(false),
-        b'J' => Object::Int(i32::from_le_bytes(reader.array()?).into()),
-        b'K' => Object::Int(reader.byte()?.into()),
-        b'M' => Object::Int(u16::from_le_bytes(reader.array()?).into()),
+        b'N' => PickleObject::None,
+        0x88 => PickleObject::Bool(true),
+        0x89 => PickleObject::Bool(false),
+        b'J' => PickleObject::Int(i32::from_le_bytes(reader.array()?).into()),
+        b'K' => PickleObject::Int(reader.byte()?.into()),
+        b'M' => PickleObject::Int(u16::from_le_bytes(reader.array()?).into()),
         0x8a => {
             let length = usize::from(reader.byte()?);
             integer(reader.take(length)?)
         }
         b'G' => {
             reader.take(8)?;
-            Object::Opaque
+            PickleObject::Opaque
         }
-        b'X' | b'T' => Object::Text(reader.text::<4>()?),
-        b'U' | 0x8c => Object::Text(reader.text::<1>()?),
-        0x8d => Object::Text(reader.text::<8>()?),
+        b'X' | b'T' => PickleObject::Text(reader.text::<4>()?),
+        b'U' | 0x8c => PickleObject::Text(reader.text::<1>()?),
+        0x8d => PickleObject::Text(reader.text::<8>()?),
         b'C' => opaque::<1>(reader)?,
         b'B' => opaque::<4>(reader)?,
         0x8e => opaque::<8>(reader)?,
-        b')' => Object::Tuple(Vec::new()),
-        b']' => Object::List(Vec::new()),
-        b'}' => Object::Dict(Vec::new()),
-        0x8f => Object::Opaque,
-        b'c' => Object::Class { module: reader.line()?, name: reader.line()? },
+        b')' => PickleObject::Tuple(Vec::new()),
+        b']' => PickleObject::List(Vec::new()),
+        b'}' => PickleObject::Dict(Vec::new()),
+        0x8f => PickleObject::Opaque,
+        b'c' => PickleObject::Class { module: reader.line()?, name: reader.line()? },
         other => return Err(format!("instruction {other:#04x} is not one that checkpoints use")),
     })
 }
 
 /// A whole number in two's complement; one that is wider than 64 bits is no size.
-fn integer(bytes: &[u8]) -> Object {
+fn integer(bytes: &[u8]) -> PickleObject {
     let fill = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
     let mut wide = [fill; 8];
     match wide.get_mut(..bytes.len()) {
         Some(low) => low.copy_from_slice(bytes),
-        None => return Object::Opaque,
+        None => return PickleObject::Opaque,
     }
-    Object::Int(i64::from_le_bytes(wide))
+    PickleObject::Int(i64::from_le_bytes(wide))
 }
 
-fn opaque<const N: usize>(reader: &mut Reader<'_>) -> Result<Object, String> {
+fn opaque<const N: usize>(reader: &mut ByteReader<'_>) -> Result<PickleObject, String> {
     let length = reader.length::<N>()?;
     reader.take(length)?;
-    Ok(Object::Opaque)
+    Ok(PickleObject::Opaque)
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::Kind;
 
-use super::files::Reason;
+use super::files::PickleFault;
 use super::kind;
-use super::machine::{Heap, Id, Object};
+use super::machine::{Heap, ObjectId, PickleObject};
 
 /// Dictionaries inside each other that are looked into.
 const DEEPEST: usize = 8;
@@ -15,7 +15,7 @@ const DEEPEST: usize = 8;
 const LONGEST_KEY: usize = 1024;
 
 /// A tensor as a view of a storage; offset and strides in elements.
-pub(super) struct View {
+pub(super) struct StridedView {
     pub storage: String,
     pub kind: Kind,
     pub offset: usize,
@@ -23,7 +23,7 @@ pub(super) struct View {
     pub stride: Vec<usize>,
 }
 
-impl View {
+impl StridedView {
     /// Its elements; none when they cannot be counted.
     pub fn count(&self) -> Option<usize> {
         self.shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n))
@@ -49,8 +49,8 @@ impl View {
 
 /// What a dictionary holds.
 #[derive(Default)]
-pub(super) struct Found {
-    pub tensors: BTreeMap<String, View>,
+pub(super) struct StateDict {
+    pub tensors: BTreeMap<String, StridedView>,
     /// Tensors that hold no floating-point numbers, with their type.
     pub others: BTreeMap<String, String>,
 }
@@ -59,10 +59,10 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// What there is instead.
-pub(super) fn check_dictionary(heap: &Heap, root: Id) -> Result<(), Reason> {
+pub(super) fn check_dictionary(heap: &Heap, root: ObjectId) -> Result<(), PickleFault> {
     match heap.get(root) {
-        Object::Dict(_) => Ok(()),
-        _ => Err(Reason::NoDictionary(describe(heap, root))),
+        PickleObject::Dict(_) => Ok(()),
+        _ => Err(PickleFault::NoDictionary(describe(heap, root))),
     }
 }
 
@@ -70,18 +70,18 @@ pub(super) fn check_dictionary(heap: &Heap, root: Id) -> Result<(), Reason> {
 ///
 /// # Errors
 /// When a tensor is described wrongly.
-pub(super) fn collect(heap: &Heap, root: Id) -> Result<Found, Reason> {
-    let mut found = Found::default();
+pub(super) fn collect(heap: &Heap, root: ObjectId) -> Result<StateDict, PickleFault> {
+    let mut found = StateDict::default();
     let (mut open, mut seen) = (vec![(String::new(), root, 0)], BTreeSet::from([root]));
     while let Some((prefix, id, depth)) = open.pop() {
-        let Object::Dict(pairs) = heap.get(id) else { continue };
+        let PickleObject::Dict(pairs) = heap.get(id) else { continue };
         for &(key, value) in pairs {
             let Some(key) = heap.text(key) else { continue };
             if key.len() > LONGEST_KEY {
-                return Err(Reason::Damaged(format!("a name of {} bytes", key.len())));
+                return Err(PickleFault::Damaged(format!("a name of {} bytes", key.len())));
             }
             let name = format!("{prefix}{key}");
-            if depth < DEEPEST && matches!(heap.get(value), Object::Dict(_)) && seen.insert(value) {
+            if depth < DEEPEST && matches!(heap.get(value), PickleObject::Dict(_)) && seen.insert(value) {
                 open.push((format!("{name}."), value, depth + 1));
             } else {
                 found.add(heap, name, value)?;
@@ -91,15 +91,15 @@ pub(super) fn collect(heap: &Heap, root: Id) -> Result<Found, Reason> {
     Ok(found)
 }
 
-impl Found {
-    fn add(&mut self, heap: &Heap, name: String, value: Id) -> Result<(), Reason> {
-        let wrong = || Reason::Damaged(format!("tensor `{name}` is described wrongly"));
+impl StateDict {
+    fn add(&mut self, heap: &Heap, name: String, value: ObjectId) -> Result<(), PickleFault> {
+        let wrong = || PickleFault::Damaged(format!("tensor `{name}` is described wrongly"));
         match unwrapped(heap, value) {
-            Rebuilt::Nothing => {}
-            Rebuilt::Otherwise(how) => {
+            TensorValue::Nothing => {}
+            TensorValue::Otherwise(how) => {
                 self.others.insert(name, how.to_owned());
             }
-            Rebuilt::Plain { arguments, dtype } => {
+            TensorValue::Plain { arguments, dtype } => {
                 let (view, element) = view(heap, arguments, dtype).ok_or_else(wrong)?;
                 match view {
                     Some(view) => drop(self.tensors.insert(name, view)),
@@ -112,48 +112,48 @@ impl Found {
 }
 
 /// How a value of a dictionary becomes a tensor.
-enum Rebuilt<'a> {
+enum TensorValue<'a> {
     /// Not at all.
     Nothing,
     /// From a view of a storage; with a type of its own where the storage is of bare bytes.
-    Plain { arguments: &'a [Id], dtype: Option<&'a str> },
+    Plain { arguments: &'a [ObjectId], dtype: Option<&'a str> },
     /// By this function, for tensors of another kind.
     Otherwise(&'a str),
 }
 
 /// Looks through the wrappings of parameters and subclasses.
-fn unwrapped(heap: &Heap, mut value: Id) -> Rebuilt<'_> {
+fn unwrapped(heap: &Heap, mut value: ObjectId) -> TensorValue<'_> {
     for _ in 0..DEEPEST {
-        let Object::Call { mut callable, arguments } = *heap.get(value) else { return Rebuilt::Nothing };
-        let Some(mut arguments) = heap.tuple(arguments) else { return Rebuilt::Nothing };
+        let PickleObject::Call { mut callable, arguments } = *heap.get(value) else { return TensorValue::Nothing };
+        let Some(mut arguments) = heap.tuple(arguments) else { return TensorValue::Nothing };
         if heap.class(callable) == Some(("torch._tensor", "_rebuild_from_type_v2")) {
-            let &[function, _, inner, ..] = arguments else { return Rebuilt::Nothing };
-            let Some(inner) = heap.tuple(inner) else { return Rebuilt::Nothing };
+            let &[function, _, inner, ..] = arguments else { return TensorValue::Nothing };
+            let Some(inner) = heap.tuple(inner) else { return TensorValue::Nothing };
             (callable, arguments) = (function, inner);
         }
         match heap.class(callable) {
             Some(("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2")) => {
-                return Rebuilt::Plain { arguments, dtype: None };
+                return TensorValue::Plain { arguments, dtype: None };
             }
             Some(("torch._utils", "_rebuild_tensor_v3")) => {
                 let dtype = arguments.get(6).and_then(|&id| heap.class(id)).map(|(_, name)| name);
-                return Rebuilt::Plain { arguments, dtype };
+                return TensorValue::Plain { arguments, dtype };
             }
             Some(("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")) => match arguments.first() {
                 Some(&inner) => value = inner,
-                None => return Rebuilt::Nothing,
+                None => return TensorValue::Nothing,
             },
             Some(("torch._utils", function)) if function.starts_with("_rebuild_") => {
-                return Rebuilt::Otherwise(function);
+                return TensorValue::Otherwise(function);
             }
-            Some(_) | None => return Rebuilt::Nothing,
+            Some(_) | None => return TensorValue::Nothing,
         }
     }
-    Rebuilt::Nothing
+    TensorValue::Nothing
 }
 
 /// A reference to a storage.
-pub(super) struct Reference<'a> {
+pub(super) struct StorageReference<'a> {
     pub key: String,
     /// The class, which says what the elements are.
     pub class: &'a str,
@@ -161,14 +161,14 @@ pub(super) struct Reference<'a> {
     pub offset: usize,
 }
 
-impl<'a> Reference<'a> {
+impl<'a> StorageReference<'a> {
     /// `('storage', class, key, device, elements)`, in the legacy form with a part of another storage behind it.
-    pub fn read(heap: &'a Heap, id: Id) -> Option<Self> {
-        let Object::Persistent(id) = *heap.get(id) else { return None };
+    pub fn read(heap: &'a Heap, id: ObjectId) -> Option<Self> {
+        let PickleObject::Persistent(id) = *heap.get(id) else { return None };
         let &[tag, class, key, _, _, ref rest @ ..] = heap.tuple(id)? else { return None };
         let key = match heap.get(key) {
-            Object::Text(key) => key.clone(),
-            Object::Int(key) => key.to_string(),
+            PickleObject::Text(key) => key.clone(),
+            PickleObject::Int(key) => key.to_string(),
             _ => return None,
         };
         let part = rest.first().and_then(|&part| heap.tuple(part));
@@ -178,22 +178,22 @@ impl<'a> Reference<'a> {
 }
 
 /// The view that these arguments of PyTorch's function describe, none for other types, and the type of its elements.
-fn view(heap: &Heap, arguments: &[Id], dtype: Option<&str>) -> Option<(Option<View>, String)> {
+fn view(heap: &Heap, arguments: &[ObjectId], dtype: Option<&str>) -> Option<(Option<StridedView>, String)> {
     let &[storage, offset, shape, stride, ..] = arguments else { return None };
-    let reference = Reference::read(heap, storage)?;
+    let reference = StorageReference::read(heap, storage)?;
     let element = dtype.unwrap_or(reference.class);
     let name = element.trim_end_matches("Storage").to_owned();
     let Some(kind) = kind(element) else { return Some((None, name)) };
     let (shape, stride) = (sizes(heap, shape)?, sizes(heap, stride)?);
     let offset = heap.size(offset)?.checked_add(reference.offset)?;
-    let view = View { storage: reference.key, kind, offset, shape, stride };
+    let view = StridedView { storage: reference.key, kind, offset, shape, stride };
     (view.shape.len() == view.stride.len()).then_some((Some(view), name))
 }
 
 /// A tuple of sizes, perhaps wrapped as `torch.Size`.
-fn sizes(heap: &Heap, id: Id) -> Option<Vec<usize>> {
+fn sizes(heap: &Heap, id: ObjectId) -> Option<Vec<usize>> {
     let id = match *heap.get(id) {
-        Object::Call { callable, arguments } if heap.class(callable) == Some(("torch", "Size")) => {
+        PickleObject::Call { callable, arguments } if heap.class(callable) == Some(("torch", "Size")) => {
             *heap.tuple(arguments)?.first()?
         }
         _ => id,
@@ -202,12 +202,12 @@ fn sizes(heap: &Heap, id: Id) -> Option<Vec<usize>> {
 }
 
 /// What there is in place of a dictionary.
-fn describe(heap: &Heap, id: Id) -> String {
+fn describe(heap: &Heap, id: ObjectId) -> String {
     match heap.get(id) {
-        Object::Call { callable, .. } => {
+        PickleObject::Call { callable, .. } => {
             heap.class(*callable).map_or_else(|| "an object".to_owned(), |(module, name)| format!("a {module}.{name}"))
         }
-        Object::List(_) | Object::Tuple(_) => "a list".to_owned(),
+        PickleObject::List(_) | PickleObject::Tuple(_) => "a list".to_owned(),
         _ => "a single value".to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::scaling::yarn_factor;
 use super::{LongRope, Rope, Scaling, Yarn};
-use crate::raw_config::{ConfigError, Problem, RawConfig};
+use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 
 /// The rope types that are computed here, for messages.
 const SUPPORTED: &str = "default, linear, dynamic, yarn, llama3 and longrope";
@@ -38,7 +38,7 @@ pub struct RopeDefaults {
 
 /// What one object says; nothing where it is silent.
 #[derive(Clone, PartialEq, Debug, Default)]
-struct Said {
+struct RopeFields {
     theta: Option<f64>,
     share: Option<f64>,
     scaling: Option<Scaling>,
@@ -46,7 +46,7 @@ struct Said {
 
 /// What scalings need to know from outside their object.
 #[derive(Clone, Copy)]
-struct Around {
+struct ScalingContext {
     context: f64,
     /// `original_max_position_embeddings` beside the object, which wins over the one inside.
     original: Option<f64>,
@@ -58,11 +58,11 @@ impl RopeConfig {
     ///
     /// # Errors
     /// When a type is not computed here, a value is wrong, or two places disagree.
-    pub fn read(raw: &RawConfig<'_>, defaults: RopeDefaults) -> Result<Self, ConfigError> {
-        let around = Around::read(raw, defaults)?;
+    pub fn read(raw: &RawConfig<'_>, defaults: RopeDefaults) -> Result<Self, ModelConfigError> {
+        let around = ScalingContext::read(raw, defaults)?;
         let said = |key: &str| match raw.section(key)? {
-            Some(section) => Said::read(&section, around),
-            None => Ok(Said::default()),
+            Some(section) => RopeFields::read(&section, around),
+            None => Ok(RopeFields::default()),
         };
         let (old, new) = (said("rope_scaling")?, said("rope_parameters")?);
         let thetas = [
@@ -92,8 +92,8 @@ impl RopeConfig {
         raw: &RawConfig<'_>,
         section: &RawConfig<'_>,
         defaults: RopeDefaults,
-    ) -> Result<Self, ConfigError> {
-        let said = Said::read(section, Around::read(raw, defaults)?)?;
+    ) -> Result<Self, ModelConfigError> {
+        let said = RopeFields::read(section, ScalingContext::read(raw, defaults)?)?;
         Ok(Self {
             theta: said.theta.unwrap_or(defaults.theta),
             share: said.share.or(defaults.share).unwrap_or(1.0),
@@ -105,10 +105,11 @@ impl RopeConfig {
     ///
     /// # Errors
     /// When the rotated coordinates are no pairs, or are not as many as the settings have divisors.
-    pub fn build(self, raw: &RawConfig<'_>, head_width: i64) -> Result<Rope, ConfigError> {
+    pub fn build(self, raw: &RawConfig<'_>, head_width: i64) -> Result<Rope, ModelConfigError> {
         let rotary = (head_width as f64 * self.share) as i64;
-        let sizes =
-            |reason: String| Err(raw.error(Problem::Sizes(format!("{reason}: copy the model's configuration again"))));
+        let sizes = |reason: String| {
+            Err(raw.error(ConfigProblem::Sizes(format!("{reason}: copy the model's configuration again"))))
+        };
         if rotary % 2 != 0 {
             return sizes(format!("heads have an odd width of {rotary}, whose halves cannot be rotated"));
         }
@@ -125,8 +126,8 @@ impl RopeConfig {
     }
 }
 
-impl Around {
-    fn read(raw: &RawConfig<'_>, defaults: RopeDefaults) -> Result<Self, ConfigError> {
+impl ScalingContext {
+    fn read(raw: &RawConfig<'_>, defaults: RopeDefaults) -> Result<Self, ModelConfigError> {
         Ok(Self {
             context: defaults.context as f64,
             original: raw.positive("original_max_position_embeddings")?,
@@ -135,24 +136,29 @@ impl Around {
     }
 
     /// Context length of pre-training.
-    fn original(self, section: &RawConfig<'_>) -> Result<f64, ConfigError> {
+    fn original(self, section: &RawConfig<'_>) -> Result<f64, ModelConfigError> {
         let inside = section.positive("original_max_position_embeddings")?;
         Ok(self.original.or(inside).unwrap_or(self.context))
     }
 }
 
 /// The value of all that say one.
-fn agreed<T: Clone + PartialEq>(raw: &RawConfig<'_>, said: &[(&str, Option<T>)]) -> Result<Option<T>, ConfigError> {
+fn agreed<T: Clone + PartialEq>(
+    raw: &RawConfig<'_>,
+    said: &[(&str, Option<T>)],
+) -> Result<Option<T>, ModelConfigError> {
     let mut said = said.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?)));
     let Some((first, value)) = said.next() else { return Ok(None) };
     match said.find(|(_, other)| *other != value) {
-        Some((second, _)) => Err(raw.error(Problem::Disagree { first: first.to_owned(), second: second.to_owned() })),
+        Some((second, _)) => {
+            Err(raw.error(ConfigProblem::Disagree { first: first.to_owned(), second: second.to_owned() }))
+        }
         None => Ok(Some(value.clone())),
     }
 }
 
-impl Said {
-    fn read(section: &RawConfig<'_>, around: Around) -> Result<Self, ConfigError> {
+impl RopeFields {
+    fn read(section: &RawConfig<'_>, around: ScalingContext) -> Result<Self, ModelConfigError> {
         if section.is_empty() {
             return Ok(Self::default());
         }
@@ -171,13 +177,13 @@ impl Said {
 }
 
 /// Older configurations say `type` where newer ones say `rope_type`.
-fn rope_type<'a>(section: &RawConfig<'a>) -> Result<Option<&'a str>, ConfigError> {
+fn rope_type<'a>(section: &RawConfig<'a>) -> Result<Option<&'a str>, ModelConfigError> {
     let named = [("rope_type", section.text("rope_type")?), ("type", section.text("type")?)];
     let named = named.map(|(key, kind)| (section.named(key), kind));
     agreed(section, &named.each_ref().map(|(key, kind)| (key.as_str(), *kind)))
 }
 
-fn scaling(section: &RawConfig<'_>, kind: &str, around: Around) -> Result<Scaling, ConfigError> {
+fn scaling(section: &RawConfig<'_>, kind: &str, around: ScalingContext) -> Result<Scaling, ModelConfigError> {
     let needed = |key: &str| section.needed(key, section.positive(key)?);
     match kind {
         "default" => {
@@ -199,7 +205,7 @@ fn scaling(section: &RawConfig<'_>, kind: &str, around: Around) -> Result<Scalin
         "longrope" | "su" => longrope(section, around),
         "divided" => Ok(Scaling::Divided(divisors(section, "divisors")?)),
         // The same words in both styles.
-        other => Err(section.error(Problem::Unsupported {
+        other => Err(section.error(ConfigProblem::Unsupported {
             key: "rope type".to_owned(),
             value: other.to_owned(),
             supported: SUPPORTED.to_owned(),
@@ -207,7 +213,7 @@ fn scaling(section: &RawConfig<'_>, kind: &str, around: Around) -> Result<Scalin
     }
 }
 
-fn llama3(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigError> {
+fn llama3(section: &RawConfig<'_>, around: ScalingContext) -> Result<Scaling, ModelConfigError> {
     let needed = |key: &str| section.needed(key, section.positive(key)?);
     let (low_freq_factor, high_freq_factor) = (needed("low_freq_factor")?, needed("high_freq_factor")?);
     if low_freq_factor >= high_freq_factor {
@@ -222,7 +228,7 @@ fn llama3(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigErro
     })
 }
 
-fn yarn(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigError> {
+fn yarn(section: &RawConfig<'_>, around: ScalingContext) -> Result<Scaling, ModelConfigError> {
     let original = around.original(section)?;
     let factor = section.positive("factor")?.unwrap_or(around.context / original);
     let (own, both) = (section.positive("mscale")?, section.positive("mscale_all_dim")?);
@@ -240,14 +246,14 @@ fn yarn(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigError>
     }))
 }
 
-fn longrope(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigError> {
+fn longrope(section: &RawConfig<'_>, around: ScalingContext) -> Result<Scaling, ModelConfigError> {
     let original = around.original(section)?;
     let factor = section.positive("factor")?.unwrap_or(around.context / original);
     let derived = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
     let (short, long) = (divisors(section, "short_factor")?, divisors(section, "long_factor")?);
     if short.len() != long.len() {
         let keys = [section.named("short_factor"), section.named("long_factor")];
-        return Err(section.error(Problem::Sizes(format!(
+        return Err(section.error(ConfigProblem::Sizes(format!(
             "`{}` has {} numbers and `{}` {}: copy the model's configuration again",
             keys[0],
             short.len(),
@@ -260,7 +266,7 @@ fn longrope(section: &RawConfig<'_>, around: Around) -> Result<Scaling, ConfigEr
 }
 
 /// A list of numbers above 0.
-fn divisors(section: &RawConfig<'_>, key: &str) -> Result<Vec<f64>, ConfigError> {
+fn divisors(section: &RawConfig<'_>, key: &str) -> Result<Vec<f64>, ModelConfigError> {
     let value = section.needed(key, section.value(key))?;
     let number = |value: &Value| value.as_f64().filter(|number| number.is_finite() && *number > 0.0);
     let numbers: Option<Vec<f64>> = value.as_array().and_then(|list| list.iter().map(number).collect());

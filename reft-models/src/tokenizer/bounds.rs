@@ -1,6 +1,6 @@
 //! Ids against the tables that a model looks them up in.
 
-use super::{Tokenizer, TokenizerError, Typed};
+use super::{Tokenizer, TokenizerError, TypedTokens};
 
 /// Rows of a model's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ impl Tokenizer {
     }
 
     /// The same with the types; a model without types is given none.
-    pub(super) fn checked(&self, mut typed: Typed) -> Result<Typed, TokenizerError> {
+    pub(super) fn checked(&self, mut typed: TypedTokens) -> Result<TypedTokens, TokenizerError> {
         self.check(&typed.ids)?;
         match self.bounds.and_then(|bounds| bounds.types) {
             None => {}

@@ -7,7 +7,7 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::TokenizerError;
-use super::class::Class;
+use super::class::TokenizerClass;
 use super::files::{Files, parse, required, wrong};
 use super::parts::{assemble, cut};
 
@@ -21,7 +21,7 @@ pub(super) const QWEN2: &str =
 /// Reads both files of a model's folder.
 pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
     let (path, merges_path) = (files.path(VOCABULARY), files.path(MERGES));
-    let class = Class::of(files)?.unwrap_or(Class::Gpt2);
+    let class = TokenizerClass::of(files)?.unwrap_or(TokenizerClass::Gpt2);
     let text = required(&path, "copy the model's vocab.json there")?;
     let vocabulary = serde_json::from_value::<HashMap<String, u32>>(parse(&path, &text)?);
     let vocabulary: Vocab = vocabulary
@@ -41,18 +41,18 @@ pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
     let bytes = |prefix: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true});
     let mut parts = json!({"pre_tokenizer": bytes(prefix), "decoder": bytes(true)});
     match class {
-        Class::Roberta => {
+        TokenizerClass::Roberta => {
             parts["post_processor"] = json!({"type": "RobertaProcessing", "sep": special("sep_token")?,
                 "cls": special("cls_token")?, "trim_offsets": true, "add_prefix_space": prefix});
         }
-        Class::Qwen2 => {
+        TokenizerClass::Qwen2 => {
             parts["normalizer"] = json!({"type": "NFC"});
             parts["pre_tokenizer"] = cut(&[QWEN2], prefix);
         }
-        Class::Gpt2 | Class::Llama | Class::Gemma | Class::Bert => {}
+        TokenizerClass::Gpt2 | TokenizerClass::Llama | TokenizerClass::Gemma | TokenizerClass::Bert => {}
     }
     let mut tokenizer = assemble(bpe, &parts).map_err(|reason| wrong(&path, reason))?;
-    if class == Class::Roberta {
+    if class == TokenizerClass::Roberta {
         // Takes the space before it.
         if let Some(mask) =
             files.named("mask_token", Some(class))?.filter(|mask| tokenizer.token_to_id(&mask.content).is_some())
@@ -65,11 +65,15 @@ pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
 }
 
 /// Pairs, a line each. The first line is the version; where there is none, transformers' GPT-2 loses a merge, and so do ids.
-fn merges(written: &str, class: Class) -> Option<Merges> {
+fn merges(written: &str, class: TokenizerClass) -> Option<Merges> {
     let lines: Vec<&str> = written.split('\n').collect();
     let lines = match class {
-        Class::Qwen2 => &lines[usize::from(lines[0].starts_with("#version:"))..],
-        Class::Gpt2 | Class::Roberta | Class::Llama | Class::Gemma | Class::Bert => lines.get(1..)?,
+        TokenizerClass::Qwen2 => &lines[usize::from(lines[0].starts_with("#version:"))..],
+        TokenizerClass::Gpt2
+        | TokenizerClass::Roberta
+        | TokenizerClass::Llama
+        | TokenizerClass::Gemma
+        | TokenizerClass::Bert => lines.get(1..)?,
     };
     let lines = lines.iter().map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty());
     lines.map(|line| line.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()))).collect()
@@ -77,7 +81,7 @@ fn merges(written: &str, class: Class) -> Option<Merges> {
 
 /// Whether begin tokens are put before a text: GPT-2's class has a switch for it.
 pub(super) fn adds_bos(files: &Files) -> Result<bool, TokenizerError> {
-    Ok(Class::of(files)? == Some(Class::Gpt2) && files.switch("add_bos_token")?.unwrap_or(false))
+    Ok(TokenizerClass::of(files)? == Some(TokenizerClass::Gpt2) && files.switch("add_bos_token")?.unwrap_or(false))
 }
 
 #[cfg(test)]
@@ -88,10 +92,10 @@ mod tests {
     fn the_first_line_is_never_a_merge_of_gpt2() {
         let pair = |left: &str, right: &str| (left.to_owned(), right.to_owned());
         let all = vec![pair("a", "b"), pair("ab", "c")];
-        assert_eq!(merges("#version: 0.2\na b\r\nab c\n", Class::Gpt2), Some(all.clone()));
-        assert_eq!(merges("a b\nab c\n", Class::Gpt2), Some(all[1..].to_vec()));
-        assert_eq!(merges("a b\nab c", Class::Qwen2), Some(all));
-        assert_eq!(merges("#version: 0.2\nab\n", Class::Gpt2), None);
+        assert_eq!(merges("#version: 0.2\na b\r\nab c\n", TokenizerClass::Gpt2), Some(all.clone()));
+        assert_eq!(merges("a b\nab c\n", TokenizerClass::Gpt2), Some(all[1..].to_vec()));
+        assert_eq!(merges("a b\nab c", TokenizerClass::Qwen2), Some(all));
+        assert_eq!(merges("#version: 0.2\nab\n", TokenizerClass::Gpt2), None);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::slow::Spelled;
-use super::template::{self, Rendered, Scene};
+use super::slow::SpelledToken;
+use super::template::{self, Rendered, TemplateContext};
 use super::turns::Turns;
 use super::{Tokenizer, TokenizerError};
 
@@ -33,7 +33,7 @@ pub struct Message {
 
 /// Where a rendered conversation ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Ending {
+pub enum PromptEnding {
     /// After its last turn.
     #[default]
     Closed,
@@ -55,7 +55,7 @@ pub struct Conversation<'a> {
     /// A name of the list in `tokenizer_config.json`, or a template; none for the model's default one.
     pub template: Option<&'a str>,
     /// Where the text ends.
-    pub ending: Ending,
+    pub ending: PromptEnding,
     /// Further names that the template reads, such as `enable_thinking`.
     pub variables: Map<String, Value>,
 }
@@ -63,13 +63,20 @@ pub struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// These messages by the model's default template, ending with the last of them.
     pub fn new(messages: &'a [Value]) -> Self {
-        Self { messages, tools: None, documents: None, template: None, ending: Ending::Closed, variables: Map::new() }
+        Self {
+            messages,
+            tools: None,
+            documents: None,
+            template: None,
+            ending: PromptEnding::Closed,
+            variables: Map::new(),
+        }
     }
 }
 
 /// By what the assistant's tokens were found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Found {
+pub enum AssistantTokenSource {
     /// The template's `{% generation %}` blocks.
     Marked,
     /// Renderings of parts of the conversation, compared with the whole: the template has no such block.
@@ -85,7 +92,7 @@ pub struct ChatIds {
     /// template's `{% generation %}` block leaves it out, the token that ends the turn.
     pub said: Vec<Range<usize>>,
     /// How they were found.
-    pub found: Found,
+    pub found: AssistantTokenSource,
 }
 
 impl ChatIds {
@@ -111,7 +118,7 @@ impl Tokenizer {
     pub fn chat(&self, messages: &[Message]) -> Result<String, TokenizerError> {
         let values: Result<Vec<Value>, _> = messages.iter().map(serde_json::to_value).collect();
         let values = values.map_err(|error| TokenizerError::Chat(error.to_string()))?;
-        self.chat_text(&Conversation { ending: Ending::Prompt, ..Conversation::new(&values) })
+        self.chat_text(&Conversation { ending: PromptEnding::Prompt, ..Conversation::new(&values) })
     }
 
     /// A conversation as text.
@@ -138,13 +145,13 @@ impl Tokenizer {
         let tokens = TokensOf { text: &text, spelled: &spelled };
         if let Some(said) = said {
             let said = said.into_iter().map(|bytes| tokens.of(bytes)).collect();
-            return Ok(ChatIds { ids, said, found: Found::Marked });
+            return Ok(ChatIds { ids, said, found: AssistantTokenSource::Marked });
         }
         let turns = Turns { tokenizer: self, conversation, text: &text };
         let bytes = turns.said().map_err(TokenizerError::Chat)?;
         let ends = self.turn_ends();
         let said = bytes.into_iter().map(|bytes| tokens.with_end(bytes, &ends)).collect();
-        Ok(ChatIds { ids, said, found: Found::Compared })
+        Ok(ChatIds { ids, said, found: AssistantTokenSource::Compared })
     }
 
     /// The date that the chat template prints, as `2025-03-09`; none where it prints none.
@@ -153,7 +160,7 @@ impl Tokenizer {
     }
 
     /// The tokens of a text with the characters of each, special tokens as the text writes them.
-    fn spelled(&self, text: &str) -> Result<Vec<Spelled>, TokenizerError> {
+    fn spelled(&self, text: &str) -> Result<Vec<SpelledToken>, TokenizerError> {
         if let Some(slow) = &self.slow {
             return slow.encode(text);
         }
@@ -164,9 +171,9 @@ impl Tokenizer {
 
     pub(super) fn rendered(&self, conversation: &Conversation<'_>) -> Result<Rendered, String> {
         let source = self.templates.choose(conversation.template, conversation.tools.is_some())?;
-        let scene = Scene { specials: &self.specials, clock: self.clock };
+        let scene = TemplateContext { specials: &self.specials, clock: self.clock };
         let mut rendered = template::render(source, conversation, &scene)?;
-        if conversation.ending == Ending::Open {
+        if conversation.ending == PromptEnding::Open {
             rendered.text.truncate(open_end(&rendered.text, conversation.messages)?);
         }
         Ok(rendered)
@@ -193,7 +200,7 @@ pub(super) fn content(message: &Value) -> Option<&str> {
 /// The tokens of a text, by its bytes.
 struct TokensOf<'a> {
     text: &'a str,
-    spelled: &'a [Spelled],
+    spelled: &'a [SpelledToken],
 }
 
 impl TokensOf<'_> {

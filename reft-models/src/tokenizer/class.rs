@@ -5,7 +5,7 @@ use super::files::Files;
 
 /// Classes whose tokenizers are built here from other files than `tokenizer.json`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Class {
+pub(super) enum TokenizerClass {
     Llama,
     Gemma,
     Gpt2,
@@ -15,9 +15,9 @@ pub(super) enum Class {
 }
 
 /// A special token's name and its text.
-type Named = (&'static str, &'static str);
+type SpecialTokenText = (&'static str, &'static str);
 
-impl Class {
+impl TokenizerClass {
     /// By `tokenizer_class`, else by the model's `model_type`; none for any other.
     pub(super) fn of(files: &Files) -> Result<Option<Self>, TokenizerError> {
         let class = files.class()?.map(|class| class.trim_end_matches("Fast"));
@@ -42,7 +42,7 @@ impl Class {
     }
 
     /// The special tokens of the class, for those that no file names.
-    pub(super) fn specials(self) -> &'static [Named] {
+    pub(super) fn specials(self) -> &'static [SpecialTokenText] {
         match self {
             Self::Llama => &[("unk_token", "<unk>"), ("bos_token", "<s>"), ("eos_token", "</s>")],
             Self::Gemma => {

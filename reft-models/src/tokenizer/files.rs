@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::TokenizerError;
-use super::class::Class;
+use super::class::TokenizerClass;
 use super::template::{DEFAULT, Templates};
 
 /// One of the JSON files; null where it does not exist.
@@ -110,7 +110,11 @@ impl Files {
     }
 
     /// A special token as the tokenizer's own files describe it, else as its class has it. `special` in any case.
-    pub(super) fn named(&self, name: &str, class: Option<Class>) -> Result<Option<AddedToken>, TokenizerError> {
+    pub(super) fn named(
+        &self,
+        name: &str,
+        class: Option<TokenizerClass>,
+    ) -> Result<Option<AddedToken>, TokenizerError> {
         let files = [&self.tokenizer, &self.specials];
         for file in files {
             if file.token(name)?.is_some() {

@@ -10,11 +10,11 @@ use tokenizers::{
     PreTokenizerWrapper,
 };
 
-use super::class::Class;
+use super::class::TokenizerClass;
 use super::ends::distinct;
 use super::files::{AddedEnds, Files, parse, required, wrong};
-use super::slow::{Cut, Role as CutRole, Slow};
-use super::{Reading, Tokenizer, TokenizerError, byte_level, sentencepiece, wordpiece};
+use super::slow::{Cut, SlowTokenizer, TokenRole as CutRole};
+use super::{Tokenizer, TokenizerError, TokenizerVersion, byte_level, sentencepiece, wordpiece};
 
 /// What templates call tokens that the tokenizer's files name.
 const SPECIALS: [&str; 7] =
@@ -26,7 +26,7 @@ const FURTHER: &str = "additional_special_tokens";
 const JSON: &str = "tokenizer.json";
 
 /// Reads the tokenizer and the files beside it.
-pub(super) fn open(model: &Path, reading: Reading) -> Result<Tokenizer, TokenizerError> {
+pub(super) fn open(model: &Path, reading: TokenizerVersion) -> Result<Tokenizer, TokenizerError> {
     let files = Files::read(model)?;
     let (inner, from) = build(&files)?;
     let path = files.path(from);
@@ -34,7 +34,7 @@ pub(super) fn open(model: &Path, reading: Reading) -> Result<Tokenizer, Tokenize
     let built = from != JSON;
     let class = match from {
         JSON => None,
-        _ => Some(Class::of(&files)?.unwrap_or(usual_class(from))),
+        _ => Some(TokenizerClass::of(&files)?.unwrap_or(usual_class(from))),
     };
     let mut tokenizer = Tokenizer::new(inner);
     // BERT's slow class does it unasked, and so does the fast one that transformers 4.45.1 makes of it.
@@ -73,15 +73,21 @@ fn build(files: &Files) -> Result<(tokenizers::Tokenizer, &'static str), Tokeniz
 }
 
 /// Whether the slow tokenizer gives the ids.
-fn has_slow(files: &Files, reading: Reading) -> Result<bool, TokenizerError> {
+fn has_slow(files: &Files, reading: TokenizerVersion) -> Result<bool, TokenizerError> {
     if reading.is_fast() {
         return Ok(false);
     }
-    match Class::of(files)? {
-        Some(Class::Llama) => Ok(true),
+    match TokenizerClass::of(files)? {
+        Some(TokenizerClass::Llama) => Ok(true),
         None if files.class()?.is_some() => Ok(false), // a class that has no slow one
         None => Ok(files.has(sentencepiece::MODEL)),
-        Some(Class::Gemma | Class::Gpt2 | Class::Roberta | Class::Qwen2 | Class::Bert) => {
+        Some(
+            TokenizerClass::Gemma
+            | TokenizerClass::Gpt2
+            | TokenizerClass::Roberta
+            | TokenizerClass::Qwen2
+            | TokenizerClass::Bert,
+        ) => {
             let reason = "the slow tokenizer of its class is not read, only Llama's: take the fast one";
             Err(wrong(&files.path("tokenizer_config.json"), reason))
         }
@@ -89,19 +95,19 @@ fn has_slow(files: &Files, reading: Reading) -> Result<bool, TokenizerError> {
 }
 
 /// The class of a folder that names none, by the file that its vocabulary is in.
-fn usual_class(from: &str) -> Class {
+fn usual_class(from: &str) -> TokenizerClass {
     match from {
-        sentencepiece::MODEL => Class::Llama,
-        wordpiece::VOCABULARY => Class::Bert,
-        _ => Class::Gpt2,
+        sentencepiece::MODEL => TokenizerClass::Llama,
+        wordpiece::VOCABULARY => TokenizerClass::Bert,
+        _ => TokenizerClass::Gpt2,
     }
 }
 
 /// The special tokens by their names.
-type Named = Vec<(&'static str, AddedToken)>;
+type SpecialTokensByName = Vec<(&'static str, AddedToken)>;
 
-fn named(files: &Files, class: Option<Class>) -> Result<Named, TokenizerError> {
-    let mut named = Named::new();
+fn named(files: &Files, class: Option<TokenizerClass>) -> Result<SpecialTokensByName, TokenizerError> {
+    let mut named = SpecialTokensByName::new();
     for name in SPECIALS {
         named.extend(files.named(name, class)?.map(|token| (name, token)));
     }
@@ -169,7 +175,7 @@ impl Tokenizer {
     }
 
     /// Makes the named tokens of the vocabulary special ones.
-    fn add_named(&mut self, named: &Named) -> Result<(), String> {
+    fn add_named(&mut self, named: &SpecialTokensByName) -> Result<(), String> {
         for (_, token) in named {
             if self.inner.token_to_id(&token.content).is_some() && !self.is_added(&token.content) {
                 self.inner.add_special_tokens([token.clone()]).map_err(|error| error.to_string())?;
@@ -184,7 +190,7 @@ impl Tokenizer {
 
     /// Begin and end tokens, and the names that templates know. A token's text in the tokenizer's own files comes before
     /// its id in the model's.
-    fn name_specials(&mut self, named: &Named, files: &Files) -> Result<(), TokenizerError> {
+    fn name_specials(&mut self, named: &SpecialTokensByName, files: &Files) -> Result<(), TokenizerError> {
         self.specials = named.iter().map(|(name, token)| (*name, token.content.clone())).collect();
         self.specials.retain(|name, _| SPECIALS.contains(name));
         let known = |name: &str| Some(i64::from(self.inner.token_to_id(self.specials.get(name)?)?));
@@ -215,7 +221,7 @@ impl Tokenizer {
     }
 
     /// The slow tokenizer of the same folder.
-    fn slowly(&mut self, files: &Files, named: &Named) -> Result<Slow, TokenizerError> {
+    fn slowly(&mut self, files: &Files, named: &SpecialTokensByName) -> Result<SlowTokenizer, TokenizerError> {
         let role = |token: &AddedToken| match named.iter().find(|(_, named)| named.content == token.content) {
             Some((FURTHER, _)) => CutRole::Further,
             Some(_) => CutRole::Named,
@@ -231,7 +237,7 @@ impl Tokenizer {
                 cuts.push(Cut { role: role(token), token: token.clone(), id: i64::from(id) });
             }
         }
-        let mut slow = Slow::open(files, cuts)?;
+        let mut slow = SlowTokenizer::open(files, cuts)?;
         if files.nameless() {
             // An empty name is no piece, so it is the unknown one: begin, end and all.
             let unknown = slow.nameless().map_err(|reason| wrong(&files.path(sentencepiece::MODEL), reason))?;

@@ -10,7 +10,7 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use super::byte_level::QWEN2;
 use super::ends::distinct;
 use super::parts::{assemble, cut};
-use super::sentencepiece::{Kind, Piece, Pieces, Spaces};
+use super::sentencepiece::{Piece, PieceType, Pieces, Spaces};
 use super::template::{DEFAULT, Templates};
 use super::{Tokenizer, TokenizerError};
 use crate::gguf::GgufFile;
@@ -66,21 +66,23 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
 const ADVICE: &str = "use the model's safetensors folder with its tokenizer.json";
 
 /// What the file itself lacks is the outer error; what is not known here is the inner one.
-type Read<T> = Result<Result<T, String>, TokenizerError>;
+type GgufReading<T> = Result<Result<T, String>, TokenizerError>;
 
 /// What is found in a text before it is cut: control tokens and user-defined ones.
 fn added(file: &GgufFile, tokens: &[String]) -> Result<Vec<AddedToken>, TokenizerError> {
     let kinds = file.integers("tokenizer.ggml.token_type")?;
-    let found = tokens.iter().zip(kinds.into_iter().map(Kind::of));
-    let found = found.filter(|(_, kind)| matches!(kind, Kind::Control | Kind::UserDefined));
-    let token = |(text, kind): (&String, Kind)| AddedToken::from(text.clone(), kind == Kind::Control).normalized(false);
+    let found = tokens.iter().zip(kinds.into_iter().map(PieceType::of));
+    let found = found.filter(|(_, kind)| matches!(kind, PieceType::Control | PieceType::UserDefined));
+    let token = |(text, kind): (&String, PieceType)| {
+        AddedToken::from(text.clone(), kind == PieceType::Control).normalized(false)
+    };
     Ok(found.map(token).collect())
 }
 
 /// A byte-level tokenizer, and whether llama.cpp puts the begin token before its texts unasked.
-fn byte_level(file: &GgufFile) -> Read<(tokenizers::Tokenizer, bool)> {
+fn byte_level(file: &GgufFile) -> GgufReading<(tokenizers::Tokenizer, bool)> {
     let name = if file.has(PRE) { file.text(PRE)? } else { "default".to_owned() };
-    let Some(cutting) = Cutting::of(&name) else {
+    let Some(cutting) = PreTokenizer::of(&name) else {
         return Ok(Err(format!("pre-tokenizer `{name}` is not read from GGUF files: {ADVICE}")));
     };
     let tokens = file.texts("tokenizer.ggml.tokens")?;
@@ -91,25 +93,25 @@ fn byte_level(file: &GgufFile) -> Read<(tokenizers::Tokenizer, bool)> {
         let inconsistent =
             |error: tokenizers::Error| format!("its vocabulary is inconsistent ({error}): download it again");
         let bpe = BPE::builder().vocab_and_merges(vocabulary, self::merges(&merges)?);
-        let bpe = bpe.ignore_merges(cutting == Cutting::Llama3).build().map_err(inconsistent)?;
+        let bpe = bpe.ignore_merges(cutting == PreTokenizer::Llama3).build().map_err(inconsistent)?;
         let mut inner = assemble(bpe, &cutting.parts())?;
         inner.add_tokens(added).map_err(inconsistent)?;
-        Ok((inner, cutting == Cutting::Llama3))
+        Ok((inner, cutting == PreTokenizer::Llama3))
     };
     Ok(build())
 }
 
 /// A tokenizer of SentencePiece's kind.
-fn sentencepiece(file: &GgufFile) -> Read<tokenizers::Tokenizer> {
+fn sentencepiece(file: &GgufFile) -> GgufReading<tokenizers::Tokenizer> {
     let (tokens, scores) = (file.texts("tokenizer.ggml.tokens")?, file.scores("tokenizer.ggml.scores")?);
     let kinds = file.integers("tokenizer.ggml.token_type")?;
     if scores.len() != tokens.len() || kinds.len() != tokens.len() {
         return Ok(Err("its tokens, scores and types are not as many: download it again".to_owned()));
     }
     let piece = |((text, score), kind): ((String, f32), i64)| {
-        let kind = Kind::of(kind);
+        let kind = PieceType::of(kind);
         // SentencePiece's own spelling; llama.cpp's files have real spaces in these.
-        let text = if kind == Kind::UserDefined { text.replace(' ', super::sentencepiece::SPACE) } else { text };
+        let text = if kind == PieceType::UserDefined { text.replace(' ', super::sentencepiece::SPACE) } else { text };
         Piece { text, score, kind }
     };
     let pieces: Vec<Piece> = tokens.into_iter().zip(scores).zip(kinds).map(piece).collect();
@@ -142,7 +144,7 @@ fn templates(file: &GgufFile) -> Templates {
 
 /// How text is cut before the merges, by llama.cpp's names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cutting {
+enum PreTokenizer {
     Gpt2,
     /// Digits singly, then as GPT-2.
     SmolLm,
@@ -164,7 +166,7 @@ const DEFAULTS: [&str; 4] = [
     r"[0-9][0-9][0-9]",
 ];
 
-impl Cutting {
+impl PreTokenizer {
     fn of(name: &str) -> Option<Self> {
         match name {
             "gpt-2" | "phi-2" | "olmo" => Some(Self::Gpt2),

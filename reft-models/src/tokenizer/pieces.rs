@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::{Tokenizer, TokenizerError};
 
 /// How a decoder turns the vocabulary's spelling of a token into bytes, where that does not depend on other tokens.
-enum Spelling {
+enum PieceSpelling {
     /// Every byte is a letter of its own, as in GPT-2.
     Bytes,
     /// Texts with some parts replaced; `<0xE6>` is a byte if `bytes`.
     Texts { replaced: Vec<(String, String)>, bytes: bool },
 }
 
-impl Spelling {
+impl PieceSpelling {
     /// That of a decoder as `tokenizer.json` describes it; none where tokens change each other's text.
     ///
     /// A decoder may take spaces from the beginning of the whole text: that is no token's matter.
@@ -142,7 +142,7 @@ impl Tokenizer {
             return None;
         }
         let decoder = serde_json::to_value(self.inner.get_decoder()?).ok()?;
-        let spelling = Spelling::of(&decoder)?;
+        let spelling = PieceSpelling::of(&decoder)?;
         let vocabulary = self.inner.get_vocab(true);
         let mut bytes = vec![Vec::new(); vocabulary.values().max().map_or(0, |&last| last as usize + 1)];
         for (token, id) in vocabulary {
@@ -176,14 +176,14 @@ mod tests {
         let sequence = |parts: Vec<Value>| json!({"type": "Sequence", "decoders": parts});
         let (fallback, fuse) = (json!({"type": "ByteFallback"}), json!({"type": "Fuse"}));
         let llama = sequence(vec![replace.clone(), fallback.clone(), fuse.clone(), strip(0)]);
-        let spelling = Spelling::of(&llama).expect("Llama's");
+        let spelling = PieceSpelling::of(&llama).expect("Llama's");
         assert_eq!(spelling.bytes("▁a▁"), b" a ");
         assert_eq!((spelling.bytes("<0xE6>"), spelling.bytes("<0xZZ>")), (vec![0xE6], b"<0xZZ>".to_vec()));
         assert!(
-            Spelling::of(&sequence(vec![replace.clone(), fuse, strip(1)])).is_none(),
+            PieceSpelling::of(&sequence(vec![replace.clone(), fuse, strip(1)])).is_none(),
             "the end of the text changes"
         );
-        assert!(Spelling::of(&sequence(vec![strip(0), replace])).is_none(), "every token is cut");
-        assert!(Spelling::of(&json!({"type": "WordPiece", "prefix": "##", "cleanup": true})).is_none());
+        assert!(PieceSpelling::of(&sequence(vec![strip(0), replace])).is_none(), "every token is cut");
+        assert!(PieceSpelling::of(&json!({"type": "WordPiece", "prefix": "##", "cleanup": true})).is_none());
     }
 }

@@ -9,7 +9,7 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::TokenizerError;
-use super::class::Class;
+use super::class::TokenizerClass;
 use super::files::{Files, wrong};
 use super::parts::assemble;
 
@@ -25,7 +25,7 @@ struct ModelFile {
     #[prost(message, repeated, tag = "1")]
     pieces: Vec<PieceField>,
     #[prost(message, optional, tag = "2")]
-    trainer: Option<Trainer>,
+    trainer: Option<TrainerSpec>,
     #[prost(message, optional, tag = "3")]
     normalizer: Option<Normalizer>,
 }
@@ -41,7 +41,7 @@ struct PieceField {
 }
 
 #[derive(Message)]
-struct Trainer {
+struct TrainerSpec {
     /// 1 is Unigram, 2 is BPE.
     #[prost(int64, optional, tag = "3")]
     model_type: Option<i64>,
@@ -57,7 +57,7 @@ struct Normalizer {
 
 /// What a piece is, by SentencePiece's and llama.cpp's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum PieceType {
     /// Text, or a byte.
     Text,
     /// What no piece spells.
@@ -68,7 +68,7 @@ pub(super) enum Kind {
     UserDefined,
 }
 
-impl Kind {
+impl PieceType {
     pub(super) fn of(number: i64) -> Self {
         match number {
             2 => Self::Unknown,
@@ -84,7 +84,7 @@ impl Kind {
 pub(super) struct Piece {
     pub text: String,
     pub score: f32,
-    pub kind: Kind,
+    pub kind: PieceType,
 }
 
 /// How a text is prepared before its pieces are joined.
@@ -130,7 +130,7 @@ impl Pieces {
         let piece = |field: PieceField| Piece {
             text: field.piece.unwrap_or_default(),
             score: field.score.unwrap_or_default(),
-            kind: Kind::of(field.kind.unwrap_or(1)),
+            kind: PieceType::of(field.kind.unwrap_or(1)),
         };
         let pieces: Vec<Piece> = file.pieces.into_iter().map(piece).collect();
         if pieces.is_empty() {
@@ -142,7 +142,7 @@ impl Pieces {
     /// The unknown piece with its id.
     pub(super) fn unknown(&self) -> Option<(i64, &str)> {
         let mut pieces = (0..).zip(&self.pieces);
-        pieces.find(|(_, piece)| piece.kind == Kind::Unknown).map(|(id, piece)| (id, piece.text.as_str()))
+        pieces.find(|(_, piece)| piece.kind == PieceType::Unknown).map(|(id, piece)| (id, piece.text.as_str()))
     }
 
     /// The model that joins the best pair first; spelling what it does not know in bytes.
@@ -206,8 +206,10 @@ impl Pieces {
             }
         }
         let mut tokenizer = assemble(self.bpe(spaces == Spaces::Gemma).map_err(said)?, &parts)?;
-        let found = self.pieces.iter().filter(|piece| matches!(piece.kind, Kind::Control | Kind::UserDefined));
-        let token = |piece: &Piece| AddedToken::from(piece.text.clone(), piece.kind == Kind::Control).normalized(false);
+        let found =
+            self.pieces.iter().filter(|piece| matches!(piece.kind, PieceType::Control | PieceType::UserDefined));
+        let token =
+            |piece: &Piece| AddedToken::from(piece.text.clone(), piece.kind == PieceType::Control).normalized(false);
         tokenizer.add_tokens(found.map(token).collect::<Vec<_>>()).map_err(said)?;
         Ok(tokenizer)
     }
@@ -221,7 +223,7 @@ pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
 
 /// How the folder's tokenizer treats spaces.
 fn spaces(files: &Files) -> Result<Spaces, TokenizerError> {
-    if Class::of(files)? == Some(Class::Gemma) {
+    if TokenizerClass::of(files)? == Some(TokenizerClass::Gemma) {
         return Ok(Spaces::Gemma);
     }
     let prefix = files.switch("add_prefix_space")?.unwrap_or(true);

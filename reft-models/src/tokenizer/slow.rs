@@ -12,13 +12,13 @@ use tokenizers::{AddedToken, Tokenizer};
 use super::TokenizerError;
 use super::files::{Files, wrong};
 use super::parts::assemble;
-use super::sentencepiece::{Kind, MODEL, Pieces, SPACE};
+use super::sentencepiece::{MODEL, PieceType, Pieces, SPACE};
 
 /// What SentencePiece prints for the unknown piece.
 const UNKNOWN: &str = " \u{2047} ";
 
 /// Llama's slow tokenizer.
-pub(super) struct Slow {
+pub(super) struct SlowTokenizer {
     pieces: Pieces,
     ids: HashMap<String, i64>,
     /// Joins pieces; knows the user-defined ones.
@@ -35,12 +35,12 @@ pub(super) struct Slow {
 pub(super) struct Cut {
     pub token: AddedToken,
     pub id: i64,
-    pub role: Role,
+    pub role: TokenRole,
 }
 
 /// What a token is to transformers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Role {
+pub(super) enum TokenRole {
     /// `bos_token` and the like.
     Named,
     /// One of `additional_special_tokens`.
@@ -50,18 +50,18 @@ pub(super) enum Role {
 }
 
 /// A stretch of a text: a token that it is cut at, or what SentencePiece reads.
-struct Stretch {
+struct TextSegment {
     bytes: Range<usize>,
     cut: Option<usize>,
 }
 
 /// A token with the characters that it spells.
-pub(super) type Spelled = (i64, (usize, usize));
+pub(super) type SpelledToken = (i64, (usize, usize));
 
-impl Slow {
+impl SlowTokenizer {
     /// From `tokenizer.model` and the tokens of the files beside it.
     pub(super) fn open(files: &Files, cuts: Vec<Cut>) -> Result<Self, TokenizerError> {
-        let named = cuts.iter().filter(|cut| cut.role != Role::Added);
+        let named = cuts.iter().filter(|cut| cut.role != TokenRole::Added);
         let special = named.map(|cut| (cut.token.content.clone(), cut.id)).unzip();
         let pieces = Pieces::read(files)?;
         let (legacy, prefix) =
@@ -69,7 +69,7 @@ impl Slow {
         let broken = |reason: String| wrong(&files.path(MODEL), format!("{reason}: copy it again"));
         let said = |error: tokenizers::Error| broken(error.to_string());
         let mut inner = assemble(pieces.bpe(false).map_err(said)?, &json!({})).map_err(broken)?;
-        let defined = pieces.pieces.iter().filter(|piece| piece.kind == Kind::UserDefined);
+        let defined = pieces.pieces.iter().filter(|piece| piece.kind == PieceType::UserDefined);
         let defined = defined.map(|piece| AddedToken::from(piece.text.clone(), false).normalized(false));
         inner.add_tokens(defined.collect::<Vec<_>>()).map_err(said)?;
         let ids = (0..).zip(&pieces.pieces).map(|(id, piece)| (piece.text.clone(), id)).collect();
@@ -89,7 +89,7 @@ impl Slow {
     }
 
     /// The ids of a text, without those that are put around it.
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<Spelled>, TokenizerError> {
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<SpelledToken>, TokenizerError> {
         let shift = usize::from(!self.legacy && self.prefix && !text.is_empty());
         let whole = if self.legacy {
             text.to_owned()
@@ -115,7 +115,7 @@ impl Slow {
     }
 
     /// What SentencePiece gives for a stretch of text.
-    fn stretch(&self, text: &str) -> Result<Vec<Spelled>, TokenizerError> {
+    fn stretch(&self, text: &str) -> Result<Vec<SpelledToken>, TokenizerError> {
         let before = if self.legacy && self.pieces.dummy_prefix { SPACE } else { "" };
         let shift = before.chars().count();
         let prepared = format!("{before}{}", text.replace(' ', SPACE));
@@ -136,15 +136,15 @@ impl Slow {
         found.min_by_key(|(bytes, _)| (bytes.start, usize::MAX - bytes.end))
     }
 
-    fn cut(&self, text: &str) -> Vec<Stretch> {
+    fn cut(&self, text: &str) -> Vec<TextSegment> {
         let mut stretches = Vec::new();
         let mut from = 0;
         while let Some((bytes, cut)) = self.find(text, from) {
-            stretches.push(Stretch { bytes: from..bytes.start, cut: None });
+            stretches.push(TextSegment { bytes: from..bytes.start, cut: None });
             from = bytes.end;
-            stretches.push(Stretch { bytes, cut: Some(cut) });
+            stretches.push(TextSegment { bytes, cut: Some(cut) });
         }
-        stretches.push(Stretch { bytes: from..text.len(), cut: None });
+        stretches.push(TextSegment { bytes: from..text.len(), cut: None });
         stretches.retain(|stretch| !stretch.bytes.is_empty());
         for at in 0..stretches.len() {
             self.trim(text, &mut stretches, at);
@@ -154,7 +154,7 @@ impl Slow {
     }
 
     /// What a token does to the stretches around it: takes their spaces, or becomes part of a word.
-    fn trim(&self, text: &str, stretches: &mut [Stretch], at: usize) {
+    fn trim(&self, text: &str, stretches: &mut [TextSegment], at: usize) {
         let Some(cut) = stretches[at].cut else { return };
         let token = &self.cuts[cut].token;
         let bytes = stretches[at].bytes.clone();
@@ -171,10 +171,10 @@ impl Slow {
         }
         let right = stretches.get(at + 1).map(|right| right.bytes.clone()).filter(|right| !right.is_empty());
         if left.is_some_and(|left| !text[left].ends_with(' ')) {
-            stretches[at - 1] = Stretch { bytes: stretches[at - 1].bytes.start..bytes.end, cut: None };
+            stretches[at - 1] = TextSegment { bytes: stretches[at - 1].bytes.start..bytes.end, cut: None };
             stretches[at].bytes = bytes.end..bytes.end;
         } else if right.is_some_and(|right| !text[right].starts_with(' ')) {
-            stretches[at + 1] = Stretch { bytes: bytes.start..stretches[at + 1].bytes.end, cut: None };
+            stretches[at + 1] = TextSegment { bytes: bytes.start..stretches[at + 1].bytes.end, cut: None };
             stretches[at].bytes = bytes.start..bytes.start;
         }
     }
@@ -187,7 +187,9 @@ impl Slow {
             let cut = self.cuts.iter().find(|cut| cut.id == id);
             let beyond = id >= self.pieces.pieces.len() as i64;
             match (cut, self.pieces.pieces.get(id as usize)) {
-                (Some(Cut { token, role, .. }), _) if *role == Role::Added || (*role == Role::Further && beyond) => {
+                (Some(Cut { token, role, .. }), _)
+                    if *role == TokenRole::Added || (*role == TokenRole::Further && beyond) =>
+                {
                     texts.extend(Some(self.words(&std::mem::take(&mut said))).filter(|text| !text.is_empty()));
                     texts.push(token.content.clone());
                 }
@@ -230,18 +232,18 @@ impl Slow {
         let (mut out, mut bytes, mut taken) = (String::new(), Vec::new(), false);
         for &token in tokens {
             let id = self.ids.get(token).copied();
-            let kind = id.map_or(Kind::Unknown, |id| self.pieces.pieces[id as usize].kind);
-            if let Some(byte) = super::pieces::byte_token(token).filter(|_| kind == Kind::Text) {
+            let kind = id.map_or(PieceType::Unknown, |id| self.pieces.pieces[id as usize].kind);
+            if let Some(byte) = super::pieces::byte_token(token).filter(|_| kind == PieceType::Text) {
                 bytes.push(byte);
                 continue;
             }
             characters(&mut out, &std::mem::take(&mut bytes));
             let first = out.is_empty() && !taken;
             match kind {
-                Kind::Control => {}
-                Kind::Unknown if id.is_some() => out.push_str(UNKNOWN),
-                Kind::Unknown => out.push_str(token),
-                Kind::Text | Kind::UserDefined => {
+                PieceType::Control => {}
+                PieceType::Unknown if id.is_some() => out.push_str(UNKNOWN),
+                PieceType::Unknown => out.push_str(token),
+                PieceType::Text | PieceType::UserDefined => {
                     let begin = token.strip_prefix(SPACE).filter(|_| first && self.legacy && self.pieces.dummy_prefix);
                     taken = begin.is_some();
                     out.push_str(&begin.unwrap_or(token).replace(SPACE, " "));

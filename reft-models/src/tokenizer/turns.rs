@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::Tokenizer;
-use super::chat::{Conversation, Ending, content};
+use super::chat::{Conversation, PromptEnding, content};
 
 /// Words in a turn's place that begin and end like no other text.
 const STAND_IN: &str = "\u{FDDE}x\u{FDDF}";
@@ -35,16 +35,16 @@ impl Turns<'_> {
 
     fn turn(&self, turn: usize) -> Result<Range<usize>, String> {
         let messages = self.conversation.messages;
-        let before = self.length(&messages[..turn], Ending::Prompt);
-        if before == self.length(&messages[..turn], Ending::Closed) {
+        let before = self.length(&messages[..turn], PromptEnding::Prompt);
+        if before == self.length(&messages[..turn], PromptEnding::Closed) {
             // No words begin the model's turn, so they may stand after the prompt and before what it says.
             return self.changed(turn);
         }
         let last = turn + 1 == messages.len();
-        let through = if last && self.conversation.ending != Ending::Prompt {
+        let through = if last && self.conversation.ending != PromptEnding::Prompt {
             Some(self.text.len())
         } else {
-            self.length(&messages[..=turn], Ending::Closed)
+            self.length(&messages[..=turn], PromptEnding::Closed)
         };
         if let (Some(start), Some(end)) = (before, through)
             && start <= end
@@ -56,7 +56,7 @@ impl Turns<'_> {
     }
 
     /// Bytes of the text of these messages, if the whole text begins with it.
-    fn length(&self, messages: &[Value], ending: Ending) -> Option<usize> {
+    fn length(&self, messages: &[Value], ending: PromptEnding) -> Option<usize> {
         let part = Conversation { messages, ending, ..self.conversation.clone() };
         let rendered = self.tokenizer.rendered(&part).ok()?;
         self.text.starts_with(&rendered.text).then_some(rendered.text.len())

@@ -9,7 +9,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 
 use super::TokenizerError;
-use super::class::Class;
+use super::class::TokenizerClass;
 use super::files::{Files, required, wrong as refused};
 
 pub(super) const VOCABULARY: &str = "vocab.txt";
@@ -25,7 +25,7 @@ pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
     let written = required(&path, "copy the model's vocab.txt there")?;
     let vocabulary = vocabulary(&written);
     let name = |key: &str| -> Result<String, TokenizerError> {
-        Ok(files.named(key, Some(Class::Bert))?.map(|token| token.content).unwrap_or_default())
+        Ok(files.named(key, Some(TokenizerClass::Bert))?.map(|token| token.content).unwrap_or_default())
     };
     let (unk, cls, sep) = (name("unk_token")?, name("cls_token")?, name("sep_token")?);
     let id = |token: &String| {

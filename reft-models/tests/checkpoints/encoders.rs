@@ -3,10 +3,10 @@
 use std::fs;
 
 use reft_core::adaptation::Mode;
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::testing::{Tol, assert_close};
-use reft_models::encoder::{Encoder, Reading};
+use reft_models::encoder::{Encoder, EncoderPass};
 use reft_models::hub;
 use reft_models::tokenizer::{Specials, Tokenizer};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ fn load(folder: &Folder) -> Result<Encoder, String> {
 fn hidden(folder: &Folder) -> Tensor {
     let encoder = load(folder).unwrap_or_else(|error| panic!("{error}"));
     let layout = Layout::packed(&[Extent { len: 7, prompt: 7 }]);
-    let reading = Reading { layout: &layout, hooks: &Frozen, mode: Mode::Eval };
+    let reading = EncoderPass { layout: &layout, hooks: &NoHooks, mode: Mode::Eval };
     encoder.hidden(&Tensor::from_slice(&[5_i64, 9, 14, 3, 77, 21, 8]), None, &reading)
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use reft_core::hooks::Frozen;
+use reft_core::hooks::NoHooks;
 use reft_core::layout::{Extent, Layout};
 use reft_core::testing::golden_dir;
-use reft_models::attention::Cache;
+use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -89,7 +89,7 @@ impl Folder {
 fn logits(model: &dyn Decoder) -> Tensor {
     let ids: Vec<i64> = (0..60).map(|i| 3 + i * 37 % 97).collect();
     let layout = Layout::packed(&[Extent { len: ids.len() as i64, prompt: ids.len() as i64 }]);
-    let mut pass = Pass { layout: &layout, hooks: &Frozen, cache: Cache::None, wanted: None };
+    let mut pass = Pass { layout: &layout, hooks: &NoHooks, cache: PastKeyValues::None, wanted: None };
     model.logits(&model.hidden(&Tensor::from_slice(&ids), &mut pass))
 }
 

@@ -5,7 +5,7 @@ use reft_core::adapt_config::SpecError;
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adapter_file::{SavedAdapter, save};
 use reft_core::base_model::BaseModel;
-use reft_core::hooks::{Frozen, Hooks};
+use reft_core::hooks::{Hooks, NoHooks};
 use reft_core::layout::Padding;
 use reft_core::rng::Seed;
 use reft_core::site::Site;
@@ -84,7 +84,7 @@ pub fn unused_hooks_change_no_bit(fixture: &Fixture) {
         }
     }
     let (batch, packed) = (batch(), layout(&batch(), Padding::Packed));
-    let plain = fixture.model.hooked(&batch, &packed, &Frozen);
+    let plain = fixture.model.hooked(&batch, &packed, &NoHooks);
     assert_close("visited", &fixture.model.hooked(&batch, &packed, &Everywhere), &plain, Tol::Exact);
 }
 

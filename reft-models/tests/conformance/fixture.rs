@@ -1,13 +1,13 @@
 //! A tiny model of a family with random weights, as a checkpoint on disk and loaded.
 
 use reft_core::adaptation::{Mode, Step};
-use reft_core::hooks::{Frozen, Hooks};
+use reft_core::hooks::{Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::lender::Lender;
 use reft_core::site::Dims;
 use reft_core::testing::{device, indices, normal};
-use reft_models::attention::Cache;
-use reft_models::encoder::{Encoder, EncoderConfig, Family, Reading};
+use reft_models::attention::PastKeyValues;
+use reft_models::encoder::{Encoder, EncoderConfig, EncoderFamily, EncoderPass};
 use reft_models::families::{FamilyKind, ModelFamily};
 use reft_models::lending::{LendingDecoder, LendingEncoder};
 use reft_models::model::{Decoder, Pass};
@@ -50,7 +50,7 @@ impl Model {
     pub fn output(&self, batch: &[Sequence], padding: Padding, step: Option<&dyn Step>) -> Tensor {
         let layout = layout(batch, padding);
         let hooks = step.map(|step| step.hooks(&layout).expect("disjoint"));
-        let hooks = hooks.as_deref().unwrap_or(&Frozen);
+        let hooks = hooks.as_deref().unwrap_or(&NoHooks);
         match (self, step.and_then(Step::weights)) {
             (model, None) => model.hooked(batch, &layout, hooks),
             (Self::Decoder(model), Some(own)) => {
@@ -71,11 +71,11 @@ impl Model {
         let rows: Vec<i64> = rows.map(|(index, at)| layout.row(index, at).expect("in the pass")).collect();
         match self {
             Self::Decoder(model) => {
-                let mut pass = Pass { layout, hooks, cache: Cache::None, wanted: None };
+                let mut pass = Pass { layout, hooks, cache: PastKeyValues::None, wanted: None };
                 model.logits(&model.hidden(&ids, &mut pass).index_select(0, &indices(&rows)))
             }
             Self::Encoder(model) => {
-                let reading = Reading { layout, hooks, mode: Mode::Eval };
+                let reading = EncoderPass { layout, hooks, mode: Mode::Eval };
                 model.hidden(&ids, None, &reading).index_select(0, &indices(&rows))
             }
         }
@@ -142,6 +142,7 @@ fn random(name: &str, shape: &[i64], seed: u64) -> Tensor {
 fn encoder_tensors(config: &Value) -> Vec<(String, Vec<i64>)> {
     let path = "config.json".as_ref();
     let raw = RawConfig::new(path, config).expect("a section");
-    let family = Family::ALL.into_iter().find(|family| config["model_type"] == family.name()).expect("an encoder");
+    let family =
+        EncoderFamily::ALL.into_iter().find(|family| config["model_type"] == family.name()).expect("an encoder");
     EncoderConfig::read(&raw, family).expect("an example").tensors()
 }

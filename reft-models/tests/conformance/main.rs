@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use reft_core::adapt_config::AdaptMethod;
 use reft_core::adaptations::reft::ReftSpec;
-use reft_core::method::{self, Method};
+use reft_core::method::{self, InterventionSpec};
 use reft_core::{AdaptSpec, adaptations, interventions};
 use reft_models::families::families;
 
@@ -38,12 +38,12 @@ fn subjects() -> Vec<Subject> {
     let with = |intervention| AdaptSpec::new(ReftSpec { intervention, ..ReftSpec::example() });
     let spelled = interventions::registry().entries().iter().map(|entry| Subject {
         name: format!("reft {{{}}}", entry.key),
-        spec: with(Method::Spelled(entry.example.clone())),
+        spec: with(InterventionSpec::Spelled(entry.example.clone())),
         starts_as_base: entry.starts_as_identity,
     });
     let named = method::named().map(|name| Subject {
         name: format!("reft {}", name.key),
-        spec: with(Method::Named(name)),
+        spec: with(InterventionSpec::Named(name)),
         starts_as_base: interventions::registry().find(name.phi.key()).expect("registered").starts_as_identity,
     });
     // An interchange has no effect without another run to take states from; `golden_studies` covers it.

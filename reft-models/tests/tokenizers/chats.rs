@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use reft_models::tokenizer::{ChatIds, Clock, Conversation, Ending, Found, Tokenizer, TokenizerError};
+use reft_models::tokenizer::{
+    AssistantTokenSource, ChatIds, Clock, Conversation, PromptEnding, Tokenizer, TokenizerError,
+};
 use serde_json::{Map, Value};
 
 use super::{Differences, fixtures, integers, list};
@@ -14,9 +16,9 @@ fn conversation<'a>(all: &'a Value, case: &'a Value) -> Option<Conversation<'a>>
     let flag = |variables: &mut Map<String, Value>, key: &str| variables.remove(key).is_some_and(|value| value == true);
     let ending = match (flag(&mut variables, "add_generation_prompt"), flag(&mut variables, "continue_final_message")) {
         (true, true) => return None,
-        (true, false) => Ending::Prompt,
-        (false, true) => Ending::Open,
-        (false, false) => Ending::Closed,
+        (true, false) => PromptEnding::Prompt,
+        (false, true) => PromptEnding::Open,
+        (false, false) => PromptEnding::Closed,
     };
     let mut shared = |key: &str| variables.remove(key).map(|_| list(&all[key]));
     let (tools, documents) = (shared("tools"), shared("documents"));
@@ -79,11 +81,11 @@ fn masks_are_the_references() {
             differences.check(what, said.ids.clone(), integers(&case["ids"]));
             let mask = integers(&case["mask"]);
             match said.found {
-                Found::Marked => {
+                AssistantTokenSource::Marked => {
                     differences.check(what, said.mask(), mask.iter().map(|&said| said == 1).collect());
                 }
                 // The reference knows nothing without marks.
-                Found::Compared => differences.check(what, mask.iter().sum::<i64>(), 0),
+                AssistantTokenSource::Compared => differences.check(what, mask.iter().sum::<i64>(), 0),
             }
         }
     }
@@ -109,7 +111,7 @@ fn every_turn_is_found_in_every_template() {
         let tokenizer = open(&folder, name, &all);
         for case in list(&variant["cases"]).iter().filter(|case| case["args"]["chat_template"].is_null()) {
             let Some(asked) = conversation(&all, case) else { continue };
-            if asked.ending == Ending::Open || case["text"].is_null() {
+            if asked.ending == PromptEnding::Open || case["text"].is_null() {
                 continue;
             }
             let what = || format!("{name} {} {}", case["conversation"], case["args"]);
@@ -123,7 +125,7 @@ fn every_turn_is_found_in_every_template() {
                     continue;
                 }
             };
-            if chat.found == Found::Marked {
+            if chat.found == AssistantTokenSource::Marked {
                 continue; // compared with the reference
             }
             let turns = || turns(&asked);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reft_models::tokenizer::{Reading, Specials, Tokenizer, Typed};
+use reft_models::tokenizer::{Specials, Tokenizer, TokenizerVersion, TypedTokens};
 use serde_json::Value;
 
 use super::{Differences, fixtures, integers, list};
@@ -61,7 +61,11 @@ fn pairs(tokenizer: &Tokenizer, variant: &Value, differences: &mut Differences, 
             let ids = integers(&expected["ids"]);
             let types = if expected["types"].is_null() { vec![0; ids.len()] } else { integers(&expected["types"]) };
             let got = tokenizer.encode_pair(text(&pair["a"]), pair["b"].as_str(), length).expect("encoded");
-            differences.check(|| format!("{name} pair {key} {} | {}", pair["a"], pair["b"]), got, Typed { ids, types });
+            differences.check(
+                || format!("{name} pair {key} {} | {}", pair["a"], pair["b"]),
+                got,
+                TypedTokens { ids, types },
+            );
         }
     }
 }
@@ -148,7 +152,8 @@ fn llamas_slow_tokenizer() {
     };
     for variant in list(&all["variants"]).iter().filter(read) {
         let name = text(&variant["folder"]);
-        let tokenizer = Tokenizer::open_as(&folder.join(name), Reading::Slow).unwrap_or_else(|error| panic!("{error}"));
+        let tokenizer =
+            Tokenizer::open_as(&folder.join(name), TokenizerVersion::Slow).unwrap_or_else(|error| panic!("{error}"));
         let name = format!("{name} (slow)");
         for case in cases(&all, variant).iter().map(slowly) {
             encode(&tokenizer, &case, slow(variant, "adds"), &mut differences, &name);

@@ -10,23 +10,23 @@ use std::fmt::Debug;
 
 use tch::{Device, Kind, Tensor, no_grad};
 
-pub use place::{MethodFault, Where, WhereSpec};
+pub use place::{Placement, PlacementError, PlacementSpec};
 pub(crate) use place::{everywhere, positive, probability};
 use step::ComponentsStep;
 
 use crate::adapt_config::SpecError;
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, Step};
-use crate::intervention::Declared;
+use crate::intervention::ParameterSpec;
 use crate::layout::Layout;
 use crate::lender::{Lender, NormWeight};
 use crate::params::{ParamSet, Stack};
-use crate::positions::{Group, Positions, Truncation};
+use crate::positions::{Positions, Truncation, TyingGroup};
 use crate::rng::Seed;
 use crate::site::{Component, Dims, LinearWeight, Site};
 
 /// One site with what is known of it.
 #[derive(Debug)]
-pub struct Place {
+pub struct ComponentSite {
     /// Where.
     pub site: Site,
     /// Width of `x`.
@@ -39,7 +39,7 @@ pub struct Place {
     pub norm: Option<NormWeight>,
 }
 
-impl Place {
+impl ComponentSite {
     /// Sizes alone.
     fn bare(site: Site, dims: &Dims) -> Self {
         let (input, output) = (site.component.input_width(dims).unwrap_or(0), site.component.width(dims));
@@ -57,7 +57,7 @@ impl Place {
 
 /// What of the model a method computes with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Borrows {
+pub enum FrozenInputs {
     /// Inputs and outputs alone.
     Nothing,
     /// The weights of the maps it changes.
@@ -68,9 +68,9 @@ pub enum Borrows {
 
 /// Rows of one site in one pass.
 #[derive(Debug)]
-pub struct Rows<'a> {
+pub struct SiteRows<'a> {
     /// Where.
-    pub place: &'a Place,
+    pub place: &'a ComponentSite,
     /// The site's tensors, in the order of [`ComponentMethod::declare`].
     pub parameters: &'a [Tensor],
     /// What [`ComponentMethod::constants`] made of them.
@@ -85,7 +85,7 @@ pub struct Rows<'a> {
     pub mode: Mode,
 }
 
-impl Rows<'_> {
+impl SiteRows<'_> {
     /// `x` in f32, with coordinates dropped in training.
     pub fn dropped_x(&self, p: f64) -> Tensor {
         self.dropped(self.x.to_kind(Kind::Float), p)
@@ -108,11 +108,11 @@ pub trait ComponentMethod: Debug {
     fn key(&self) -> &'static str;
 
     /// The tensors that one site needs.
-    fn declare(&self, place: &Place) -> Vec<Declared>;
+    fn declare(&self, place: &ComponentSite) -> Vec<ParameterSpec>;
 
     /// What of the model it computes with.
-    fn borrows(&self) -> Borrows {
-        Borrows::Nothing
+    fn borrows(&self) -> FrozenInputs {
+        FrozenInputs::Nothing
     }
 
     /// A component of the same block, visited before, whose input it computes with too.
@@ -121,10 +121,10 @@ pub trait ComponentMethod: Debug {
     }
 
     /// Initial values that depend on the model's weights, put into the site's tensors.
-    fn initialise(&self, _: &Place, _: &[Tensor]) {}
+    fn initialise(&self, _: &ComponentSite, _: &[Tensor]) {}
 
     /// What follows from a site's tensors and is constant to the gradient; made once between two updates.
-    fn constants(&self, _: &Place, _: &[Tensor]) -> Vec<Tensor> {
+    fn constants(&self, _: &ComponentSite, _: &[Tensor]) -> Vec<Tensor> {
         Vec::new()
     }
 
@@ -134,14 +134,14 @@ pub trait ComponentMethod: Debug {
     }
 
     /// The rows' new output `[M, out]`, f32.
-    fn change(&self, rows: &Rows<'_>) -> Tensor;
+    fn change(&self, rows: &SiteRows<'_>) -> Tensor;
 }
 
 /// A method at its sites.
 #[derive(Debug)]
-pub struct AtComponents {
+pub struct ComponentAdaptation {
     method: Box<dyn ComponentMethod>,
-    places: Vec<Place>,
+    places: Vec<ComponentSite>,
     positions: Positions,
     truncation: Truncation,
     params: ParamSet,
@@ -149,20 +149,20 @@ pub struct AtComponents {
     tensors: usize,
 }
 
-impl AtComponents {
+impl ComponentAdaptation {
     /// Fresh parameters.
     ///
     /// # Errors
     /// When the model does not lend what the method computes with.
     pub fn new(
         method: Box<dyn ComponentMethod>,
-        at: Where,
+        at: Placement,
         (dims, lender): (&Dims, &dyn Lender),
         seed: Seed,
         device: Device,
     ) -> Result<Self, SpecError> {
-        let Where { sites, positions, truncation } = at;
-        let borrow = |&site: &Site| borrow(method.as_ref(), Place::bare(site, dims), lender);
+        let Placement { sites, positions, truncation } = at;
+        let borrow = |&site: &Site| borrow(method.as_ref(), ComponentSite::bare(site, dims), lender);
         let places = sites.iter().map(borrow).collect::<Result<Vec<_>, _>>()?;
         let stacks = places.iter().flat_map(|place| method.declare(place));
         let stacks: Vec<Stack> = stacks.map(|declared| Stack { declared, sites: 1 }).collect();
@@ -180,39 +180,40 @@ impl AtComponents {
     }
 
     /// One entry for each tensor, taken apart by site.
-    fn by_site<'t>(&'t self, tensors: &'t [Tensor]) -> impl Iterator<Item = (&'t Place, &'t [Tensor])> {
+    fn by_site<'t>(&'t self, tensors: &'t [Tensor]) -> impl Iterator<Item = (&'t ComponentSite, &'t [Tensor])> {
         self.places.iter().zip(tensors.chunks(self.tensors))
     }
 
     fn rows(&self, layout: &Layout) -> Vec<i64> {
-        self.positions.resolve(layout, &[Group::Both], self.truncation).concat()
+        self.positions.resolve(layout, &[TyingGroup::Both], self.truncation).concat()
     }
 }
 
 /// Numbers that a method trains at these sites.
-pub(crate) fn count(method: &dyn ComponentMethod, at: &Where, dims: &Dims) -> i64 {
-    let of_site = |&site: &Site| method.declare(&Place::bare(site, dims));
+pub(crate) fn count(method: &dyn ComponentMethod, at: &Placement, dims: &Dims) -> i64 {
+    let of_site = |&site: &Site| method.declare(&ComponentSite::bare(site, dims));
     at.sites.iter().flat_map(of_site).map(|declared| declared.shape.iter().product::<i64>()).sum()
 }
 
 /// A place with what the method computes with.
-fn borrow(method: &dyn ComponentMethod, bare: Place, lender: &dyn Lender) -> Result<Place, SpecError> {
+fn borrow(method: &dyn ComponentMethod, bare: ComponentSite, lender: &dyn Lender) -> Result<ComponentSite, SpecError> {
     let site = bare.site;
-    let missing = |what| SpecError::from(MethodFault::NotLent { method: method.key(), what, site: site.to_string() });
+    let missing =
+        |what| SpecError::from(PlacementError::NotLent { method: method.key(), what, site: site.to_string() });
     match method.borrows() {
-        Borrows::Nothing => Ok(bare),
-        Borrows::Linear => {
+        FrozenInputs::Nothing => Ok(bare),
+        FrozenInputs::Linear => {
             let linear = lender.linear(site).ok_or_else(|| missing("weight"))?;
-            Ok(Place { linear: Some(linear), ..bare })
+            Ok(ComponentSite { linear: Some(linear), ..bare })
         }
-        Borrows::Norm => {
+        FrozenInputs::Norm => {
             let norm = lender.norm(site.layer).ok_or_else(|| missing("normalisation"))?;
-            Ok(Place { norm: Some(norm), ..bare })
+            Ok(ComponentSite { norm: Some(norm), ..bare })
         }
     }
 }
 
-impl Adaptation for AtComponents {
+impl Adaptation for ComponentAdaptation {
     fn params(&self) -> &ParamSet {
         &self.params
     }
@@ -236,14 +237,14 @@ impl Adaptation for AtComponents {
     fn begin(&self, mode: Mode) -> Box<dyn Step + '_> {
         let leaves = self.params.leaves(mode);
         let tensors: Vec<Tensor> = leaves.tensors().iter().map(|leaf| leaf.squeeze_dim(0)).collect();
-        let of_site = |(place, tensors): (&Place, &[Tensor])| no_grad(|| self.method.constants(place, tensors));
+        let of_site = |(place, tensors): (&ComponentSite, &[Tensor])| no_grad(|| self.method.constants(place, tensors));
         let constants = self.by_site(&tensors).map(of_site).collect();
         Box::new(ComponentsStep { adaptation: self, mode, leaves, tensors, constants })
     }
 
     fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
         let rows = self.rows(layout);
-        let at = |place: &Place| EditedRows { site: place.site, group: Group::Both, rows: rows.clone() };
+        let at = |place: &ComponentSite| EditedRows { site: place.site, group: TyingGroup::Both, rows: rows.clone() };
         self.places.iter().map(at).collect()
     }
 

@@ -7,7 +7,7 @@ use crate::site::{Component, Dims, Site};
 
 /// A method that cannot be put where a specification puts it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum MethodFault {
+pub enum PlacementError {
     /// No components.
     #[error("components is empty: name at least one, such as [query, value]")]
     NoComponents,
@@ -66,7 +66,7 @@ pub enum MethodFault {
 
 /// Layers, components and tokens that a method is put at.
 #[derive(Clone, Debug)]
-pub struct Where {
+pub struct Placement {
     pub(super) sites: Vec<Site>,
     pub(super) positions: Positions,
     pub(super) truncation: Truncation,
@@ -74,7 +74,7 @@ pub struct Where {
 
 /// The same, as specifications have it.
 #[derive(Clone, Copy, Debug)]
-pub struct WhereSpec<'a> {
+pub struct PlacementSpec<'a> {
     /// The method, for messages.
     pub method: &'static str,
     /// The components in each layer.
@@ -87,26 +87,26 @@ pub struct WhereSpec<'a> {
     pub truncation: Truncation,
 }
 
-impl WhereSpec<'_> {
+impl PlacementSpec<'_> {
     /// The sites in a model of these dimensions, by layer.
     ///
     /// # Errors
     /// When a layer or a component does not exist there.
-    pub fn resolve(&self, dims: &Dims) -> Result<Where, SpecError> {
+    pub fn resolve(&self, dims: &Dims) -> Result<Placement, SpecError> {
         let layers = self.layers.resolve(dims)?;
         let mut components = self.components.to_vec();
         components.sort_unstable();
         if let Some(pair) = components.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(MethodFault::Twice(pair[0]).into());
+            return Err(PlacementError::Twice(pair[0]).into());
         }
         let missing = components.iter().find(|component| !component.exists(dims));
         match (components.is_empty(), missing) {
-            (true, _) => Err(MethodFault::NoComponents.into()),
+            (true, _) => Err(PlacementError::NoComponents.into()),
             (_, Some(&component)) => Err(SpecError::Component(component, "its MLP has no gate; choose up")),
             (false, None) => {
                 let of_layer = |&layer| components.iter().map(move |&component| Site { layer, component });
                 let sites = layers.iter().flat_map(of_layer).collect();
-                Ok(Where { sites, positions: self.positions, truncation: self.truncation })
+                Ok(Placement { sites, positions: self.positions, truncation: self.truncation })
             }
         }
     }
@@ -115,11 +115,11 @@ impl WhereSpec<'_> {
     ///
     /// # Errors
     /// When a layer or a component does not exist, or is no linear map.
-    pub fn linear(&self, dims: &Dims) -> Result<Where, SpecError> {
+    pub fn linear(&self, dims: &Dims) -> Result<Placement, SpecError> {
         if let Some(&component) = self.components.iter().find(|component| !component.is_linear()) {
             let linear = Component::ALL.into_iter().filter(|component| component.is_linear() && component.exists(dims));
             let known = linear.map(Component::name).collect::<Vec<_>>().join(", ");
-            return Err(MethodFault::NotLinear { method: self.method, component, known }.into());
+            return Err(PlacementError::NotLinear { method: self.method, component, known }.into());
         }
         self.resolve(dims)
     }
@@ -133,7 +133,7 @@ pub(crate) fn everywhere() -> Positions {
 /// A number above 0 under this key.
 pub(crate) fn positive(key: &'static str, given: f64) -> Result<(), SpecError> {
     let fine = given > 0.0 && given.is_finite();
-    let fault = || MethodFault::Number { key, given: given.to_string(), allowed: "a number above 0" };
+    let fault = || PlacementError::Number { key, given: given.to_string(), allowed: "a number above 0" };
     if fine { Ok(()) } else { Err(fault().into()) }
 }
 

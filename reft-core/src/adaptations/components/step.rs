@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use super::{AtComponents, Rows};
+use super::{ComponentAdaptation, SiteRows};
 use crate::adaptation::{Adaptation, EditedRows, Mode, OverlapError, Step};
 use crate::hooks::Hooks;
 use crate::layout::Layout;
@@ -15,7 +15,7 @@ use crate::site::{Component, LayerId, Site};
 
 /// A method between two updates.
 pub(super) struct ComponentsStep<'a> {
-    pub adaptation: &'a AtComponents,
+    pub adaptation: &'a ComponentAdaptation,
     pub mode: Mode,
     pub leaves: Leaves,
     /// The leaves without the axis of sites.
@@ -26,7 +26,7 @@ pub(super) struct ComponentsStep<'a> {
 
 impl Step for ComponentsStep<'_> {
     fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
-        let AtComponents { positions, params, places, method, .. } = self.adaptation;
+        let ComponentAdaptation { positions, params, places, method, .. } = self.adaptation;
         let rows = match positions {
             Positions::All if layout.is_whole() => RowsOf::All,
             _ => {
@@ -86,8 +86,8 @@ impl Hooks for ComponentsHooks<'_> {
             self.inputs.borrow_mut().insert(at.layer, self.rows.of(x));
         }
         let Some(&index) = self.sites.get(&at) else { return y };
-        let AtComponents { method, places, tensors, .. } = self.step.adaptation;
-        let changed = method.change(&Rows {
+        let ComponentAdaptation { method, places, tensors, .. } = self.step.adaptation;
+        let changed = method.change(&SiteRows {
             place: &places[index],
             parameters: &self.step.tensors[index * tensors..(index + 1) * tensors],
             constants: &self.step.constants[index],

@@ -11,18 +11,18 @@ use crate::adapt_config::SpecError;
 use crate::adaptation::{Adaptation, EditedRows, Frontier, Mode, NamedTensor, Step};
 use crate::layout::Layout;
 use crate::params::ParamSet;
-use crate::positions::Group;
+use crate::positions::TyingGroup;
 use crate::rng::Seed;
 use crate::site::{Component, Dims, LayerId, Site};
-use part::Part;
+use part::ReftPart;
 use shared::owners;
-pub use spec::{Dropout, DropoutOn, ReftList, ReftSpec};
+pub use spec::{DropoutOn, EditDropout, ReftList, ReftSpec};
 use step::ReftStep;
 
 /// All interventions of a run.
 #[derive(Debug)]
 pub struct Reft {
-    parts: Vec<Part>,
+    parts: Vec<ReftPart>,
     /// Of each part, the one whose parameters it uses: itself, or the first of its subspace.
     owners: Vec<usize>,
     params: ParamSet,
@@ -37,7 +37,7 @@ impl Reft {
         if specs.is_empty() {
             return Err(SpecError::Empty);
         }
-        let parts = specs.iter().map(|spec| Part::new(spec, dims)).collect::<Result<Vec<_>, _>>()?;
+        let parts = specs.iter().map(|spec| ReftPart::new(spec, dims)).collect::<Result<Vec<_>, _>>()?;
         let owners = owners(&parts)?;
         let stacks = parts.iter().enumerate().filter(|(index, _)| owners[*index] == *index);
         let stacks = stacks.flat_map(|(_, part)| part.stacks()).collect();
@@ -65,7 +65,7 @@ impl Reft {
         self.owners.iter().any(|&owner| owner != 0)
     }
 
-    fn tensor_name(&self, part: usize, site: Site, group: Group, tensor: &str) -> String {
+    fn tensor_name(&self, part: usize, site: Site, group: TyingGroup, tensor: &str) -> String {
         let name = format!("{site}.{group}.{tensor}");
         if self.is_numbered() { format!("{part}.{name}") } else { name }
     }
@@ -102,7 +102,7 @@ impl Adaptation for Reft {
     }
 
     fn edits(&self, layout: &Layout) -> Vec<EditedRows> {
-        let of_part = |(index, part): (usize, &Part)| {
+        let of_part = |(index, part): (usize, &ReftPart)| {
             let rows = part.rows(&layout.of_part(index), index);
             let at = |&layer: &LayerId| {
                 let site = part.site(layer);
@@ -115,7 +115,7 @@ impl Adaptation for Reft {
     }
 
     fn frontier(&self) -> Frontier {
-        let lowest = |part: &Part| part.layers.iter().min().copied();
+        let lowest = |part: &ReftPart| part.layers.iter().min().copied();
         let Some(first) = self.parts.iter().filter_map(lowest).min() else { return Frontier::NONE };
         let mut there = self.parts.iter().filter(|part| lowest(part) == Some(first));
         let visits_last = there.all(|part| part.spec.component == Component::BlockOutput);

@@ -5,21 +5,21 @@ use crate::adapt_config::SpecError;
 use crate::intervention::Intervention;
 use crate::layers::Layers;
 use crate::params::Stack;
-use crate::positions::{Group, Positions};
+use crate::positions::{Positions, TyingGroup};
 use crate::site::{Component, Dims, LayerId, Site};
 
 /// A checked [`ReftSpec`] with its sites and groups.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct ReftPart {
     pub spec: ReftSpec,
     /// First column that is edited, and how many.
     pub columns: (i64, i64),
     /// Ascending.
     pub layers: Vec<LayerId>,
-    pub groups: Vec<Group>,
+    pub groups: Vec<TyingGroup>,
 }
 
-impl Part {
+impl ReftPart {
     pub fn new(spec: &ReftSpec, dims: &Dims) -> Result<Self, SpecError> {
         let columns = columns(spec, dims)?;
         let width = columns.1;

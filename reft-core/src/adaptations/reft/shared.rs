@@ -1,12 +1,12 @@
 //! Sets of interventions that use rows of one subspace (composition, appendix G.1): they have one set of parameters.
 
-use super::part::Part;
+use super::part::ReftPart;
 use super::spec::ReftSpec;
 use crate::adapt_config::SpecError;
 use crate::params::Stack;
 use crate::site::Dims;
 
-impl Part {
+impl ReftPart {
     /// Whether both use rows of one subspace: they differ in nothing but which rows, and how strongly.
     fn shares_with(&self, other: &Self) -> bool {
         let bare = |spec: &ReftSpec| ReftSpec { subspace: None, strength: 1.0, ..spec.clone() };
@@ -18,8 +18,8 @@ impl Part {
 ///
 /// # Errors
 /// When two parts of one subspace have a row in common.
-pub(super) fn owners(parts: &[Part]) -> Result<Vec<usize>, SpecError> {
-    let owner = |(index, part): (usize, &Part)| {
+pub(super) fn owners(parts: &[ReftPart]) -> Result<Vec<usize>, SpecError> {
+    let owner = |(index, part): (usize, &ReftPart)| {
         let shared = || (0..index).filter(|&other| part.shares_with(&parts[other]));
         for other in shared() {
             let (mine, theirs) = (part.spec.subspace, parts[other].spec.subspace);
@@ -42,7 +42,7 @@ pub(super) fn owners(parts: &[Part]) -> Result<Vec<usize>, SpecError> {
 /// # Errors
 /// When a specification does not fit the model, or two overlap in a shared subspace.
 pub(super) fn trainable(specs: &[ReftSpec], dims: &Dims) -> Result<i64, SpecError> {
-    let parts = specs.iter().map(|spec| Part::new(spec, dims)).collect::<Result<Vec<_>, _>>()?;
+    let parts = specs.iter().map(|spec| ReftPart::new(spec, dims)).collect::<Result<Vec<_>, _>>()?;
     let owners = owners(&parts)?;
     let stacks = parts.iter().zip(owners).enumerate().filter(|(index, (_, owner))| index == owner);
     let numbers = |stack: Stack| stack.sites * stack.declared.shape.iter().product::<i64>();

@@ -11,7 +11,7 @@ use crate::adaptation::Adaptation;
 use crate::adaptations::AdaptSpec;
 use crate::layers::Layers;
 use crate::lender::Lender;
-use crate::method::Method;
+use crate::method::InterventionSpec;
 use crate::positions::{Positions, Truncation, Tying};
 use crate::rng::Seed;
 use crate::site::{Component, Dims};
@@ -31,7 +31,7 @@ pub enum DropoutOn {
 /// Dropout during training.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Dropout {
+pub struct EditDropout {
     /// Probability, from 0 up to but not including 1.
     #[serde(default)]
     pub p: f64,
@@ -45,7 +45,7 @@ pub struct Dropout {
 #[serde(deny_unknown_fields)]
 pub struct ReftSpec {
     /// `Φ`, by name or spelled out.
-    pub intervention: Method,
+    pub intervention: InterventionSpec,
     /// `r`, dimension of the subspace.
     pub rank: i64,
     /// `P`, the tokens.
@@ -64,7 +64,7 @@ pub struct ReftSpec {
     pub truncation: Truncation,
     /// Dropout during training.
     #[serde(default)]
-    pub dropout: Dropout,
+    pub dropout: EditDropout,
     /// What the edit `Φ(h) − h` is multiplied by: 1 is `Φ`, 0 nothing, -1 its negation.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub strength: f64,
@@ -113,14 +113,14 @@ impl AdaptMethod for ReftSpec {
 
     fn example() -> Self {
         Self {
-            intervention: Method::named("loreft").expect("a named method"),
+            intervention: InterventionSpec::named("loreft").expect("a named method"),
             rank: 4,
             positions: Positions::Ends { prefix: 3, suffix: 3 },
             layers: Layers::All,
             tying: Tying::Untied,
             component: Component::BlockOutput,
             truncation: Truncation::Paper,
-            dropout: Dropout::default(),
+            dropout: EditDropout::default(),
             strength: 1.0,
             subspace: None,
             head: None,
@@ -150,7 +150,7 @@ impl AdaptMethod for ReftList {
 
     fn example() -> Self {
         let set = |name: &str, layer: i64| ReftSpec {
-            intervention: Method::named(name).expect("a named method"),
+            intervention: InterventionSpec::named(name).expect("a named method"),
             layers: Layers::listed(vec![layer.into()]).expect("one layer"),
             ..ReftSpec::example()
         };

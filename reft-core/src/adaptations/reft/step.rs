@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 use super::Reft;
-use super::part::Part;
-use super::spec::{Dropout, DropoutOn, is_one};
+use super::part::ReftPart;
+use super::spec::{DropoutOn, EditDropout, is_one};
 use crate::adaptation::{Adaptation, EditedRows, Mode, OverlapError, Step};
 use crate::hooks::Hooks;
 use crate::intervention::Intervention;
@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::params::Leaves;
 use crate::site::Site;
 
-impl Part {
+impl ReftPart {
     /// The rows that each group edits in a pass: by its positions, or those of its links.
     pub(super) fn rows(&self, layout: &Layout, index: usize) -> Vec<Vec<i64>> {
         if self.phi().takes_source() {
@@ -45,7 +45,7 @@ pub(super) struct ReftStep<'a> {
 
 impl<'a> ReftStep<'a> {
     /// One part's terms in a pass, by layer; none where it edits no row.
-    fn terms(&self, index: usize, rows: &[Vec<i64>], source: Option<&Tensor>) -> Vec<Term<'a>> {
+    fn terms(&self, index: usize, rows: &[Vec<i64>], source: Option<&Tensor>) -> Vec<EditTerm<'a>> {
         let (part, device) = (&self.reft.parts[index], self.reft.params.flat().device());
         let present: Vec<usize> = (0..rows.len()).filter(|&group| !rows[group].is_empty()).collect();
         if present.is_empty() {
@@ -65,7 +65,7 @@ impl<'a> ReftStep<'a> {
                 let site = position * part.groups.len() + group;
                 per_site.iter().map(|stack| chosen(stack[site].shallow_clone())).collect()
             };
-            Term {
+            EditTerm {
                 phi: part.phi(),
                 rows: index_tensor.shallow_clone(),
                 sizes: sizes.clone(),
@@ -82,8 +82,8 @@ impl<'a> ReftStep<'a> {
 
 impl Step for ReftStep<'_> {
     fn hooks<'s>(&'s self, layout: &Layout) -> Result<Box<dyn Hooks + 's>, OverlapError> {
-        let mut edits: BTreeMap<Site, BTreeMap<usize, Vec<Term<'s>>>> = BTreeMap::new();
-        let mut taken: Vec<Taken> = Vec::new();
+        let mut edits: BTreeMap<Site, BTreeMap<usize, Vec<EditTerm<'s>>>> = BTreeMap::new();
+        let mut taken: Vec<EditedPart> = Vec::new();
         for (index, part) in self.reft.parts.iter().enumerate() {
             if part.spec.strength.abs() == 0.0 {
                 continue;
@@ -93,7 +93,7 @@ impl Step for ReftStep<'_> {
             let flat: Vec<i64> = rows.iter().flatten().copied().collect();
             let owner = self.reft.owners[index];
             check_disjoint(taken.iter().filter(|other| other.owner != owner), (index, part, &flat), layout)?;
-            taken.push(Taken::new((index, owner), part, &flat, layout));
+            taken.push(EditedPart::new((index, owner), part, &flat, layout));
             let device = self.reft.params.flat().device();
             let source =
                 part.phi().takes_source().then(|| Tensor::from_slice(&linked(&seen, index).1).to_device(device));
@@ -102,7 +102,7 @@ impl Step for ReftStep<'_> {
             }
         }
         let at_site =
-            |(site, by_owner): (Site, BTreeMap<usize, Vec<Term<'s>>>)| (site, by_owner.into_values().collect());
+            |(site, by_owner): (Site, BTreeMap<usize, Vec<EditTerm<'s>>>)| (site, by_owner.into_values().collect());
         Ok(Box::new(ReftHooks(edits.into_iter().map(at_site).collect())))
     }
 
@@ -116,17 +116,17 @@ impl Step for ReftStep<'_> {
 }
 
 /// The rows that a part edits in one pass.
-struct Taken<'a> {
+struct EditedPart<'a> {
     index: usize,
     /// The part whose parameters it uses: parts of one subspace may edit the same tokens.
     owner: usize,
-    part: &'a Part,
+    part: &'a ReftPart,
     /// For every row of the pass, whether it is one of them.
     rows: Vec<bool>,
 }
 
-impl<'a> Taken<'a> {
-    fn new((index, owner): (usize, usize), part: &'a Part, edited: &[i64], layout: &Layout) -> Self {
+impl<'a> EditedPart<'a> {
+    fn new((index, owner): (usize, usize), part: &'a ReftPart, edited: &[i64], layout: &Layout) -> Self {
         let mut rows = vec![false; layout.rows() as usize];
         for &row in edited {
             rows[row as usize] = true;
@@ -137,8 +137,8 @@ impl<'a> Taken<'a> {
 
 /// Def. 3.2: no token of a site is edited twice. Groups of one part are disjoint by construction.
 fn check_disjoint<'t>(
-    taken: impl Iterator<Item = &'t Taken<'t>>,
-    (second, part, rows): (usize, &Part, &[i64]),
+    taken: impl Iterator<Item = &'t EditedPart<'t>>,
+    (second, part, rows): (usize, &ReftPart, &[i64]),
     layout: &Layout,
 ) -> Result<(), OverlapError> {
     for other in taken {
@@ -163,7 +163,7 @@ fn check_disjoint<'t>(
 }
 
 /// One part's edit at one site in one pass.
-struct Term<'a> {
+struct EditTerm<'a> {
     phi: &'a dyn Intervention,
     /// Rows of all groups, one group after the other, `[M]`.
     rows: Tensor,
@@ -176,10 +176,10 @@ struct Term<'a> {
     /// First column and number of columns, where not all are edited.
     columns: Option<(i64, i64)>,
     strength: f64,
-    dropout: Option<Dropout>,
+    dropout: Option<EditDropout>,
 }
 
-impl Term<'_> {
+impl EditTerm<'_> {
     /// The states of these rows in f32, whatever the model's type: those columns that are edited.
     fn gather(&self, y: &Tensor, rows: &Tensor) -> Tensor {
         let h = y.index_select(0, rows).to_kind(Kind::Float);
@@ -200,8 +200,8 @@ impl Term<'_> {
         let edited = if is_one(&self.strength) { edited } else { h + (edited - h) * self.strength };
         match self.dropout {
             None => edited,
-            Some(Dropout { p, on: DropoutOn::State }) => edited.dropout(p, true),
-            Some(Dropout { p, on: DropoutOn::Edit }) => h + (edited - h).dropout(p, true),
+            Some(EditDropout { p, on: DropoutOn::State }) => edited.dropout(p, true),
+            Some(EditDropout { p, on: DropoutOn::Edit }) => h + (edited - h).dropout(p, true),
         }
     }
 
@@ -222,8 +222,8 @@ impl Term<'_> {
 }
 
 /// `h + Σ_S (Φ_S(h) − h)`: the parts of one subspace all see the state before any of them edited it.
-fn together(terms: &[Term<'_>], y: &Tensor) -> Tensor {
-    let moved = |sum: Tensor, term: &Term<'_>| {
+fn together(terms: &[EditTerm<'_>], y: &Tensor) -> Tensor {
+    let moved = |sum: Tensor, term: &EditTerm<'_>| {
         let h = term.gather(y, &term.rows);
         let edit = term.edited(y, &h) - &h;
         let edit = match term.columns {
@@ -237,11 +237,11 @@ fn together(terms: &[Term<'_>], y: &Tensor) -> Tensor {
 }
 
 /// The hooks of one pass: at each site the terms of each subspace.
-struct ReftHooks<'a>(BTreeMap<Site, Vec<Vec<Term<'a>>>>);
+struct ReftHooks<'a>(BTreeMap<Site, Vec<Vec<EditTerm<'a>>>>);
 
 impl Hooks for ReftHooks<'_> {
     fn visit(&self, at: Site, _: &Tensor, y: Tensor) -> Tensor {
-        let edit = |y: Tensor, terms: &Vec<Term<'_>>| match terms.as_slice() {
+        let edit = |y: Tensor, terms: &Vec<EditTerm<'_>>| match terms.as_slice() {
             [term] => term.apply(&y),
             terms => together(terms, &y),
         };

@@ -9,9 +9,9 @@ use serde_json::Value;
 use ureq::{Agent, Proxy};
 
 use super::endpoint::Endpoint;
-use super::pace::{Gate, Pace};
-use super::protocol::{self, Dialect, Reply};
-use super::{Event, Watch};
+use super::pace::{RateLimiter, RequestInterval};
+use super::protocol::{self, Reply, ServerDialect};
+use super::{JudgeEvent, JudgeObserver};
 use crate::alpaca_eval::one_line;
 
 /// Bytes of an answer at most: a judge says a word.
@@ -82,7 +82,7 @@ pub struct Limits {
     /// For one question, at least one.
     pub attempts: u32,
     /// Times between requests.
-    pub pace: Pace,
+    pub pace: RequestInterval,
 }
 
 /// A question.
@@ -102,11 +102,11 @@ pub struct Client {
     endpoint: Endpoint,
     limits: Limits,
     agent: Agent,
-    gate: Gate,
+    gate: RateLimiter,
     /// Waits so far: each is shortened by another draw.
     waits: AtomicU64,
     /// What the server was found to take.
-    dialect: Dialect,
+    dialect: ServerDialect,
     /// Whether any reply had words.
     spoke: AtomicBool,
 }
@@ -131,8 +131,8 @@ impl Client {
             .max_redirects(0)
             .proxy(if endpoint.local() { None } else { Proxy::try_from_env() })
             .build();
-        let gate = Gate::new(limits.pace.interval);
-        let (waits, dialect, spoke) = (AtomicU64::new(0), Dialect::default(), AtomicBool::new(false));
+        let gate = RateLimiter::new(limits.pace.interval);
+        let (waits, dialect, spoke) = (AtomicU64::new(0), ServerDialect::default(), AtomicBool::new(false));
         Self { endpoint, limits, agent: Agent::new_with_config(config), gate, waits, dialect, spoke }
     }
 
@@ -140,7 +140,7 @@ impl Client {
     ///
     /// # Errors
     /// When the server refuses for good, or every attempt was in vain.
-    pub fn ask(&self, chat: &Chat<'_>, watch: Watch<'_>) -> Result<String, ClientError> {
+    pub fn ask(&self, chat: &Chat<'_>, watch: JudgeObserver<'_>) -> Result<String, ClientError> {
         let mut failed = 0;
         loop {
             self.gate.pass();
@@ -159,7 +159,7 @@ impl Client {
                 return Err(ClientError::GaveUp { url: self.endpoint.url().to_owned(), reason, attempts: failed });
             }
             let wait = self.limits.pace.wait(failed, retry_after, self.draw());
-            watch(Event::Waiting { url: self.endpoint.url(), reason: &reason, wait });
+            watch(JudgeEvent::Waiting { url: self.endpoint.url(), reason: &reason, wait });
             std::thread::sleep(wait);
         }
     }

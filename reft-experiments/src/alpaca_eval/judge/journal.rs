@@ -28,7 +28,7 @@ impl QuestionId {
 
 /// A line of the journal. The reply is kept as it came: what it means can be read from it anew.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct JournalEntry {
     question: QuestionId,
     reply: String,
 }
@@ -61,11 +61,11 @@ pub enum JournalError {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    kept: Mutex<Kept>,
+    kept: Mutex<StoredReplies>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredReplies {
     file: File,
     /// Bytes of all whole lines.
     length: u64,
@@ -90,13 +90,13 @@ impl Journal {
         let mut replies = HashMap::new();
         for (line, text) in (1..).zip(bytes[..whole].split_inclusive(|&byte| byte == b'\n')) {
             let none = |_| JournalError::Line { path: path.to_owned(), line };
-            let entry: Entry = serde_json::from_slice(text).map_err(none)?;
+            let entry: JournalEntry = serde_json::from_slice(text).map_err(none)?;
             replies.insert(entry.question, entry.reply);
         }
         if whole < bytes.len() {
             file.set_len(whole as u64).map_err(io)?;
         }
-        let kept = Kept { file, length: whole as u64, replies };
+        let kept = StoredReplies { file, length: whole as u64, replies };
         Ok(Self { path: path.to_owned(), kept: Mutex::new(kept) })
     }
 
@@ -110,7 +110,7 @@ impl Journal {
     /// # Errors
     /// When the file system refuses.
     pub fn record(&self, question: QuestionId, reply: String) -> Result<(), JournalError> {
-        let entry = Entry { question, reply };
+        let entry = JournalEntry { question, reply };
         let line = serde_json::to_string(&entry).expect("plain data") + "\n";
         let mut kept = self.kept();
         let written = kept.file.write_all(line.as_bytes()).and_then(|()| kept.file.sync_data());
@@ -124,7 +124,7 @@ impl Journal {
         Ok(())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, StoredReplies> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,14 +16,14 @@ use serde_json::Value;
 
 use super::annotations::Annotation;
 use client::{Chat, Client, ClientError};
-use estimate::Estimate;
+use estimate::CostEstimate;
 use journal::{Journal, JournalError, QuestionId};
-use pairs::Pair;
-use prompt::{Order, Template, Verdict};
+use pairs::OutputPair;
+use prompt::{JudgePrompt, PresentationOrder, Verdict};
 
 /// What happens while a judge is asked.
 #[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
+pub enum JudgeEvent<'a> {
     /// A reply was kept.
     Judged,
     /// An attempt was in vain.
@@ -38,7 +38,7 @@ pub enum Event<'a> {
 }
 
 /// Told of every event, from every thread.
-pub type Watch<'a> = &'a (dyn Fn(Event<'_>) + Sync);
+pub type JudgeObserver<'a> = &'a (dyn Fn(JudgeEvent<'_>) + Sync);
 
 /// Judging that came to an end early. What was judged is kept in the journal.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub struct Judge {
     /// The judge's name at its server.
     pub model: String,
     /// The prompt.
-    pub template: Template,
+    pub template: JudgePrompt,
     /// Tokens of a reply at most.
     pub max_tokens: u32,
     /// Decides which output is shown first.
@@ -67,16 +67,16 @@ pub struct Judge {
 /// A pair as it is put to the judge.
 struct Question {
     id: QuestionId,
-    order: Order,
+    order: PresentationOrder,
     prompt: String,
 }
 
 impl Judge {
     /// What is left to ask.
-    pub fn estimate(&self, pairs: &[Pair], journal: &Journal) -> Estimate {
+    pub fn estimate(&self, pairs: &[OutputPair], journal: &Journal) -> CostEstimate {
         let questions = pairs.iter().map(|pair| self.question(pair));
         let left: Vec<Question> = questions.filter(|question| journal.reply(&question.id).is_none()).collect();
-        Estimate {
+        CostEstimate {
             pairs: pairs.len(),
             left: left.len(),
             tokens_in: left.iter().map(|question| question.prompt.chars().count().div_ceil(4) as u64).sum(),
@@ -90,11 +90,11 @@ impl Judge {
     /// When the judge cannot be asked or its reply cannot be kept; the other threads then end what they are at.
     pub fn run(
         &self,
-        pairs: &[Pair],
+        pairs: &[OutputPair],
         journal: &Journal,
         client: &Client,
         threads: usize,
-        watch: Watch<'_>,
+        watch: JudgeObserver<'_>,
     ) -> Result<Vec<Annotation>, JudgeError> {
         let questions: Vec<Question> = pairs.iter().map(|pair| self.question(pair)).collect();
         let left: Vec<&Question> = questions.iter().filter(|question| journal.reply(&question.id).is_none()).collect();
@@ -114,11 +114,11 @@ impl Judge {
         Ok(pairs.iter().zip(&questions).map(|(pair, question)| self.annotation(pair, question, journal)).collect())
     }
 
-    fn question(&self, Pair { model, reference }: &Pair) -> Question {
-        let order = Order::of(&model.instruction, self.seed);
+    fn question(&self, OutputPair { model, reference }: &OutputPair) -> Question {
+        let order = PresentationOrder::of(&model.instruction, self.seed);
         let (a, b) = match order {
-            Order::ReferenceFirst => (&reference.output, &model.output),
-            Order::ModelFirst => (&model.output, &reference.output),
+            PresentationOrder::ReferenceFirst => (&reference.output, &model.output),
+            PresentationOrder::ModelFirst => (&model.output, &reference.output),
         };
         let prompt = self.template.fill(&model.instruction, a, b);
         // The length is part of it: who allows longer replies wants those that were cut off anew.
@@ -135,16 +135,22 @@ impl Judge {
         Question { id: QuestionId::of(&parts), order, prompt }
     }
 
-    fn ask(&self, question: &Question, journal: &Journal, client: &Client, watch: Watch<'_>) -> Result<(), JudgeError> {
+    fn ask(
+        &self,
+        question: &Question,
+        journal: &Journal,
+        client: &Client,
+        watch: JudgeObserver<'_>,
+    ) -> Result<(), JudgeError> {
         let chat = Chat { model: &self.model, prompt: &question.prompt, max_tokens: self.max_tokens };
         let reply = client.ask(&chat, watch)?;
         journal.record(question.id.clone(), reply)?;
-        watch(Event::Judged);
+        watch(JudgeEvent::Judged);
         Ok(())
     }
 
-    fn annotation(&self, pair: &Pair, question: &Question, journal: &Journal) -> Annotation {
-        let Pair { model, reference } = pair.clone();
+    fn annotation(&self, pair: &OutputPair, question: &Question, journal: &Journal) -> Annotation {
+        let OutputPair { model, reference } = pair.clone();
         let reply = journal.reply(&question.id).expect("every question was asked");
         Annotation {
             dataset: model.dataset.or(reference.dataset),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Times between requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pace {
+pub struct RequestInterval {
     /// Between the beginnings of two requests, over all threads.
     pub interval: Duration,
     /// Before the second attempt, doubled before each further one; of each, between half and all is kept by chance.
@@ -16,7 +16,7 @@ pub struct Pace {
     pub second: Duration,
 }
 
-impl Pace {
+impl RequestInterval {
     /// So many requests a minute at most.
     pub fn per_minute(requests: u32) -> Self {
         Self {
@@ -39,12 +39,12 @@ impl Pace {
 
 /// Lets requests through one at a time, an interval apart.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct RateLimiter {
     interval: Duration,
     next: Mutex<Instant>,
 }
 
-impl Gate {
+impl RateLimiter {
     pub(super) fn new(interval: Duration) -> Self {
         Self { interval, next: Mutex::new(Instant::now()) }
     }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let pace = Pace::per_minute(60);
+        let pace = RequestInterval::per_minute(60);
         let waits = [1, 2, 3, 4, 40].map(|failed| pace.wait(failed, None, 1.0).as_secs());
         assert_eq!(waits, [1, 2, 4, 8, 300]);
         assert_eq!(pace.wait(3, None, 0.5), Duration::from_secs(2));
@@ -77,16 +77,16 @@ mod tests {
 
     #[test]
     fn a_wait_that_the_server_asks_for_is_kept_to() {
-        let pace = Pace::per_minute(60);
+        let pace = RequestInterval::per_minute(60);
         assert_eq!(pace.wait(1, Some(17), 0.5), Duration::from_secs(17));
         assert_eq!(pace.wait(1, Some(u32::MAX), 0.5), pace.longest_wait);
-        let quick = Pace { second: Duration::from_millis(1), ..pace };
+        let quick = RequestInterval { second: Duration::from_millis(1), ..pace };
         assert_eq!(quick.wait(1, Some(17), 0.5), Duration::from_millis(17));
     }
 
     #[test]
     fn turns_are_an_interval_apart_whoever_asks() {
-        let gate = Gate::new(Pace::per_minute(120).interval);
+        let gate = RateLimiter::new(RequestInterval::per_minute(120).interval);
         let now = Instant::now() + Duration::from_secs(9);
         let waits = [0, 0, 0, 1250, 9000].map(|later| gate.turn(now + Duration::from_millis(later)).as_millis());
         assert_eq!(waits, [0, 500, 1000, 250, 0]);

@@ -7,7 +7,7 @@ use crate::alpaca_eval::outputs::ModelOutput;
 
 /// Two outputs for one instruction.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pair {
+pub struct OutputPair {
     /// The model's.
     pub model: ModelOutput,
     /// The reference's.
@@ -16,9 +16,9 @@ pub struct Pair {
 
 /// All pairs, in the order of the model's outputs.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pairs {
+pub struct OutputPairs {
     /// The pairs.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<OutputPair>,
     /// Instructions of the reference that the model did not answer.
     pub unanswered: usize,
 }
@@ -38,7 +38,7 @@ pub struct PairError {
     first: String,
 }
 
-impl Pairs {
+impl OutputPairs {
     /// Pairs outputs by instruction, in whatever order they come.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Pairs {
         let (mut pairs, mut missing) = (Vec::new(), Vec::new());
         for model in outputs {
             match reference.remove(&model.instruction) {
-                Some(reference) => pairs.push(Pair { model, reference }),
+                Some(reference) => pairs.push(OutputPair { model, reference }),
                 None => missing.push(model.instruction),
             }
         }
@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn outputs_are_paired_by_instruction() {
-        let paired = Pairs::new(outputs("m", &["p", "q"]), outputs("r", &["q", "s", "p"])).expect("all are there");
+        let paired =
+            OutputPairs::new(outputs("m", &["p", "q"]), outputs("r", &["q", "s", "p"])).expect("all are there");
         let said: Vec<_> =
             paired.pairs.iter().map(|pair| (pair.model.output.as_str(), pair.reference.output.as_str())).collect();
         assert_eq!(said, [("m to p", "r to p"), ("m to q", "r to q")]);
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn instructions_without_a_reference_are_counted() {
         let error =
-            Pairs::new(outputs("m", &["p", "one\ntwo", "q"]), outputs("r", &["q"])).expect_err("two are missing");
+            OutputPairs::new(outputs("m", &["p", "one\ntwo", "q"]), outputs("r", &["q"])).expect_err("two are missing");
         let expected = "2 of 3 instructions have no output in the reference, the first is `p`: ";
         assert!(error.to_string().starts_with(expected), "{error}");
     }

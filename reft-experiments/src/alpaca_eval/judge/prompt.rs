@@ -25,14 +25,14 @@ static THOUGHT_END: LazyLock<Regex> = LazyLock::new(|| Regex::new(&format!("(?i)
 
 /// Which of the two outputs a judge sees first. Judges favour one place, so each output stands in it half of the time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum PresentationOrder {
     /// The reference's output is `a`.
     ReferenceFirst,
     /// The model's output is `a`.
     ModelFirst,
 }
 
-impl Order {
+impl PresentationOrder {
     /// Drawn for each instruction; the same in every run with this seed.
     pub fn of(instruction: &str, seed: u64) -> Self {
         let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(instruction).finalize();
@@ -50,7 +50,7 @@ impl Order {
 
 /// A template that does not show what is to be judged.
 #[derive(Debug, thiserror::Error)]
-pub enum TemplateError {
+pub enum JudgePromptError {
     /// Not readable.
     #[error("{path}: {reason}: check the path and its permissions")]
     Io {
@@ -100,32 +100,32 @@ impl Slot {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Piece {
+enum TemplatePiece {
     Text(String),
     Slot(Slot),
 }
 
 /// A judge's prompt with places for an instruction and two outputs.
 #[derive(Clone, Debug)]
-pub struct Template {
+pub struct JudgePrompt {
     text: String,
-    pieces: Vec<Piece>,
+    pieces: Vec<TemplatePiece>,
 }
 
-impl Default for Template {
+impl Default for JudgePrompt {
     fn default() -> Self {
         Self::parse(OWN, Path::new("prompt.txt")).expect("a fixed text with every placeholder")
     }
 }
 
-impl Template {
+impl JudgePrompt {
     /// The template of a file.
     ///
     /// # Errors
     /// When the file is not readable, or a placeholder is unknown or missing.
-    pub fn read(path: &Path) -> Result<Self, TemplateError> {
+    pub fn read(path: &Path) -> Result<Self, JudgePromptError> {
         let text =
-            std::fs::read_to_string(path).map_err(|reason| TemplateError::Io { path: path.to_owned(), reason })?;
+            std::fs::read_to_string(path).map_err(|reason| JudgePromptError::Io { path: path.to_owned(), reason })?;
         Self::parse(&text, path)
     }
 
@@ -133,20 +133,20 @@ impl Template {
     ///
     /// # Errors
     /// When a placeholder is unknown or missing.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, TemplateError> {
+    pub fn parse(text: &str, path: &Path) -> Result<Self, JudgePromptError> {
         let (mut pieces, mut end) = (Vec::new(), 0);
         for found in PLACEHOLDER.captures_iter(text) {
             let (whole, name) = (found.get_match(), &found[1]);
             let Some(slot) = Slot::ALL.into_iter().find(|slot| slot.name() == name) else {
                 let hint = did_you_mean(name, Slot::ALL.map(Slot::name));
-                return Err(TemplateError::Unknown { path: path.to_owned(), name: name.to_owned(), hint });
+                return Err(JudgePromptError::Unknown { path: path.to_owned(), name: name.to_owned(), hint });
             };
-            pieces.extend([Piece::Text(text[end..whole.start()].to_owned()), Piece::Slot(slot)]);
+            pieces.extend([TemplatePiece::Text(text[end..whole.start()].to_owned()), TemplatePiece::Slot(slot)]);
             end = whole.end();
         }
-        pieces.push(Piece::Text(text[end..].to_owned()));
-        match Slot::ALL.into_iter().find(|&slot| !pieces.contains(&Piece::Slot(slot))) {
-            Some(missing) => Err(TemplateError::Missing { path: path.to_owned(), name: missing.name() }),
+        pieces.push(TemplatePiece::Text(text[end..].to_owned()));
+        match Slot::ALL.into_iter().find(|&slot| !pieces.contains(&TemplatePiece::Slot(slot))) {
+            Some(missing) => Err(JudgePromptError::Missing { path: path.to_owned(), name: missing.name() }),
             None => Ok(Self { text: text.to_owned(), pieces }),
         }
     }
@@ -161,10 +161,10 @@ impl Template {
         let mut prompt = String::new();
         for piece in &self.pieces {
             prompt.push_str(match piece {
-                Piece::Text(text) => text,
-                Piece::Slot(Slot::Instruction) => instruction,
-                Piece::Slot(Slot::OutputA) => output_a,
-                Piece::Slot(Slot::OutputB) => output_b,
+                TemplatePiece::Text(text) => text,
+                TemplatePiece::Slot(Slot::Instruction) => instruction,
+                TemplatePiece::Slot(Slot::OutputA) => output_a,
+                TemplatePiece::Slot(Slot::OutputB) => output_b,
             });
         }
         prompt
@@ -215,10 +215,10 @@ impl Verdict {
     }
 
     /// The preference that an annotation keeps.
-    pub fn preference(self, order: Order) -> f64 {
+    pub fn preference(self, order: PresentationOrder) -> f64 {
         match (self, order) {
-            (Self::A, Order::ReferenceFirst) | (Self::B, Order::ModelFirst) => 1.0,
-            (Self::A, Order::ModelFirst) | (Self::B, Order::ReferenceFirst) => 2.0,
+            (Self::A, PresentationOrder::ReferenceFirst) | (Self::B, PresentationOrder::ModelFirst) => 1.0,
+            (Self::A, PresentationOrder::ModelFirst) | (Self::B, PresentationOrder::ReferenceFirst) => 2.0,
             (Self::Tie, _) => 1.5,
         }
     }
@@ -261,17 +261,17 @@ mod tests {
 
     #[test]
     fn what_is_put_in_is_left_as_it_is() {
-        let template = Template::parse("{instruction}|{output_a}|{output_b}|{instruction}", Path::new("t.txt"));
+        let template = JudgePrompt::parse("{instruction}|{output_a}|{output_b}|{instruction}", Path::new("t.txt"));
         let filled = template.expect("valid").fill("{output_b}", "1", "{x}");
         assert_eq!(filled, "{output_b}|1|{x}|{output_b}");
         let json = "{\"q\": \"{instruction}\", \"ab\": [{output_a}, {output_b}], \"c\": {}}";
-        let filled = Template::parse(json, Path::new("t.txt")).expect("valid").fill("?", "1", "2");
+        let filled = JudgePrompt::parse(json, Path::new("t.txt")).expect("valid").fill("?", "1", "2");
         assert_eq!(filled, "{\"q\": \"?\", \"ab\": [1, 2], \"c\": {}}");
     }
 
     #[test]
     fn placeholders_are_checked() {
-        let error = |text| Template::parse(text, Path::new("t.txt")).expect_err(text).to_string();
+        let error = |text| JudgePrompt::parse(text, Path::new("t.txt")).expect_err(text).to_string();
         let unknown = error("{instruction} {output_1} {output_b}");
         assert!(unknown.starts_with("t.txt: unknown placeholder {output_1} (did you mean `output_"), "{unknown}");
         assert!(unknown.ends_with(": use {instruction}, {output_a} and {output_b}"), "{unknown}");
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn our_own_prompt_shows_everything_in_order() {
-        let filled = Template::default().fill("<the instruction>", "<the first>", "<the second>");
+        let filled = JudgePrompt::default().fill("<the instruction>", "<the first>", "<the second>");
         let places: Vec<_> =
             ["<the instruction>", "<the first>", "<the second>", "tie"].iter().map(|part| filled.find(part)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
@@ -289,18 +289,21 @@ mod tests {
 
     #[test]
     fn orders_are_drawn_anew_for_every_instruction_and_seed() {
-        let orders = |seed| (0..64).map(|index| Order::of(&format!("instruction {index}"), seed)).collect::<Vec<_>>();
+        let orders = |seed| {
+            (0..64).map(|index| PresentationOrder::of(&format!("instruction {index}"), seed)).collect::<Vec<_>>()
+        };
         assert_eq!(orders(1), orders(1));
         assert_ne!(orders(1), orders(2));
-        let first = orders(1).iter().filter(|&&order| order == Order::ModelFirst).count();
+        let first = orders(1).iter().filter(|&&order| order == PresentationOrder::ModelFirst).count();
         assert!((16..=48).contains(&first), "{first} of 64");
     }
 
     #[test]
     fn a_preference_belongs_to_the_output_whatever_its_place() {
-        for (order, reference, model) in
-            [(Order::ReferenceFirst, Verdict::A, Verdict::B), (Order::ModelFirst, Verdict::B, Verdict::A)]
-        {
+        for (order, reference, model) in [
+            (PresentationOrder::ReferenceFirst, Verdict::A, Verdict::B),
+            (PresentationOrder::ModelFirst, Verdict::B, Verdict::A),
+        ] {
             let preferences = [reference, model, Verdict::Tie].map(|verdict| Some(verdict.preference(order)));
             assert_eq!(preferences, [Some(1.0), Some(2.0), Some(1.5)]);
         }

@@ -9,29 +9,29 @@ use super::client::Chat;
 /// What the models of a server take, learned from their refusals: newer ones count a reply's tokens under another name and
 /// choose their temperature themselves.
 #[derive(Debug, Default)]
-pub(super) struct Dialect {
+pub(super) struct ServerDialect {
     completion_tokens: AtomicBool,
     no_temperature: AtomicBool,
 }
 
 /// The parameters of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Spoken {
+pub(super) struct RequestParameters {
     completion_tokens: bool,
     no_temperature: bool,
 }
 
-impl Dialect {
+impl ServerDialect {
     /// What is known now.
-    pub(super) fn spoken(&self) -> Spoken {
-        Spoken {
+    pub(super) fn spoken(&self) -> RequestParameters {
+        RequestParameters {
             completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
             no_temperature: self.no_temperature.load(Ordering::Relaxed),
         }
     }
 
     /// Learns from a refusal of a request that was spoken so; false when there is nothing to change.
-    pub(super) fn learn(&self, spoken: Spoken, answer: &Value) -> bool {
+    pub(super) fn learn(&self, spoken: RequestParameters, answer: &Value) -> bool {
         let error = &answer["error"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_lowercase();
         let (parameter, message) =
@@ -51,7 +51,7 @@ impl Dialect {
     }
 }
 
-impl Spoken {
+impl RequestParameters {
     /// A question as it is sent.
     pub(super) fn request(self, chat: &Chat<'_>) -> Value {
         let mut body = json!({"model": chat.model, "messages": [{"role": "user", "content": chat.prompt}]});
@@ -97,8 +97,8 @@ pub(super) fn out_of_money(answer: &Value) -> bool {
 mod tests {
     use super::*;
 
-    fn learned(answers: &[Value]) -> (Vec<bool>, Spoken) {
-        let dialect = Dialect::default();
+    fn learned(answers: &[Value]) -> (Vec<bool>, RequestParameters) {
+        let dialect = ServerDialect::default();
         let learned = answers.iter().map(|answer| dialect.learn(dialect.spoken(), answer)).collect();
         (learned, dialect.spoken())
     }
@@ -115,10 +115,13 @@ mod tests {
         for answer in tokens {
             let (learned, spoken) = learned(&[answer.clone(), answer.clone()]);
             assert_eq!(learned, [true, false], "{answer}");
-            assert_eq!(spoken, Spoken { completion_tokens: true, no_temperature: false }, "{answer}");
+            assert_eq!(spoken, RequestParameters { completion_tokens: true, no_temperature: false }, "{answer}");
         }
         let temperature = error("Only the default (1) value is supported.", json!("temperature"));
-        assert_eq!(learned(&[temperature]), (vec![true], Spoken { completion_tokens: false, no_temperature: true }));
+        assert_eq!(
+            learned(&[temperature]),
+            (vec![true], RequestParameters { completion_tokens: false, no_temperature: true })
+        );
         let others = [
             error("The model `x` does not exist", json!(null)),
             error("max_tokens is too large", json!(null)),
@@ -130,9 +133,9 @@ mod tests {
     #[test]
     fn a_request_has_the_parameters_that_are_taken() {
         let chat = Chat { model: "m", prompt: "p", max_tokens: 7 };
-        let body = Spoken { completion_tokens: false, no_temperature: false }.request(&chat);
+        let body = RequestParameters { completion_tokens: false, no_temperature: false }.request(&chat);
         assert_eq!((&body["max_tokens"], &body["temperature"]), (&json!(7), &json!(0)));
-        let body = Spoken { completion_tokens: true, no_temperature: true }.request(&chat);
+        let body = RequestParameters { completion_tokens: true, no_temperature: true }.request(&chat);
         assert_eq!(body["max_completion_tokens"], 7);
         assert!(body.get("max_tokens").is_none() && body.get("temperature").is_none(), "{body}");
     }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::data::need::Form;
+use crate::data::need::AnswerNeed;
 
-const ANSWER: Need = Need::Answer(Form::Text);
+const ANSWER: Need = Need::Answer(AnswerNeed::Text);
 
 fn rows_of(bytes: &[u8], need: Need) -> Result<Vec<Row>, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -144,16 +144,16 @@ fn rows_without_what_is_needed_are_refused_by_number() {
         (ANSWER, r#", "answer": null"#, "row 2: `answer` is null"),
         (ANSWER, r#", "answer": """#, "row 2: `answer` is blank"),
         (ANSWER, r#", "answer": " \n\u00a0""#, "row 2: `answer` is blank"),
-        (Need::Answer(Form::Number), r#", "answer": "ten""#, "`answer` is `ten`, which is no number"),
-        (Need::Answer(Form::FinalNumber), r#", "answer": "So 18.""#, "which is no number after ####"),
+        (Need::Answer(AnswerNeed::Number), r#", "answer": "ten""#, "`answer` is `ten`, which is no number"),
+        (Need::Answer(AnswerNeed::FinalNumber), r#", "answer": "So 18.""#, "which is no number after ####"),
         (Need::Output, r#", "answer": "1""#, "row 2: the row has no `output`"),
         (Need::Output, r#", "output": " ""#, "row 2: `output` is blank"),
     ] {
         check(row(more).as_bytes(), need, &[parts, "take the row out"]);
         assert_eq!(rows_of(row(more).as_bytes(), Need::Question).expect("judged by others").len(), 2);
     }
-    check(br#"[{"question": "q", "answer": "BC"}]"#, Need::Answer(Form::Letter), &["is no letter A to E alone"]);
-    assert!(rows_of(br#"[{"question": "q", "answer": " B "}]"#, Need::Answer(Form::Letter)).is_ok());
+    check(br#"[{"question": "q", "answer": "BC"}]"#, Need::Answer(AnswerNeed::Letter), &["is no letter A to E alone"]);
+    assert!(rows_of(br#"[{"question": "q", "answer": " B "}]"#, Need::Answer(AnswerNeed::Letter)).is_ok());
 }
 
 proptest::proptest! {

@@ -1,9 +1,9 @@
 //! Conversations as training examples and as prompts, by the model's own chat template.
 
-use reft_models::tokenizer::{Conversation, Ending, Specials, Tokenizer, TokenizerError};
+use reft_models::tokenizer::{Conversation, PromptEnding, Specials, Tokenizer, TokenizerError};
 use serde_json::Value;
 
-use super::spec::Trained;
+use super::spec::TrainedTurns;
 use crate::data::encode::Example;
 
 /// The turns of a row's conversation, which ends with the assistant's last.
@@ -18,7 +18,7 @@ pub fn turns(conversation: &str) -> Vec<Value> {
 pub fn prompt(conversation: &str, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
     let turns = turns(conversation);
     let before = &turns[..turns.len() - 1];
-    tokenizer.chat_text(&Conversation { ending: Ending::Prompt, ..Conversation::new(before) })
+    tokenizer.chat_text(&Conversation { ending: PromptEnding::Prompt, ..Conversation::new(before) })
 }
 
 /// The tokens of that text: special tokens stand in it.
@@ -36,7 +36,7 @@ pub fn prompt_ids(conversation: &str, tokenizer: &Tokenizer) -> Result<Vec<i64>,
 /// When the tokenizer has no chat template, the template refuses the conversation, or does not say where the turn is.
 pub fn examples(
     conversation: &str,
-    trained: Trained,
+    trained: TrainedTurns,
     tokenizer: &Tokenizer,
     max_length: usize,
     name: &str,
@@ -50,13 +50,13 @@ pub fn examples(
         ));
     };
     let before = match trained {
-        Trained::Last => &[],
-        Trained::All => before,
+        TrainedTurns::Last => &[],
+        TrainedTurns::All => before,
     };
     let example = |(number, range): (usize, &&std::ops::Range<usize>)| {
         let (start, end) = (range.start, range.end);
         let ids = chat.ids[..end.min(max_length)].to_vec();
-        let name = if trained == Trained::Last { name.to_owned() } else { format!("{name} turn {number}") };
+        let name = if trained == TrainedTurns::Last { name.to_owned() } else { format!("{name} turn {number}") };
         Example { ids, prompt: start.min(max_length), name, lost: end.saturating_sub(max_length) }
     };
     Ok((1..).zip(before.iter().chain([last])).map(example).collect())

@@ -26,26 +26,26 @@ pub(super) fn read(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
     let row = |(place, cells): (String, Map<String, Value>)| CellRow { file: Arc::clone(&file), place, cells };
     match parse(text) {
         Ok(rows) => Ok(rows.into_iter().map(row).collect()),
-        Err(Broken { place, what }) if place.is_empty() => Err(OwnDataError::file(path, what)),
-        Err(Broken { place, what }) => Err(OwnDataError::row(path, &place, what)),
+        Err(CellFault { place, what }) if place.is_empty() => Err(OwnDataError::file(path, what)),
+        Err(CellFault { place, what }) => Err(OwnDataError::row(path, &place, what)),
     }
 }
 
 /// What is wrong, and where.
-struct Broken {
+struct CellFault {
     place: String,
     what: String,
 }
 
-impl Broken {
+impl CellFault {
     fn whole(what: impl Into<String>) -> Self {
         Self { place: String::new(), what: what.into() }
     }
 }
 
-type Placed = Vec<(String, Map<String, Value>)>;
+type PlacedObjects = Vec<(String, Map<String, Value>)>;
 
-fn parse(text: &str) -> Result<Placed, Broken> {
+fn parse(text: &str) -> Result<PlacedObjects, CellFault> {
     let objects = text.lines().filter(|line| line.trim_start_matches(MARK).trim_start().starts_with('{')).count();
     match text.trim_start().chars().next() {
         None => Ok(Vec::new()),
@@ -54,7 +54,7 @@ fn parse(text: &str) -> Result<Placed, Broken> {
         Some('[') => array(text, 0),
         Some(_) => {
             let start: String = text.trim_start().lines().next().unwrap_or_default().chars().take(40).collect();
-            Err(Broken::whole(format!(
+            Err(CellFault::whole(format!(
                 "not JSON, it begins with `{start}`: write a JSON array of objects, or one object a line"
             )))
         }
@@ -67,25 +67,25 @@ fn is_one(text: &str) -> bool {
 }
 
 /// One object a line; lines without text are passed over.
-fn lines(text: &str) -> Result<Placed, Broken> {
+fn lines(text: &str) -> Result<PlacedObjects, CellFault> {
     let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line.trim_start_matches(MARK)));
     let mut rows = Vec::new();
     for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
         let place = place(rows.len() + 1, number);
-        let cells = one(line).map_err(|what| Broken { place: place.clone(), what })?;
+        let cells = one(line).map_err(|what| CellFault { place: place.clone(), what })?;
         rows.push((place, cells));
     }
     Ok(rows)
 }
 
 /// A single object: a wrapper around one list of rows, or the only row.
-fn object(text: &str) -> Result<Placed, Broken> {
-    let cells = one(text).map_err(|what| Broken { place: "row 1".to_owned(), what })?;
+fn object(text: &str) -> Result<PlacedObjects, CellFault> {
+    let cells = one(text).map_err(|what| CellFault { place: "row 1".to_owned(), what })?;
     let mut lists = cells.iter().filter(|(_, value)| is_list_of_rows(value)).map(|(key, _)| key);
     let (Some(key), None) = (lists.next(), lists.next()) else { return Ok(vec![("row 1".to_owned(), cells)]) };
     // The list is read again where it stands, so that a column that a row has twice is found.
     let entries: BTreeMap<String, &RawValue> =
-        serde_json::from_str(text).map_err(|error| Broken::whole(words(text, &error)))?;
+        serde_json::from_str(text).map_err(|error| CellFault::whole(words(text, &error)))?;
     let list = entries[key].get();
     let before = list.as_ptr() as usize - text.as_ptr() as usize;
     array(list, text::line_and_column(text.as_bytes(), before).0 - 1)
@@ -98,22 +98,22 @@ fn is_list_of_rows(value: &Value) -> bool {
 }
 
 /// An array of objects, `before` lines into the file.
-fn array(text: &str, before: usize) -> Result<Placed, Broken> {
-    let state = State::default();
+fn array(text: &str, before: usize) -> Result<PlacedObjects, CellFault> {
+    let state = ParserState::default();
     let mut parser = Deserializer::from_str(text);
-    let outcome = Rows(&state).deserialize(&mut parser).and_then(|rows| parser.end().map(|()| rows));
+    let outcome = CellRowsSeed(&state).deserialize(&mut parser).and_then(|rows| parser.end().map(|()| rows));
     outcome.map_err(|error| {
         let (row, line) = (state.row.get(), before + error.line());
         let place = if row == 0 { String::new() } else { place(row, line) };
-        Broken { place, what: state.fault.take().unwrap_or_else(|| words(text, &error)) }
+        CellFault { place, what: state.fault.take().unwrap_or_else(|| words(text, &error)) }
     })
 }
 
 /// One object.
 fn one(text: &str) -> Result<Map<String, Value>, String> {
-    let state = State::default();
+    let state = ParserState::default();
     let mut parser = Deserializer::from_str(text);
-    let outcome = Cells(&state).deserialize(&mut parser).and_then(|cells| parser.end().map(|()| cells));
+    let outcome = CellsSeed(&state).deserialize(&mut parser).and_then(|cells| parser.end().map(|()| cells));
     outcome.map_err(|error| state.fault.take().unwrap_or_else(|| words(text, &error)))
 }
 
@@ -130,33 +130,33 @@ fn words(text: &str, error: &Error) -> String {
 
 /// Where the parser is, and what it was told to refuse.
 #[derive(Default)]
-struct State {
+struct ParserState {
     row: Cell<usize>,
     fault: RefCell<Option<String>>,
 }
 
 /// A list of rows.
-struct Rows<'s>(&'s State);
+struct CellRowsSeed<'s>(&'s ParserState);
 
-impl<'de> DeserializeSeed<'de> for Rows<'_> {
-    type Value = Placed;
+impl<'de> DeserializeSeed<'de> for CellRowsSeed<'_> {
+    type Value = PlacedObjects;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Placed, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<PlacedObjects, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de> Visitor<'de> for Rows<'_> {
-    type Value = Placed;
+impl<'de> Visitor<'de> for CellRowsSeed<'_> {
+    type Value = PlacedObjects;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of rows")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Placed, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PlacedObjects, A::Error> {
         let mut rows = Vec::new();
         self.0.row.set(1);
-        while let Some(cells) = list.next_element_seed(Cells(self.0))? {
+        while let Some(cells) = list.next_element_seed(CellsSeed(self.0))? {
             rows.push((format!("row {}", rows.len() + 1), cells));
             self.0.row.set(rows.len() + 1);
         }
@@ -166,9 +166,9 @@ impl<'de> Visitor<'de> for Rows<'_> {
 }
 
 /// The cells of one row.
-struct Cells<'s>(&'s State);
+struct CellsSeed<'s>(&'s ParserState);
 
-impl<'de> DeserializeSeed<'de> for Cells<'_> {
+impl<'de> DeserializeSeed<'de> for CellsSeed<'_> {
     type Value = Map<String, Value>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -176,7 +176,7 @@ impl<'de> DeserializeSeed<'de> for Cells<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Cells<'_> {
+impl<'de> Visitor<'de> for CellsSeed<'_> {
     type Value = Map<String, Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

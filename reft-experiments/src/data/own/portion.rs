@@ -53,8 +53,8 @@ impl Serialize for Portion {
 
 impl<'de> Deserialize<'de> for Portion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl Visitor<'_> for Read {
+        struct PortionVisitor;
+        impl Visitor<'_> for PortionVisitor {
             type Value = Portion;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for Portion {
                 }
             }
         }
-        deserializer.deserialize_any(Read)
+        deserializer.deserialize_any(PortionVisitor)
     }
 }
 
@@ -111,7 +111,7 @@ impl Default for Splits {
 
 /// The rows of each split, each in the order of the file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Dealt {
+pub struct SplitRows {
     /// To train on.
     pub train: Vec<Row>,
     /// To choose by.
@@ -122,7 +122,7 @@ pub struct Dealt {
 
 /// Deals rows out to splits, always in the same way: questions are held out, not rows, so that every copy of one goes to the
 /// same split. Named portions get none here.
-pub fn deal(rows: Vec<Row>, dev: &Portion, test: &Portion) -> Dealt {
+pub fn deal(rows: Vec<Row>, dev: &Portion, test: &Portion) -> SplitRows {
     let mut copies: HashMap<String, usize> = HashMap::new();
     let mut questions: Vec<String> = Vec::new();
     for row in &rows {
@@ -134,21 +134,21 @@ pub fn deal(rows: Vec<Row>, dev: &Portion, test: &Portion) -> Dealt {
     }
     questions.shuffle(&mut Seed(0).stream("own split", 0));
     let mut rooms = [dev.count(rows.len()), test.count(rows.len())];
-    let mut held: HashMap<String, Held> = HashMap::new();
+    let mut held: HashMap<String, HeldOut> = HashMap::new();
     for question in questions {
         let copies = copies[&question];
-        let fits = [Held::Dev, Held::Test].into_iter().find(|held| rooms[*held as usize] >= copies);
+        let fits = [HeldOut::Dev, HeldOut::Test].into_iter().find(|held| rooms[*held as usize] >= copies);
         if let Some(split) = fits {
             rooms[split as usize] -= copies;
             held.insert(question, split);
         }
     }
-    let mut dealt = Dealt::default();
+    let mut dealt = SplitRows::default();
     for row in rows {
         match held.get(&row.question()) {
             None => dealt.train.push(row),
-            Some(Held::Dev) => dealt.dev.push(row),
-            Some(Held::Test) => dealt.test.push(row),
+            Some(HeldOut::Dev) => dealt.dev.push(row),
+            Some(HeldOut::Test) => dealt.test.push(row),
         }
     }
     dealt
@@ -156,7 +156,7 @@ pub fn deal(rows: Vec<Row>, dev: &Portion, test: &Portion) -> Dealt {
 
 /// The splits that are held out of training.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Held {
+enum HeldOut {
     Dev,
     Test,
 }

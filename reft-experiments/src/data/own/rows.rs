@@ -10,7 +10,7 @@ use crate::data::row::Row;
 
 /// What the rows of a data set are made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Parts {
+pub enum RowParts {
     /// A prompt and what follows it.
     Completion {
         /// The prompt.
@@ -37,7 +37,7 @@ pub enum Parts {
     },
 }
 
-impl Parts {
+impl RowParts {
     /// The templates with the keys that they are given by.
     pub fn templates(&self) -> Vec<(&'static str, &ColumnTemplate)> {
         match self {

@@ -9,14 +9,14 @@ use super::choices::Choices;
 use super::column_template::{ColumnTemplate, unknown_column};
 use super::fault::OwnDataError;
 use super::folder;
-use super::portion::{Dealt, Portion, deal};
-use super::rows::Parts;
-use super::spec::{ChoiceTexts, DataSpec, Trained};
+use super::portion::{Portion, SplitRows, deal};
+use super::rows::RowParts;
+use super::spec::{ChoiceTexts, DataSpec, TrainedTurns};
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
 use crate::score::answers;
-use crate::score::scoring::{Kind, Scoring};
+use crate::score::scoring::{Scoring, ScoringKind};
 
 /// A data set that a configuration describes.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,11 +26,11 @@ pub struct OwnSet {
     /// The description.
     pub spec: DataSpec,
     /// What rows are made of.
-    pub parts: Parts,
+    pub parts: RowParts,
     /// How answers are scored.
     pub scoring: Scoring,
     /// Which turns of a conversation are trained on.
-    pub trained: Trained,
+    pub trained: TrainedTurns,
 }
 
 impl OwnSet {
@@ -44,24 +44,24 @@ impl OwnSet {
         }
         let parts = parts(&spec)?;
         let scoring = spec.score.clone().unwrap_or(match &parts {
-            Parts::Completion { choices: Some(_), .. } => Scoring::Choices,
-            Parts::Completion { choices: None, .. } | Parts::Conversation(_) => Scoring::Nll,
-            Parts::Labelled { .. } => Scoring::Accuracy,
+            RowParts::Completion { choices: Some(_), .. } => Scoring::Choices,
+            RowParts::Completion { choices: None, .. } | RowParts::Conversation(_) => Scoring::Nll,
+            RowParts::Labelled { .. } => Scoring::Accuracy,
         });
         let fits = match &parts {
-            Parts::Completion { choices, .. } => match scoring.kind() {
-                Kind::Answers | Kind::Likelihood => true,
-                Kind::Choices => choices.is_some(),
-                Kind::Classes | Kind::Numbers => false,
+            RowParts::Completion { choices, .. } => match scoring.kind() {
+                ScoringKind::Answers | ScoringKind::Likelihood => true,
+                ScoringKind::Choices => choices.is_some(),
+                ScoringKind::Classes | ScoringKind::Numbers => false,
             },
-            Parts::Conversation(_) => matches!(scoring.kind(), Kind::Answers | Kind::Likelihood),
-            Parts::Labelled { .. } => matches!(scoring.kind(), Kind::Classes | Kind::Numbers),
+            RowParts::Conversation(_) => matches!(scoring.kind(), ScoringKind::Answers | ScoringKind::Likelihood),
+            RowParts::Labelled { .. } => matches!(scoring.kind(), ScoringKind::Classes | ScoringKind::Numbers),
         };
         if !fits {
             let needs = match scoring.kind() {
-                Kind::Answers | Kind::Likelihood => "prompt and completion, or messages",
-                Kind::Choices => "prompt, choices and answer",
-                Kind::Classes | Kind::Numbers => "text and label",
+                ScoringKind::Answers | ScoringKind::Likelihood => "prompt and completion, or messages",
+                ScoringKind::Choices => "prompt, choices and answer",
+                ScoringKind::Classes | ScoringKind::Numbers => "text and label",
             };
             return Err(format!("score: {scoring} needs {needs}: give these, or choose another score"));
         }
@@ -72,8 +72,8 @@ impl OwnSet {
     ///
     /// # Errors
     /// When the data is not to be had, a row is not as it should be, or the split has none.
-    pub fn rows(&self, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
-        let Dealt { train, dev, test } = self.dealt(sources)?;
+    pub fn rows(&self, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
+        let SplitRows { train, dev, test } = self.dealt(sources)?;
         if train.is_empty() {
             let what = "no training rows are left once dev and test rows are held out: give more rows, or change split";
             return Err(OwnDataError::set(&self.name, what).into());
@@ -94,7 +94,7 @@ impl OwnSet {
     }
 
     /// The rows of all splits.
-    fn dealt(&self, sources: &Sources) -> Result<Dealt, DataError> {
+    fn dealt(&self, sources: &DataSources) -> Result<SplitRows, DataError> {
         let path = self.locate(sources)?;
         let splits = &self.spec.split;
         if !path.is_dir() {
@@ -142,7 +142,7 @@ impl OwnSet {
     }
 
     /// The rows of some files.
-    fn read(&self, files: &[PathBuf], sources: &Sources) -> Result<Vec<Row>, DataError> {
+    fn read(&self, files: &[PathBuf], sources: &DataSources) -> Result<Vec<Row>, DataError> {
         for file in files {
             sources.note(&file.display().to_string(), file)?;
         }
@@ -177,7 +177,7 @@ impl OwnSet {
     }
 
     /// The file or folder.
-    fn locate(&self, sources: &Sources) -> Result<PathBuf, OwnDataError> {
+    fn locate(&self, sources: &DataSources) -> Result<PathBuf, OwnDataError> {
         let given = Path::new(&self.spec.file);
         let places: Vec<PathBuf> =
             [Path::new("")].into_iter().chain(sources.folders()).map(|folder| folder.join(given)).collect();
@@ -194,7 +194,7 @@ fn beside(file: &Path, name: &str) -> PathBuf {
 }
 
 /// What the rows of a described data set are made of.
-fn parts(spec: &DataSpec) -> Result<Parts, String> {
+fn parts(spec: &DataSpec) -> Result<RowParts, String> {
     let template = |key: &str, source: &str| {
         ColumnTemplate::parse(source).map_err(|reason| format!("{key}: {reason}: correct the template"))
     };
@@ -236,16 +236,16 @@ fn parts(spec: &DataSpec) -> Result<Parts, String> {
                 );
             }
             let between = spec.between.clone().unwrap_or_else(|| " ".to_owned());
-            Ok(Parts::Completion { prompt: template("prompt", prompt)?, completion, choices, between, answer })
+            Ok(RowParts::Completion { prompt: template("prompt", prompt)?, completion, choices, between, answer })
         }
         (None, Some(messages), _) => {
             only(&["messages", "turns"])?;
-            Ok(Parts::Conversation(template("messages", messages)?))
+            Ok(RowParts::Conversation(template("messages", messages)?))
         }
         (None, None, Some(text)) => {
             only(&["text", "pair", "label"])?;
             let label = optional("label", &spec.label)?.ok_or("label: missing: name the column of labels")?;
-            Ok(Parts::Labelled { text: template("text", text)?, pair: optional("pair", &spec.pair)?, label })
+            Ok(RowParts::Labelled { text: template("text", text)?, pair: optional("pair", &spec.pair)?, label })
         }
         (None, None, None) => {
             Err("prompt: missing: give prompt and completion, or messages, or text and label".to_owned())

@@ -13,7 +13,7 @@ use crate::score::scoring::Scoring;
 /// precedes it: positions are those of that prompt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Trained {
+pub enum TrainedTurns {
     /// The last one.
     #[default]
     Last,
@@ -33,8 +33,8 @@ pub enum ChoiceTexts {
 
 impl<'de> Deserialize<'de> for ChoiceTexts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
+        struct ChoiceTextsVisitor;
+        impl<'de> Visitor<'de> for ChoiceTextsVisitor {
             type Value = ChoiceTexts;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for ChoiceTexts {
                 Ok(ChoiceTexts::Each(each))
             }
         }
-        deserializer.deserialize_any(Read)
+        deserializer.deserialize_any(ChoiceTextsVisitor)
     }
 }
 
@@ -79,7 +79,7 @@ pub struct DataSpec {
     pub messages: Option<String>,
     /// Which turns of it are trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub turns: Option<Trained>,
+    pub turns: Option<TrainedTurns>,
     /// What an encoder reads, instead of both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

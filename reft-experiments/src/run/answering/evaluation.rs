@@ -7,12 +7,12 @@ use reft_models::tokenizer::TokenizerError;
 
 use crate::config::plan::{EvalPlan, RunPlan};
 use crate::data::row::Row;
-use crate::data::template::Template;
-use crate::data::too_long::{Fate, TooLong, Use, ending};
-use crate::run::context::{Asked, BeyondContext, Remedy};
+use crate::data::template::PromptTemplate;
+use crate::data::too_long::{LengthAction, RowUse, TooLong, ending};
+use crate::run::context::{BeyondContext, ContextRequest, Remedy};
 use crate::run::prediction::Prediction;
-use crate::run::session::Loaded;
-use crate::score::scoring::Kind;
+use crate::run::session::LoadedDecoder;
+use crate::score::scoring::ScoringKind;
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;
 
@@ -46,7 +46,7 @@ pub enum EvalError {
 }
 
 /// A task's rows, answered.
-pub struct Answered {
+pub struct AnsweredTask {
     /// In the order of the rows.
     pub predictions: Vec<Prediction>,
     /// The prompts that were longer than the maximum and lost their ends; none if there are none.
@@ -56,7 +56,7 @@ pub struct Answered {
 /// A model, with or without an adaptation, and how it answers.
 pub struct Evaluator<'a> {
     /// The model.
-    pub loaded: &'a Loaded,
+    pub loaded: &'a LoadedDecoder,
     /// The adaptation, constraints met.
     pub adaptation: Option<&'a dyn Step>,
     /// How answers are generated.
@@ -64,7 +64,7 @@ pub struct Evaluator<'a> {
     /// Tokens of a prompt at most.
     pub max_length: usize,
     /// How a question is put.
-    pub template: Template,
+    pub template: PromptTemplate,
     /// Decides what is drawn by chance.
     pub seed: u64,
     /// Tokens in one pass at most, where nothing is generated.
@@ -73,7 +73,7 @@ pub struct Evaluator<'a> {
 
 impl<'a> Evaluator<'a> {
     /// Answers as a plan sets it.
-    pub fn new(loaded: &'a Loaded, adaptation: Option<&'a dyn Step>, plan: &'a RunPlan) -> Self {
+    pub fn new(loaded: &'a LoadedDecoder, adaptation: Option<&'a dyn Step>, plan: &'a RunPlan) -> Self {
         let (max_length, template) = (plan.data.max_length, plan.data.template);
         Self {
             loaded,
@@ -90,11 +90,13 @@ impl<'a> Evaluator<'a> {
     ///
     /// # Errors
     /// When a text cannot be tokenised, interventions overlap, or the model's logits are NaN or infinite.
-    pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
+    pub fn answer(&self, task: &dyn Task, rows: &[Row]) -> Result<AnsweredTask, EvalError> {
         match task.own().map(|set| set.scoring.kind()) {
-            Some(Kind::Likelihood) => self.completions(task, rows),
-            Some(Kind::Choices) => self.choices(task, rows),
-            Some(Kind::Answers | Kind::Classes | Kind::Numbers) | None => self.generate(task, rows),
+            Some(ScoringKind::Likelihood) => self.completions(task, rows),
+            Some(ScoringKind::Choices) => self.choices(task, rows),
+            Some(ScoringKind::Answers | ScoringKind::Classes | ScoringKind::Numbers) | None => {
+                self.generate(task, rows)
+            }
         }
     }
 
@@ -102,25 +104,26 @@ impl<'a> Evaluator<'a> {
     ///
     /// # Errors
     /// The same.
-    pub fn generate(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
+    pub fn generate(&self, task: &dyn Task, rows: &[Row]) -> Result<AnsweredTask, EvalError> {
         let tokenizer = &self.loaded.tokenizer;
-        let template = if rows.iter().any(|row| !row.conversation.is_empty()) { Template::Chat } else { self.template };
+        let template =
+            if rows.iter().any(|row| !row.conversation.is_empty()) { PromptTemplate::Chat } else { self.template };
         let encode = |row| template.encode(task, row, tokenizer);
         let mut prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
         let (cut, too_long) = self.shorten(task, &mut prompts)?;
         let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
         let (context, max_new) = (self.loaded.decoder.context(), self.plan.max_new_tokens);
-        let asked = Asked { context, max_new, remedy: Remedy::MaxLength };
+        let asked = ContextRequest { context, max_new, remedy: Remedy::MaxLength };
         asked.check(task.key(), &lengths, |row| format!("{} row {row}", task.key()))?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(prompts[index].len()));
         let ids: Vec<&[i64]> = order.iter().map(|&index| prompts[index].as_slice()).collect();
         let ends = match template {
-            Template::Task => tokenizer.answer_ends(),
-            Template::Chat => tokenizer.turn_ends(),
+            PromptTemplate::Task => tokenizer.answer_ends(),
+            PromptTemplate::Chat => tokenizer.turn_ends(),
         };
-        if let (Template::Chat, Some(date)) = (template, tokenizer.chat_date()) {
+        if let (PromptTemplate::Chat, Some(date)) = (template, tokenizer.chat_date()) {
             eprintln!("the chat template writes the date {date} into prompts: REFT_DATE={date} keeps it");
         }
         let generator = Generator {
@@ -158,7 +161,7 @@ impl<'a> Evaluator<'a> {
             let said = continued.text(&answer.ids)?;
             predictions[index] = Some(judge(task, &rows[index], stop::cut(stops, &said).to_owned(), cut[index]));
         }
-        Ok(Answered { predictions: predictions.into_iter().flatten().collect(), too_long })
+        Ok(AnsweredTask { predictions: predictions.into_iter().flatten().collect(), too_long })
     }
 
     /// Cuts prompts to the maximum length; which of them, and how the first of these ended.
@@ -173,7 +176,7 @@ impl<'a> Evaluator<'a> {
             ids.truncate(max_length);
         }
         let rows = cut.iter().filter(|&&cut| cut).count();
-        let (task, purpose, fate) = (task.key().to_owned(), Use::Scoring, Fate::Cut);
+        let (task, purpose, fate) = (task.key().to_owned(), RowUse::Scoring, LengthAction::Cut);
         let too_long = TooLong { task, purpose, fate, rows, of: prompts.len(), max_length, end };
         Ok((cut, too_long.some()))
     }

@@ -3,32 +3,32 @@
 use rayon::prelude::*;
 use reft_models::tokenizer::TokenizerError;
 
-use super::evaluation::{Answered, EvalError, Evaluator};
+use super::evaluation::{AnsweredTask, EvalError, Evaluator};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::own::conversation;
-use crate::data::own::spec::Trained;
+use crate::data::own::spec::TrainedTurns;
 use crate::data::row::Row;
-use crate::data::too_long::{Fate, TooLong, Use};
+use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::prediction::{ByLikelihood, Prediction};
-use crate::score::chosen::Chosen;
+use crate::score::chosen::LikeliestChoice;
 use crate::score::likelihood::{self, Likelihood};
 use crate::tasks::Task;
 
 /// A likelihood, and whether the example was cut.
-type MaybeCut = (Likelihood, bool);
+type CutLikelihood = (Likelihood, bool);
 
 impl Evaluator<'_> {
     /// The likelihood of every row's completion.
     ///
     /// # Errors
     /// When a text cannot be tokenised or is longer than the model reads, or interventions overlap.
-    pub fn completions(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
+    pub fn completions(&self, task: &dyn Task, rows: &[Row]) -> Result<AnsweredTask, EvalError> {
         let tokenizer = &self.loaded.tokenizer;
         let (template, specials) = (self.template, self.template.specials());
         let example = |(index, row): (usize, &Row)| -> Result<Vec<Example>, TokenizerError> {
             let name = format!("{} row {index}", task.key());
             if !row.conversation.is_empty() {
-                return conversation::examples(&row.conversation, Trained::Last, tokenizer, usize::MAX, &name);
+                return conversation::examples(&row.conversation, TrainedTurns::Last, tokenizer, usize::MAX, &name);
             }
             let prompt = template.prompt(task, row, tokenizer)?;
             let text = Text { prompt, completion: task.completion(row), name };
@@ -41,14 +41,14 @@ impl Evaluator<'_> {
             let by = ByLikelihood { logs: vec![log], tokens, chosen_by_length: None };
             prediction(row, String::new(), None, by, cut)
         };
-        Ok(Answered { predictions: rows.iter().zip(likelihoods).map(prediction).collect(), too_long })
+        Ok(AnsweredTask { predictions: rows.iter().zip(likelihoods).map(prediction).collect(), too_long })
     }
 
     /// The likeliest of every row's choices.
     ///
     /// # Errors
     /// The same.
-    pub fn choices(&self, task: &dyn Task, rows: &[Row]) -> Result<Answered, EvalError> {
+    pub fn choices(&self, task: &dyn Task, rows: &[Row]) -> Result<AnsweredTask, EvalError> {
         let tokenizer = &self.loaded.tokenizer;
         let (template, specials) = (self.template, self.template.specials());
         let of_row = |(index, row): (usize, &Row)| -> Result<Vec<Example>, TokenizerError> {
@@ -69,7 +69,7 @@ impl Evaluator<'_> {
             let logs: Vec<f64> = of_row.iter().map(|(likelihood, _)| likelihood.log).collect();
             let between = common_start(&row.choices, &row.output, &row.answer);
             let texts: Vec<&str> = row.choices.iter().map(|choice| &choice[between..]).collect();
-            let chosen = Chosen::of(&logs, &texts);
+            let chosen = LikeliestChoice::of(&logs, &texts);
             let (said, correct) = (texts[chosen.plain].to_owned(), chosen.plain == row.right);
             let by_length = Some(chosen.by_characters == row.right);
             let by = ByLikelihood {
@@ -79,7 +79,7 @@ impl Evaluator<'_> {
             };
             prediction(row, said, Some(correct), by, of_row.iter().any(|(_, cut)| *cut))
         };
-        Ok(Answered { predictions: rows.iter().map(prediction).collect(), too_long })
+        Ok(AnsweredTask { predictions: rows.iter().map(prediction).collect(), too_long })
     }
 
     /// Likelihoods of examples; those that are longer than the maximum lose the beginning of their prompts, as in
@@ -88,7 +88,7 @@ impl Evaluator<'_> {
         &self,
         task: &dyn Task,
         mut examples: Vec<Example>,
-    ) -> Result<(Vec<MaybeCut>, Option<TooLong>), EvalError> {
+    ) -> Result<(Vec<CutLikelihood>, Option<TooLong>), EvalError> {
         let most = self.max_length.min(self.loaded.decoder.context());
         let mut cut = Vec::new();
         for example in &mut examples {
@@ -101,9 +101,9 @@ impl Evaluator<'_> {
         let found = likelihood::of(model, self.adaptation, &examples, tokens)
             .map_err(|source| EvalError::Overlap { task: task.key(), source })?;
         let rows = cut.iter().filter(|&&cut| cut).count();
-        let (fate, max_length) = (Fate::BeginningCut, most);
+        let (fate, max_length) = (LengthAction::BeginningCut, most);
         let (task, of) = (task.key().to_owned(), examples.len());
-        let too_long = TooLong { task, purpose: Use::Scoring, fate, rows, of, max_length, end: String::new() };
+        let too_long = TooLong { task, purpose: RowUse::Scoring, fate, rows, of, max_length, end: String::new() };
         Ok((found.into_iter().zip(cut).collect(), too_long.some()))
     }
 }

@@ -92,7 +92,7 @@ impl MemoryEstimate for CausalMemory {
 mod tests {
     use super::*;
     use crate::config::plan::Dtype;
-    use crate::machine::memory::{Available, Limit};
+    use crate::machine::memory::{AvailableMemory, MemoryLimit};
 
     fn llama7b() -> Dims {
         Dims {
@@ -112,11 +112,11 @@ mod tests {
         let plan = RunPlan { dtype: Dtype::Bf16, ..RunPlan::default() };
         let estimate = CausalMemory::new(&plan, &llama7b(), 6_738_415_616, 512, 32, 0);
         assert!(estimate.total() > 12 << 30, "{}", estimate.describe());
-        let room = |bytes: usize, limit| Some(Available { bytes, limit });
-        let error = estimate.check(room(8 << 30, Limit::Cgroup)).expect_err("too large").to_string();
+        let room = |bytes: usize, limit| Some(AvailableMemory { bytes, limit });
+        let error = estimate.check(room(8 << 30, MemoryLimit::Cgroup)).expect_err("too large").to_string();
         assert!(error.contains("8192 MiB are available, by the memory limit of this container"), "{error}");
         assert!(error.contains("train.micro_batch_tokens"), "{error}");
-        assert_eq!(estimate.check(room(1 << 40, Limit::Machine)), Ok(()));
+        assert_eq!(estimate.check(room(1 << 40, MemoryLimit::Machine)), Ok(()));
     }
 
     #[test]

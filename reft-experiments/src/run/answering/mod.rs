@@ -14,37 +14,37 @@ use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
 use reft_models::identity::Identity;
 
-use self::evaluation::{Answered, Evaluator};
+use self::evaluation::{AnsweredTask, Evaluator};
 use self::memory::CausalMemory;
-pub use self::rows::AnsweringRows;
-use super::experiment::{Experiment, RunRows, Scored, Selected, Trainee};
-use super::fit::{Fit, Reached};
+pub use self::rows::CausalRows;
+use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
+use super::fit::{Fit, TrainingReached};
 use super::memory::settle;
-use super::named::Named;
+use super::named::NamedRun;
 use super::prediction::{Prediction, count};
-use super::session::Loaded;
+use super::session::LoadedDecoder;
 use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::encode::Example;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
 use crate::score::grade;
-use crate::score::metric::Answers;
+use crate::score::metric::LabelledPredictions;
 use crate::store::record::{Parameters, Score};
 use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
 use crate::train::best::Best;
 use crate::train::causal::Causal;
-use crate::train::frozen::Frozen;
-use crate::train::kept::Budget;
-use crate::train::validation::{Rule, Validation};
+use crate::train::frozen::FrozenForward;
+use crate::train::kept::CacheBudget;
+use crate::train::validation::{Validation, ValidationRule};
 
 /// Rows and the causal model that answers them.
-pub struct Answering {
-    rows: AnsweringRows,
-    loaded: Rc<Loaded>,
+pub struct CausalExperiment {
+    rows: CausalRows,
+    loaded: Rc<LoadedDecoder>,
 }
 
-impl Experiment for Answering {
+impl Experiment for CausalExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
     }
@@ -53,14 +53,14 @@ impl Experiment for Answering {
         &self.loaded.identity
     }
 
-    fn begin<'a>(&'a self, run: &'a Named<'a>) -> Result<Box<dyn Trainee + 'a>> {
+    fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
         let (plan, dims) = (run.plan, self.loaded.decoder.dims());
         let adapted = match &plan.adapt {
             Some(spec) => {
                 let adaptation = spec.build_on(dims, &self.loaded.lender(), Seed(plan.seed), plan.device.0)?;
                 let (examples, too_long) = self.rows.examples(&self.loaded)?;
                 let validation = self.validation(run)?;
-                Some(Adapted { spec, adaptation, examples, validation, too_long })
+                Some(CausalTrainee { spec, adaptation, examples, validation, too_long })
             }
             None => None,
         };
@@ -68,18 +68,18 @@ impl Experiment for Answering {
     }
 }
 
-impl Answering {
+impl CausalExperiment {
     /// How the plan validates.
-    fn validation(&self, run: &Named<'_>) -> Result<Option<Validation>> {
+    fn validation(&self, run: &NamedRun<'_>) -> Result<Option<Validation>> {
         let Some(ValidationPlan { every, patience, .. }) = run.plan.train.validation else { return Ok(None) };
         let rows = self.rows.dev_examples(&self.loaded)?;
         let best = Best::new(run.paths.validation(), run.paths.best());
-        Ok(Some(Validation { rows, rule: Rule { every, patience }, best }))
+        Ok(Some(Validation { rows, rule: ValidationRule { every, patience }, best }))
     }
 }
 
 /// What is trained, and on what.
-struct Adapted<'a> {
+struct CausalTrainee<'a> {
     spec: &'a AdaptSpec,
     adaptation: Box<dyn Adaptation>,
     examples: Vec<Example>,
@@ -89,22 +89,22 @@ struct Adapted<'a> {
 
 /// The model with its adaptation; without one it is scored as it is.
 struct Answerer<'a> {
-    run: &'a Named<'a>,
-    rows: &'a AnsweringRows,
-    loaded: &'a Loaded,
-    adapted: Option<Adapted<'a>>,
+    run: &'a NamedRun<'a>,
+    rows: &'a CausalRows,
+    loaded: &'a LoadedDecoder,
+    adapted: Option<CausalTrainee<'a>>,
 }
 
 impl Trainee for Answerer<'_> {
-    fn train(&mut self, fit: &Fit<'_>) -> Result<Reached> {
+    fn train(&mut self, fit: &Fit<'_>) -> Result<TrainingReached> {
         let (plan, loaded) = (self.run.plan, self.loaded);
-        let Some(Adapted { adaptation, examples, validation, .. }) = &mut self.adapted else {
-            return Ok(Reached::default());
+        let Some(CausalTrainee { adaptation, examples, validation, .. }) = &mut self.adapted else {
+            return Ok(TrainingReached::default());
         };
         let (model, longest, train) = (loaded.decoder.as_ref(), longest(examples), plan.train);
         let frozen = match budget(plan) {
-            Some(budget) => Frozen::new(model, adaptation.as_ref(), longest, budget),
-            None => Frozen::off(model),
+            Some(budget) => FrozenForward::new(model, adaptation.as_ref(), longest, budget),
+            None => FrozenForward::off(model),
         };
         // What is seen once is not kept: it would not be asked for again.
         let shelf = (train.epochs > 1).then_some(&loaded.shelf);
@@ -127,32 +127,32 @@ impl Trainee for Answerer<'_> {
         fit.run("", &mut objective, adaptation.as_mut(), examples)
     }
 
-    fn select(&mut self) -> Result<Selected> {
-        let Some(Adapted { adaptation, validation: Some(validation), .. }) = &mut self.adapted else {
-            return Ok(Selected::default());
+    fn select(&mut self) -> Result<SelectedParameters> {
+        let Some(CausalTrainee { adaptation, validation: Some(validation), .. }) = &mut self.adapted else {
+            return Ok(SelectedParameters::default());
         };
         let step = validation.best.restore(vec![adaptation.params_mut()])?;
-        Ok(Selected { epoch: None, step })
+        Ok(SelectedParameters { epoch: None, step })
     }
 
     fn keep(&self) -> Result<()> {
-        if let Some(Adapted { spec, adaptation, .. }) = &self.adapted {
+        if let Some(CausalTrainee { spec, adaptation, .. }) = &self.adapted {
             adapter_file::save(&self.run.paths.adapter(), &self.loaded.base, spec, adaptation.as_ref())?;
         }
         Ok(())
     }
 
     fn tidy(&self) {
-        if let Some(Adapted { validation: Some(validation), .. }) = &self.adapted {
+        if let Some(CausalTrainee { validation: Some(validation), .. }) = &self.adapted {
             validation.best.forget();
         }
     }
 
-    fn rung(&self, _: &Reached) -> Result<Option<Vec<(String, Score)>>> {
+    fn rung(&self, _: &TrainingReached) -> Result<Option<Vec<(String, Score)>>> {
         Ok(None)
     }
 
-    fn score(&self, each: &mut dyn FnMut(Scored) -> Result<()>) -> Result<()> {
+    fn score(&self, each: &mut dyn FnMut(TaskScore) -> Result<()>) -> Result<()> {
         let adaptation = self.adapted.as_ref().map(|adapted| adapted.adaptation.as_ref());
         let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator::new(self.loaded, step.as_deref(), self.run.plan);
@@ -173,14 +173,14 @@ impl Trainee for Answerer<'_> {
 ///
 /// # Errors
 /// When a text cannot be encoded, interventions overlap, or logits are not finite.
-pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<Scored> {
-    let Answered { predictions, too_long } = evaluator.answer(task.task(), rows)?;
+pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<TaskScore> {
+    let AnsweredTask { predictions, too_long } = evaluator.answer(task.task(), rows)?;
     let score = (!task.task().judged()).then(|| match (task.task().own(), task.task().labelled()) {
         (Some(set), _) => grade::score(&set.scoring, &predictions),
         (None, Some(task)) => measured(task, rows, &predictions),
         (None, None) => count(&predictions),
     });
-    Ok(Scored { task, predictions, too_long, score })
+    Ok(TaskScore { task, predictions, too_long, score })
 }
 
 /// What labels in words come to, by the metric of their task.
@@ -189,7 +189,7 @@ fn measured(task: &dyn LabelledTask, rows: &[Row], predictions: &[Prediction]) -
         let right = task.target(row);
         (right, task.labels().taken(&prediction.answer, right))
     };
-    let answers = Answers { pairs: rows.iter().zip(predictions).map(pair).collect() };
+    let answers = LabelledPredictions { pairs: rows.iter().zip(predictions).map(pair).collect() };
     let cut = predictions.iter().filter(|prediction| prediction.cut).count();
     Score::measured(task.metric(), task.second(), &answers, cut)
 }
@@ -200,8 +200,8 @@ fn longest(examples: &[Example]) -> usize {
 }
 
 /// What the activation cache may take.
-fn budget(plan: &RunPlan) -> Option<Budget> {
+fn budget(plan: &RunPlan) -> Option<CacheBudget> {
     let train = plan.train;
-    let budget = Budget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 };
+    let budget = CacheBudget { memory: train.frozen_memory_mib << 20, disk: train.frozen_disk_mib << 20 };
     train.frozen_cache.then_some(budget)
 }

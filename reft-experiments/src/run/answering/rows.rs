@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use reft_core::rng::Seed;
 
-use super::Answering;
+use super::CausalExperiment;
 use crate::config::plan::RunPlan;
 use crate::data::data_file::DataFile;
 use crate::data::encode::{Example, Text, encode};
@@ -11,18 +11,18 @@ use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
 use crate::data::own::conversation;
 use crate::data::row::{Row, limited};
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::{Split, fingerprint};
-use crate::data::too_long::{Fate, TooLong, Use};
+use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::context;
 use crate::run::experiment::{Experiment, RunRows};
-use crate::run::session::{Loaded, Session};
+use crate::run::session::{LoadedDecoder, Session};
 use crate::tasks::TaskId;
 use crate::train::causal::labels;
 use crate::train::trainer::TrainError;
 
 /// The rows of a run.
-pub struct AnsweringRows {
+pub struct CausalRows {
     pub(super) plan: RunPlan,
     train: Vec<(TaskId, Row)>,
     /// Dev rows to validate on; none where `train.validation` is off.
@@ -33,12 +33,12 @@ pub struct AnsweringRows {
     files: Vec<DataFile>,
 }
 
-impl AnsweringRows {
+impl CausalRows {
     /// Reads and limits the rows of a plan.
     ///
     /// # Errors
     /// When data is missing or damaged, or a task has no rows.
-    pub fn read(plan: &RunPlan, sources: &Sources) -> Result<Self> {
+    pub fn read(plan: &RunPlan, sources: &DataSources) -> Result<Self> {
         let data = &plan.data;
         let sources = &sources.afresh();
         let mut train = Vec::new();
@@ -70,19 +70,22 @@ impl AnsweringRows {
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those
     /// whose answer loses its end.
-    pub(super) fn examples(&self, loaded: &Loaded) -> Result<(Vec<Example>, Vec<TooLong>)> {
+    pub(super) fn examples(&self, loaded: &LoadedDecoder) -> Result<(Vec<Example>, Vec<TooLong>)> {
         let max_length = self.plan.data.max_length;
         let examples = self.encoded(&self.train, loaded)?;
         let of = examples.len();
         let examples: Vec<Example> = examples.into_iter().filter(|example| labels(example) > 0).collect();
         let tasks: Vec<&str> = self.plan.data.train.iter().map(|id| id.key()).collect();
         let too_long = |fate, rows| {
-            let (task, purpose, end) = (tasks.join("+"), Use::Training, String::new());
+            let (task, purpose, end) = (tasks.join("+"), RowUse::Training, String::new());
             TooLong { task, purpose, fate, rows, of, max_length, end }.some()
         };
         let cut = examples.iter().filter(|example| example.lost > 0).count();
         let too_long: Vec<TooLong> =
-            [too_long(Fate::LeftOut, of - examples.len()), too_long(Fate::Cut, cut)].into_iter().flatten().collect();
+            [too_long(LengthAction::LeftOut, of - examples.len()), too_long(LengthAction::Cut, cut)]
+                .into_iter()
+                .flatten()
+                .collect();
         for rows in &too_long {
             eprintln!("{rows}");
         }
@@ -93,7 +96,7 @@ impl AnsweringRows {
     }
 
     /// Dev rows as tokens: those of whose answer something lies within the maximum length.
-    pub(super) fn dev_examples(&self, loaded: &Loaded) -> Result<Vec<Example>> {
+    pub(super) fn dev_examples(&self, loaded: &LoadedDecoder) -> Result<Vec<Example>> {
         let examples = self.encoded(&self.dev, loaded)?;
         let of = examples.len();
         let examples: Vec<Example> = examples.into_iter().filter(|example| labels(example) > 0).collect();
@@ -110,7 +113,7 @@ impl AnsweringRows {
     }
 
     /// Rows as tokens; of a conversation, an example for each turn that is trained.
-    fn encoded(&self, rows: &[(TaskId, Row)], loaded: &Loaded) -> Result<Vec<Example>> {
+    fn encoded(&self, rows: &[(TaskId, Row)], loaded: &LoadedDecoder) -> Result<Vec<Example>> {
         let (tokenizer, template, max_length) = (&loaded.tokenizer, self.plan.data.template, self.plan.data.max_length);
         let turns = |(index, (id, row)): (usize, &(TaskId, Row))| -> Result<Vec<Example>> {
             let trained = id.task().own().map(|set| set.trained).unwrap_or_default();
@@ -134,7 +137,7 @@ impl AnsweringRows {
     }
 }
 
-impl RunRows for AnsweringRows {
+impl RunRows for CausalRows {
     fn fingerprint(&self) -> String {
         let trained = self.train.iter().chain(&self.dev).map(|(_, row)| row);
         fingerprint(trained.chain(self.eval.iter().flat_map(|(_, rows)| rows)))
@@ -157,13 +160,13 @@ impl RunRows for AnsweringRows {
 
     fn load(self: Box<Self>, session: &mut Session) -> Result<Box<dyn Experiment>> {
         let loaded = session.load(&self.plan)?;
-        Ok(Box::new(Answering { rows: *self, loaded }))
+        Ok(Box::new(CausalExperiment { rows: *self, loaded }))
     }
 }
 
 /// The rows of a split. The validation rows of a labelled task are split by the run's seed, as for an encoder: the watched ones
 /// are its dev rows.
-fn rows_of(plan: &RunPlan, id: TaskId, split: &Split, sources: &Sources) -> Result<Vec<Row>, DataError> {
+fn rows_of(plan: &RunPlan, id: TaskId, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
     let kind = plan.data.source;
     let Some(task) = id.task().labelled() else { return id.task().rows(kind, split, sources) };
     match split {
@@ -174,7 +177,7 @@ fn rows_of(plan: &RunPlan, id: TaskId, split: &Split, sources: &Sources) -> Resu
 }
 
 /// Broken lines of the files of labelled tasks.
-fn left_out(plan: &RunPlan, sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
+fn left_out(plan: &RunPlan, sources: &DataSources) -> Result<Vec<LeftOut>, DataError> {
     let mut tasks: Vec<TaskId> = plan.data.train.iter().chain(&plan.data.eval).copied().collect();
     tasks.sort();
     tasks.dedup();
@@ -186,7 +189,7 @@ fn left_out(plan: &RunPlan, sources: &Sources) -> Result<Vec<LeftOut>, DataError
 ///
 /// # Errors
 /// When data is missing or damaged, or there are none.
-pub fn scored(plan: &RunPlan, id: TaskId, sources: &Sources) -> Result<Vec<Row>> {
+pub fn scored(plan: &RunPlan, id: TaskId, sources: &DataSources) -> Result<Vec<Row>> {
     let mut rows = rows_of(plan, id, &plan.data.eval_split.scored(), sources)?;
     if rows.is_empty() {
         bail!(

@@ -10,20 +10,20 @@ use super::answer;
 use super::evaluation::Evaluator;
 use super::rows::scored;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
-use crate::data::source::Sources;
-use crate::run::experiment::Scored;
+use crate::data::source::DataSources;
+use crate::run::experiment::TaskScore;
 use crate::run::saved::{SavedFiles, SavedModel};
-use crate::run::session::{Loaded, base_as_saved, warn_of_precision};
+use crate::run::session::{LoadedDecoder, base_as_saved, warn_of_precision};
 
 /// A model with adapters.
-pub struct Opened {
+pub struct OpenedDecoder {
     /// The model.
-    pub loaded: Loaded,
+    pub loaded: LoadedDecoder,
     /// By the names of their folders.
     pub adapters: Vec<(String, Box<dyn Adaptation>)>,
 }
 
-impl Opened {
+impl OpenedDecoder {
     /// The model with these adapters; without a model, the one the first was trained on.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Opened {
         let Some(model) = model.or(trained_on) else {
             bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
         };
-        let loaded = Loaded::open(model, dtype, device)?;
+        let loaded = LoadedDecoder::open(model, dtype, device)?;
         let named = |(path, saved): (&PathBuf, &SavedAdapter)| {
             let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
             warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
@@ -81,12 +81,12 @@ impl Opened {
     }
 }
 
-impl SavedModel for Opened {
+impl SavedModel for OpenedDecoder {
     fn score(
         self: Box<Self>,
         plan: &RunPlan,
-        sources: &Sources,
-        each: &mut dyn FnMut(Scored) -> Result<()>,
+        sources: &DataSources,
+        each: &mut dyn FnMut(TaskScore) -> Result<()>,
     ) -> Result<()> {
         let step = self.adapters.first().map(|(_, adaptation)| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator::new(&self.loaded, step.as_deref(), plan);

@@ -4,11 +4,11 @@ use anyhow::Result;
 use reft_core::adaptation::{Adaptation, Mode};
 
 use crate::config::plan::RunPlan;
-use crate::data::labelled::{self, Encoded, Target};
+use crate::data::labelled::{self, EncodedRows, Target};
 use crate::data::row::Row;
-use crate::data::too_long::{Fate, TooLong, Use};
+use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::context;
-use crate::run::experiment::Scored;
+use crate::run::experiment::TaskScore;
 use crate::run::prediction::Prediction;
 use crate::run::session::LoadedEncoder;
 use crate::store::record::Score;
@@ -22,11 +22,11 @@ use crate::train::classification::Classification;
 /// When a text cannot be encoded, or a row is longer than the encoder's context.
 pub fn encode(
     rows: &[Row],
-    purpose: Use,
+    purpose: RowUse,
     task: &dyn LabelledTask,
     loaded: &LoadedEncoder,
     plan: &RunPlan,
-) -> Result<(Encoded, Option<TooLong>)> {
+) -> Result<(EncodedRows, Option<TooLong>)> {
     let max_length = plan.data.max_length;
     let encoded = labelled::encode(rows, task.key(), |row| task.target(row), &loaded.tokenizer, max_length)?;
     let context = loaded.encoder.config().longest();
@@ -34,13 +34,20 @@ pub fn encode(
         context::check_row(&row.name, row.ids.len(), context)?;
     }
     let (key, of) = (task.key().to_owned(), encoded.rows.len());
-    let cut =
-        TooLong { task: key, purpose, fate: Fate::PairCut, rows: encoded.cut, of, max_length, end: String::new() };
+    let cut = TooLong {
+        task: key,
+        purpose,
+        fate: LengthAction::PairCut,
+        rows: encoded.cut,
+        of,
+        max_length,
+        end: String::new(),
+    };
     Ok((encoded, cut.some()))
 }
 
 /// Rows to be given their labels.
-pub struct Questions<'a> {
+pub struct ClassificationBatch<'a> {
     /// The rows.
     pub rows: &'a [Row],
     /// Their task.
@@ -51,19 +58,19 @@ pub struct Questions<'a> {
     pub plan: &'a RunPlan,
 }
 
-impl Questions<'_> {
+impl ClassificationBatch<'_> {
     /// Gives the rows their labels and scores them.
     ///
     /// # Errors
     /// When a text cannot be encoded or is too long, interventions overlap, or the model's scores are not finite.
-    pub fn answer(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation) -> Result<Scored> {
+    pub fn answer(&self, objective: &Classification<'_>, adaptation: &dyn Adaptation) -> Result<TaskScore> {
         let Self { rows, task, loaded, plan } = *self;
-        let (encoded, too_long) = encode(rows, Use::Scoring, task, loaded, plan)?;
+        let (encoded, too_long) = encode(rows, RowUse::Scoring, task, loaded, plan)?;
         let answers = objective.answers(adaptation.begin(Mode::Eval).as_ref(), &encoded.rows)?;
         let (labels, id) = (task.labels(), task.key().parse::<TaskId>()?);
         let predictions = rows.iter().zip(&answers.pairs).map(|(row, pair)| prediction(labels, row, *pair)).collect();
         let score = Some(Score::measured(task.metric(), task.second(), &answers, encoded.cut));
-        Ok(Scored { task: id, predictions, too_long, score })
+        Ok(TaskScore { task: id, predictions, too_long, score })
     }
 }
 

@@ -37,7 +37,7 @@ const REMEDY: &str =
     "lower train.micro_batch_tokens, train interventions (adapt: reft) instead of the model's own weights";
 
 /// What decides how much a run needs.
-struct Demand<'a> {
+struct MemoryDemand<'a> {
     plan: &'a RunPlan,
     config: &'a EncoderConfig,
     /// Blocks that gradients pass through.
@@ -67,7 +67,7 @@ pub fn estimate(
     let lengths = rows.map(|rows| rows.iter().map(|row| row.ids.len()).collect());
     let own_weights = plan.adapt.as_ref().is_some_and(AdaptSpec::own_weights);
     let trained = (trained + head) as usize;
-    Ok(Demand { plan, config, graph, trained, own_weights, lengths }.estimate())
+    Ok(MemoryDemand { plan, config, graph, trained, own_weights, lengths }.estimate())
 }
 
 /// Blocks that gradients pass through, and numbers trained beside the head.
@@ -92,7 +92,7 @@ fn trained(plan: &RunPlan, config: &EncoderConfig) -> Result<(usize, i64)> {
     })
 }
 
-impl Demand<'_> {
+impl MemoryDemand<'_> {
     fn estimate(&self) -> EncoderMemory {
         let Self { plan, config, graph, trained, own_weights, lengths: [learned, watched] } = self;
         let all = config.parameters() as usize * F32;
@@ -168,16 +168,16 @@ impl MemoryEstimate for EncoderMemory {
 mod tests {
     use std::path::Path;
 
-    use reft_models::encoder::Family;
+    use reft_models::encoder::EncoderFamily;
     use reft_models::raw_config::RawConfig;
     use serde_json::json;
 
     use super::*;
     use crate::config::plan::Dtype;
-    use crate::machine::memory::{Available, Limit};
+    use crate::machine::memory::{AvailableMemory, MemoryLimit};
 
-    fn room(bytes: usize) -> Available {
-        Available { bytes, limit: Limit::Machine }
+    fn room(bytes: usize) -> AvailableMemory {
+        AvailableMemory { bytes, limit: MemoryLimit::Machine }
     }
 
     /// RoBERTa-large on rows of 256 tokens.
@@ -186,14 +186,14 @@ mod tests {
             "num_hidden_layers": 24, "num_attention_heads": 16, "vocab_size": 50265, "max_position_embeddings": 514,
             "type_vocab_size": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1});
         let raw = RawConfig::new(Path::new("config.json"), &config).expect("an object");
-        let config = EncoderConfig::read(&raw, Family::Roberta).expect("valid");
+        let config = EncoderConfig::read(&raw, EncoderFamily::Roberta).expect("valid");
         let adapt: Option<AdaptSpec> = serde_json::from_value(adapt.clone()).expect("a specification");
         let own_weights = adapt.as_ref().is_some_and(AdaptSpec::own_weights);
         let plan = RunPlan { adapt, dtype: Dtype::Bf16, ..RunPlan::default() };
         let (graph, trained) = trained(&plan, &config).expect("it fits");
         let lengths = [vec![256; 1000], vec![256; 100]];
         let trained = trained as usize;
-        Demand { plan: &plan, config: &config, graph, trained, own_weights, lengths }.estimate()
+        MemoryDemand { plan: &plan, config: &config, graph, trained, own_weights, lengths }.estimate()
     }
 
     #[test]

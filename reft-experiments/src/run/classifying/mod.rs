@@ -14,38 +14,38 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use reft_core::adaptation::Adaptation;
-use reft_core::adaptations::nothing::Nothing;
+use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::adapter_file;
 use reft_core::rng::Seed;
 use reft_models::identity::Identity;
 use tch::Kind;
 
-use self::answers::Questions;
-pub use self::rows::ClassifyingRows;
+use self::answers::ClassificationBatch;
+pub use self::rows::ClassificationRows;
 use self::rows::scored;
-use super::experiment::{Experiment, RunRows, Scored, Selected, Trainee};
-use super::fit::{Fit, Reached};
+use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
+use super::fit::{Fit, TrainingReached};
 use super::memory::settle;
-use super::named::Named;
+use super::named::NamedRun;
 use super::session::LoadedEncoder;
-use crate::config::parity::Point;
+use crate::config::parity::ParityPoint;
 use crate::config::plan::RunPlan;
 use crate::data::labelled::Labelled;
-use crate::data::too_long::{TooLong, Use};
+use crate::data::too_long::{RowUse, TooLong};
 use crate::store::record::{Parameters, Score};
 use crate::tasks::labelled::LabelledTask;
 use crate::train::best::Best;
-use crate::train::classification::{Classification, Watch};
-use crate::train::head::Head;
+use crate::train::classification::{Classification, SelectionRows};
+use crate::train::head::ClassificationHead;
 use crate::train::head_file::{self, HeadNote};
 
 /// Rows and the encoder that gives them labels.
-pub struct Classifying {
-    rows: ClassifyingRows,
+pub struct ClassificationExperiment {
+    rows: ClassificationRows,
     loaded: Rc<LoadedEncoder>,
 }
 
-impl Experiment for Classifying {
+impl Experiment for ClassificationExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
     }
@@ -54,12 +54,12 @@ impl Experiment for Classifying {
         &self.loaded.identity
     }
 
-    fn begin<'a>(&'a self, run: &'a Named<'a>) -> Result<Box<dyn Trainee + 'a>> {
+    fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
         let Self { rows, loaded } = self;
         let (plan, task) = (run.plan, rows.task);
         let encode = |rows, purpose| answers::encode(rows, purpose, task, loaded, plan);
-        let (training, too_long) = encode(&rows.train, Use::Training)?;
-        let (watched, _) = encode(rows.watched(), Use::Scoring)?;
+        let (training, too_long) = encode(&rows.train, RowUse::Training)?;
+        let (watched, _) = encode(rows.watched(), RowUse::Scoring)?;
         if let Some(cut) = &too_long {
             eprintln!("{cut}");
         }
@@ -70,14 +70,14 @@ impl Experiment for Classifying {
         let best = Best::new(run.paths.epochs(), run.paths.best());
         let objective = Classification {
             encoder: &loaded.encoder,
-            head: Head::new(width, task.labels().outputs(), Seed(plan.seed), plan.device.0),
+            head: ClassificationHead::new(width, task.labels().outputs(), Seed(plan.seed), plan.device.0),
             model_dropout: plan.train.model_dropout,
-            label_kind: if plan.follows_pyreft(Point::Labels) { Kind::BFloat16 } else { Kind::Float },
+            label_kind: if plan.follows_pyreft(ParityPoint::Labels) { Kind::BFloat16 } else { Kind::Float },
             micro_tokens: plan.train.micro_batch_tokens,
-            watch: Some(Watch { rows: watched.rows, metric: task.metric(), best }),
+            watch: Some(SelectionRows { rows: watched.rows, metric: task.metric(), best }),
         };
         let (examples, too_long) = (training.rows, too_long.into_iter().collect());
-        Ok(Box::new(ClassifierInTraining {
+        Ok(Box::new(ClassificationTrainee {
             run,
             rows,
             loaded,
@@ -91,14 +91,14 @@ impl Experiment for Classifying {
 
 /// What is trained beside the head.
 fn adaptation(plan: &RunPlan, loaded: &LoadedEncoder) -> Result<Box<dyn Adaptation>> {
-    let Some(spec) = &plan.adapt else { return Ok(Box::new(Nothing::new(plan.device.0))) };
+    let Some(spec) = &plan.adapt else { return Ok(Box::new(NoAdaptation::new(plan.device.0))) };
     Ok(spec.build_on(loaded.encoder.dims(), &loaded.lender(), Seed(plan.seed), plan.device.0)?)
 }
 
 /// The encoder with its adaptation and its head.
-struct ClassifierInTraining<'a> {
-    run: &'a Named<'a>,
-    rows: &'a ClassifyingRows,
+struct ClassificationTrainee<'a> {
+    run: &'a NamedRun<'a>,
+    rows: &'a ClassificationRows,
     loaded: &'a LoadedEncoder,
     adaptation: Box<dyn Adaptation>,
     objective: Classification<'a>,
@@ -106,26 +106,26 @@ struct ClassifierInTraining<'a> {
     too_long: Vec<TooLong>,
 }
 
-impl ClassifierInTraining<'_> {
+impl ClassificationTrainee<'_> {
     fn task(&self) -> &'static dyn LabelledTask {
         self.rows.task
     }
 }
 
-impl Trainee for ClassifierInTraining<'_> {
-    fn train(&mut self, fit: &Fit<'_>) -> Result<Reached> {
+impl Trainee for ClassificationTrainee<'_> {
+    fn train(&mut self, fit: &Fit<'_>) -> Result<TrainingReached> {
         let title = self.task().key();
         fit.run(title, &mut self.objective, self.adaptation.as_mut(), &self.examples)
     }
 
-    fn select(&mut self) -> Result<Selected> {
-        let Some(watch) = &self.objective.watch else { return Ok(Selected::default()) };
+    fn select(&mut self) -> Result<SelectedParameters> {
+        let Some(watch) = &self.objective.watch else { return Ok(SelectedParameters::default()) };
         let epoch = watch.best.restore(vec![self.adaptation.params_mut(), self.objective.head.params_mut()])?;
-        Ok(Selected { epoch, step: None })
+        Ok(SelectedParameters { epoch, step: None })
     }
 
     fn keep(&self) -> Result<()> {
-        let Named { plan, paths, .. } = self.run;
+        let NamedRun { plan, paths, .. } = self.run;
         if let Some(spec) = &plan.adapt {
             adapter_file::save(&paths.adapter(), &self.loaded.base, spec, self.adaptation.as_ref())?;
         }
@@ -140,7 +140,7 @@ impl Trainee for ClassifierInTraining<'_> {
     }
 
     /// The score after `reached.update` updates; 0 where the metric was undefined all the time, as in a record.
-    fn rung(&self, reached: &Reached) -> Result<Option<Vec<(String, Score)>>> {
+    fn rung(&self, reached: &TrainingReached) -> Result<Option<Vec<(String, Score)>>> {
         let Some(watch) = &self.objective.watch else { return Ok(None) };
         let over = watch.best.mark().and_then(|epoch| epoch.value);
         let epochs = self.run.plan.train.epochs * self.adaptation.stages() as u64;
@@ -154,10 +154,10 @@ impl Trainee for ClassifierInTraining<'_> {
 
     /// The score that is reported: of the rows that no run has read yet, once; for a setting that is still to be chosen, of
     /// the watched ones.
-    fn score(&self, each: &mut dyn FnMut(Scored) -> Result<()>) -> Result<()> {
+    fn score(&self, each: &mut dyn FnMut(TaskScore) -> Result<()>) -> Result<()> {
         let plan = self.run.plan;
         let rows = scored(plan, &self.rows.validation);
-        let of = Questions { rows, task: self.task(), loaded: self.loaded, plan };
+        let of = ClassificationBatch { rows, task: self.task(), loaded: self.loaded, plan };
         each(of.answer(&self.objective, self.adaptation.as_ref())?)
     }
 

@@ -2,35 +2,35 @@
 
 use reft_core::rng::Seed;
 
-use super::Classifying;
+use super::ClassificationExperiment;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::data_file::DataFile;
-use crate::data::halves::Halves;
+use crate::data::halves::ValidationHalves;
 use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
 use crate::data::row::{Row, limited};
-use crate::data::source::{DataError, Sources};
+use crate::data::source::{DataError, DataSources};
 use crate::data::split::fingerprint;
 use crate::run::experiment::{Experiment, RunRows};
 use crate::run::session::Session;
 use crate::tasks::labelled::LabelledTask;
 
 /// The rows of a run.
-pub struct ClassifyingRows {
+pub struct ClassificationRows {
     pub(super) plan: RunPlan,
     pub(super) task: &'static dyn LabelledTask,
     pub(super) train: Vec<Row>,
-    pub(super) validation: Halves,
+    pub(super) validation: ValidationHalves,
     left_out: Vec<LeftOut>,
     files: Vec<DataFile>,
 }
 
-impl ClassifyingRows {
+impl ClassificationRows {
     /// Reads and limits the rows of a plan.
     ///
     /// # Errors
     /// When data is missing or damaged, or one part of the validation rows would be empty.
-    pub fn read(plan: &RunPlan, task: &'static dyn LabelledTask, sources: &Sources) -> Result<Self, DataError> {
+    pub fn read(plan: &RunPlan, task: &'static dyn LabelledTask, sources: &DataSources) -> Result<Self, DataError> {
         let kind = plan.data.source;
         let sources = &sources.afresh();
         let mut train = task.training(kind, sources)?;
@@ -46,7 +46,7 @@ impl ClassifyingRows {
     }
 }
 
-impl RunRows for ClassifyingRows {
+impl RunRows for ClassificationRows {
     fn fingerprint(&self) -> String {
         let parts =
             [fingerprint(&self.train), fingerprint(&self.validation.watched), self.validation.held.fingerprint()];
@@ -75,7 +75,7 @@ impl RunRows for ClassifyingRows {
 
     fn load(self: Box<Self>, session: &mut Session) -> anyhow::Result<Box<dyn Experiment>> {
         let loaded = session.load_encoder(&self.plan)?;
-        Ok(Box::new(Classifying { rows: *self, loaded }))
+        Ok(Box::new(ClassificationExperiment { rows: *self, loaded }))
     }
 }
 
@@ -85,7 +85,7 @@ fn first<'r>(rows: &'r [Row], plan: &RunPlan) -> &'r [Row] {
 }
 
 /// The validation rows that a plan scores: those for model selection, or the held ones for a setting that is chosen.
-pub fn scored<'r>(plan: &RunPlan, validation: &'r Halves) -> &'r [Row] {
+pub fn scored<'r>(plan: &RunPlan, validation: &'r ValidationHalves) -> &'r [Row] {
     let rows = match &plan.data.eval_split {
         EvalSplit::Dev => &validation.watched,
         EvalSplit::Test(selection) => validation.held.open(selection),

@@ -2,28 +2,28 @@
 
 use anyhow::Result;
 use reft_core::adaptation::Adaptation;
-use reft_core::adaptations::nothing::Nothing;
+use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::adapter_file::SavedAdapter;
 use reft_core::rng::Seed;
 use tch::Kind;
 
-use super::answers::Questions;
+use super::answers::ClassificationBatch;
 use super::rows::scored;
 use crate::config::plan::RunPlan;
-use crate::data::source::Sources;
-use crate::run::experiment::Scored;
+use crate::data::source::DataSources;
+use crate::run::experiment::TaskScore;
 use crate::run::saved::{SavedFiles, SavedModel};
 use crate::run::session::{LoadedEncoder, base_as_saved, warn_of_precision};
 use crate::tasks::labelled::LabelledTask;
 use crate::train::classification::Classification;
-use crate::train::head::Head;
+use crate::train::head::ClassificationHead;
 use crate::train::head_file::SavedHead;
 
 /// A trained classifier.
 pub struct Classifier {
     loaded: LoadedEncoder,
     adaptation: Box<dyn Adaptation>,
-    head: Head,
+    head: ClassificationHead,
     task: &'static dyn LabelledTask,
 }
 
@@ -45,7 +45,7 @@ impl Classifier {
         let base = base_as_saved(&saved.note.base_model, &loaded.base)?;
         warn_of_precision(&head_file.display(), &base, saved.check_base(&base)?);
         let adaptation: Box<dyn Adaptation> = match &adapter {
-            None => Box::new(Nothing::new(device.0)),
+            None => Box::new(NoAdaptation::new(device.0)),
             Some(adapter) => adapter.onto_lent(&base, &loaded.lender(), device.0)?,
         };
         let head = saved.onto(&base, task.key(), task.labels().outputs(), device.0)?;
@@ -61,8 +61,8 @@ impl SavedModel for Classifier {
     fn score(
         self: Box<Self>,
         plan: &RunPlan,
-        sources: &Sources,
-        each: &mut dyn FnMut(Scored) -> Result<()>,
+        sources: &DataSources,
+        each: &mut dyn FnMut(TaskScore) -> Result<()>,
     ) -> Result<()> {
         let Self { loaded, adaptation, head, task } = *self;
         let validation = task.validation(plan.data.source, sources, Seed(plan.seed))?;
@@ -74,7 +74,7 @@ impl SavedModel for Classifier {
             micro_tokens: plan.train.micro_batch_tokens,
             watch: None,
         };
-        let questions = Questions { rows: scored(plan, &validation), task, loaded: &loaded, plan };
+        let questions = ClassificationBatch { rows: scored(plan, &validation), task, loaded: &loaded, plan };
         each(questions.answer(&objective, adaptation.as_ref())?)
     }
 }

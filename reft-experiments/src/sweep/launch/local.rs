@@ -13,7 +13,7 @@ use crate::machine::{cores, env, openmp, root};
 
 /// How many workers, and what each may use.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Local {
+pub struct LocalLauncher {
     /// Processes.
     pub workers: usize,
     /// Threads of each.
@@ -32,20 +32,20 @@ const ENDS: usize = 5;
 const MOST_GPUS: usize = 64;
 
 /// A place for a worker: the process in it, and how often one died there in a row.
-struct Place {
+struct WorkerSlot {
     log: PathBuf,
-    worker: Option<Worker>,
+    worker: Option<WorkerProcess>,
     deaths: usize,
 }
 
 /// A worker's process. Its standard output is read as it comes: a pipe that nobody drains holds 64 KiB, then its writer waits.
-struct Worker {
+struct WorkerProcess {
     child: Child,
     /// Ends, with the last bytes that the worker said, when its output does.
     said: Option<JoinHandle<String>>,
 }
 
-impl Worker {
+impl WorkerProcess {
     fn new(mut child: Child) -> Self {
         let said = child.stdout.take().map(|output| std::thread::spawn(move || last_of(output)));
         Self { child, said }
@@ -74,7 +74,7 @@ fn last_of(mut output: impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-impl Local {
+impl LocalLauncher {
     /// The cores that this process may use divided among `workers`, unless `OMP_NUM_THREADS` says how many threads each has:
     /// digits depend on that. A GPU each, of those that `CUDA_VISIBLE_DEVICES` names or the system has.
     pub fn new(workers: usize) -> Self {
@@ -89,8 +89,8 @@ impl Local {
     /// # Errors
     /// When a worker cannot be started, or dies time and again.
     pub fn run(&self, folder: &Path, runs: &Path, tick: &mut dyn FnMut() -> Result<usize>) -> Result<()> {
-        let place = |number| Place { log: folder.join(format!("worker-{number}.log")), worker: None, deaths: 0 };
-        let mut places: Vec<Place> = (0..self.workers).map(place).collect();
+        let place = |number| WorkerSlot { log: folder.join(format!("worker-{number}.log")), worker: None, deaths: 0 };
+        let mut places: Vec<WorkerSlot> = (0..self.workers).map(place).collect();
         for (number, place) in places.iter_mut().enumerate() {
             place.worker = Some(self.start(number, &place.log, folder, runs)?);
         }
@@ -126,7 +126,7 @@ impl Local {
         Ok(())
     }
 
-    fn start(&self, number: usize, log: &Path, folder: &Path, runs: &Path) -> Result<Worker> {
+    fn start(&self, number: usize, log: &Path, folder: &Path, runs: &Path) -> Result<WorkerProcess> {
         let open = || File::options().create(true).append(true).open(log);
         let said = |name: &Path| format!("{}: cannot be opened", name.display());
         let program = std::env::current_exe().context("the program's own path is not known")?;
@@ -142,7 +142,7 @@ impl Local {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(open().with_context(|| said(log))?);
-        command.spawn().map(Worker::new).with_context(|| said(&program))
+        command.spawn().map(WorkerProcess::new).with_context(|| said(&program))
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     fn a_worker_that_says_more_than_a_pipe_holds_goes_on_and_its_last_words_are_kept() {
         let script = "i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done; echo the end";
         let child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().expect("a shell");
-        let mut worker = Worker::new(child);
+        let mut worker = WorkerProcess::new(child);
         assert!(worker.child.wait().expect("it ends").success());
         assert_eq!(worker.last_words(Path::new("no such log")), "the end");
     }
@@ -173,6 +173,6 @@ mod tests {
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(log.path(), "one\ntwo\n\n").expect("writable");
         let child = Command::new("true").stdout(Stdio::piped()).spawn().expect("a program");
-        assert_eq!(Worker::new(child).last_words(log.path()), "two");
+        assert_eq!(WorkerProcess::new(child).last_words(log.path()), "two");
     }
 }

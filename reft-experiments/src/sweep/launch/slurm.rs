@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 use crate::config::read::{typed_at, written};
-use crate::sweep::folder::{Next, Survey, Sweep};
-use crate::sweep::search::Method;
-use crate::sweep::view::View;
-use crate::sweep::work::Until;
+use crate::sweep::folder::{Survey, Sweep, WorkerAction};
+use crate::sweep::search::SearchMethod;
+use crate::sweep::view::RunView;
+use crate::sweep::work::WorkLimit;
 
 /// What the cluster is asked for, by the names of `sbatch`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -114,12 +114,12 @@ pub struct Stage {
     /// Its tasks.
     pub tasks: usize,
     /// How long each of them works.
-    pub until: Until,
+    pub until: WorkLimit,
 }
 
 /// What the tasks work on, by absolute paths.
 #[derive(Clone, Copy, Debug)]
-pub struct Work<'a> {
+pub struct SlurmWork<'a> {
     /// This program.
     pub program: &'a Path,
     /// The sweep's folder.
@@ -173,9 +173,9 @@ impl Cluster {
     /// # Errors
     /// When files of the sweep cannot be read or written.
     pub fn stages(&self, sweep: &mut Sweep, survey: &Survey) -> Result<Vec<Stage>> {
-        if matches!(sweep.spec.method, Method::Tpe(_)) {
-            let stage = Stage { name: "search".to_owned(), tasks: self.throttle.get(), until: Until::Done };
-            return Ok(if sweep.decide()? == Next::Done { Vec::new() } else { vec![stage] });
+        if matches!(sweep.spec.method, SearchMethod::Tpe(_)) {
+            let stage = Stage { name: "search".to_owned(), tasks: self.throttle.get(), until: WorkLimit::Done };
+            return Ok(if sweep.decide()? == WorkerAction::Done { Vec::new() } else { vec![stage] });
         }
         let (spec, mut room) = (&sweep.spec, survey.trials.len());
         let mut stages = Vec::new();
@@ -183,10 +183,10 @@ impl Cluster {
             let most = self.pieces_per_task.get();
             // As many as may run at once even if fewer would do.
             let tasks = pieces.div_ceil(most).max(self.throttle.get()).min(pieces);
-            stages.push(Stage { name, tasks, until: Until::Pieces { most, rung } });
+            stages.push(Stage { name, tasks, until: WorkLimit::Pieces { most, rung } });
         };
         for rung in 0..spec.halving.rungs {
-            let past = |view: &&View| view.standing.scores.len() > rung || view.failure.is_some();
+            let past = |view: &&RunView| view.standing.scores.len() > rung || view.failure.is_some();
             let left = room.saturating_sub(survey.trials.iter().filter(past).count());
             stage(format!("rung-{rung}"), Some(rung), left);
             room = spec.halving.go_on(room);
@@ -199,7 +199,7 @@ impl Cluster {
     }
 
     /// The script of a stage.
-    pub fn script(&self, stage: &Stage, work: Work<'_>) -> String {
+    pub fn script(&self, stage: &Stage, work: SlurmWork<'_>) -> String {
         let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
         let mut options = vec![
             format!("--job-name=reft-{}", stage.name),
@@ -219,9 +219,9 @@ impl Cluster {
         let (program, folder, runs) = (quoted(work.program), quoted(work.folder), quoted(work.runs));
         let threads = self.cpus_per_task;
         let share = match stage.until {
-            Until::Pieces { most, rung: Some(rung) } => format!(" --pieces {most} --rung {rung}"),
-            Until::Pieces { most, rung: None } => format!(" --pieces {most}"),
-            Until::Done | Until::Orphaned(_) => String::new(),
+            WorkLimit::Pieces { most, rung: Some(rung) } => format!(" --pieces {most} --rung {rung}"),
+            WorkLimit::Pieces { most, rung: None } => format!(" --pieces {most}"),
+            WorkLimit::Done | WorkLimit::Orphaned(_) => String::new(),
         };
         format!(
             "#!/bin/bash\n{header}{setup}export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} RAYON_NUM_THREADS={threads}\n\
@@ -272,8 +272,8 @@ mod tests {
                     options: [--constraint=a100]\nsetup: [module load cuda]\n";
         std::fs::write(&path, text).expect("writable");
         let cluster = Cluster::read(&path).expect("valid");
-        let work = Work { program: Path::new("/bin/reft"), folder: Path::new("/r/it's"), runs: Path::new("/r") };
-        let stage = Stage { name: "rung-0".to_owned(), tasks: 24, until: Until::Pieces { most: 1, rung: Some(0) } };
+        let work = SlurmWork { program: Path::new("/bin/reft"), folder: Path::new("/r/it's"), runs: Path::new("/r") };
+        let stage = Stage { name: "rung-0".to_owned(), tasks: 24, until: WorkLimit::Pieces { most: 1, rung: Some(0) } };
         insta::assert_snapshot!(cluster.script(&stage, work));
         let said = [
             (

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::slurm::{Cluster, Stage, Work};
+use super::slurm::{Cluster, SlurmWork, Stage};
 
 impl Cluster {
     /// Submits the stages, each to begin when the one before has ended, however it did. `accepted` is told of each as soon as
@@ -12,7 +12,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When `sbatch` is missing or refuses; stages that were submitted stay.
-    pub fn submit(&self, stages: &[Stage], work: Work<'_>, accepted: &mut dyn FnMut(&Stage, &str)) -> Result<()> {
+    pub fn submit(&self, stages: &[Stage], work: SlurmWork<'_>, accepted: &mut dyn FnMut(&Stage, &str)) -> Result<()> {
         let mut before: Option<String> = None;
         for stage in stages {
             let path = work.folder.join(format!("slurm-{}.sh", stage.name));
@@ -117,7 +117,7 @@ pub fn split(stages: Vec<Stage>, largest: Option<usize>) -> Vec<Stage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sweep::work::Until;
+    use crate::sweep::work::WorkLimit;
 
     #[test]
     fn a_job_s_number_is_found_below_banners() {
@@ -145,7 +145,7 @@ mod tests {
     fn an_array_that_is_too_large_becomes_several() {
         assert_eq!(max_array_size("MaxArraySize            = 1001\nMaxJobCount = 9\n"), Some(1001));
         assert_eq!(max_array_size("MaxJobCount = 9\n"), None);
-        let stage = |name: &str, tasks| Stage { name: name.to_owned(), tasks, until: Until::Done };
+        let stage = |name: &str, tasks| Stage { name: name.to_owned(), tasks, until: WorkLimit::Done };
         let stages = vec![stage("rung-0", 25), stage("test", 3)];
         let parts =
             [stage("rung-0-part-1", 10), stage("rung-0-part-2", 10), stage("rung-0-part-3", 5), stage("test", 3)];

@@ -42,7 +42,7 @@ fn trials_and_final_runs_differ_in_split_and_seed_only() {
 #[test]
 fn a_frozen_sweep_reads_back_as_itself_without_its_base() {
     let spec = read(&SWEEP.replace("run:", "base: base.yaml\nrun:")).expect("valid");
-    let plan = spec.plan(&Point::new(), "a test").expect("valid");
+    let plan = spec.plan(&SearchPoint::new(), "a test").expect("valid");
     assert_eq!(plan.train.epochs, 7, "from the base");
     let adapt = serde_json::to_value(&plan.adapt).expect("plain data");
     assert_eq!(adapt["reft"]["positions"], "f1+l1", "over the base");
@@ -53,7 +53,7 @@ fn a_frozen_sweep_reads_back_as_itself_without_its_base() {
 fn settings_given_beside_the_file_win_over_it_and_are_frozen_with_it() {
     let text = SWEEP.replace("run:", "base: base.yaml\nrun:");
     let spec = read_over(&text, &["run.train.epochs=3", "trials=9", "run.adapt.reft.positions=l2"]).expect("valid");
-    let plan = spec.plan(&Point::new(), "a test").expect("valid");
+    let plan = spec.plan(&SearchPoint::new(), "a test").expect("valid");
     assert_eq!((plan.train.epochs, spec.trials), (3, 9));
     let adapt = serde_json::to_value(&plan.adapt).expect("plain data");
     assert_eq!((&adapt["reft"]["positions"], &adapt["reft"]["intervention"]), (&"l2".into(), &"loreft".into()));

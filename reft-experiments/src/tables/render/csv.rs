@@ -1,6 +1,6 @@
 //! CSV with full precision, for programs.
 
-use super::{Renderer, Table};
+use super::{Renderer, ResultsTable};
 
 pub(super) struct Csv;
 
@@ -9,7 +9,7 @@ impl Renderer for Csv {
         "csv"
     }
 
-    fn render(&self, table: &Table) -> String {
+    fn render(&self, table: &ResultsTable) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let tasks = table.tasks.iter().map(String::as_str);
         let titles = ["model", "method", "params_percent"].into_iter().chain(tasks).chain(["avg", "sd", "n", "origin"]);

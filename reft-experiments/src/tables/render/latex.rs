@@ -1,6 +1,6 @@
 //! LaTeX with booktabs, for papers.
 
-use super::{Renderer, Table, fields, titles};
+use super::{Renderer, ResultsTable, fields, titles};
 
 pub(super) struct Latex;
 
@@ -36,7 +36,7 @@ impl Renderer for Latex {
         "tex"
     }
 
-    fn render(&self, table: &Table) -> String {
+    fn render(&self, table: &ResultsTable) -> String {
         let titles = titles(table);
         let columns = format!("ll{}l", "r".repeat(titles.len() - 3));
         let rows: String = table.rows.iter().map(|row| line(&fields(row, "±", |text| format!("<b>{text}")))).collect();

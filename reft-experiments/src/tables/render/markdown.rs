@@ -1,6 +1,6 @@
 //! Markdown, for the README and for eyes.
 
-use super::{Renderer, Table, fields, titles};
+use super::{Renderer, ResultsTable, fields, titles};
 
 pub(super) struct Markdown;
 
@@ -13,7 +13,7 @@ impl Renderer for Markdown {
         "md"
     }
 
-    fn render(&self, table: &Table) -> String {
+    fn render(&self, table: &ResultsTable) -> String {
         let titles = titles(table);
         let rule = line(&vec!["---".to_owned(); titles.len()]);
         let rows: String = table.rows.iter().map(|row| line(&fields(row, "±", |text| format!("**{text}**")))).collect();

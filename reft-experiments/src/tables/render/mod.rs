@@ -4,7 +4,7 @@ mod csv;
 mod latex;
 mod markdown;
 
-use super::table::{Cell, Row, Table};
+use super::table::{Cell, ResultsRow, ResultsTable};
 
 /// One format.
 pub trait Renderer: Sync {
@@ -12,14 +12,14 @@ pub trait Renderer: Sync {
     fn extension(&self) -> &'static str;
 
     /// The whole table.
-    fn render(&self, table: &Table) -> String;
+    fn render(&self, table: &ResultsTable) -> String;
 }
 
 /// Every format.
 pub static FORMATS: &[&dyn Renderer] = &[&csv::Csv, &markdown::Markdown, &latex::Latex];
 
 /// Column titles, the same in every format people read.
-fn titles(table: &Table) -> Vec<String> {
+fn titles(table: &ResultsTable) -> Vec<String> {
     let fixed = ["model", "method", "params %"].map(str::to_owned);
     let last = ["avg", "n", "origin"].map(str::to_owned);
     fixed.into_iter().chain(table.tasks.iter().cloned()).chain(last).collect()
@@ -36,7 +36,7 @@ fn figure(cell: Option<&Cell>, plus_minus: &str, bold: impl Fn(String) -> String
 }
 
 /// A row's fields, in the order of [`titles`].
-fn fields(row: &Row, plus_minus: &str, bold: impl Fn(String) -> String + Copy) -> Vec<String> {
+fn fields(row: &ResultsRow, plus_minus: &str, bold: impl Fn(String) -> String + Copy) -> Vec<String> {
     let params = row.params_percent.map_or("–".to_owned(), |percent| format!("{percent:.4}"));
     let figures = (0..=row.cells.len()).map(|column| figure(row.cell(column), plus_minus, bold));
     let runs = row.average.map_or(0, |cell| cell.value.n).to_string();
@@ -51,14 +51,14 @@ fn fields(row: &Row, plus_minus: &str, bold: impl Fn(String) -> String + Copy) -
 mod tests {
     use super::*;
     use crate::tables::stats::estimate;
-    use crate::tables::table::Origin;
+    use crate::tables::table::RowOrigin;
 
-    fn row(method: &str, scores: &[&[f64]], origin: Origin) -> Row {
+    fn row(method: &str, scores: &[&[f64]], origin: RowOrigin) -> ResultsRow {
         let cell = |values: &&[f64]| estimate(values).map(|value| Cell { value, best: false });
         let average = cell(&scores[0]);
         let params_percent = (method != "base model").then_some(0.205_7);
         let model = "Tiny & small".to_owned();
-        Row {
+        ResultsRow {
             model,
             method: method.to_owned(),
             params_percent,
@@ -68,15 +68,15 @@ mod tests {
         }
     }
 
-    fn table() -> Table {
+    fn table() -> ResultsTable {
         let rows = vec![
-            row("base model", &[&[10.0], &[]], Origin::Ours),
-            row("DiReFT", &[&[50.0, 51.0], &[30.0, 31.0]], Origin::Ours),
-            row("LoReFT", &[&[49.0, 52.0], &[20.0, 24.0]], Origin::Ours),
-            row("LoReFT", &[&[80.2], &[69.3]], Origin::Printed("ReFT paper".to_owned())),
+            row("base model", &[&[10.0], &[]], RowOrigin::Ours),
+            row("DiReFT", &[&[50.0, 51.0], &[30.0, 31.0]], RowOrigin::Ours),
+            row("LoReFT", &[&[49.0, 52.0], &[20.0, 24.0]], RowOrigin::Ours),
+            row("LoReFT", &[&[80.2], &[69.3]], RowOrigin::Printed("ReFT paper".to_owned())),
         ];
         let tasks = vec!["boolq".to_owned(), "arc_e".to_owned()];
-        Table { title: "Table 1".to_owned(), notes: vec!["embedded tasks".to_owned()], tasks, rows }.with_marks()
+        ResultsTable { title: "Table 1".to_owned(), notes: vec!["embedded tasks".to_owned()], tasks, rows }.with_marks()
     }
 
     fn rendered(extension: &str) -> String {

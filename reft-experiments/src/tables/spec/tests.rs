@@ -50,7 +50,7 @@ fn the_profiles_of_table_1_have_their_rows_and_runs() {
 
 #[test]
 fn seeds_twice_or_none_and_printed_figures_beside_other_data_are_refused() {
-    let refused = |change: &dyn Fn(&mut Profile)| {
+    let refused = |change: &dyn Fn(&mut TableProfile)| {
         let mut profile = spec().profiles.remove("paper").expect("a profile");
         change(&mut profile);
         profile.rows().expect_err("refused").to_string()

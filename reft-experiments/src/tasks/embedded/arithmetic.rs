@@ -9,7 +9,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::Draw;
-use super::stories::{AQUA, GSM8K, MAWPS, Op, SVAMP, Story, THINGS, Term};
+use super::stories::{AQUA, GSM8K, MAWPS, Op, Operand, SVAMP, Story, THINGS};
 use super::words::NAMES;
 use crate::data::row::Row;
 
@@ -44,7 +44,7 @@ impl Op {
     }
 }
 
-impl Term {
+impl Operand {
     fn value(self, given: &[usize], found: &[usize]) -> usize {
         match self {
             Self::Given(at) => given[at],
@@ -62,7 +62,7 @@ impl Story {
 
     /// The numbers that the steps need, in ascending order.
     fn operands(&self, given: &[usize]) -> Vec<usize> {
-        let used = |at| self.steps.iter().any(|(_, left, _, right)| [*left, *right].contains(&Term::Given(at)));
+        let used = |at| self.steps.iter().any(|(_, left, _, right)| [*left, *right].contains(&Operand::Given(at)));
         let needed = given.iter().enumerate().filter(|(at, _)| used(*at));
         let mut numbers: Vec<usize> = needed.map(|(_, number)| *number).collect();
         numbers.sort_unstable();
@@ -83,13 +83,13 @@ impl Story {
 }
 
 /// A problem in full.
-struct Problem {
+struct WordProblem {
     question: String,
     steps: String,
     result: usize,
 }
 
-impl Problem {
+impl WordProblem {
     /// One of these stories with numbers of this part.
     fn draw(draw: &mut Draw, stories: &[Story]) -> Self {
         let story = stories.choose(&mut draw.rng).expect("stories");
@@ -130,14 +130,14 @@ fn eighth(numbers: &[usize]) -> usize {
 }
 
 fn with_number(draw: &mut Draw, stories: &[Story]) -> Row {
-    let problem = Problem::draw(draw, stories);
+    let problem = WordProblem::draw(draw, stories);
     let answer = problem.result.to_string();
     problem.row("", answer)
 }
 
 /// `AQuA`'s format: which of five numbers is the answer?
 pub fn aqua(draw: &mut Draw, index: usize) -> Row {
-    let problem = Problem::draw(draw, &AQUA);
+    let problem = WordProblem::draw(draw, &AQUA);
     let right = problem.result;
     let near: Vec<usize> =
         (right.saturating_sub(NEAR).max(1)..=right + NEAR).filter(|&number| number != right).collect();

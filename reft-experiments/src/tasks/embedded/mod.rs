@@ -41,9 +41,9 @@ pub fn pairs(task: &str, generate: Generate, split: &Split) -> Vec<Row> {
 
 fn distinct<T: Ord>(task: &str, generate: Generate, split: &Split, identity: impl Fn(&Row) -> T) -> Vec<Row> {
     let (part, count) = match split {
-        Split::Train | Split::TrainWithoutDev => (Part::Train, 480),
-        Split::Dev => (Part::Dev, 60),
-        Split::Test(_) => (Part::Test, 120),
+        Split::Train | Split::TrainWithoutDev => (ListPart::Train, 480),
+        Split::Dev => (ListPart::Dev, 60),
+        Split::Test(_) => (ListPart::Test, 120),
     };
     let mut draw = Draw { part, rng: Seed(0).stream(task, part as u64) };
     let mut seen = BTreeSet::new();
@@ -60,13 +60,13 @@ fn distinct<T: Ord>(task: &str, generate: Generate, split: &Split, identity: imp
 
 /// A split's part of every list.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum ListPart {
     Train,
     Dev,
     Test,
 }
 
-impl Part {
+impl ListPart {
     /// Whether the `index`-th of many things is this part's: of every eight five for training, one for dev, two for
     /// test.
     fn holds(self, index: usize) -> bool {
@@ -80,7 +80,7 @@ impl Part {
 
 /// A source of random choices within one part.
 pub struct Draw {
-    part: Part,
+    part: ListPart,
     rng: ChaCha8Rng,
 }
 
@@ -250,7 +250,7 @@ mod tests {
 
     use super::facts::OPPOSITES;
     use super::*;
-    use crate::data::source::Sources;
+    use crate::data::source::DataSources;
     use crate::data::split::{Selection, fingerprint};
     use crate::tasks::{DataKind, TASKS};
 
@@ -270,7 +270,7 @@ mod tests {
     /// The rows of every split of a task.
     pub fn parts(key: &str) -> Vec<Vec<Row>> {
         let task = TASKS.iter().find(|task| task.key() == key).expect("a task");
-        let nowhere = Sources::local(std::path::Path::new("nowhere"));
+        let nowhere = DataSources::local(std::path::Path::new("nowhere"));
         splits().iter().map(|split| task.rows(DataKind::Embedded, split, &nowhere).expect("made here")).collect()
     }
 
@@ -327,7 +327,7 @@ mod tests {
     fn test_rows_ask_about_facts_of_their_own() {
         fn apart<T: Ord>(what: &str, list: &[T]) {
             let of = |part| Draw { part, rng: Seed(0).stream("unused", 0) }.mine(list);
-            let parts = [Part::Train, Part::Dev, Part::Test].map(of);
+            let parts = [ListPart::Train, ListPart::Dev, ListPart::Test].map(of);
             assert!(parts.iter().all(|part| !part.is_empty()), "{what}: an empty part");
             assert_eq!(
                 parts.concat().into_iter().collect::<BTreeSet<_>>().len(),

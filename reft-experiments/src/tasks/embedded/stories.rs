@@ -1,7 +1,7 @@
 //! Word problems of the embedded arithmetic tasks: what is asked, and the steps to the answer.
 
 use self::Op::{Minus, Over, Plus, Times};
-use self::Term::{Fixed, Found, Given};
+use self::Operand::{Fixed, Found, Given};
 
 /// A calculation.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ pub enum Op {
 
 /// A number in a calculation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Term {
+pub enum Operand {
     /// A number of the question.
     Given(usize),
     /// The result of an earlier step.
@@ -28,14 +28,14 @@ pub enum Term {
 }
 
 /// The beginning of a sentence, and the calculation that it ends with.
-pub type Step = (&'static str, Term, Op, Term);
+pub type CalculationStep = (&'static str, Operand, Op, Operand);
 
 /// A problem without its numbers.
 pub struct Story {
     /// `{0}`, `{1}` and `{2}` are numbers; `{name}`, `{friend}`, `{things}` and `{others}` are drawn from lists.
     pub question: &'static str,
     /// The result of the last one is the answer.
-    pub steps: &'static [Step],
+    pub steps: &'static [CalculationStep],
 }
 
 /// For `{things}` and `{others}`: plurals of what one can count, buy, lose and give away.

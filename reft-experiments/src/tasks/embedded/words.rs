@@ -1,7 +1,7 @@
 //! Word lists of the embedded tasks: kinds of things, and things of that kind.
 
 /// A kind with its article and members.
-pub struct Kind {
+pub struct WordCategory {
     /// With its article: `a bird`.
     pub name: &'static str,
     /// Members, singular, without article.
@@ -9,8 +9,8 @@ pub struct Kind {
 }
 
 /// Kinds whose members belong to no other kind of the list.
-pub const KINDS: [Kind; 12] = [
-    Kind {
+pub const KINDS: [WordCategory; 12] = [
+    WordCategory {
         name: "a bird",
         members: &[
             "sparrow",
@@ -35,7 +35,7 @@ pub const KINDS: [Kind; 12] = [
             "finch",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a fruit",
         members: &[
             "banana",
@@ -60,7 +60,7 @@ pub const KINDS: [Kind; 12] = [
             "tangerine",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a vegetable",
         members: &[
             "carrot",
@@ -85,7 +85,7 @@ pub const KINDS: [Kind; 12] = [
             "pea",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a tool",
         members: &[
             "hammer",
@@ -110,7 +110,7 @@ pub const KINDS: [Kind; 12] = [
             "mallet",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a vehicle",
         members: &[
             "car",
@@ -135,14 +135,14 @@ pub const KINDS: [Kind; 12] = [
             "limousine",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a piece of clothing",
         members: &[
             "shirt", "jacket", "skirt", "sweater", "sock", "glove", "coat", "scarf", "hat", "dress", "blouse", "belt",
             "vest", "apron", "raincoat", "cardigan", "mitten", "tie", "hoodie", "cap",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a musical instrument",
         members: &[
             "guitar",
@@ -167,7 +167,7 @@ pub const KINDS: [Kind; 12] = [
             "bassoon",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a piece of furniture",
         members: &[
             "chair",
@@ -192,7 +192,7 @@ pub const KINDS: [Kind; 12] = [
             "bunk bed",
         ],
     },
-    Kind {
+    WordCategory {
         name: "an insect",
         members: &[
             "ant",
@@ -217,14 +217,14 @@ pub const KINDS: [Kind; 12] = [
             "bumblebee",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a mammal",
         members: &[
             "dog", "horse", "lion", "elephant", "whale", "rabbit", "bear", "giraffe", "goat", "wolf", "monkey",
             "mouse", "dolphin", "tiger", "sheep", "kangaroo", "zebra", "squirrel", "camel", "deer",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a profession",
         members: &[
             "doctor",
@@ -249,7 +249,7 @@ pub const KINDS: [Kind; 12] = [
             "mechanic",
         ],
     },
-    Kind {
+    WordCategory {
         name: "a flower",
         members: &[
             "rose",

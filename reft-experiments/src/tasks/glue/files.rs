@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::Glue;
 use crate::data::left_out::LeftOut;
-use crate::data::parquet_table::{self, ParquetError, Stored};
-use crate::data::published::{Found, Place};
+use crate::data::parquet_table::{self, LabelColumn, ParquetError};
+use crate::data::published::{PublishedFiles, PublishedLocation};
 use crate::data::row::Row;
-use crate::data::source::{DataError, Sources};
-use crate::data::table::{self, Record, Uneven};
+use crate::data::source::{DataError, DataSources};
+use crate::data::table::{self, TableRecord, UnevenLines};
 use crate::tasks::DataKind;
 use crate::tasks::labelled::Labels;
 
@@ -22,10 +22,10 @@ impl Labels {
     }
 
     /// What a parquet file holds them as.
-    fn stored(self) -> Stored {
+    fn stored(self) -> LabelColumn {
         match self {
-            Self::Classes(_) => Stored::Classes,
-            Self::Score(_) => Stored::Scores,
+            Self::Classes(_) => LabelColumn::Classes,
+            Self::Score(_) => LabelColumn::Scores,
         }
     }
 }
@@ -35,13 +35,13 @@ impl Glue {
     ///
     /// # Errors
     /// When the data is not to be had, or damaged.
-    pub(super) fn broken_lines(&self, kind: DataKind, sources: &Sources) -> Result<Vec<LeftOut>, DataError> {
-        if kind == DataKind::Embedded || self.layout.uneven == Uneven::Refused {
+    pub(super) fn broken_lines(&self, kind: DataKind, sources: &DataSources) -> Result<Vec<LeftOut>, DataError> {
+        if kind == DataKind::Embedded || self.layout.uneven == UnevenLines::Refused {
             return Ok(Vec::new());
         }
         let mut all = Vec::new();
         for name in ["train", self.validation] {
-            if let Found::Table(file) = self.find(name, sources)? {
+            if let PublishedFiles::Table(file) = self.find(name, sources)? {
                 let lines = table::read(&file, &self.layout)?.left_out;
                 all.extend((!lines.is_empty()).then_some(LeftOut { file, lines }));
             }
@@ -50,8 +50,8 @@ impl Glue {
     }
 
     /// Where a set is.
-    fn find(&self, name: &str, sources: &Sources) -> Result<Found, DataError> {
-        let place = Place {
+    fn find(&self, name: &str, sources: &DataSources) -> Result<PublishedFiles, DataError> {
+        let place = PublishedLocation {
             table: format!("glue_data/{}/{name}.tsv", self.folder),
             folder: format!("glue/{}", self.key),
             stem: name.replace("dev", "validation"),
@@ -65,13 +65,13 @@ impl Glue {
     }
 
     /// The rows of a set, such as `train` or `dev`.
-    pub(super) fn file(&self, name: &str, sources: &Sources) -> Result<Vec<Row>, DataError> {
+    pub(super) fn file(&self, name: &str, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         match self.find(name, sources)? {
-            Found::Table(path) => {
+            PublishedFiles::Table(path) => {
                 sources.note(&format!("glue_data/{}/{name}.tsv", self.folder), &path)?;
                 self.table(&path)
             }
-            Found::Parquet(files) => {
+            PublishedFiles::Parquet(files) => {
                 for path in &files {
                     let file = path.file_name().unwrap_or_default().to_string_lossy();
                     sources.note(&format!("glue/{}/{file}", self.key), path)?;
@@ -83,7 +83,7 @@ impl Glue {
     }
 
     fn table(&self, path: &Path) -> Result<Vec<Row>, DataError> {
-        let row = |Record { line, mut fields }: Record| {
+        let row = |TableRecord { line, mut fields }: TableRecord| {
             let label = fields.pop().unwrap_or_default();
             if self.labels.target(&label).is_none() {
                 let (task, known) = (self.key, self.labels.describe());
@@ -95,7 +95,7 @@ impl Glue {
     }
 
     fn parquet(&self, path: &Path) -> Result<Vec<Row>, ParquetError> {
-        let row = |Record { line, mut fields }: Record| {
+        let row = |TableRecord { line, mut fields }: TableRecord| {
             let label = fields.pop().unwrap_or_default();
             let (task, known) = (self.key, self.labels.describe());
             let unknown =
@@ -126,14 +126,14 @@ mod tests {
     use crate::tasks::labelled::LabelledTask;
 
     /// A folder with these lines as a task's files.
-    fn sources(task: &Glue, lines: &str) -> (tempfile::TempDir, Sources) {
+    fn sources(task: &Glue, lines: &str) -> (tempfile::TempDir, DataSources) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path().join("glue_data").join(task.folder);
         std::fs::create_dir_all(&place).expect("writable");
         for name in ["train", task.validation] {
             std::fs::write(place.join(format!("{name}.tsv")), lines).expect("writable");
         }
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         (folder, sources)
     }
 
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn missing_data_says_how_to_get_it_and_test_rows_have_no_other_door() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let sources = Sources::local(folder.path());
+        let sources = DataSources::local(folder.path());
         let error = QNLI.training(DataKind::Real, &sources).expect_err("missing").to_string();
         for part in
             ["glue_data/QNLI/train.tsv or glue/qnli/train-*.parquet", "GLUE's QNLI", "gluebenchmark.com", "REFT_DATA"]

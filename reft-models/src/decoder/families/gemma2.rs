@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{Family, GEMMA_NAMES};
+use super::{DecoderFamily, GEMMA_NAMES};
 use crate::config_keys::{KnownKey, Neutral, always, only};
 use crate::decoder::config::{Activation, DecoderConfig, NormKind};
-use crate::decoder::names::Names;
+use crate::decoder::names::ModuleNames;
 use crate::decoder::read::{Defaults, activation, bias, rms_decoder, rope, set_windows};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
-static NAMES: Names = GEMMA_NAMES;
+static NAMES: ModuleNames = GEMMA_NAMES;
 
 const DEFAULTS: Defaults = Defaults { context: 8192, head_width: Some(256), tied: true, ..Defaults::LLAMA };
 
@@ -20,7 +20,7 @@ const CAPS: [(&str, f64); 2] = [("attn_logit_softcapping", 50.0), ("final_logit_
 pub const DEFAULT_WINDOW: i64 = 4096;
 const DEFAULT_SCALED_BY: f64 = 256.0;
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "Gemma2ForCausalLM",
     model_type: "gemma2",
     title: "Gemma 2",
@@ -45,7 +45,7 @@ pub const HARMLESS: &[KnownKey] = &[
     only("use_bidirectional_attention", Neutral::Switch(false)),
 ];
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = gemma(raw, &NAMES, DEFAULTS, CAPS.map(|(_, cap)| Some(cap)))?;
     let (rope, window) = (rope(raw, &config, DEFAULTS)?, window(raw)?);
     set_windows(raw, &mut config, &[rope], window, |layer| layer % 2 == 0)?;
@@ -53,17 +53,17 @@ fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
 }
 
 /// The window of sliding layers.
-pub fn window(raw: &RawConfig<'_>) -> Result<Option<i64>, ConfigError> {
+pub fn window(raw: &RawConfig<'_>) -> Result<Option<i64>, ModelConfigError> {
     if raw.mentions("sliding_window") { raw.size("sliding_window") } else { Ok(Some(DEFAULT_WINDOW)) }
 }
 
 /// What Gemma 2 and 3 have in common, layers not yet set. `caps` are those of scores and of logits where the file is silent.
 pub fn gemma(
     raw: &RawConfig<'_>,
-    names: &'static Names,
+    names: &'static ModuleNames,
     defaults: Defaults,
     caps: [Option<f64>; 2],
-) -> Result<DecoderConfig, ConfigError> {
+) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rms_decoder(raw, names, defaults)?;
     config.norm = NormKind::RmsFromZero;
     config.activation = activation(raw, "hidden_activation", Activation::GeluTanh)?;

@@ -4,14 +4,14 @@
 use serde_json::json;
 
 use super::gemma2::{HARMLESS, gemma, window};
-use super::{Family, GEMMA_NAMES};
+use super::{DecoderFamily, GEMMA_NAMES};
 use crate::decoder::config::{DecoderConfig, QkNorm};
-use crate::decoder::names::Names;
+use crate::decoder::names::ModuleNames;
 use crate::decoder::read::{Defaults, rope_defaults, set_windows};
-use crate::raw_config::{ConfigError, Problem, RawConfig};
+use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 use crate::rope::{Rope, RopeConfig, RopeDefaults, Scaling};
 
-static NAMES: Names = GEMMA_NAMES;
+static NAMES: ModuleNames = GEMMA_NAMES;
 
 const DEFAULTS: Defaults =
     Defaults { theta: 1e6, context: 131_072, head_width: Some(256), tied: true, ..Defaults::LLAMA };
@@ -22,7 +22,7 @@ const LOCAL_THETA: f64 = 1e4;
 /// Every such layer has no window, where the file does not say.
 const DEFAULT_PATTERN: i64 = 6;
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "Gemma3ForCausalLM",
     model_type: "gemma3_text",
     title: "Gemma 3 (text)",
@@ -38,7 +38,7 @@ pub const FAMILY: Family = Family {
     harmless: HARMLESS,
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = gemma(raw, &NAMES, DEFAULTS, [None, None])?;
     config.qk_norm = QkNorm::Head;
     let (ropes, window) = (ropes(raw, &config)?, window(raw)?);
@@ -50,7 +50,7 @@ fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
 
 /// The rotations of layers with a window and of those without: two objects in version 5, keys with names of their own in
 /// version 4, whose scaling is that of the latter alone.
-fn ropes(raw: &RawConfig<'_>, config: &DecoderConfig) -> Result<[Rope; 2], ConfigError> {
+fn ropes(raw: &RawConfig<'_>, config: &DecoderConfig) -> Result<[Rope; 2], ModelConfigError> {
     let full = rope_defaults(config, DEFAULTS);
     let theta = raw.positive("rope_local_base_freq")?.unwrap_or(LOCAL_THETA);
     let local = RopeDefaults { theta, ..full };
@@ -62,7 +62,7 @@ fn ropes(raw: &RawConfig<'_>, config: &DecoderConfig) -> Result<[Rope; 2], Confi
     let full = RopeDefaults { theta: raw.positive("rope_theta")?.unwrap_or(full.theta), ..full };
     let one = |key: &str, defaults: RopeDefaults| match both.section(key)? {
         Some(section) => RopeConfig::of_section(raw, &section, defaults)?.build(raw, width),
-        None => Err(raw.error(Problem::Missing(both.named(key)))),
+        None => Err(raw.error(ConfigProblem::Missing(both.named(key)))),
     };
     let ropes = [one("sliding_attention", local)?, one("full_attention", full)?];
     both.finish(&[])?;

@@ -3,17 +3,17 @@
 use reft_core::site::{Dims, Mlp};
 use serde_json::json;
 
-use super::Family;
-use crate::attention::Rule;
+use super::DecoderFamily;
+use crate::attention::AttentionRule;
 use crate::config_keys::{Neutral, always, only};
 use crate::decoder::config::{Activation, AttentionKind, Biases, DecoderConfig, NormKind, QkNorm, Residual};
-use crate::decoder::names::{Around, Names, Orientation, Stored};
+use crate::decoder::names::{ModuleNames, Orientation, ProjectionStorage, SublayerNorms};
 use crate::decoder::read::{activation, part_of_width};
 use crate::nn::Bias;
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 use crate::rope::Rope;
 
-static NAMES: Names = Names {
+static NAMES: ModuleNames = ModuleNames {
     // The checkpoints on the hub have no prefix, those that the library saves do.
     roots: &["transformer", ""],
     embedding: "wte",
@@ -21,19 +21,19 @@ static NAMES: Names = Names {
     layers: "h",
     final_norm: "ln_f",
     head: "lm_head",
-    attention_norms: Around { before: Some("ln_1"), after: None },
-    mlp_norms: Around { before: Some("ln_2"), after: None },
-    qkv: Stored::Joined("attn.c_attn"),
+    attention_norms: SublayerNorms { before: Some("ln_1"), after: None },
+    mlp_norms: SublayerNorms { before: Some("ln_2"), after: None },
+    qkv: ProjectionStorage::Joined("attn.c_attn"),
     qk_norms: ["", ""],
     output: "attn.c_proj",
-    up: Stored::Joined("mlp.c_fc"),
+    up: ProjectionStorage::Joined("mlp.c_fc"),
     down: "mlp.c_proj",
     orientation: Orientation::InOut,
     // The causal mask.
     buffers: &["attn.bias"],
 };
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "GPT2LMHeadModel",
     model_type: "gpt2",
     title: "GPT-2, DistilGPT-2",
@@ -58,7 +58,7 @@ pub const FAMILY: Family = Family {
     ],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let (width, heads) = (raw.needed_size("n_embd")?, raw.needed_size("n_head")?);
     let dims = Dims {
         layers: raw.layers("n_layer")?,
@@ -72,7 +72,7 @@ fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
     };
     let scaled = raw.switch("scale_attn_weights")?.unwrap_or(true);
     let scaled_by = if scaled { dims.head_width as f64 } else { 1.0 };
-    let rule = Rule { scaled_by, ..Rule::plain(dims.head_width) };
+    let rule = AttentionRule { scaled_by, ..AttentionRule::plain(dims.head_width) };
     Ok(DecoderConfig {
         dims,
         context: raw.size("n_positions")?.unwrap_or(1024) as usize,
@@ -93,7 +93,7 @@ fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
 }
 
 /// Said of a configuration with dropout, which the library applies to a frozen model that is trained on.
-fn dropout_note(raw: &RawConfig<'_>) -> Result<Vec<String>, ConfigError> {
+fn dropout_note(raw: &RawConfig<'_>) -> Result<Vec<String>, ModelConfigError> {
     let mut notes = Vec::new();
     for key in ["attn_pdrop", "embd_pdrop", "resid_pdrop"] {
         if let Some(p) = raw.probability(key)?.filter(|&p| p > 0.0) {

@@ -3,29 +3,29 @@
 use reft_core::site::{Dims, Mlp};
 use serde_json::json;
 
-use super::Family;
-use crate::attention::Rule;
+use super::DecoderFamily;
+use crate::attention::AttentionRule;
 use crate::config_keys::always;
 use crate::decoder::config::{Activation, AttentionKind, Biases, DecoderConfig, NormKind, QkNorm, Residual};
-use crate::decoder::names::{Around, Names, Orientation, Stored};
+use crate::decoder::names::{ModuleNames, Orientation, ProjectionStorage, SublayerNorms};
 use crate::decoder::read::{Defaults, activation, bias, part_of_width, rope};
 use crate::nn::Bias;
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 use crate::rope::Rope;
 
-static NAMES: Names = Names {
+static NAMES: ModuleNames = ModuleNames {
     roots: &["gpt_neox"],
     embedding: "embed_in",
     positions: None,
     layers: "layers",
     final_norm: "final_layer_norm",
     head: "embed_out",
-    attention_norms: Around { before: Some("input_layernorm"), after: None },
-    mlp_norms: Around { before: Some("post_attention_layernorm"), after: None },
-    qkv: Stored::ByHead("attention.query_key_value"),
+    attention_norms: SublayerNorms { before: Some("input_layernorm"), after: None },
+    mlp_norms: SublayerNorms { before: Some("post_attention_layernorm"), after: None },
+    qkv: ProjectionStorage::ByHead("attention.query_key_value"),
     qk_norms: ["", ""],
     output: "attention.dense",
-    up: Stored::Joined("mlp.dense_h_to_4h"),
+    up: ProjectionStorage::Joined("mlp.dense_h_to_4h"),
     down: "mlp.dense_4h_to_h",
     orientation: Orientation::OutIn,
     // The causal mask.
@@ -35,7 +35,7 @@ static NAMES: Names = Names {
 /// The share of a head that is rotated where the file does not say, as for the other defaults.
 const DEFAULT_SHARE: f64 = 0.25;
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "GPTNeoXForCausalLM",
     model_type: "gpt_neox",
     title: "Pythia, GPT-NeoX 20B",
@@ -51,7 +51,7 @@ pub const FAMILY: Family = Family {
     harmless: &[always("classifier_dropout")],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let (width, heads) = (raw.needed_size("hidden_size")?, raw.needed_size("num_attention_heads")?);
     let dims = Dims {
         layers: raw.layers("num_hidden_layers")?,
@@ -65,7 +65,7 @@ fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
     };
     let attention = bias(raw, "attention_bias", true)?;
     let parallel = raw.switch("use_parallel_residual")?.unwrap_or(true);
-    let rule = Rule::plain(dims.head_width);
+    let rule = AttentionRule::plain(dims.head_width);
     let mut config = DecoderConfig {
         dims,
         context: raw.size("max_position_embeddings")?.unwrap_or(2048) as usize,

@@ -2,15 +2,15 @@
 
 use serde_json::json;
 
-use super::{Family, LLAMA_NAMES};
+use super::{DecoderFamily, LLAMA_NAMES};
 use crate::decoder::config::DecoderConfig;
-use crate::decoder::names::Names;
+use crate::decoder::names::ModuleNames;
 use crate::decoder::read::{Defaults, bias, rotary_decoder};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
-static NAMES: Names = LLAMA_NAMES;
+static NAMES: ModuleNames = LLAMA_NAMES;
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "LlamaForCausalLM",
     model_type: "llama",
     title: "Llama 1 to 3.3, SmolLM2, TinyLlama, Vicuna, Yi",
@@ -25,7 +25,7 @@ pub const FAMILY: Family = Family {
     harmless: &[],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rotary_decoder(raw, &NAMES, Defaults::LLAMA)?;
     let attention = bias(raw, "attention_bias", false)?;
     (config.bias.qkv, config.bias.output) = (attention, attention);

@@ -2,20 +2,20 @@
 
 use serde_json::json;
 
-use super::{Family, LLAMA_NAMES};
+use super::{DecoderFamily, LLAMA_NAMES};
 use crate::decoder::config::DecoderConfig;
-use crate::decoder::names::Names;
+use crate::decoder::names::ModuleNames;
 use crate::decoder::read::{Defaults, rope, rotary_decoder, set_windows};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
-static NAMES: Names = LLAMA_NAMES;
+static NAMES: ModuleNames = LLAMA_NAMES;
 
 const DEFAULTS: Defaults = Defaults { context: 4096 * 32, ..Defaults::LLAMA };
 
 /// Where the file does not say; `null` is none.
 const DEFAULT_WINDOW: i64 = 4096;
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "MistralForCausalLM",
     model_type: "mistral",
     title: "Mistral 7B, Mistral Nemo",
@@ -30,7 +30,7 @@ pub const FAMILY: Family = Family {
     harmless: &[],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rotary_decoder(raw, &NAMES, DEFAULTS)?;
     let window = if raw.mentions("sliding_window") { raw.size("sliding_window")? } else { Some(DEFAULT_WINDOW) };
     let rope = rope(raw, &config, DEFAULTS)?;

@@ -15,13 +15,13 @@ mod smollm3;
 use serde_json::Value;
 
 use super::config::DecoderConfig;
-use super::names::{Around, Names, Orientation, Stored};
+use super::names::{ModuleNames, Orientation, ProjectionStorage, SublayerNorms};
 use crate::config_keys::{self, KnownKey};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
 /// A family of decoders.
 #[derive(Debug)]
-pub struct Family {
+pub struct DecoderFamily {
     /// As `architectures` names it.
     pub architecture: &'static str,
     /// As `model_type` names it.
@@ -33,13 +33,13 @@ pub struct Family {
     /// A configuration of a few thousand numbers, as `config.json` writes it.
     pub example: fn() -> Value,
     /// From `config.json` to switches.
-    read: fn(&RawConfig<'_>) -> Result<DecoderConfig, ConfigError>,
+    read: fn(&RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError>,
     /// Keys of its own that change nothing.
     harmless: &'static [KnownKey],
 }
 
 /// Every family. A new one is a file and a line here.
-pub const FAMILIES: &[&Family] = &[
+pub const FAMILIES: &[&DecoderFamily] = &[
     &llama::FAMILY,
     &mistral::FAMILY,
     &qwen2::FAMILY,
@@ -53,12 +53,12 @@ pub const FAMILIES: &[&Family] = &[
     &gpt2::FAMILY,
 ];
 
-impl Family {
+impl DecoderFamily {
     /// Reads a configuration, of which every key must be understood or known to change nothing.
     ///
     /// # Errors
     /// When a key is missing, wrong, or says what is not computed here.
-    pub fn config(&self, raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+    pub fn config(&self, raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
         raw.check_not_quantised()?;
         let (_, _) = (raw.value("architectures"), raw.value("model_type"));
         let config = (self.read)(raw)?;
@@ -68,27 +68,27 @@ impl Family {
 }
 
 /// The names that most families share with Llama.
-const LLAMA_NAMES: Names = Names {
+const LLAMA_NAMES: ModuleNames = ModuleNames {
     roots: &["model"],
     embedding: "embed_tokens",
     positions: None,
     layers: "layers",
     final_norm: "norm",
     head: "lm_head",
-    attention_norms: Around { before: Some("input_layernorm"), after: None },
-    mlp_norms: Around { before: Some("post_attention_layernorm"), after: None },
-    qkv: Stored::Apart(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    attention_norms: SublayerNorms { before: Some("input_layernorm"), after: None },
+    mlp_norms: SublayerNorms { before: Some("post_attention_layernorm"), after: None },
+    qkv: ProjectionStorage::Apart(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
     qk_norms: ["self_attn.q_norm", "self_attn.k_norm"],
     output: "self_attn.o_proj",
-    up: Stored::Apart(&["mlp.gate_proj", "mlp.up_proj"]),
+    up: ProjectionStorage::Apart(&["mlp.gate_proj", "mlp.up_proj"]),
     down: "mlp.down_proj",
     orientation: Orientation::OutIn,
     buffers: &[],
 };
 
 /// Those of Gemma 2 and 3, which have norms on both sides.
-const GEMMA_NAMES: Names = Names {
-    attention_norms: Around { before: Some("input_layernorm"), after: Some("post_attention_layernorm") },
-    mlp_norms: Around { before: Some("pre_feedforward_layernorm"), after: Some("post_feedforward_layernorm") },
+const GEMMA_NAMES: ModuleNames = ModuleNames {
+    attention_norms: SublayerNorms { before: Some("input_layernorm"), after: Some("post_attention_layernorm") },
+    mlp_norms: SublayerNorms { before: Some("pre_feedforward_layernorm"), after: Some("post_feedforward_layernorm") },
     ..LLAMA_NAMES
 };

@@ -2,21 +2,21 @@
 
 use serde_json::json;
 
-use super::{Family, LLAMA_NAMES};
+use super::{DecoderFamily, LLAMA_NAMES};
 use crate::decoder::config::{DecoderConfig, QkNorm};
-use crate::decoder::names::{Around, Names};
+use crate::decoder::names::{ModuleNames, SublayerNorms};
 use crate::decoder::read::{Defaults, bias, rotary_decoder};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
-static NAMES: Names = Names {
-    attention_norms: Around { before: None, after: Some("post_attention_layernorm") },
-    mlp_norms: Around { before: None, after: Some("post_feedforward_layernorm") },
+static NAMES: ModuleNames = ModuleNames {
+    attention_norms: SublayerNorms { before: None, after: Some("post_attention_layernorm") },
+    mlp_norms: SublayerNorms { before: None, after: Some("post_feedforward_layernorm") },
     ..LLAMA_NAMES
 };
 
 const DEFAULTS: Defaults = Defaults { eps: 1e-5, ..Defaults::LLAMA };
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "Olmo2ForCausalLM",
     model_type: "olmo2",
     title: "OLMo 2",
@@ -31,7 +31,7 @@ pub const FAMILY: Family = Family {
     harmless: &[],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rotary_decoder(raw, &NAMES, DEFAULTS)?;
     config.qk_norm = QkNorm::Whole;
     let attention = bias(raw, "attention_bias", false)?;

@@ -2,19 +2,22 @@
 
 use serde_json::json;
 
-use super::{Family, LLAMA_NAMES};
+use super::{DecoderFamily, LLAMA_NAMES};
 use crate::config_keys::{Neutral, only};
 use crate::decoder::config::DecoderConfig;
-use crate::decoder::names::{Names, Stored};
+use crate::decoder::names::{ModuleNames, ProjectionStorage};
 use crate::decoder::read::{Defaults, rope, rotary_decoder, set_windows};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
-static NAMES: Names =
-    Names { qkv: Stored::Joined("self_attn.qkv_proj"), up: Stored::Joined("mlp.gate_up_proj"), ..LLAMA_NAMES };
+static NAMES: ModuleNames = ModuleNames {
+    qkv: ProjectionStorage::Joined("self_attn.qkv_proj"),
+    up: ProjectionStorage::Joined("mlp.gate_up_proj"),
+    ..LLAMA_NAMES
+};
 
 const DEFAULTS: Defaults = Defaults { eps: 1e-5, context: 4096, rotary_share: Some(1.0), ..Defaults::LLAMA };
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "Phi3ForCausalLM",
     model_type: "phi3",
     title: "Phi 3, Phi 3.5 mini, Phi 4 mini",
@@ -40,7 +43,7 @@ pub const FAMILY: Family = Family {
     ],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rotary_decoder(raw, &NAMES, DEFAULTS)?;
     let (rope, window) = (rope(raw, &config, DEFAULTS)?, raw.size("sliding_window")?);
     set_windows(raw, &mut config, &[rope], window, |_| true)?;

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{Family, LLAMA_NAMES};
+use super::{DecoderFamily, LLAMA_NAMES};
 use crate::decoder::config::DecoderConfig;
-use crate::decoder::names::Names;
+use crate::decoder::names::ModuleNames;
 use crate::decoder::read::{Defaults, rope, rotary_decoder, set_windows};
 use crate::nn::Bias;
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
-static NAMES: Names = LLAMA_NAMES;
+static NAMES: ModuleNames = LLAMA_NAMES;
 
 const DEFAULTS: Defaults = Defaults { context: 32768, ..Defaults::LLAMA };
 
@@ -17,7 +17,7 @@ const DEFAULTS: Defaults = Defaults { context: 32768, ..Defaults::LLAMA };
 const DEFAULT_WINDOW: i64 = 4096;
 const DEFAULT_FULL_LAYERS: i64 = 28;
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "Qwen2ForCausalLM",
     model_type: "qwen2",
     title: "Qwen 2, Qwen 2.5",
@@ -33,7 +33,7 @@ pub const FAMILY: Family = Family {
     harmless: &[],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rotary_decoder(raw, &NAMES, DEFAULTS)?;
     config.bias.qkv = Bias::With;
     set_qwen_windows(raw, &mut config, DEFAULTS)?;
@@ -45,7 +45,7 @@ pub fn set_qwen_windows(
     raw: &RawConfig<'_>,
     config: &mut DecoderConfig,
     defaults: Defaults,
-) -> Result<(), ConfigError> {
+) -> Result<(), ModelConfigError> {
     let (given, full) = (raw.size("sliding_window")?, raw.id("max_window_layers")?.unwrap_or(DEFAULT_FULL_LAYERS));
     let written = if raw.mentions("sliding_window") { given } else { Some(DEFAULT_WINDOW) };
     let window = if raw.switch("use_sliding_window")?.unwrap_or(false) { written } else { None };

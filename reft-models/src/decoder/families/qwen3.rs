@@ -3,17 +3,17 @@
 use serde_json::json;
 
 use super::qwen2::set_qwen_windows;
-use super::{Family, LLAMA_NAMES};
+use super::{DecoderFamily, LLAMA_NAMES};
 use crate::decoder::config::{DecoderConfig, QkNorm};
-use crate::decoder::names::Names;
+use crate::decoder::names::ModuleNames;
 use crate::decoder::read::{Defaults, bias, rotary_decoder};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 
-static NAMES: Names = LLAMA_NAMES;
+static NAMES: ModuleNames = LLAMA_NAMES;
 
 const DEFAULTS: Defaults = Defaults { context: 32768, head_width: Some(128), ..Defaults::LLAMA };
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "Qwen3ForCausalLM",
     model_type: "qwen3",
     title: "Qwen 3",
@@ -28,7 +28,7 @@ pub const FAMILY: Family = Family {
     harmless: &[],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rotary_decoder(raw, &NAMES, DEFAULTS)?;
     config.qk_norm = QkNorm::Head;
     let attention = bias(raw, "attention_bias", false)?;

@@ -2,21 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::{Family, LLAMA_NAMES};
+use super::{DecoderFamily, LLAMA_NAMES};
 use crate::decoder::config::DecoderConfig;
-use crate::decoder::names::Names;
+use crate::decoder::names::ModuleNames;
 use crate::decoder::read::{Defaults, bias, rope, rotary_decoder, set_windows};
-use crate::raw_config::{ConfigError, RawConfig};
+use crate::raw_config::{ModelConfigError, RawConfig};
 use crate::rope::Rope;
 
-static NAMES: Names = LLAMA_NAMES;
+static NAMES: ModuleNames = LLAMA_NAMES;
 
 const DEFAULTS: Defaults = Defaults { theta: 2e6, context: 32768, tied: true, ..Defaults::LLAMA };
 
 /// Every such layer is not rotated, where the file does not say.
 const DEFAULT_INTERVAL: i64 = 4;
 
-pub const FAMILY: Family = Family {
+pub const FAMILY: DecoderFamily = DecoderFamily {
     architecture: "SmolLM3ForCausalLM",
     model_type: "smollm3",
     title: "SmolLM3",
@@ -30,7 +30,7 @@ pub const FAMILY: Family = Family {
     harmless: &[],
 };
 
-fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
+fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ModelConfigError> {
     let mut config = rotary_decoder(raw, &NAMES, DEFAULTS)?;
     let attention = bias(raw, "attention_bias", false)?;
     (config.bias.qkv, config.bias.output) = (attention, attention);
@@ -47,7 +47,7 @@ fn read(raw: &RawConfig<'_>) -> Result<DecoderConfig, ConfigError> {
 }
 
 /// Which layers are rotated: a 1 in `no_rope_layers` says so, or the interval does.
-fn rotated(raw: &RawConfig<'_>, layers: usize) -> Result<Vec<bool>, ConfigError> {
+fn rotated(raw: &RawConfig<'_>, layers: usize) -> Result<Vec<bool>, ModelConfigError> {
     let interval = raw.size("no_rope_layer_interval")?.unwrap_or(DEFAULT_INTERVAL);
     let key = "no_rope_layers";
     let Some(value) = raw.value(key) else {

@@ -6,7 +6,7 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 /// How `tojson` writes.
-struct Style {
+struct JsonStyle {
     ensure_ascii: bool,
     /// A level's indentation, where every item has a line of its own.
     indent: Option<String>,
@@ -43,7 +43,7 @@ pub(super) fn to_json(value: &Value, given: Rest<Value>, named: Kwargs) -> Resul
     let sort_keys = on(setting(3, "sort_keys")?);
     named.assert_all_used()?;
     let mut out = String::new();
-    Style { ensure_ascii, indent, between, after_key, sort_keys }.write(&mut out, value, 0)?;
+    JsonStyle { ensure_ascii, indent, between, after_key, sort_keys }.write(&mut out, value, 0)?;
     Ok(out)
 }
 
@@ -73,7 +73,7 @@ fn invalid(reason: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("tojson: {reason}"))
 }
 
-impl Style {
+impl JsonStyle {
     fn write(&self, out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
         match value.kind() {
             ValueKind::None => out.push_str("null"),

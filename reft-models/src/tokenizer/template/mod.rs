@@ -15,7 +15,7 @@ use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 
 pub use self::date::{Clock, ClockError};
-use super::chat::{Conversation, Ending};
+use super::chat::{Conversation, PromptEnding};
 
 /// Steps that a template may take: one that loops over `range(10 ** 9)` ends with an error.
 const FUEL: u64 = 20_000_000;
@@ -73,7 +73,7 @@ impl Templates {
 }
 
 /// What a template is given beside the conversation.
-pub(super) struct Scene<'a> {
+pub(super) struct TemplateContext<'a> {
     /// `bos_token`, `eos_token` and the like, where the tokenizer has them.
     pub specials: &'a BTreeMap<&'static str, String>,
     /// What `strftime_now` reads.
@@ -89,7 +89,11 @@ pub(super) struct Rendered {
 }
 
 /// The conversation by this template.
-pub(super) fn render(source: &str, conversation: &Conversation<'_>, scene: &Scene<'_>) -> Result<Rendered, String> {
+pub(super) fn render(
+    source: &str,
+    conversation: &Conversation<'_>,
+    scene: &TemplateContext<'_>,
+) -> Result<Rendered, String> {
     let given = (conversation.messages, conversation.tools, conversation.documents, &conversation.variables);
     let given = serde_json::to_string(&given).map_err(|error| error.to_string())?;
     let marks = marks::unused(&[source, &given])
@@ -100,7 +104,7 @@ pub(super) fn render(source: &str, conversation: &Conversation<'_>, scene: &Scen
     let (messages, tools, documents) = (Value::from(Serde(messages)), value(tools), value(documents));
     let variables = Value::from(Serde(&conversation.variables));
     let specials = Value::from(Serde(scene.specials));
-    let add_generation_prompt = conversation.ending == Ending::Prompt;
+    let add_generation_prompt = conversation.ending == PromptEnding::Prompt;
     let context =
         context! { ..variables, ..context! { messages, add_generation_prompt, tools, documents, ..specials } };
     let marked = environment.render_str(&source::in_minijinja(source), context).map_err(reason)?;
@@ -165,8 +169,9 @@ mod tests {
         let clock = Clock::parse("2025-03-09").expect("a date");
         let messages: Vec<serde_json::Value> =
             messages.iter().map(|message| serde_json::to_value(message).expect("JSON")).collect();
-        let conversation = Conversation { ending: Ending::Prompt, ..Conversation::new(&messages) };
-        super::render(source, &conversation, &Scene { specials: &specials, clock }).map(|rendered| rendered.text)
+        let conversation = Conversation { ending: PromptEnding::Prompt, ..Conversation::new(&messages) };
+        super::render(source, &conversation, &TemplateContext { specials: &specials, clock })
+            .map(|rendered| rendered.text)
     }
 
     fn conversation() -> [Message; 3] {

@@ -21,19 +21,19 @@ pub(super) fn add(environment: &mut Environment<'_>) {
 
 /// A sequence that prints as Python prints it: `dict_keys(['role'])`, `range(0, 3)`.
 #[derive(Debug)]
-struct Named {
+struct PythonSequence {
     items: Vec<Value>,
     printed: String,
 }
 
-impl Named {
+impl PythonSequence {
     fn value(name: &str, items: Vec<Value>) -> Value {
         let printed = format!("{name}({})", Value::from(items.clone()));
         Value::from_object(Self { items, printed })
     }
 }
 
-impl Object for Named {
+impl Object for PythonSequence {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Seq
     }
@@ -60,7 +60,7 @@ fn method(state: &mut State, value: &Value, method: &str, arguments: &[Value]) -
         (ValueKind::Map, "values") => "dict_values",
         _ => return Ok(said),
     };
-    Ok(Named::value(view, said.try_iter()?.collect()))
+    Ok(PythonSequence::value(view, said.try_iter()?.collect()))
 }
 
 /// `range(end)`, `range(start, end)`, `range(start, end, step)`.
@@ -78,7 +78,7 @@ fn range(first: i64, end: Option<i64>, step: Option<i64>) -> Result<Value, Error
     }
     let items = (0..len).map(|index| Value::from(start + index * step)).collect();
     let printed = if step == 1 { format!("range({start}, {end})") } else { format!("range({start}, {end}, {step})") };
-    Ok(Value::from_object(Named { items, printed }))
+    Ok(Value::from_object(PythonSequence { items, printed }))
 }
 
 /// Functions and macros.

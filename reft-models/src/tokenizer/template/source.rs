@@ -20,7 +20,7 @@ const KEYWORDS: [&str; 18] = [
 const LONG: [&str; 6] = ["**", "//", "==", "!=", "<=", ">="];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+enum LexemeKind {
     Name,
     Literal,
     Operator,
@@ -28,8 +28,8 @@ enum Kind {
 
 /// A token of an expression: its kind and its bytes in the source.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Token {
-    kind: Kind,
+struct Lexeme {
+    kind: LexemeKind,
     at: Range<usize>,
 }
 
@@ -137,14 +137,15 @@ fn without_first_percent(text: &str) -> Option<String> {
     let end = body.len() - usize::from(body.ends_with(['-', '+']));
     let inner = 2 + usize::from(text[2..].starts_with(['-', '+']))..end;
     let tokens = tokens(text, inner);
-    let percent = tokens.iter().position(|token| token.kind == Kind::Operator && &text[token.at.clone()] == "%")?;
+    let percent =
+        tokens.iter().position(|token| token.kind == LexemeKind::Operator && &text[token.at.clone()] == "%")?;
     let (first, last) = (left(text, &tokens, percent)?, right(text, &tokens, percent)?);
     let (a, b) = (tokens[first].at.start, tokens[percent].at.start);
     let (c, d) = (tokens[percent].at.end, tokens[last].at.end);
     Some(format!("{}{PERCENT}(({}), ({})){}", &text[..a], &text[a..b], &text[c..d], &text[d..]))
 }
 
-fn tokens(text: &str, within: Range<usize>) -> Vec<Token> {
+fn tokens(text: &str, within: Range<usize>) -> Vec<Lexeme> {
     let mut tokens = Vec::new();
     let mut at = within.start;
     while at < within.end {
@@ -156,15 +157,15 @@ fn tokens(text: &str, within: Range<usize>) -> Vec<Token> {
                 at += c.len_utf8();
                 continue;
             }
-            '\'' | '"' => (Kind::Literal, literal_end(text, at).min(within.end) - at),
-            c if c.is_ascii_digit() => (Kind::Literal, number_len(rest)),
-            c if c.is_alphanumeric() || c == '_' => (Kind::Name, word(|c| c.is_alphanumeric() || c == '_')),
+            '\'' | '"' => (LexemeKind::Literal, literal_end(text, at).min(within.end) - at),
+            c if c.is_ascii_digit() => (LexemeKind::Literal, number_len(rest)),
+            c if c.is_alphanumeric() || c == '_' => (LexemeKind::Name, word(|c| c.is_alphanumeric() || c == '_')),
             c => {
                 let long = LONG.into_iter().find(|long| rest.starts_with(long)).map_or(c.len_utf8(), str::len);
-                (Kind::Operator, long)
+                (LexemeKind::Operator, long)
             }
         };
-        tokens.push(Token { kind, at: at..at + len });
+        tokens.push(Lexeme { kind, at: at..at + len });
         at += len;
     }
     tokens
@@ -186,24 +187,25 @@ fn number_len(text: &str) -> usize {
 }
 
 /// The first token of the left operand: a chain of products, of which the first factor may have a sign.
-fn left(text: &str, tokens: &[Token], percent: usize) -> Option<usize> {
+fn left(text: &str, tokens: &[Lexeme], percent: usize) -> Option<usize> {
     let mut first = None;
     let mut at = percent;
     while let Some(before) = at.checked_sub(1) {
         let token = &tokens[before];
         let spelled = &text[token.at.clone()];
         match (token.kind, spelled) {
-            (Kind::Name, name) if KEYWORDS.contains(&name) || (before == 0 && text.starts_with("{%")) => break,
-            (Kind::Operator, ")" | "]" | "}") => at = opening(text, tokens, before)?,
-            (Kind::Operator, "-" | "+") => {
+            (LexemeKind::Name, name) if KEYWORDS.contains(&name) || (before == 0 && text.starts_with("{%")) => break,
+            (LexemeKind::Operator, ")" | "]" | "}") => at = opening(text, tokens, before)?,
+            (LexemeKind::Operator, "-" | "+") => {
                 let binary = before.checked_sub(1).is_some_and(|earlier| ends_operand(text, &tokens[earlier]));
                 if binary {
                     break;
                 }
                 at = before;
             }
-            (Kind::Name | Kind::Literal, _) | (Kind::Operator, "." | "|" | "*" | "/" | "//" | "**") => at = before,
-            (Kind::Operator, _) => break,
+            (LexemeKind::Name | LexemeKind::Literal, _)
+            | (LexemeKind::Operator, "." | "|" | "*" | "/" | "//" | "**") => at = before,
+            (LexemeKind::Operator, _) => break,
         }
         first = Some(at);
     }
@@ -211,17 +213,17 @@ fn left(text: &str, tokens: &[Token], percent: usize) -> Option<usize> {
 }
 
 /// Whether a `-` after this token is a subtraction.
-fn ends_operand(text: &str, token: &Token) -> bool {
+fn ends_operand(text: &str, token: &Lexeme) -> bool {
     let spelled = &text[token.at.clone()];
     match token.kind {
-        Kind::Literal => true,
-        Kind::Name => !KEYWORDS.contains(&spelled),
-        Kind::Operator => matches!(spelled, ")" | "]" | "}"),
+        LexemeKind::Literal => true,
+        LexemeKind::Name => !KEYWORDS.contains(&spelled),
+        LexemeKind::Operator => matches!(spelled, ")" | "]" | "}"),
     }
 }
 
 /// The last token of the right operand: a signed value with its attributes, indices, calls and filters.
-fn right(text: &str, tokens: &[Token], percent: usize) -> Option<usize> {
+fn right(text: &str, tokens: &[Lexeme], percent: usize) -> Option<usize> {
     let spelled = |at: usize| tokens.get(at).map(|token| &text[token.at.clone()]);
     let mut at = percent + 1;
     while matches!(spelled(at), Some("-" | "+")) {
@@ -240,14 +242,14 @@ fn right(text: &str, tokens: &[Token], percent: usize) -> Option<usize> {
                 }
             }
             Some("(" | "[") => closing(text, tokens, last + 1)?,
-            Some(next) if next.starts_with(['\'', '"']) && tokens[last].kind == Kind::Literal => last + 1,
+            Some(next) if next.starts_with(['\'', '"']) && tokens[last].kind == LexemeKind::Literal => last + 1,
             _ => return Some(last),
         };
     }
 }
 
 /// The bracket that opens what this one closes.
-fn opening(text: &str, tokens: &[Token], close: usize) -> Option<usize> {
+fn opening(text: &str, tokens: &[Lexeme], close: usize) -> Option<usize> {
     let mut depth = 0;
     for at in (0..=close).rev() {
         match &text[tokens[at].at.clone()] {
@@ -263,7 +265,7 @@ fn opening(text: &str, tokens: &[Token], close: usize) -> Option<usize> {
 }
 
 /// The bracket that closes what this one opens.
-fn closing(text: &str, tokens: &[Token], open: usize) -> Option<usize> {
+fn closing(text: &str, tokens: &[Lexeme], open: usize) -> Option<usize> {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate().skip(open) {
         match &text[token.at.clone()] {

@@ -15,7 +15,7 @@ fn set(name: &str, text: &str, mut description: Value) -> (tempfile::TempDir, Re
 }
 
 fn rows(set: &OwnSet, split: &Split) -> Result<Vec<Row>, String> {
-    set.rows(split, &Sources::local(Path::new("nowhere"))).map_err(|error| error.to_string())
+    set.rows(split, &DataSources::local(Path::new("nowhere"))).map_err(|error| error.to_string())
 }
 
 /// What reading the dev rows of such a file is answered with.
