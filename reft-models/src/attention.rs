@@ -2,7 +2,7 @@
 //!
 //! One rule holds for training, prefill and decoding: token `i` of a sequence sees its past and the tokens `0 ..= i` of
 //! the pass, of these the last `W` where the layer has a window of `W`. Which arithmetic serves it depends on the place,
-//! the type and the layer's [`Rule`]:
+//! the type and the layer's [`AttentionRule`]:
 //!
 //! | weights and rule | arithmetic | why (`make bench` measures it) |
 //! |---|---|---|

@@ -19,7 +19,7 @@
 //! | the mask of a last character of several tokens | its first token | all of them |
 //! | no `eos_token_id` in Llama's files | 2 | none |
 //!
-//! The slow tokenizers also decode otherwise; [`Reading::Slow`] does so too, for Llama's class. Other slow tokenizers are not read.
+//! The slow tokenizers also decode otherwise; [`TokenizerVersion::Slow`] does so too, for Llama's class. Other slow tokenizers are not read.
 
 mod bounds;
 mod byte_level;

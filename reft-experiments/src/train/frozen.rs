@@ -5,7 +5,7 @@
 //! - the output of all blocks below the first intervention ([`Frontier`]), and
 //! - in a causal model, the keys and values of every token left of the first edited position.
 //!
-//! An example is therefore split at its first edited token: what lies to the left is [`Kept`], and a training pass runs
+//! An example is therefore split at its first edited token: what lies to the left is [cached](ActivationCache), and a training pass runs
 //! the tokens from there on, through the blocks from the frontier on, attending to the keys and values that were kept.
 //! Losses and gradients are those of the whole pass (tested in f32). Without anything to keep, the split is at token 0
 //! and block 0, and the same code is the plain pass.

@@ -1,6 +1,6 @@
 //! Methods that change what components of a model compute: `y' = g(x, y)` with parameters of its own at every site.
 //!
-//! A method is a [`ComponentMethod`]; [`AtComponents`] puts it at layers and components, on all tokens or, like an
+//! A method is a [`ComponentMethod`]; [`ComponentAdaptation`] puts it at layers and components, on all tokens or, like an
 //! intervention, on some positions only. The arithmetic is in f32 whatever the model's type.
 
 mod place;

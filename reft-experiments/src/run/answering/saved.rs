@@ -35,7 +35,7 @@ impl OpenedDecoder {
     /// The same, with all adapters' interventions at these strengths where some are given.
     ///
     /// # Errors
-    /// As for [`Opened::new`], or when an adapter has no strength, or other sets of interventions.
+    /// As for [`OpenedDecoder::new`], or when an adapter has no strength, or other sets of interventions.
     pub fn at_strengths(
         (adapters, strengths): (&[PathBuf], &[f64]),
         model: Option<&str>,
@@ -68,7 +68,7 @@ impl OpenedDecoder {
     /// The model of a plan's tasks: the given one, the one that the adapter was trained on, or the plan's.
     ///
     /// # Errors
-    /// As for [`Opened::new`], or when a head is named, which no task here has.
+    /// As for [`OpenedDecoder::new`], or when a head is named, which no task here has.
     pub fn of_plan(files: &SavedFiles, model: Option<&str>, plan: &RunPlan) -> Result<Self> {
         if files.head.is_some() {
             bail!(
