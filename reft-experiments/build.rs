@@ -31,8 +31,7 @@ fn main() -> std::io::Result<()> {
             hash.update(fs::read(&file)?);
         }
     }
-    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    println!("cargo:rustc-env=REFT_CODE_HASH={hash}");
+    println!("cargo:rustc-env=REFT_CODE_HASH={:.16x}", hash.finalize());
     println!("cargo:rerun-if-changed={}", root.join(".git/HEAD").display());
     println!("cargo:rerun-if-changed={}", root.join(".git/index").display());
     println!("cargo:rustc-env=REFT_GIT_REVISION={}", revision(&root));

@@ -350,7 +350,7 @@ impl Weights {
                 hash.update(value.to_le_bytes());
             }
         }
-        Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Ok(format!("{:.32x}", hash.finalize()))
     }
 }
 

@@ -88,13 +88,13 @@ macro_rules! specification {
         }
 
         impl $name {
-            fn at(&self, dims: &Dims) -> Result<Where, SpecError> {
+            fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
                 check_bottleneck(self.bottleneck)?;
                 positive("scaling", self.scaling)?;
                 probability(self.dropout)?;
                 let Self { components, layers, positions, truncation, .. } = self;
                 let (positions, truncation) = (*positions, *truncation);
-                WhereSpec { method: $key, components, layers, positions, truncation }.linear(dims)
+                PlacementSpec { method: $key, components, layers, positions, truncation }.linear(dims)
             }
 
             fn method(&self) -> Bottleneck {
@@ -112,7 +112,7 @@ macro_rules! specification {
                 device: Device,
             ) -> Result<Box<dyn Adaptation>, SpecError> {
                 let at = self.at(dims)?;
-                Ok(Box::new(AtComponents::new(Box::new(self.method()), at, (dims, lender), seed, device)?))
+                Ok(Box::new(ComponentAdaptation::new(Box::new(self.method()), at, (dims, lender), seed, device)?))
             }
 
             fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
@@ -120,7 +120,7 @@ macro_rules! specification {
             }
 
             fn computes_with_weights(&self) -> bool {
-                $shape == Shape::Series
+                $shape == BottleneckForm::Series
             }
 
             fn title(&self) -> String {

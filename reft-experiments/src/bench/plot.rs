@@ -2,71 +2,135 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
-use plotters::prelude::*;
+use anyhow::Result;
+use maud::{Markup, html};
 
 use super::report::Measured;
 use super::scaling::ScalingPoint;
+use crate::atomic;
+use crate::report::data::Data;
+use crate::report::draw::legend::legend;
+use crate::report::draw::mark::{self, Anchor, label, line, point, rule};
+use crate::report::draw::panel::{Axis, Panel};
+use crate::report::draw::scale::{Domain, Scale};
+use crate::report::draw::{Drawing, px, text};
+use crate::report::figure::Figure;
 
-const SIZE: (u32, u32) = (960, 520);
+/// Pixels of a bar with the space around it, of the bar alone, and of the scale below all bars.
+const BAR: f64 = 26.0;
+const THICK: f64 = 14.0;
+const BELOW: f64 = 44.0;
+/// The part of the width that the bars' names take.
+const NAMES: f64 = 0.52;
+/// Pixels of the chart of lines.
+const HEIGHT: f64 = 360.0;
 
 /// Ratios to the peer as bars, those of speed and of memory alike; the line is the peer.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn ratios(lines: &[Measured], path: &Path) -> Result<()> {
-    draw(path, |root| {
-        let most = lines.iter().map(|line| line.ratio).fold(1.0, f64::max) * 1.3;
-        let count = lines.len() as f64;
-        let mut chart = ChartBuilder::on(root)
-            .caption("ours / pyreft, same run", ("sans-serif", 20))
-            .margin(12)
-            .x_label_area_size(40)
-            .build_cartesian_2d((0.1..most).log_scale(), 0.0..count)?;
-        chart.configure_mesh().disable_y_mesh().disable_y_axis().x_desc("ratio (log scale)").draw()?;
-        for (index, line) in lines.iter().enumerate() {
-            let (top, color) = (count - index as f64, if line.met { BLUE.mix(0.5) } else { RED.mix(0.5) });
-            let bar = Rectangle::new([(1.0, top - 0.85), (line.ratio, top - 0.15)], color.filled());
-            chart.draw_series([bar])?;
-            let label = format!("{} {}: {:.2} (goal {})", line.job, line.dtype, line.ratio, line.goal);
-            chart.draw_series([Text::new(label, (0.12, top - 0.35), ("sans-serif", 14))])?;
+/// When a file cannot be drawn or written.
+pub fn ratios(lines: &[Measured], folder: &Path) -> Result<()> {
+    let mut data = Data::new(&["job", "dtype", "ratio", "goal"]);
+    for line in lines {
+        data.push(vec![line.job.clone(), line.dtype.to_owned(), line.ratio.to_string(), line.goal.clone()]);
+    }
+    let lines = lines.to_vec();
+    save("ratios", "ours / pyreft, same run", data, Box::new(move |width| bars(&lines, width)), folder)
+}
+
+fn bars(lines: &[Measured], width: f64) -> Drawing {
+    let bottom = lines.len() as f64 * BAR;
+    let domain = Domain::log(lines.iter().map(|line| line.ratio).chain([1.0]));
+    let scale = Scale { column: "ratio".to_owned(), domain, pixels: [NAMES * width, width - 14.0] };
+    let peer = scale.at(1.0).unwrap_or(scale.pixels[0]);
+    let bar = |(row, line): (usize, &Measured)| -> Markup {
+        let (top, at) = (row as f64 * BAR, scale.at(line.ratio).unwrap_or(peer));
+        let name = format!("{} {}: {:.2} (goal {})", line.job, line.dtype, line.ratio, line.goal);
+        let class = if line.met { "f0" } else { "f1" };
+        html! {
+            (label((0.0, top + BAR / 2.0 + 4.0), Anchor::Start, "", &text::shortened(&name, NAMES * width - 8.0)))
+            rect class=(class) x=(px(peer.min(at))) y=(px(top + (BAR - THICK) / 2.0)) width=(px((at - peer).abs()))
+                height=(px(THICK)) data-row=(row) { title { (name) } }
         }
-        Ok(())
-    })
+    };
+    let body = html! {
+        @for bar in lines.iter().enumerate().map(bar) { (bar) }
+        (rule((peer, 0.0), (peer, bottom), "chance"))
+        (rule((scale.pixels[0], bottom), (scale.pixels[1], bottom), "axis"))
+        @for tick in scale.ticks(48.0) { (label((tick.at, bottom + 17.0), Anchor::Middle, "soft", &tick.label)) }
+        (label((scale.pixels[1], bottom + 36.0), Anchor::End, "soft", "ratio (log scale)"))
+    };
+    Drawing { height: bottom + BELOW, body }
 }
 
 /// Seconds of an update by each setting, relative to its first value.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn scaling(points: &[ScalingPoint], path: &Path) -> Result<()> {
-    draw(path, |root| {
-        let mut chart = ChartBuilder::on(root)
-            .caption("cost of an update by one setting at a time", ("sans-serif", 20))
-            .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(60)
-            .build_cartesian_2d((1.0..80.0).log_scale(), (0.5..40.0).log_scale())?;
-        chart.configure_mesh().x_desc("value / smallest value").y_desc("seconds / seconds there").draw()?;
-        for (index, series) in points.chunk_by(|a, b| a.setting == b.setting).enumerate() {
-            let color = Palette99::pick(index).to_rgba();
-            let relative = series.iter().map(|p| (p.value / series[0].value, p.seconds / series[0].seconds));
-            chart
-                .draw_series(LineSeries::new(relative, color.stroke_width(2)).point_size(3))?
-                .label(format!("{} (slope {:.2})", series[0].setting, series[0].slope))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
-        }
-        chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
-        Ok(())
-    })
+/// When a file cannot be drawn or written.
+pub fn scaling(points: &[ScalingPoint], folder: &Path) -> Result<()> {
+    let mut data = Data::new(&["setting", "relative value", "relative seconds"]);
+    let series: Vec<_> = points.chunk_by(|a, b| a.setting == b.setting).map(|points| points.to_vec()).collect();
+    for (first, point) in series.iter().flat_map(|points| points.iter().map(|point| (&points[0], point))) {
+        let [value, seconds] = relative(first, point).map(|part| part.to_string());
+        data.push(vec![point.setting.to_owned(), value, seconds]);
+    }
+    let title = "cost of an update by one setting at a time";
+    save("scaling", title, data, Box::new(move |width| slopes(&series, width)), folder)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+fn relative(first: &ScalingPoint, point: &ScalingPoint) -> [f64; 2] {
+    [point.value / first.value, point.seconds / first.seconds]
+}
 
-fn draw(path: &Path, picture: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>) -> Result<()> {
-    let root = SVGBackend::new(path, SIZE).into_drawing_area();
-    let drawn = root.fill(&WHITE).map_err(Into::into).and_then(|()| picture(&root)).and_then(|()| Ok(root.present()?));
-    drawn.map_err(|error| anyhow!("{}: {error}", path.display()))
+fn slopes(series: &[Vec<ScalingPoint>], width: f64) -> Drawing {
+    let name = |points: &[ScalingPoint]| format!("{} (slope {:.2})", points[0].setting, points[0].slope);
+    let look = |index: usize| index % mark::SHAPES.len();
+    let signs: Vec<_> = series
+        .iter()
+        .enumerate()
+        .map(|(index, points)| {
+            let sign = point((0.0, 0.0), 0, look(index), &format!("f{}", look(index)), points[0].setting);
+            (sign, name(points))
+        })
+        .collect();
+    let (signs, below) = legend(&signs, width);
+    let all = |part: usize| {
+        let of = move |points: &Vec<ScalingPoint>| -> Vec<f64> {
+            points.iter().map(|point| relative(&points[0], point)[part]).collect()
+        };
+        Domain::log(series.iter().flat_map(of))
+    };
+    let x = Axis { column: "relative value", domain: all(0), title: "value / smallest value".to_owned() };
+    let y = Axis { column: "relative seconds", domain: all(1), title: "seconds / seconds there".to_owned() };
+    let panel = Panel::new((0.0, below), (width, HEIGHT), x, y);
+    let mut row = 0;
+    let mut marks = Vec::new();
+    for (index, points) in series.iter().enumerate() {
+        let corners: Vec<_> = points
+            .iter()
+            .map(|point| relative(&points[0], point))
+            .filter_map(|[value, seconds]| panel.at(value, seconds))
+            .collect();
+        marks.push(line(&corners, &(row..row + points.len()), &format!("s{}", look(index)), &name(points)));
+        for (&at, measured) in corners.iter().zip(points) {
+            let says = format!("{} {}: {:.3} s", measured.setting, measured.value, measured.seconds);
+            marks.push(point(at, row, look(index), &format!("f{}", look(index)), &says));
+            row += 1;
+        }
+    }
+    let body = html! { (signs) (panel.with(&html! { @for mark in &marks { (mark) } })) };
+    Drawing { height: below + HEIGHT, body }
+}
+
+/// Writes the picture; its numbers stand in a CSV of the comparison already.
+fn save(name: &str, title: &str, data: Data, draw: Box<dyn Fn(f64) -> Drawing>, folder: &Path) -> Result<()> {
+    let figure = Figure { name: name.to_owned(), alt: title.to_owned(), caption: html! { (title) }, data, draw };
+    for (file, bytes) in figure.files()? {
+        if !file.ends_with(".csv") {
+            atomic::write(&folder.join(file), &bytes)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -89,11 +153,15 @@ mod tests {
             gemm_gflops: None,
         };
         let point = |setting, value, seconds| ScalingPoint { setting, value, seconds, slope: 1.0 };
-        let (bars, lines) = (folder.path().join("ratios.svg"), folder.path().join("scaling.svg"));
-        ratios(&[line("train", 47.0), line("peak memory", 0.3)], &bars).expect("drawn");
-        scaling(&[point("rank", 1.0, 2.0), point("rank", 4.0, 3.0), point("batch", 4.0, 1.0)], &lines).expect("drawn");
-        let text = |path: &Path| std::fs::read_to_string(path).expect("written");
-        assert!(text(&bars).contains("train bf16: 47.00") && text(&bars).contains("peak memory"));
-        assert!(text(&lines).contains("rank (slope 1.00)") && text(&lines).contains("batch"));
+        ratios(&[line("train", 47.0), line("peak memory", 0.3)], folder.path()).expect("drawn");
+        let points = [point("rank", 1.0, 2.0), point("rank", 4.0, 3.0), point("batch", 4.0, 1.0)];
+        scaling(&points, folder.path()).expect("drawn");
+        let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("written");
+        let (bars, lines) = (text("ratios.svg"), text("scaling.svg"));
+        assert!(bars.contains("train bf16: 47.00") && bars.contains("peak memory"));
+        assert_eq!(bars.matches("<rect").count(), 2);
+        assert!(lines.contains("rank (slope 1.00)") && lines.contains("batch"));
+        assert_eq!((lines.matches("data-rows=").count(), lines.matches("data-row=").count()), (2, 3 + 2));
+        assert!(folder.path().join("ratios.png").is_file() && !folder.path().join("scaling.csv").exists());
     }
 }

@@ -100,7 +100,7 @@ impl Args {
             crate::store::environment::CODE_HASH
         );
         report::write(&measured, &about, &bench.args.out)?;
-        plot::ratios(&measured, &bench.args.out.join("ratios.svg"))?;
+        plot::ratios(&measured, &bench.args.out)?;
         let loaded = LoadedDecoder::open(&bench.args.model, dtype, DeviceSpec(Device::Cpu))?;
         let layers = loaded.decoder.dims().layers;
         bench.edits(&loaded)?;
@@ -198,7 +198,7 @@ impl Bench {
         for series in points.chunk_by(|a, b| a.setting == b.setting) {
             println!("cost by {}: slope {:.2}", series[0].setting, series[0].slope);
         }
-        plot::scaling(&points, &self.args.out.join("scaling.svg"))
+        plot::scaling(&points, &self.args.out)
     }
 
     /// Decoding with edits on the prompt against without, each the best of several turns.

@@ -226,14 +226,9 @@ pub static FILES: [PinnedFile; 28] = [
     ),
 ];
 
-/// A digest as text.
-pub fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// SHA-256 of some bytes.
 pub fn sha256_of(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 impl Checksum {
@@ -247,7 +242,7 @@ impl Checksum {
             Self::GitBlob(expected) => {
                 let header = format!("blob {}\0", bytes.len());
                 let digest = Sha1::new().chain_update(header).chain_update(bytes).finalize();
-                ("git blob", expected, hex(&digest))
+                ("git blob", expected, format!("{digest:x}"))
             }
         };
         if found == expected { Ok(()) } else { Err(format!("its {kind} is {found} instead of {expected}")) }

@@ -86,7 +86,7 @@ pub fn fingerprint<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
             hash.update(field);
         }
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    format!("{:.32x}", hash.finalize())
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl RunId {
             add(name);
             add(&value);
         }
-        Self(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:.16x}", hash.finalize()))
     }
 }
 

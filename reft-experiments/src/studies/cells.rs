@@ -42,8 +42,7 @@ impl CellFolder {
     ) -> Result<R> {
         let settings = json!({"about": self.about, "settings": settings});
         let digest = Sha256::digest(settings.to_string().as_bytes());
-        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let path = self.folder.join(format!("{name}.json"));
+        let path = self.folder.join(format!("{digest:.16x}.json"));
         if path.exists() {
             let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             let stored: Value =

@@ -89,7 +89,7 @@ impl Book {
                 let folder = std::env::var_os("REFT_DATA").map_or_else(|| PathBuf::from("data"), PathBuf::from);
                 let path = folder.join(BOOK);
                 let bytes = data::text::bytes(&path).with_context(|| remedy(&path))?;
-                let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                let found = format!("{:x}", Sha256::digest(&bytes));
                 if found != BOOK_SHA256 {
                     bail!(
                         "{}: SHA-256 {found} is not the authors' file, which has {BOOK_SHA256}: {}",

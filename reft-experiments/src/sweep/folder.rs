@@ -335,9 +335,8 @@ impl NamedSweep {
         let trials = name(&spec, identities, &[])?;
         let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
         let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
-        let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        let folder = runs.join("sweeps").join(format!("{stem}-{hash}"));
+        let folder = runs.join("sweeps").join(format!("{stem}-{hash:.8x}"));
         Ok(Self { spec, folder })
     }
 

@@ -22,7 +22,7 @@ impl QuestionId {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        Self(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:.32x}", hash.finalize()))
     }
 }
 
