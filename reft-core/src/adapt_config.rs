@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use tch::Device;
 
 use crate::adaptation::{Adaptation, NamedTensor};
-use crate::adaptations::components::PlacementError;
 use crate::layers::LayersError;
 use crate::lender::{Lender, NormWeight};
 use crate::positions::{Positions, TyingError};
@@ -180,4 +179,63 @@ pub enum SpecError {
     /// What an adaptation of a program's own says.
     #[error("{0}")]
     Other(String),
+}
+
+/// A method that cannot be put where a specification puts it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PlacementError {
+    /// No components.
+    #[error("components is empty: name at least one, such as [query, value]")]
+    NoComponents,
+    /// A component twice.
+    #[error("component {0} is listed twice: name each component once")]
+    Twice(Component),
+    /// Not a linear map.
+    #[error("{method} changes linear maps, and {component} is none: choose {known}")]
+    NotLinear {
+        /// The method.
+        method: &'static str,
+        /// The component asked for.
+        component: Component,
+        /// Linear components of the model.
+        known: String,
+    },
+    /// A component that the method has no formula for.
+    #[error("{method} is not defined at {component}: choose {known}")]
+    NotDefined {
+        /// The method.
+        method: &'static str,
+        /// The component asked for.
+        component: Component,
+        /// Where it is defined.
+        known: &'static str,
+    },
+    /// A number that must be positive.
+    #[error("{key} {given} is impossible: choose {allowed}")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// The number given.
+        given: String,
+        /// What is possible.
+        allowed: &'static str,
+    },
+    /// The model lends nothing at that site.
+    #[error(
+        "{method} computes with the model's own {what} of {site}, which this model does not lend: choose another method"
+    )]
+    NotLent {
+        /// The method.
+        method: &'static str,
+        /// Weight or normalisation.
+        what: &'static str,
+        /// Where.
+        site: String,
+    },
+    /// Stages within a list.
+    #[error("staged cannot be a member of joint or staged: list its members there")]
+    NestedStages,
+    /// Two parts that cannot be trained together.
+    #[error("{0} computes with the model's weights as they were loaded, and {1} trains them: choose one of the two")]
+    Together(&'static str, &'static str),
 }

@@ -13,14 +13,7 @@ use crate::params::ParamSet;
 use crate::positions::TyingGroup;
 use crate::site::{Component, LayerId, Site};
 
-/// Whether dropout is on and gradients are wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// Training: gradients flow to the parameters, dropout is on.
-    Train,
-    /// Everything else.
-    Eval,
-}
+pub use crate::params::Mode;
 
 /// One named tensor of one site, for adapter files.
 #[derive(Debug)]
@@ -45,7 +38,7 @@ pub struct EditedRows {
 /// Where an adaptation's influence begins, in layers. Everything below is the base model's, whatever the parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frontier {
-    /// Blocks, counted from the first, whose output is the base model's before anybody visits it.
+    /// Blocks, counted from the first, whose output is the base model's before any hook visits it.
     pub blocks: usize,
     /// Whether the last of these outputs is then visited: the edit that comes first.
     pub visits_last: bool,

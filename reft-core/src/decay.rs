@@ -12,20 +12,8 @@
 //! its models to that trainer, but the trainer finds interventions under one name and looks them up under another, so that
 //! none of their parameters ever decayed, whatever `weight_decay` said: `Pyreft` is what ran.
 
+pub use crate::intervention::ParameterRole;
 use crate::intervention::{Constraint, ParameterSpec};
-
-/// What a parameter is to weight decay.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ParameterRole {
-    /// A matrix of an intervention.
-    InterventionMatrix,
-    /// Any other matrix.
-    Matrix,
-    /// A vector that is added.
-    Bias,
-    /// A vector that scales.
-    Gain,
-}
 
 /// The parameters that weight decay applies to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

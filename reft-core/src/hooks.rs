@@ -1,4 +1,4 @@
-//! What a model offers to whoever wants to read or change its hidden states.
+//! What a model offers to code that reads or changes its hidden states.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -10,8 +10,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::Tensor;
 
-use crate::decay::ParameterRole;
-
 /// How a parameter begins.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Init {
@@ -40,6 +38,19 @@ pub enum Constraint {
     Free,
     /// Orthonormal rows.
     Orthonormal,
+}
+
+/// What a parameter is to weight decay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ParameterRole {
+    /// A matrix of an intervention.
+    InterventionMatrix,
+    /// Any other matrix.
+    Matrix,
+    /// A vector that is added.
+    Bias,
+    /// A vector that scales.
+    Gain,
 }
 
 /// One tensor of an intervention at one site.

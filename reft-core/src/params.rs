@@ -5,10 +5,18 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::adaptation::Mode;
 use crate::decay::Decay;
 use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::orthonormal::orthonormalise;
+
+/// Whether dropout is on and gradients are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Training: gradients flow to the parameters, dropout is on.
+    Train,
+    /// Everything else.
+    Eval,
+}
 
 /// One declared tensor of `sites` sites, stacked on axis 0.
 #[derive(Clone, Debug)]

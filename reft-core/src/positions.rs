@@ -10,7 +10,7 @@
 //! | `given` | the tokens that a pass names itself: interchange, where base and source have positions of their own |
 //!
 //! Positions become row indices once per pass. A token that is not in the pass has no row, so edits of the prompt
-//! vanish while decoding without anybody counting calls, and a prompt that is too short needs no pad token to point at.
+//! vanish while decoding without a count of calls, and a prompt that is too short needs no pad token to point at.
 
 use std::fmt;
 use std::str::FromStr;

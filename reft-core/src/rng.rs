@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 #[serde(transparent)]
 pub struct Seed(pub u64);
 
-/// libtorch has one generator per process. Whoever draws from it holds this lock, so that tests on other threads cannot interleave.
+/// libtorch has one generator per process. A caller that draws from it holds this lock, so that tests on other threads cannot interleave.
 static GLOBAL: Mutex<()> = Mutex::new(());
 
 /// Seeds libtorch's generator with this very number, for numbers that other programs draw from it too. Hold the guard while

@@ -6,11 +6,11 @@
 //! use reft_experiments::prelude::*;
 //!
 //! # fn main() -> Result<()> {
-//! let loaded = Loaded::open("smollm2", Dtype::F32, DeviceSpec(Device::Cpu))?;
+//! let loaded = LoadedDecoder::open("smollm2", Dtype::F32, DeviceSpec(Device::Cpu))?;
 //! let spec = adapt(r#"{"reft": {"intervention": "loreft", "rank": 4, "positions": "l1"}}"#)?;
 //! let mut loreft = spec.build(loaded.decoder.dims(), Seed(42), Device::Cpu)?;
 //! let rows = examples(&loaded, &[("Capital of France?", " Paris"), ("Capital of Italy?", " Rome")])?;
-//! let mut objective = Causal::new(loaded.decoder.as_ref(), Frozen::off(loaded.decoder.as_ref()), 4096);
+//! let mut objective = Causal::new(loaded.decoder.as_ref(), FrozenForward::off(loaded.decoder.as_ref()), 4096);
 //! let mut learner = Learner::new(&mut objective, loreft.as_mut(), UpdateRules::default());
 //! for _ in 0..60 {
 //!     learner.update(&rows.iter().collect::<Vec<_>>(), 4e-3)?;
@@ -54,6 +54,7 @@ pub mod prelude;
 pub mod report;
 pub mod run;
 pub mod score;
+pub mod settings;
 pub mod store;
 #[cfg(feature = "program")]
 pub mod studies;

@@ -1,4 +1,4 @@
-//! What the program says, and what becomes of it when nobody can hear: a log on a full disk must not end a run whose results
+//! What the program says, and what becomes of it when the stream is closed or full: a log on a full disk must not end a run whose results
 //! lie elsewhere, and `reft results | head` is no defect.
 //!
 //! The macros here take the place of the standard library's of the same names, which panic then.

@@ -57,7 +57,7 @@ fn auto_avoids_bf16_where_it_is_slow_and_a_type_by_hand_is_kept() {
     assert_ne!(by_hand["id"], auto["id"]);
     let noted = by_hand["environment"]["dtype"].as_str().expect("text");
     assert!(noted.starts_with("bf16 (by hand; auto takes f32 here: "), "{noted}");
-    // The same run, whoever chose its type.
+    // The same run, whether its type was named or chosen.
     assert_eq!(train(&dir, &LESSER, &["dtype=f32"]).0, auto);
 }
 

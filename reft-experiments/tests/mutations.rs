@@ -111,7 +111,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// Keeps an input that did harm, for whoever mends it.
+/// Keeps an input that did harm, for debugging.
 fn keep(name: &str, file: &str, bytes: &[u8]) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations");
     let path = folder.join(format!("{}-{}", name.replace(' ', "-"), file.replace('/', "-")));

@@ -73,7 +73,7 @@ fn record(runs: &Path, seed: u64, task: &str) -> (PathBuf, Value) {
     paths.filter_map(read).find(same).expect("such a run")
 }
 
-/// `whole` is how many runs the profile has, `perfect` a score that nobody can beat.
+/// `whole` is how many runs the profile has, `perfect` a score that cannot be beaten.
 fn check(profile: &str, whole: usize, (task, title): (&str, &str), perfect: &Value) {
     let dir = dir();
     let runs = dir.path().join("runs");

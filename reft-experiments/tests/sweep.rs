@@ -1,4 +1,4 @@
-//! Sweeps on a tiny model: nothing is done twice, nothing is lost, whoever is killed.
+//! Sweeps on a tiny model: nothing is done twice, nothing is lost, whichever process is killed.
 
 #![cfg(feature = "program")]
 

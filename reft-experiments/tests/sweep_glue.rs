@@ -1,4 +1,4 @@
-//! Sweeps of a tiny encoder: rungs change nothing, whoever works or is killed; the held rows are read by the winner only.
+//! Sweeps of a tiny encoder: rungs change nothing, whichever workers work or are killed; the held rows are read by the winner only.
 
 #![cfg(feature = "program")]
 

@@ -14,8 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::container::{Container, Encoding, WeightsError};
 use crate::hub::cache_dir;
-use crate::weights::{Container, Encoding, WeightsError};
 
 /// Values of a tensor that are sampled.
 const SAMPLES: usize = 8;
@@ -147,7 +147,7 @@ pub(crate) fn of(
         for name in unknown {
             known.insert(name.clone(), compute(container, name)?);
         }
-        // Whoever comes next computes what could not be kept.
+        // The next process computes what could not be kept.
         let _ = cache.map(|cache| cache.write(known.clone()));
     }
     known.retain(|name, _| names.contains(name));
@@ -241,7 +241,7 @@ mod tests {
     fn samples_lie_at_the_same_places_in_every_type() {
         let values: Vec<f32> = (0..1000).map(|n| n as f32 * 0.5).collect();
         let tensor = Tensor::from_slice(&values);
-        let sampled = |kind| sample(&crate::weights::bytes_of(&tensor, kind).expect("bytes"), kind);
+        let sampled = |kind| sample(&crate::container::bytes_of(&tensor, kind).expect("bytes"), kind);
         assert_eq!(sampled(Kind::Float), sampled(Kind::Half), "multiples of a half below 1,024 are exact in f16");
         assert_eq!(sampled(Kind::Float).len(), SAMPLES);
         assert!(sample(&[], Kind::Float).is_empty());

@@ -8,6 +8,7 @@
 
 mod attention;
 mod config;
+mod family;
 
 use std::collections::BTreeMap;
 
@@ -23,13 +24,14 @@ use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 pub use self::attention::EncoderAttentionPlan;
-use self::config::EncoderModuleNames;
-pub use self::config::{DropoutRates, EncoderConfig, EncoderFamily};
+pub use self::config::{DropoutRates, EncoderConfig};
+pub use self::family::EncoderFamily;
+use self::family::EncoderModuleNames;
 use crate::attention::Prefixes;
+use crate::container::WeightsError;
 use crate::nn::{Bias, LayerNorm, Linear, WeightSource};
 use crate::raw_config::{ModelConfigError, RawConfig};
-use crate::registry::architectures;
-use crate::weights::{Weights, WeightsError};
+use crate::weights::Weights;
 
 /// An encoder that cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -214,7 +216,7 @@ fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
     let raw = RawConfig::new(&path, weights.config())?;
     let path = || path.display().to_string();
     let Some(family) = EncoderFamily::find(&raw, weights)? else {
-        let (key, found) = match (raw.text("model_type")?, architectures(&raw)?.first()) {
+        let (key, found) = match (raw.text("model_type")?, raw.architectures()?.first()) {
             (Some(found), _) => ("model_type", found.to_owned()),
             (None, Some(found)) => ("architecture", (*found).to_owned()),
             (None, None) => return Err(EncoderError::Unnamed { path: path() }),
@@ -231,7 +233,7 @@ fn below_prefix<'a>(root: &WeightSource<'a>, family: EncoderFamily) -> WeightSou
     if root.sub("embeddings").contains("word_embeddings.weight") { root.clone() } else { root.sub(family.prefix()) }
 }
 
-/// The encoder's tensors, f32, for whoever wants to train them: see [`Encoder::on`].
+/// The encoder's tensors, f32, for training them: see [`Encoder::on`].
 ///
 /// # Errors
 /// When the checkpoint is not an encoder's, or a tensor is missing or of another shape.

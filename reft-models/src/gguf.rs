@@ -17,9 +17,9 @@ use tch::{Kind, Tensor};
 
 use self::config::GgufContext;
 use self::dialect::{DIALECTS, GgufDialect};
+use crate::container::{Container, Encoding, WeightsError, bytes_of, open_error};
 use crate::mapped::check_not_placeholder;
 use crate::raw_config::RawConfig;
-use crate::weights::{Container, Encoding, WeightsError, bytes_of, open_error};
 
 /// A GGUF file of a decoder.
 pub struct GgufFile {

@@ -11,7 +11,8 @@ use hf_hub::api::sync::ApiError;
 use self::settings::HubSettings;
 pub use self::settings::{cache_dir, is_true};
 use self::snapshot::Snapshot;
-use crate::weights::{WeightsError, is_gguf};
+use crate::container::WeightsError;
+use crate::weights::is_gguf;
 
 /// The files and folders behind aliases, in the user's cache.
 pub const ALIASES: [Alias; 3] = [
@@ -169,7 +170,7 @@ fn status(error: &ApiError) -> Option<u16> {
 fn refusal(error: &ApiError) -> String {
     let by_hand = "or download it elsewhere and give its folder as model";
     match status(error) {
-        // The hub also answers 401 for models that do not exist, to those who have not said who they are.
+        // The hub also answers 401 for models that do not exist, to requests without a token.
         Some(401) => format!(
             "the hub has no such model, or it is not for everybody (401): check the id, accept the model's terms on its page and set \
              HF_TOKEN, {by_hand}"

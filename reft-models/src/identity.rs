@@ -9,11 +9,12 @@ use std::path::Path;
 use reft_core::base_model::Sketch;
 use serde_json::{Map, Value};
 
+use crate::container::{WeightsError, open_error};
 use crate::digests::{self, TensorDigest};
 use crate::encoder::{Encoder, EncoderError};
 use crate::nn::{TensorLog, WeightSource};
 use crate::registry::{self, LoadError};
-use crate::weights::{Weights, WeightsError, is_gguf, open_error};
+use crate::weights::{Weights, is_gguf};
 use crate::{gguf, tokenizer};
 
 /// Fingerprints of a model.
@@ -156,7 +157,7 @@ fn of_tokenizer(model: &Path) -> Result<String, WeightsError> {
             read => read.map_err(|error| open_error(&path, format!("{error}: make it readable")))?,
         };
         let json = if name.ends_with(".json") { serde_json::from_slice::<Value>(&bytes).ok() } else { None };
-        // What is not JSON although its name says so is reported by whoever reads it.
+        // What is not JSON although its name says so is reported by its parser.
         let content = json.map_or(bytes, |json| canonical_json(&json).into_bytes());
         hash.update(format!("{name} {}\n", content.len()).as_bytes());
         hash.update(&content);

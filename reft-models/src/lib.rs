@@ -7,6 +7,7 @@
 
 pub mod attention;
 mod config_keys;
+mod container;
 pub mod cuda;
 pub mod decode;
 pub mod decoder;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use crate::weights::{WeightsError, open_error};
+use crate::container::{WeightsError, open_error};
 
 /// A file's bytes, read when they are asked for.
 pub(crate) struct Mapped {
@@ -28,7 +28,7 @@ impl Mapped {
 pub(crate) fn mapped(path: &Path) -> Result<Mapped, WeightsError> {
     let io = |error: std::io::Error| open_error(path, format!("{error}: is the download complete?"));
     let file = File::open(path).map_err(io)?;
-    // Safe as long as nobody changes the file meanwhile; `bytes` looks for the change that would do harm.
+    // Safe as long as the file does not change meanwhile; `bytes` looks for the change that would do harm.
     #[allow(unsafe_code)]
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     check_not_placeholder(path, &map)?;

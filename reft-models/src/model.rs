@@ -9,8 +9,8 @@ use reft_core::site::{Dims, LayerId, LinearWeight, Site};
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::PastKeyValues;
+use crate::container::WeightsError;
 use crate::rope::LengthLimit;
-use crate::weights::WeightsError;
 
 /// Everything one forward pass depends on beside the weights. A model has no state of its own.
 pub struct Pass<'a> {
@@ -20,7 +20,7 @@ pub struct Pass<'a> {
     pub hooks: &'a dyn Hooks,
     /// Keys and values of earlier tokens.
     pub cache: PastKeyValues<'a>,
-    /// The rows whose output somebody asks for, `[M]`; what the last block leaves in others is then undefined.
+    /// The rows whose output is asked for, `[M]`; what the last block leaves in others is then undefined.
     /// None for all.
     pub wanted: Option<&'a Tensor>,
 }
@@ -78,7 +78,7 @@ pub trait Decoder {
     /// where the model normalises what the weight gives.
     fn weight(&self, at: Site) -> Option<LinearWeight>;
 
-    /// Logits of the rows handed in, `[M, D] -> [M, V]`: nobody pays for positions that are not asked for.
+    /// Logits of the rows handed in, `[M, D] -> [M, V]`: positions that are not asked for cost nothing.
     fn logits(&self, h: &Tensor) -> Tensor {
         self.head(&self.normalise(h))
     }

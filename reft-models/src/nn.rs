@@ -8,8 +8,9 @@ use reft_core::lender::NormWeight;
 use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
+use crate::container::WeightsError;
 use crate::kernels::{self, GateActivation, Packed};
-use crate::weights::{Weights, WeightsError};
+use crate::weights::Weights;
 
 /// Names and shapes of tensors that a port asked for, in its order.
 pub type TensorLog = RefCell<Vec<(String, Vec<i64>)>>;

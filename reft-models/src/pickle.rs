@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 use self::tensors::{StateDict, StridedView};
+use crate::container::{Container, Encoding, WeightsError, first_line, open_error};
 use crate::mapped::{Mapped, mapped};
-use crate::weights::{Container, Encoding, WeightsError, first_line, open_error};
 
 /// Elements at most of a tensor that repeats its storage (`expand`), which a small file could make as large as it likes.
 const MOST_REPEATED: usize = 1 << 28;

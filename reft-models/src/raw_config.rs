@@ -54,7 +54,7 @@ pub enum ConfigProblem {
         /// What there is.
         supported: String,
     },
-    /// A key that nobody reads.
+    /// A key that is not read.
     #[error(
         "`{key}` ({value}) is not understood and may change results: remove the key if the model computes the same \
          without it, else take another model"
@@ -267,7 +267,17 @@ impl<'a> RawConfig<'a> {
         Err(self.error(ConfigProblem::Quantised { method }))
     }
 
-    /// Refuses what nobody has read: every key must be understood, or in one of these lists with a value that changes
+    /// The names in `architectures`; none when it is missing.
+    ///
+    /// # Errors
+    /// When it is no list of names.
+    pub fn architectures(&self) -> Result<Vec<&'a str>, ModelConfigError> {
+        let Some(value) = self.value("architectures") else { return Ok(Vec::new()) };
+        let names: Option<Vec<&str>> = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
+        names.ok_or_else(|| self.wrong("architectures", value, "a list of names"))
+    }
+
+    /// Refuses what was not read: every key must be understood, or in one of these lists with a value that changes
     /// nothing.
     ///
     /// # Errors

@@ -6,12 +6,13 @@ use reft_core::adaptation::NamedTensor;
 use serde_json::Value;
 use tch::{Device, Kind};
 
+use crate::container::WeightsError;
 use crate::decoder::{DecoderError, DecoderFamily, FAMILIES, Transformer};
 use crate::encoder;
 use crate::model::Decoder;
 use crate::nn::{TensorLog, WeightSource};
 use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
-use crate::weights::{Weights, WeightsError};
+use crate::weights::Weights;
 
 /// A model that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +143,7 @@ enum Architecture {
 
 /// By `architectures`, and where they are missing by `model_type`.
 fn find(raw: &RawConfig<'_>) -> Result<Architecture, ModelConfigError> {
-    let architectures = architectures(raw)?;
+    let architectures = raw.architectures()?;
     let model_type = raw.text("model_type")?;
     if architectures.is_empty() {
         let Some(name) = model_type else { return Ok(Architecture::Nothing) };
@@ -161,11 +162,4 @@ fn find(raw: &RawConfig<'_>) -> Result<Architecture, ModelConfigError> {
         );
     }
     Ok(Architecture::Family(family))
-}
-
-/// The names in `architectures`; none when it is missing.
-pub(crate) fn architectures<'a>(raw: &RawConfig<'a>) -> Result<Vec<&'a str>, ModelConfigError> {
-    let Some(value) = raw.value("architectures") else { return Ok(Vec::new()) };
-    let names: Option<Vec<&str>> = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
-    names.ok_or_else(|| raw.wrong("architectures", value, "a list of names"))
 }

@@ -9,8 +9,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorInfo};
 use tch::{Kind, Tensor};
 
+use crate::container::{Container, Encoding, WeightsError, first_line, open_error};
 use crate::mapped::{Mapped, mapped};
-use crate::weights::{Container, Encoding, WeightsError, first_line, open_error};
 
 pub(crate) struct SafetensorsFile {
     path: PathBuf,

@@ -51,7 +51,7 @@ pub use self::chat::{AssistantTokenSource, ChatIds, Conversation, Message, Promp
 pub use self::pieces::Continuation;
 use self::template::Templates;
 pub use self::template::{Clock, ClockError};
-use crate::weights::WeightsError;
+use crate::container::WeightsError;
 
 /// The files of a model's folder that may decide how text becomes tokens and when an answer ends.
 pub(crate) const FILES: [&str; 11] = [

@@ -5,13 +5,14 @@ pub mod components;
 pub mod dora;
 pub mod glue_adapter;
 pub mod ia3;
+pub mod joint;
 pub mod lora;
 pub mod nothing;
 pub mod own_weights;
 pub mod prefix;
 pub mod reft;
 pub mod routed;
-pub mod several;
+mod several;
 pub mod vera;
 
 use std::any::Any;
@@ -36,11 +37,11 @@ use bottleneck::{ParallelSpec, SeriesSpec};
 use dora::DoraSpec;
 use glue_adapter::{HoulsbySpec, PfeifferSpec};
 use ia3::Ia3Spec;
+use joint::{JointSpec, StagedSpec};
 use lora::LoraSpec;
 use own_weights::{BitFit, Full};
 use prefix::PrefixSpec;
 use reft::{ReftList, ReftSpec};
-use several::{JointSpec, StagedSpec};
 use vera::VeraSpec;
 
 /// Everything that `adapt:` accepts. A new one is a file in this folder and a line here.

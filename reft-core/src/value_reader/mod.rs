@@ -1,4 +1,4 @@
-//! Typed values out of a tree of settings (YAML or JSON), with errors in the words of whoever wrote the file.
+//! Typed values out of a tree of settings (YAML or JSON), with errors in the terms of the file.
 //!
 //! [`read`] is a deserializer that knows what a type asks for before the type sees the value, so it can say what to write
 //! instead of naming Rust types. It takes what cannot be misunderstood (`"1e-3"` and `1_000` for numbers, `1.0` where a whole

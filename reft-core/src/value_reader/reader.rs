@@ -56,7 +56,7 @@ impl<'t> ValueReader<'t> {
 
 macro_rules! whole_numbers {
     ($($method:ident $visit:ident $number:ty,)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
             let number = whole(self.0, <$number>::MIN.into(), <$number>::MAX.into())?;
             visitor.$visit(<$number>::try_from(number).expect("in its range"))
         })*

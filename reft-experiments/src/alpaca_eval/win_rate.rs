@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::annotations::Annotation;
-use crate::tables::stats::{Aggregate, estimate};
+use crate::score::stats::{Aggregate, estimate};
 
 /// How often a model's outputs were preferred to the reference's.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]

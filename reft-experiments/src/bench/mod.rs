@@ -69,7 +69,7 @@ pub struct BenchmarkJob {
 
 /// The type that this is on the processor here.
 fn on_cpu(text: &str) -> Result<Dtype, String> {
-    crate::commands::dtype(text).map(|choice| choice.on(DeviceSpec(Device::Cpu)))
+    text.parse::<DtypeChoice>().map(|choice| choice.on(DeviceSpec(Device::Cpu)))
 }
 
 /// Updates before the timed ones.

@@ -253,7 +253,7 @@ fn best(sweep: &mut Sweep) -> Result<()> {
             .iter()
             .filter_map(|view| view.standing.scores.last().map(|&score| sweep.spec.score(score)))
             .collect();
-        if let Some(estimate) = crate::tables::stats::estimate(&scores) {
+        if let Some(estimate) = crate::score::stats::estimate(&scores) {
             let sd = estimate.sd.map_or(String::new(), |sd| format!(" ± {sd:.2}"));
             let margin = estimate.margin().map_or(String::new(), |margin| {
                 format!(", 95 % interval {:.2} to {:.2}", estimate.mean - margin, estimate.mean + margin)

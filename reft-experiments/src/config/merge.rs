@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::plan::{EvalSplit, RunPlan};
 #[cfg(feature = "program")]
-use crate::sweep::search::SearchMethod;
+use super::search::SearchMethod;
 
 /// Keys whose value is one of several alternatives, each with settings of its own, and the alternatives. They come from the
 /// types: a new one needs no line here.

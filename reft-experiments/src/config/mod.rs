@@ -1,15 +1,13 @@
 //! Configurations: what a user writes, and what it resolves to.
 
 pub mod dtype;
-mod error;
 pub mod kind;
 pub mod merge;
 pub mod parity;
-pub mod paths;
-pub mod places;
 pub mod plan;
 pub mod read;
 pub mod schema;
-pub mod yaml;
+#[cfg(feature = "program")]
+pub mod search;
 
-pub use error::ConfigError;
+pub use crate::settings::{ConfigError, paths, places, yaml};

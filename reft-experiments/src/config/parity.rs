@@ -49,7 +49,7 @@ const PYREFT: &str = "pyreft";
 
 /// The points in which a run follows pyreft: `none`, `pyreft` (all) or a list of points.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(into = "Written", try_from = "Given")]
+#[serde(into = "ParityInPlan", try_from = "ParityInput")]
 pub struct Parity([bool; ParityPoint::ALL.len()]);
 
 impl Parity {
@@ -97,7 +97,7 @@ impl From<Parity> for ParityInPlan {
     }
 }
 
-/// As somebody writes it.
+/// As a configuration spells it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ParityInput {

@@ -10,71 +10,10 @@ use tch::{Device, Kind};
 pub use super::kind::{LabelLearning, RunKind};
 use super::parity::{self, Parity, ParityPoint};
 use crate::data::split::{Selection, Split};
-use crate::data::template::PromptTemplate;
+pub use crate::machine::device::{DeviceSpec, Dtype};
+use crate::tasks::template::PromptTemplate;
 use crate::tasks::{DataKind, TaskId};
 use crate::train::schedule::SchedulerType;
-
-/// Type of the frozen weights. Interventions and their optimiser are f32 always.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// 32 bits.
-    F32,
-    /// 16 bits, the range of f32: the fast path where the machine has products for it.
-    Bf16,
-    /// 16 bits, a smaller range.
-    F16,
-}
-
-impl Dtype {
-    /// libtorch's name.
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::F32 => Kind::Float,
-            Self::Bf16 => Kind::BFloat16,
-            Self::F16 => Kind::Half,
-        }
-    }
-
-    /// The name in configurations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
-}
-
-/// Where a run computes: `cpu`, `cuda` or `cuda:1`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(into = "String", try_from = "String")]
-#[schemars(with = "String")]
-pub struct DeviceSpec(pub Device);
-
-impl From<DeviceSpec> for String {
-    fn from(spec: DeviceSpec) -> Self {
-        match spec.0 {
-            Device::Cuda(index) => format!("cuda:{index}"),
-            Device::Cpu | Device::Mps | Device::Vulkan => "cpu".to_owned(),
-        }
-    }
-}
-
-impl TryFrom<String> for DeviceSpec {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let index = match text.as_str() {
-            "cpu" => return Ok(Self(Device::Cpu)),
-            "cuda" => Some(0),
-            other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
-        };
-        index
-            .map(|index| Self(Device::Cuda(index)))
-            .ok_or(format!("device `{text}` is unknown: write cpu, cuda or cuda:1"))
-    }
-}
 
 /// Which rows are scored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -125,7 +64,7 @@ pub struct DataPlan {
     /// How a question is put to the model.
     pub template: PromptTemplate,
     /// How rows with labels (GLUE) are learned: by an encoder's head, or by a causal model as text.
-    #[serde(default, skip_serializing_if = "LabelsAs::is_default")]
+    #[serde(default, skip_serializing_if = "LabelLearning::is_default")]
     pub labels: LabelLearning,
 }
 
@@ -142,7 +81,7 @@ pub struct TrainPlan {
     /// Tokens in one pass at most; a larger batch is accumulated over several passes.
     pub micro_batch_tokens: usize,
     /// How the learning rate goes on after the warm-up.
-    #[serde(default, skip_serializing_if = "Shape::is_default")]
+    #[serde(default, skip_serializing_if = "SchedulerType::is_default")]
     pub schedule: SchedulerType,
     /// Part of the updates in which the learning rate rises.
     pub warmup_ratio: f64,
@@ -209,7 +148,7 @@ pub struct RunPlan {
     /// `smollm2`, a Hugging Face id, a folder, or a `.gguf` file.
     pub model: String,
     /// Which tokenizer of the model gives the ids; `slow` is what the paper's scripts read LLaMA with.
-    #[serde(default, skip_serializing_if = "Reading::is_fast")]
+    #[serde(default, skip_serializing_if = "TokenizerVersion::is_fast")]
     pub tokenizer: TokenizerVersion,
     /// Type of the frozen weights: what came of `auto`, or what was asked for.
     pub dtype: Dtype,

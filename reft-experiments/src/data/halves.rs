@@ -15,7 +15,7 @@ pub enum Watched {
     Rows(usize),
 }
 
-/// Rows that are reported, which nobody has read yet.
+/// Rows that are reported, not read yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LockedRows {
     rows: Vec<Row>,

@@ -2,6 +2,8 @@
 //!
 //! The parser's place (row and key) is kept beside it, so that a fault is named by row even where the file is one line.
 
+mod cursor;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Error};
 
+use self::cursor::{Cursor, shortened};
 use super::json_fault::{Fault, in_words};
 use super::need::Need;
 use super::row::Row;
@@ -54,54 +57,6 @@ pub fn read(path: &Path, need: Need) -> Result<Vec<Row>, RowsError> {
             Err(RowsError::Row { path: path.to_owned(), place: cursor.place(line), fault })
         }
     }
-}
-
-/// Where the parser is.
-struct Cursor {
-    /// What every row must have.
-    need: Need,
-    /// The row, counted from 1; 0 before the first.
-    row: usize,
-    /// The key whose value is read.
-    key: Option<String>,
-    /// What is wrong with a row that is valid JSON.
-    fault: Option<Fault>,
-}
-
-impl Cursor {
-    /// The row and the key: ``row 3, key `input` ``.
-    fn name(&self) -> String {
-        match (self.row, &self.key) {
-            (0, _) => String::new(),
-            (row, None) => format!("row {row}"),
-            (row, Some(key)) => format!("row {row}, key `{}`", shortened(key)),
-        }
-    }
-
-    /// The same before what is wrong there, with the line where that is another number.
-    fn place(&self, line: usize) -> String {
-        match self.name() {
-            name if name.is_empty() && line > 1 => format!("line {line}: "),
-            name if name.is_empty() => name,
-            name if line == self.row || line <= 1 => format!("{name}: "),
-            name => format!("{name} (line {line}): "),
-        }
-    }
-
-    /// Notes what is wrong; the parser is told that something is.
-    fn refuse<E: serde::de::Error>(&mut self, fault: Fault) -> E {
-        self.fault = Some(fault);
-        E::custom("refused")
-    }
-}
-
-/// At most this many characters of a user's text in a message.
-const SHOWN: usize = 40;
-
-/// A text from a file, short enough for a message and on one line.
-fn shortened(text: &str) -> String {
-    let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(SHOWN).is_some() { shown + "…" } else { shown }
 }
 
 /// What stopped the parser, and in which line.

@@ -20,6 +20,5 @@ pub mod row;
 pub mod source;
 pub mod split;
 pub mod table;
-pub mod template;
 pub mod text;
 pub mod too_long;

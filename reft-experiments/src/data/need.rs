@@ -7,7 +7,7 @@ use crate::score::answers;
 /// What is needed of every row of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
-    /// The question alone: answers are judged by somebody else, or nobody.
+    /// The question alone: answers are judged by another model, or not at all.
     Question,
     /// `output`, which the model learns to say.
     Output,

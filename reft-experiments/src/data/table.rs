@@ -36,7 +36,7 @@ pub enum UnevenLines {
 }
 
 /// So many lines may hold one that is left out. The file is then the published one with a few lines broken in two, for
-/// which nobody else has a cure either; damage of any other kind breaks more of them.
+/// which other readers cannot mend either; damage of any other kind breaks more of them.
 pub const LINES_FOR_ONE: usize = 10_000;
 
 /// A file as it was read.

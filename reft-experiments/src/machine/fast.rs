@@ -6,9 +6,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use reft_models::cuda::{self, Capability};
 use tch::Device;
 
+use super::device::{DeviceSpec, Dtype};
 use super::processor::CpuInfo;
 use super::{env, probe, root};
-use crate::config::plan::{DeviceSpec, Dtype};
 
 /// What `auto` takes, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod cores;
+pub mod device;
 pub mod fast;
 pub mod memory;
 pub mod openmp;

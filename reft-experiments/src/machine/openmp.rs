@@ -6,7 +6,7 @@
 //! can be measured. libgomp reads `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY` once, when it is loaded, which is before `main`: so
 //! the program sets what the user did not and starts itself anew, once. `OMP_NUM_THREADS` goes the same way.
 //!
-//! Whoever calls this library from a program of their own sets these variables before it starts, or calls [`restart`] first.
+//! A program that calls this library sets these variables before it starts, or calls [`restart`] first.
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ const CHOSEN: &str = "REFT_CHOSE";
 /// 20 % of a token, 10,000 and more nothing that was measured; beside a busy process the last costs most.
 const SPIN_COUNT: &str = "10000";
 
-/// How many threads somebody asked for, rather than this program.
+/// How many threads the user or a launcher asked for, rather than this program.
 pub fn asked(env: Env<'_>) -> Option<usize> {
     let chosen = env(CHOSEN).is_some_and(|names| names.split(',').any(|name| name == THREADS));
     // A list has a number for each level of nesting.
@@ -38,13 +38,13 @@ pub fn asked(env: Env<'_>) -> Option<usize> {
     number(THREADS).filter(|_| !chosen).or_else(|| number(MKL_THREADS).filter(|_| !chosen))
 }
 
-/// How threads wait: the variable to set for a process of so many threads, unless somebody said so already.
+/// How threads wait: the variable to set for a process of so many threads, unless it is set already.
 pub fn waiting(env: Env<'_>, threads: usize) -> Option<(&'static str, String)> {
     let told = env(SPIN).is_some() || env(POLICY).is_some();
     (threads > 1 && !told).then(|| (SPIN, SPIN_COUNT.to_owned()))
 }
 
-/// Variables to set for a process that may use so many cores: what nobody said.
+/// Variables to set for a process that may use so many cores: those that are not set yet.
 fn missing(env: Env<'_>, cores: usize) -> Vec<(&'static str, String)> {
     if env(CHOSEN).is_some() {
         return Vec::new();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tch::Kind;
 
+use super::device::Dtype;
 use super::product::Product;
-use crate::config::plan::Dtype;
 
 /// Rows, as of a small batch's tokens; output and input width, as of a small model. Smaller products take as long as what is done
 /// around them; one of these in the slowest kind that was seen (3 GFLOP/s) takes 15 ms.

@@ -18,7 +18,7 @@ const MARGIN: f64 = 12.0;
 pub struct Figure {
     /// The name of its files, and its anchor on the page.
     pub name: String,
-    /// What it shows, for those who do not see it.
+    /// What it shows, as alternative text for screen readers.
     pub alt: String,
     /// What it shows and how to read it, below it.
     pub caption: Markup,

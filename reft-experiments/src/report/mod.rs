@@ -60,7 +60,7 @@ pub struct Section {
 
 /// A page with the files beside it.
 pub struct Report {
-    /// By name; the page is the last, so that whoever sees it finds what it links to.
+    /// By name; the page is the last, so that what it links to is there before it.
     pub files: Vec<PageFile>,
     /// What could not be read, in a line each.
     pub complaints: Vec<String>,

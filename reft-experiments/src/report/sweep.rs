@@ -14,11 +14,11 @@ use super::link::Links;
 use super::trial::{ReportTrial, TrialEnd, part_name, trials};
 use super::{dev, parallel};
 use crate::config::plan::RunPlan;
+use crate::score::stats::estimate;
 use crate::store::record::Record;
 use crate::sweep::folder::{Survey, Sweep};
 use crate::sweep::show;
 use crate::sweep::space::SearchPoint;
-use crate::tables::stats::estimate;
 
 /// A sweep that was read.
 struct SweepData<'a> {

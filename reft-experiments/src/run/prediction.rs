@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::alpaca_eval::outputs::ModelOutput;
 use crate::data::json_fault::in_words;
 use crate::data::text::{self, TextError};
+use crate::score::grade::{Grade, Graded};
+use crate::score::overlap_of_words::{bleu, rouge_l, words_f1};
+use crate::score::scoring::Scoring;
 use crate::store::record::Score;
 use crate::tasks::TaskId;
 
@@ -157,6 +160,53 @@ pub fn count(predictions: &[Prediction]) -> Score {
         correct: predictions.iter().filter(|prediction| prediction.correct == Some(true)).count(),
         n: predictions.len(),
         cut: predictions.iter().filter(|prediction| prediction.cut).count(),
+    }
+}
+
+/// What these predictions of a user's data set come to.
+pub fn graded(scoring: &Scoring, predictions: &[Prediction]) -> Score {
+    let n = predictions.len();
+    let mean = |of: fn(&str, &str) -> f64| {
+        predictions.iter().map(|one| of(&one.said, &one.expected)).sum::<f64>() / n.max(1) as f64
+    };
+    let part = |right: usize| right as f64 / n.max(1) as f64;
+    let nll = || {
+        let by = || predictions.iter().filter_map(|one| one.likelihood.as_ref());
+        let tokens: usize = by().map(|by| by.tokens).sum();
+        -by().flat_map(|by| &by.logs).sum::<f64>() / tokens.max(1) as f64
+    };
+    let graded = |grade, value, second| {
+        let cut = predictions.iter().filter(|one| one.cut).count();
+        Score::Graded { grade, value, n, cut, second }
+    };
+    match scoring {
+        Scoring::WordsF1 => graded(Grade::WordsF1, mean(words_f1), None),
+        Scoring::RougeL => graded(Grade::RougeL, mean(rouge_l), None),
+        Scoring::Bleu => {
+            let pairs = predictions.iter().map(|one| (one.said.as_str(), one.expected.as_str()));
+            graded(Grade::Bleu, bleu(pairs), None)
+        }
+        Scoring::Nll => graded(Grade::Nll, nll(), None),
+        Scoring::Perplexity => graded(Grade::Perplexity, nll().exp(), None),
+        Scoring::Choices => {
+            let right = predictions.iter().filter(|one| one.correct == Some(true)).count();
+            let by_length =
+                |one: &&Prediction| one.likelihood.as_ref().is_some_and(|by| by.chosen_by_length == Some(true));
+            let value = part(predictions.iter().filter(by_length).count());
+            graded(Grade::Acc, part(right), Some(Graded { grade: Grade::AccNorm, value }))
+        }
+        Scoring::Exact
+        | Scoring::Contains
+        | Scoring::Regex(_)
+        | Scoring::Number
+        | Scoring::Letter
+        | Scoring::Judge
+        | Scoring::Accuracy
+        | Scoring::F1Macro
+        | Scoring::F1Micro
+        | Scoring::Matthews
+        | Scoring::Pearson
+        | Scoring::Spearman => count(predictions),
     }
 }
 

@@ -5,7 +5,33 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::metrics;
-use crate::data::labelled::Target;
+
+/// What a row is, or is taken for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Target {
+    /// A class, counted from 0.
+    Class(i64),
+    /// A score.
+    Score(f64),
+}
+
+impl Target {
+    /// The class, where it is one.
+    pub fn class(self) -> Option<i64> {
+        match self {
+            Self::Class(class) => Some(class),
+            Self::Score(_) => None,
+        }
+    }
+
+    /// The score; a class by its number.
+    pub fn number(self) -> f64 {
+        match self {
+            Self::Class(class) => class as f64,
+            Self::Score(score) => score,
+        }
+    }
+}
 
 /// What a task is measured by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

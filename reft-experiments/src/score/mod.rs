@@ -3,9 +3,10 @@
 pub mod answers;
 pub mod chosen;
 pub mod grade;
-pub mod likelihood;
 pub mod metric;
 pub mod metrics;
 pub mod overlap_of_words;
 pub mod scoring;
+#[cfg(feature = "program")]
+pub mod stats;
 pub mod verdict;

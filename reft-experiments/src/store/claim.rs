@@ -1,7 +1,7 @@
 //! Who works on a run: claims by exclusive creation, so that two workers never do a run at once.
 //!
 //! A run's claims are numbered. Number `n + 1` may be created when the holder of `n` has released it or is dead, and of
-//! several who try one succeeds. A holder is dead when its process is gone, or, on another machine, when whoever looks has seen
+//! several who try one succeeds. A holder is dead when its process is gone, or, on another machine, when the observer has seen
 //! its claim untouched for [`SILENCE`]. That is measured by the observer's own monotonic clock from its first look on: clocks
 //! of machines and of file servers differ.
 
@@ -133,7 +133,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Creates the claim; none when somebody else has it.
+    /// Creates the claim; none when another process has it.
     ///
     /// # Errors
     /// When the file system refuses.

@@ -23,7 +23,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until nobody else works on the run; none when it is complete by then. Who works on it is said once.
+    /// Waits until no other process works on the run; none when it is complete by then. Its holder is named once.
     ///
     /// # Errors
     /// When files of the run cannot be read or written.
@@ -54,7 +54,7 @@ impl Lock {
         Ok(None)
     }
 
-    /// Notes the attempt; none when somebody made one between the look and the claim.
+    /// Notes the attempt; none when another process made one between the look and the claim.
     fn begin(paths: &RunPaths, claim: Claim, number: usize, seen: &RunState, waited: bool) -> Result<Option<Self>> {
         let claiming = || format!("{}: cannot be claimed", paths.folder().display());
         let mut state = RunState::read(paths)?;

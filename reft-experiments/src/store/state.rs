@@ -44,11 +44,11 @@ pub struct RunState {
     pub rungs: Vec<Rung>,
 }
 
-/// Deaths in a row after which nobody tries again: whatever kills the process would kill it once more.
+/// Deaths in a row after which no worker tries again: whatever kills the process would kill it once more.
 const DEATHS: usize = 8;
 
 impl RunState {
-    /// The state of a run; empty when nobody tried it.
+    /// The state of a run; empty when it was not tried.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
@@ -112,7 +112,7 @@ impl RunState {
         }
     }
 
-    /// Why nobody should try again, if so.
+    /// Why no worker should try again, if so.
     pub fn failure(&self) -> Option<String> {
         let endings = || self.attempts.iter().rev().map(|attempt| attempt.ended.as_ref().map(|(ending, _)| ending));
         let deaths = endings().take_while(|ending| *ending == Some(&AttemptEnd::Lost)).count();

@@ -27,7 +27,7 @@ struct TestReadLine<'a> {
 /// Notes that a run is about to score test rows.
 ///
 /// # Errors
-/// When the file system refuses: test rows that nobody would know of are not read.
+/// When the file system refuses: test rows are not read without a line in the log.
 pub fn note(runs: &Path, run: &RunId, tasks: &[&str], selection: &Selection) -> Result<(), RecordError> {
     note_as(runs, &run.to_string(), tasks, selection)
 }

@@ -1,5 +1,5 @@
 //! A sweep's type of weights: what `auto` is on the machine that begins it is written into its frozen declaration, so that
-//! whoever goes on with it, on whatever machine, uses the same.
+//! every worker that goes on with it, on any machine, uses the same.
 
 use serde_json::{Map, Value, json};
 

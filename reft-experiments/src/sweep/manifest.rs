@@ -41,7 +41,7 @@ pub struct Manifest {
     /// The version of results that its runs are of; 0 in sweeps from before it was kept.
     #[serde(default)]
     pub results_version: u32,
-    /// Threads of every worker. Digits depend on them, so whoever goes on with the sweep takes as many.
+    /// Threads of every worker. Digits depend on them, so a worker that goes on with the sweep takes as many.
     #[serde(default)]
     pub threads: i32,
     /// Whether the type of the weights in `sweep` is what `auto` was on the machine that began it.
@@ -54,14 +54,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads it, whoever made it: see [`Manifest::check_version`].
+    /// Reads it, of any version: see [`Manifest::check_version`].
     ///
     /// # Errors
     /// When it is missing or damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: not a sweep's folder: begin with `reft sweep run FILE`", path.display()))?;
-        // The parser's words would not help: nobody writes this file by hand.
+        // The parser's words would not help: this file is not written by hand.
         let damaged = || anyhow!("{}: damaged: delete it and run the sweep's file again", path.display());
         serde_json::from_str(&text).map_err(|_| damaged())
     }

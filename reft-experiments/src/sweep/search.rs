@@ -3,23 +3,10 @@
 use std::collections::HashSet;
 
 use reft_core::rng::Seed;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::space::{SearchPoint, Space};
-use super::tpe::Tpe;
-
-/// How a space is searched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SearchMethod {
-    /// Every point.
-    Grid,
-    /// Points drawn by chance, none twice.
-    Random,
-    /// Tree-structured Parzen estimator (Bergstra et al., 2011): points like the good ones so far and unlike the rest.
-    Tpe(Tpe),
-}
+pub use crate::config::search::SearchMethod;
 
 /// A trial that ended: its point and its score, larger is better; none for one that failed.
 #[derive(Clone, PartialEq, Debug)]

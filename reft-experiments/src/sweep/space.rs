@@ -15,7 +15,7 @@ pub struct Parameter {
 
 /// What a setting may be.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "RawValues")]
 pub enum Values {
     /// One of these.
     Choices(Vec<Value>),

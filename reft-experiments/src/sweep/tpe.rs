@@ -9,28 +9,11 @@ use optimizer::sampler::tpe::TpeSampler;
 use optimizer::sampler::{CompletedTrial, Sampler};
 use rand::Rng;
 use reft_core::rng::Seed;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::search::{FinishedTrial, SearchAlgorithm};
 use super::space::{SearchPoint, Space, Values, short};
-
-/// Settings of the search.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tpe {
-    /// Trials by chance before the first that is not.
-    pub startup: usize,
-    /// Trials that are proposed together and may run at once. They are known only when all of those before have ended, so
-    /// that the points do not depend on which worker was faster.
-    pub batch: usize,
-}
-
-impl Default for Tpe {
-    fn default() -> Self {
-        Self { startup: 10, batch: 4 }
-    }
-}
+pub use crate::config::search::Tpe;
 
 /// Draws until a point is one that was not tried.
 const DRAWS: u64 = 50;

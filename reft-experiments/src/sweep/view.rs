@@ -65,7 +65,7 @@ impl RunView {
         }
     }
 
-    /// Whether anybody has begun it.
+    /// Whether a worker has begun it.
     pub fn begun(&self) -> bool {
         self.complete || self.failure.is_some() || !self.state.attempts.is_empty() || self.claim.is_err()
     }

@@ -6,6 +6,5 @@ pub mod paper;
 pub mod render;
 pub mod samples;
 pub mod spec;
-pub mod stats;
 pub mod stored;
 pub mod table;

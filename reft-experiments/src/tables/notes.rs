@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec::TableProfile;
-use super::stats::Statistic;
 use crate::data::too_long::{LengthAction, RowUse};
 use crate::score::metric::Metric;
+use crate::score::stats::Statistic;
 use crate::store::record::Record;
 use crate::tasks::TaskId;
 

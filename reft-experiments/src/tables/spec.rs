@@ -13,8 +13,8 @@ use crate::config::merge::merge;
 use crate::config::places::SettingLocations;
 use crate::config::plan::RunPlan;
 use crate::config::read::{LocatedSettings, beside, dtype_of, resolve_at, typed_at, written};
+use crate::score::stats::Statistic;
 use crate::suggest::did_you_mean;
-use crate::tables::stats::Statistic;
 use crate::tasks::{DataKind, TaskId};
 
 /// `configs/tables/table1.yaml`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::paper::PrintedRow;
 use super::spec::RowPlan;
-use super::stats::{Aggregate, Statistic, estimate};
+use crate::score::stats::{Aggregate, Statistic, estimate};
 use crate::store::record::{Parameters, Record};
 use crate::tasks::TaskId;
 

@@ -1,4 +1,4 @@
-//! Instruction following (table 3): answers are judged by somebody else, by preference over a reference's.
+//! Instruction following (table 3): answers are judged by another model, by preference over a reference's.
 
 use super::embedded::{self, Generate};
 use super::{DataKind, Task};

@@ -7,6 +7,7 @@ pub mod glue;
 pub mod instruct;
 pub mod labelled;
 pub mod own;
+pub mod template;
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::{DataKind, Task};
-use crate::config::read;
 use crate::data::own::rows::RowParts;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
@@ -14,6 +13,7 @@ use crate::data::source::{DataError, DataSources};
 use crate::data::split::Split;
 use crate::score::answers;
 use crate::score::scoring::Scoring;
+use crate::settings::file;
 
 /// Where named descriptions lie.
 const FOLDER: &str = "configs/data";
@@ -61,8 +61,8 @@ impl OwnTask {
     }
 
     fn read(name: &str, path: &Path) -> Result<&'static Self, String> {
-        let written = read::written(path).map_err(|error| error.to_string())?;
-        let spec: DataSpec = read::typed_at(&written.tree, &written.places).map_err(|error| error.to_string())?;
+        let written = file::written(path).map_err(|error| error.to_string())?;
+        let spec: DataSpec = file::typed_at(&written.tree, &written.places).map_err(|error| error.to_string())?;
         let spec = DataSpec { name: spec.name.or_else(|| Some(name.to_owned())), ..spec };
         Self::of(spec).map_err(|reason| format!("{}: {reason}", path.display()))
     }

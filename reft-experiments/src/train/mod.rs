@@ -13,6 +13,7 @@ pub mod head_file;
 pub mod interchange;
 pub mod kept;
 pub mod learner;
+pub mod likelihood;
 pub mod objective;
 pub mod observe;
 pub mod progress;

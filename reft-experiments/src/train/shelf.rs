@@ -59,7 +59,7 @@ impl ActivationCaches {
         self.0.borrow_mut().clear();
     }
 
-    /// Keeps a set for those who come after.
+    /// Keeps a set for later runs.
     pub fn put(&self, key: ActivationCacheKey, kept: Rc<ActivationCache>) {
         self.0.borrow_mut().push((key, kept));
     }

@@ -1,4 +1,4 @@
-//! What befalls sweeps on Slurm: whoever is killed, whatever is drained or cancelled, the sweep ends as the undisturbed one.
+//! What befalls sweeps on Slurm: whichever process is killed, whatever is drained or cancelled, the sweep ends as the undisturbed one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -153,7 +153,7 @@ fn a_drained_node_and_cancelled_arrays_only_cost_time() {
     check(&dir);
 }
 
-/// Runs that somebody works on.
+/// Runs that a worker works on.
 fn at_work(runs: &Path) -> usize {
     let last =
         |state: &Value| state["attempts"].as_array().and_then(|all| all.last()).map(|last| last["ended"].is_null());

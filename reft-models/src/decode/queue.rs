@@ -40,7 +40,7 @@ impl RunningPrompt {
 pub(super) struct LaneTokens {
     pub span: Span,
     pub ids: Vec<i64>,
-    /// Its last rows, of which somebody wants to know what follows.
+    /// Its last rows, whose next tokens are asked for.
     pub asked: usize,
 }
 

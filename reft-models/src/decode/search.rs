@@ -116,7 +116,7 @@ pub(super) fn confirmed(tokens: &[i64], guess: &[i64]) -> Vec<Candidate> {
     tokens[..=right].iter().map(|&token| Candidate { score: 0.0, lane: 0, token }).collect()
 }
 
-/// Whether what was said is complete: an end token came, or somebody decided.
+/// Whether what was said is complete: an end token came, or the stopping criterion held.
 pub(super) fn ended<'a>(
     generator: &'a Generator<'_>,
     prompt: usize,

@@ -11,8 +11,8 @@ use tch::Tensor;
 
 use super::config::{DecoderConfig, QkNorm};
 use super::norm::{Norm, normalised};
+use crate::container::WeightsError;
 use crate::nn::{Linear, WeightSource};
-use crate::weights::WeightsError;
 
 /// The parts of a block's attention that have weights.
 #[derive(Debug)]

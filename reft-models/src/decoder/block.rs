@@ -22,9 +22,9 @@ use super::config::{DecoderConfig, Residual};
 use super::mlp::FeedForward;
 use super::norm::{Norm, normalised};
 use crate::attention::AttentionPlan;
+use crate::container::WeightsError;
 use crate::model::Pass;
 use crate::nn::WeightSource;
-use crate::weights::WeightsError;
 
 /// The weights of a block.
 #[derive(Debug)]

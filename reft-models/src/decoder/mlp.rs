@@ -12,8 +12,8 @@ use tch::Tensor;
 
 use super::config::{Activation, DecoderConfig};
 use super::norm::{Norm, normalised};
+use crate::container::WeightsError;
 use crate::nn::{Linear, WeightSource, gated_gelu_tanh, gated_silu};
-use crate::weights::WeightsError;
 
 /// A block's MLP.
 #[derive(Debug)]

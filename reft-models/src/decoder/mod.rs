@@ -19,8 +19,8 @@ use std::path::PathBuf;
 pub use self::config::DecoderConfig;
 pub use self::families::{DecoderFamily, FAMILIES};
 pub use self::transformer::Transformer;
+use crate::container::WeightsError;
 use crate::raw_config::ModelConfigError;
-use crate::weights::WeightsError;
 
 /// A model that cannot be built.
 #[derive(Debug, thiserror::Error)]

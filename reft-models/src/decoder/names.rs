@@ -3,8 +3,9 @@
 use reft_core::site::Dims;
 use tch::Tensor;
 
+use crate::container::WeightsError;
 use crate::nn::{Bias, Linear, WeightSource};
-use crate::weights::{Weights, WeightsError};
+use crate::weights::Weights;
 
 /// Names of modules; those of a block are below its number in `layers`.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use tch::Tensor;
 
 use super::config::{DecoderConfig, NormKind};
+use crate::container::WeightsError;
 use crate::nn::{LayerNorm, RmsNorm, WeightSource};
-use crate::weights::WeightsError;
 
 /// A norm of rows.
 #[derive(Debug)]

@@ -13,10 +13,11 @@ use super::config::DecoderConfig;
 use super::ends::EmbeddingWeights;
 use super::norm::Norm;
 use crate::attention::{AttentionPlan, AttentionVariant, Prefixes};
+use crate::container::WeightsError;
 use crate::model::{Decoder, Pass};
 use crate::nn::{Bias, Linear, TensorLog, WeightSource};
 use crate::rope::LengthLimit;
-use crate::weights::{Weights, WeightsError};
+use crate::weights::Weights;
 
 /// A loaded model.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::weights::first_line;
+use crate::container::first_line;
 
 /// A family as GGUF files hold it.
 #[derive(Debug)]

@@ -76,7 +76,7 @@ impl Files {
             ["LlamaTokenizer", "LLaMATokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"]
                 .contains(&class.trim_end_matches("Fast"))
         } else {
-            // Without a class the model's type decides; a switch that nobody wrote changes nothing then.
+            // Without a class the model's type decides; a switch that is not set changes nothing then.
             let types = ["llama", "code_llama", "mistral", "mixtral", "gemma", "gemma2", "cohere"];
             (asked || built) && self.model_type()?.is_some_and(|kind| types.contains(&kind))
         };

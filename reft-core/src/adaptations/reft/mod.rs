@@ -1,5 +1,6 @@
 //! ReFT (Def. 3.2): sets of interventions `⟨Φ, P, l⟩` with independent parameters and disjoint positions.
 
+mod config;
 mod part;
 mod shared;
 mod spec;

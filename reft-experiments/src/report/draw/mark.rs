@@ -30,7 +30,7 @@ const KNOWN: [&[&str]; SHAPES.len()] = [
     &["base model", "Head only"],
 ];
 
-/// The look of each of these methods: its own where it has one and nobody took it before, else one that is free.
+/// The look of each of these methods: its own where it has one that is not taken, else one that is free.
 pub fn looks(methods: &[String]) -> Vec<usize> {
     let own = |method: &String| {
         let is =

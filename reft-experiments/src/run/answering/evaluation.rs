@@ -7,7 +7,6 @@ use reft_models::tokenizer::TokenizerError;
 
 use crate::config::plan::{EvalPlan, RunPlan};
 use crate::data::row::Row;
-use crate::data::template::PromptTemplate;
 use crate::data::too_long::{LengthAction, RowUse, TooLong, ending};
 use crate::run::context::{BeyondContext, ContextRequest, Remedy};
 use crate::run::prediction::Prediction;
@@ -15,6 +14,7 @@ use crate::run::session::LoadedDecoder;
 use crate::score::scoring::ScoringKind;
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;
+use crate::tasks::template::PromptTemplate;
 
 /// Why a task cannot be scored.
 #[derive(Debug, thiserror::Error)]

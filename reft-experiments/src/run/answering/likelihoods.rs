@@ -11,8 +11,8 @@ use crate::data::row::Row;
 use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::prediction::{ByLikelihood, Prediction};
 use crate::score::chosen::LikeliestChoice;
-use crate::score::likelihood::{self, Likelihood};
 use crate::tasks::Task;
+use crate::train::likelihood::{self, Likelihood};
 
 /// A likelihood, and whether the example was cut.
 type CutLikelihood = (Likelihood, bool);

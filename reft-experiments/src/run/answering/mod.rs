@@ -27,7 +27,6 @@ use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::encode::Example;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
-use crate::score::grade;
 use crate::score::metric::LabelledPredictions;
 use crate::store::record::{Parameters, Score};
 use crate::tasks::TaskId;
@@ -176,7 +175,7 @@ impl Trainee for Answerer<'_> {
 pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<TaskScore> {
     let AnsweredTask { predictions, too_long } = evaluator.answer(task.task(), rows)?;
     let score = (!task.task().judged()).then(|| match (task.task().own(), task.task().labelled()) {
-        (Some(set), _) => grade::score(&set.scoring, &predictions),
+        (Some(set), _) => prediction::graded(&set.scoring, &predictions),
         (None, Some(task)) => measured(task, rows, &predictions),
         (None, None) => count(&predictions),
     });

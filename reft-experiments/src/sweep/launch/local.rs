@@ -38,7 +38,7 @@ struct WorkerSlot {
     deaths: usize,
 }
 
-/// A worker's process. Its standard output is read as it comes: a pipe that nobody drains holds 64 KiB, then its writer waits.
+/// A worker's process. Its standard output is read as it comes: a pipe that is not drained holds 64 KiB, then its writer waits.
 struct WorkerProcess {
     child: Child,
     /// Ends, with the last bytes that the worker said, when its output does.

@@ -50,7 +50,7 @@ fn fields(row: &ResultsRow, plus_minus: &str, bold: impl Fn(String) -> String + 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::stats::estimate;
+    use crate::score::stats::estimate;
     use crate::tables::table::RowOrigin;
 
     fn row(method: &str, scores: &[&[f64]], origin: RowOrigin) -> ResultsRow {

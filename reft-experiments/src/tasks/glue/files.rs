@@ -145,7 +145,7 @@ mod tests {
         };
         let columns = task.layout.columns;
         let header = match task.layout.width {
-            // Columns that nobody asks for come first, as in the published files.
+            // Columns that are not read come first, as in the published files.
             0 => format!("index\t{}\n", columns.iter().map(named).collect::<Vec<_>>().join("\t")),
             _ => String::new(),
         };

@@ -7,8 +7,8 @@ use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Tensor, no_grad};
 
+use super::{batches, causal};
 use crate::data::encode::Example;
-use crate::train::{batches, causal};
 
 /// What a model gives to a completion.
 #[derive(Clone, Copy, PartialEq, Debug)]

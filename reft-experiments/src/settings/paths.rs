@@ -18,7 +18,7 @@ fn under(path: &Path, home: Option<OsString>) -> PathBuf {
 /// A path or a name in a setting, with `~` replaced.
 ///
 /// # Errors
-/// When a variable of the environment stands in it, which nobody replaces.
+/// When a variable of the environment stands in it, which is not expanded.
 pub fn setting(text: &str) -> Result<String, String> {
     if text.contains('$') {
         return Err(format!(

@@ -4,9 +4,9 @@ use reft_models::tokenizer::{Message, Role, Specials, Tokenizer, TokenizerError}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::own::conversation;
-use super::row::Row;
-use crate::tasks::Task;
+use super::Task;
+use crate::data::own::conversation;
+use crate::data::row::Row;
 
 /// The text around a question.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 //!
 //! Read from the parser's events, so that the line of a value is known when it does not fit, a key that is there twice is an
 //! error, and anchors, aliases and merge keys (`<<`) do what they do elsewhere. Plain words are resolved by YAML 1.2's core
-//! schema, with two exceptions: `010` and `1_000` stay texts, because readers disagree about them, and whoever wants a number
+//! schema, with two exceptions: `010` and `1_000` stay texts, because parsers disagree about them, and a user who wants a number
 //! decides (`reft_core::value_reader`).
 
 mod scalar;
