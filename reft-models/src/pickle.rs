@@ -19,6 +19,16 @@ use crate::mapped::{Mapped, mapped};
 /// Elements at most of a tensor that repeats its storage (`expand`), which a small file could make as large as it likes.
 const MOST_REPEATED: usize = 1 << 28;
 
+/// Why a file cannot be read.
+enum PickleFault {
+    /// It is not what it should be.
+    Damaged(String),
+    /// It holds this in place of a dictionary.
+    NoDictionary(String),
+    /// It was made in a way that is not read here.
+    Unread(&'static str),
+}
+
 pub(crate) struct PickleFile {
     path: PathBuf,
     map: Mapped,
@@ -33,13 +43,13 @@ impl PickleFile {
         let map = mapped(path)?;
         let bytes = map.bytes().map_err(|reason| open_error(path, reason))?;
         let form = files::PickleFormat::of(bytes);
-        let wrong = |reason: files::PickleFault| open_error(path, form.describe(reason));
+        let wrong = |reason: PickleFault| open_error(path, form.describe(reason));
         let contents = form.read(bytes).map_err(wrong)?;
         let StateDict { tensors, others } = tensors::collect(&contents.heap, contents.root).map_err(wrong)?;
         for (name, view) in &tensors {
             let inside = contents.storages.get(&view.storage).is_some_and(|bytes| view.fits(bytes.len()));
             if !inside {
-                return Err(wrong(files::PickleFault::Damaged(format!("tensor `{name}` lies outside its storage"))));
+                return Err(wrong(PickleFault::Damaged(format!("tensor `{name}` lies outside its storage"))));
             }
         }
         Ok(Self { path: path.to_owned(), map, tensors, storages: contents.storages, others })

@@ -1,5 +1,7 @@
 //! `reft generate`: one prompt, a file of prompts, or a conversation.
 
+mod chat;
+
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
@@ -124,7 +126,7 @@ impl Args {
         match (&self.prompt, &self.file) {
             (Some(prompt), _) => speaker.one(prompt),
             (None, Some(file)) => speaker.file(file),
-            (None, None) => super::chat::talk(&speaker, &mut std::io::stdin().lock(), &mut std::io::stdout()),
+            (None, None) => chat::talk(&speaker, &mut std::io::stdin().lock(), &mut std::io::stdout()),
         }
     }
 }

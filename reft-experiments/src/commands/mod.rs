@@ -1,7 +1,6 @@
 //! One file per command of `reft`.
 
 pub mod bench;
-pub mod chat;
 pub mod collect;
 pub mod compare;
 pub mod das;

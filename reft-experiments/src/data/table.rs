@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::source::DataError;
+use super::error::{DataError, LINES_FOR_ONE};
 use super::text;
 
 /// A column of a file.
@@ -34,10 +34,6 @@ pub enum UnevenLines {
     /// file that was cut: for published files that are known to have such lines.
     LeftOut,
 }
-
-/// So many lines may hold one that is left out. The file is then the published one with a few lines broken in two, for
-/// which other readers cannot mend either; damage of any other kind breaks more of them.
-pub const LINES_FOR_ONE: usize = 10_000;
 
 /// A file as it was read.
 #[derive(Clone, PartialEq, Eq, Debug)]

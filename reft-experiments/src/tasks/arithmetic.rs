@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use super::embedded::{self, Generate};
 use super::instruct::alpaca;
 use super::{DataKind, Task};
+use crate::data::error::DataError;
 use crate::data::need::{AnswerNeed, Need};
 use crate::data::overlap::normalised;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::score::answers;
 

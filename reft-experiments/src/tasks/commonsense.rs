@@ -2,9 +2,10 @@
 //! answer format, the model says `the correct answer is X`, and X must be the answer exactly.
 
 use super::{DataKind, Task, embedded};
+use crate::data::error::DataError;
 use crate::data::need::{AnswerNeed, Need};
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::{Split, hold_out};
 use crate::score::answers;
 use crate::score::verdict::ExpectedAnswer;

@@ -2,9 +2,10 @@
 
 use super::embedded::{self, Generate};
 use super::{DataKind, Task};
+use crate::data::error::DataError;
 use crate::data::need::Need;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::{Split, hold_out};
 
 /// A set of instructions in the Alpaca template.

@@ -4,11 +4,12 @@
 use reft_core::rng::Seed;
 
 use super::{DataKind, Task};
+use crate::data::error::DataError;
 use crate::data::halves::ValidationHalves;
 use crate::data::labelled::Target;
 use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::score::metric::Metric;
 
 /// What the rows of a task are.

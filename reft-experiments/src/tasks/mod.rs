@@ -21,10 +21,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use self::labelled::LabelledTask;
 use self::own::OwnTask;
 
+use crate::data::error::DataError;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::score::metric::Metric;
 use crate::score::verdict::ExpectedAnswer;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::{DataKind, Task};
+use crate::data::error::DataError;
 use crate::data::own::rows::RowParts;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::score::answers;
 use crate::score::scoring::Scoring;

@@ -11,8 +11,8 @@ use tch::Kind;
 
 use super::batches;
 use super::causal::{Targets, labels};
+use super::error::TrainError;
 use super::objective::{Objective, TokenRow};
-use super::trainer::TrainError;
 use crate::data::encode::Example;
 
 /// A row with the set of interventions that learns from it.

@@ -5,8 +5,8 @@ use reft_core::hooks::Hooks;
 use reft_models::model::Decoder;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::causal::Targets;
 use super::frozen::SplitPass;
+use super::targets::Targets;
 
 /// Loss of a pass, divided by `outputs`, its gradient left in the hooks' parameters; `every` blocks form a group.
 pub fn gradients(

@@ -4,7 +4,6 @@
 //! every running continuation and the whole prompts of those that just began. Each continues at its own position;
 //! nothing is padded. What all prompts begin with (a task's instruction, say) is computed once and copied.
 
-mod beams;
 mod guess;
 pub mod processors;
 mod queue;

@@ -3,11 +3,13 @@
 //! A search has *lanes*, the continuations it follows side by side. After a pass it looks at its lanes' scores and says
 //! which lane goes on with which token; a lane may go on more than once, another not at all.
 
+mod beams;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use reft_core::rng::Seed;
 
-use super::beams::Beams;
+use self::beams::Beams;
 use super::processors::{History, LogitsProcessor};
 use super::{Generation, Generator, StoppingCriterion};
 

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::kind;
 use super::machine::{ByteReader, Heap, ObjectId, PickleObject, load};
 use super::tensors::{StorageReference, check_dictionary};
+use super::{PickleFault, kind};
 
 /// PyTorch's number at the beginning of a legacy file, as a pickle writes it.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -20,16 +20,6 @@ pub(super) enum PickleFormat {
     Zip,
     /// Pickles and storages one after the other.
     Legacy,
-}
-
-/// Why a file cannot be read.
-pub(super) enum PickleFault {
-    /// It is not what it should be.
-    Damaged(String),
-    /// It holds this in place of a dictionary.
-    NoDictionary(String),
-    /// It was made in a way that is not read here.
-    Unread(&'static str),
 }
 
 /// A file's pickle and where its storages are.

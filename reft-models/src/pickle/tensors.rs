@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::Kind;
 
-use super::files::PickleFault;
-use super::kind;
 use super::machine::{Heap, ObjectId, PickleObject};
+use super::{PickleFault, kind};
 
 /// Dictionaries inside each other that are looked into.
 const DEEPEST: usize = 8;

@@ -7,7 +7,7 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::TokenizerError;
-use super::class::TokenizerClass;
+use super::files::TokenizerClass;
 use super::files::{Files, parse, required, wrong};
 use super::parts::{assemble, cut};
 

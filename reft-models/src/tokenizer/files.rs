@@ -1,5 +1,7 @@
 //! What the files beside `tokenizer.json` say: special tokens, end tokens, chat templates, switches of the tokenizer's class.
 
+mod class;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -8,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::AddedToken;
 
+pub(super) use self::class::TokenizerClass;
 use super::TokenizerError;
-use super::class::TokenizerClass;
 use super::template::{DEFAULT, Templates};
 
 /// One of the JSON files; null where it does not exist.

@@ -10,8 +10,8 @@ use tokenizers::{
     PreTokenizerWrapper,
 };
 
-use super::class::TokenizerClass;
 use super::ends::distinct;
+use super::files::TokenizerClass;
 use super::files::{AddedEnds, Files, parse, required, wrong};
 use super::slow::{Cut, SlowTokenizer, TokenRole as CutRole};
 use super::{Tokenizer, TokenizerError, TokenizerVersion, byte_level, sentencepiece, wordpiece};

@@ -9,7 +9,7 @@ use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::TokenizerError;
-use super::class::TokenizerClass;
+use super::files::TokenizerClass;
 use super::files::{Files, wrong};
 use super::parts::assemble;
 

@@ -9,7 +9,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 
 use super::TokenizerError;
-use super::class::TokenizerClass;
+use super::files::TokenizerClass;
 use super::files::{Files, required, wrong as refused};
 
 pub(super) const VOCABULARY: &str = "vocab.txt";

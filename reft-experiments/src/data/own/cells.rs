@@ -1,14 +1,18 @@
 //! Rows of cells by the names of their columns, whatever the format of the file.
 
+mod csv_cells;
+mod json_cells;
+#[cfg(feature = "parquet")]
+mod parquet_cells;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::fault::OwnDataError;
-use super::{csv_cells, json_cells};
 #[cfg(not(feature = "parquet"))]
-use crate::data::parquet_table::ParquetError;
+use crate::data::parquet_error::ParquetError;
 
 /// The formats, by the endings of their files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,7 +87,7 @@ pub fn read(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
         Format::Csv => csv_cells::read_csv(path)?,
         Format::Tsv => csv_cells::read_tsv(path)?,
         #[cfg(feature = "parquet")]
-        Format::Parquet => super::parquet_cells::read(path)?,
+        Format::Parquet => parquet_cells::read(path)?,
         #[cfg(not(feature = "parquet"))]
         Format::Parquet => return Err(ParquetError::NoReader { path: path.to_owned() }.into()),
     };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::parquet_table::ParquetError;
+use crate::data::parquet_error::ParquetError;
 use crate::data::text::TextError;
 
 /// A data set that cannot be used.

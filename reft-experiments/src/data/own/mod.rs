@@ -7,12 +7,8 @@ pub mod cells;
 pub mod choices;
 pub mod column_template;
 pub mod conversation;
-mod csv_cells;
 pub mod fault;
 mod folder;
-mod json_cells;
-#[cfg(feature = "parquet")]
-mod parquet_cells;
 pub mod portion;
 pub mod rows;
 pub mod set;

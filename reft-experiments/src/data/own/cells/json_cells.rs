@@ -10,9 +10,9 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Error, Map, Value};
 
-use super::cells::{CellRow, place};
-use super::fault::OwnDataError;
+use super::{CellRow, place};
 use crate::data::json_fault::{Fault, in_words};
+use crate::data::own::fault::OwnDataError;
 use crate::data::text::{self, MARK};
 
 /// The rows of a file.

@@ -9,10 +9,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Map, Number, Value};
 
-use super::cells::CellRow;
-use super::fault::OwnDataError;
-use crate::data::parquet_columns::damaged;
-use crate::data::parquet_table::ParquetError;
+use super::CellRow;
+use crate::data::own::fault::OwnDataError;
+use crate::data::parquet_error::ParquetError;
+use crate::data::parquet_table::columns::damaged;
 
 /// The rows of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {

@@ -11,8 +11,9 @@ use parquet::errors::ParquetError as Cause;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::parquet_table::{LabelColumn, ParquetError};
-use super::table::TableRecord;
+use super::LabelColumn;
+use crate::data::parquet_error::ParquetError;
+use crate::data::table::TableRecord;
 
 /// The column of labels.
 const LABEL: &str = "label";
@@ -20,7 +21,7 @@ const LABEL: &str = "label";
 /// Values taken from a column at a time.
 const BATCH: usize = 4096;
 
-/// See [`super::parquet_table::read`].
+/// See [`super::read`].
 pub fn read(path: &Path, texts: &[&'static str], stored: LabelColumn) -> Result<Vec<TableRecord>, ParquetError> {
     // The library answers some damage inside a file with a panic.
     let read = catch_unwind(|| read_columns(path, texts, stored));
@@ -43,7 +44,7 @@ fn read_columns(path: &Path, texts: &[&'static str], stored: LabelColumn) -> Res
 }
 
 /// A file that the library cannot read.
-pub(super) fn damaged(path: &Path, cause: &Cause) -> ParquetError {
+pub(in crate::data) fn damaged(path: &Path, cause: &Cause) -> ParquetError {
     let reason = cause.to_string().lines().next().unwrap_or_default().to_owned();
     ParquetError::Damaged { path: path.to_owned(), reason }
 }

@@ -1,11 +1,11 @@
 //! What a tokenizer's class in transformers decides where the files are silent.
 
-use super::TokenizerError;
-use super::files::Files;
+use super::Files;
+use crate::tokenizer::TokenizerError;
 
 /// Classes whose tokenizers are built here from other files than `tokenizer.json`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum TokenizerClass {
+pub(in crate::tokenizer) enum TokenizerClass {
     Llama,
     Gemma,
     Gpt2,
@@ -19,7 +19,7 @@ type SpecialTokenText = (&'static str, &'static str);
 
 impl TokenizerClass {
     /// By `tokenizer_class`, else by the model's `model_type`; none for any other.
-    pub(super) fn of(files: &Files) -> Result<Option<Self>, TokenizerError> {
+    pub(in crate::tokenizer) fn of(files: &Files) -> Result<Option<Self>, TokenizerError> {
         let class = files.class()?.map(|class| class.trim_end_matches("Fast"));
         Ok(match class {
             Some("LlamaTokenizer" | "LLaMATokenizer" | "CodeLlamaTokenizer") => Some(Self::Llama),
@@ -42,7 +42,7 @@ impl TokenizerClass {
     }
 
     /// The special tokens of the class, for those that no file names.
-    pub(super) fn specials(self) -> &'static [SpecialTokenText] {
+    pub(in crate::tokenizer) fn specials(self) -> &'static [SpecialTokenText] {
         match self {
             Self::Llama => &[("unk_token", "<unk>"), ("bos_token", "<s>"), ("eos_token", "</s>")],
             Self::Gemma => {

@@ -1,9 +1,9 @@
 //! Whether the parts of a sweep's declaration go together.
 
-use super::halving::Halving;
-use super::measure::TrialMetric;
-use super::search::SearchMethod;
-use super::spec::SweepSpec;
+use super::super::halving::Halving;
+use super::super::measure::TrialMetric;
+use super::super::search::SearchMethod;
+use super::SweepSpec;
 use crate::config::plan::RunPlan;
 
 /// What does not go together, as the key and what to do about it. `base` is the run that settings are varied of.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::cells::{CellRow, place};
-use super::fault::OwnDataError;
+use super::{CellRow, place};
+use crate::data::own::fault::OwnDataError;
 use crate::data::text;
 
 /// The rows of a file of comma-separated values.

@@ -7,9 +7,9 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::search::{Candidate, SearchStep};
-use super::settings::EarlyStopping;
-use super::{Generation, Generator};
+use super::super::settings::EarlyStopping;
+use super::super::{Generation, Generator};
+use super::{Candidate, SearchStep};
 
 /// A continuation that goes on.
 #[derive(Clone, Debug)]
