@@ -15,6 +15,7 @@ pub mod scaling;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, Dtype};
 
 /// What is timed.

@@ -69,7 +69,7 @@ fn bars(lines: &[Measured], width: f64) -> Drawing {
 /// When a file cannot be drawn or written.
 pub fn scaling(points: &[ScalingPoint], folder: &Path) -> Result<()> {
     let mut data = Data::new(&["setting", "relative value", "relative seconds"]);
-    let series: Vec<_> = points.chunk_by(|a, b| a.setting == b.setting).map(|points| points.to_vec()).collect();
+    let series: Vec<_> = points.chunk_by(|a, b| a.setting == b.setting).map(<[ScalingPoint]>::to_vec).collect();
     for (first, point) in series.iter().flat_map(|points| points.iter().map(|point| (&points[0], point))) {
         let [value, seconds] = relative(first, point).map(|part| part.to_string());
         data.push(vec![point.setting.to_owned(), value, seconds]);

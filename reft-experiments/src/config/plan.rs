@@ -5,7 +5,7 @@ use reft_models::decode::Decoding;
 use reft_models::tokenizer::TokenizerVersion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind};
+use tch::Device;
 
 pub use super::kind::{LabelLearning, RunKind};
 use super::parity::{self, Parity, ParityPoint};

@@ -68,7 +68,7 @@ impl fmt::Display for TooLong {
                 write!(f, "{task}: {rows} of {of} {what} are longer than data.max_length and left out")?;
             }
             LengthAction::Cut => {
-                write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (their ends are lost")?
+                write!(f, "{task}: {rows} of {of} {what} cut to {max_length} tokens (their ends are lost")?;
             }
             LengthAction::BeginningCut => {
                 write!(

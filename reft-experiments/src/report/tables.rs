@@ -216,7 +216,7 @@ impl TablePart<'_> {
                 @if shown.is_empty() { " It has no row for these methods." }
                 @else { " What it prints for the same methods, with other models and the real data sets:" }
             }
-            @if !shown.is_empty() { (grid(&Table { columns: self.table.columns.clone(), rows: shown })) }
+            @if !shown.is_empty() { (grid(&ReportTable { columns: self.table.columns.clone(), rows: shown })) }
         }
     }
 

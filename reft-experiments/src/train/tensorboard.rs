@@ -15,7 +15,7 @@ struct TensorBoardEvent {
     wall_time: f64,
     #[prost(int64, tag = "2")]
     step: i64,
-    #[prost(oneof = "What", tags = "3, 5")]
+    #[prost(oneof = "EventContent", tags = "3, 5")]
     what: Option<EventContent>,
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::conversation::{Conversation, Message, PromptEnding};
+use super::conversation::{Conversation, Message, PromptEnding, content};
 use super::slow::SpelledToken;
 use super::template::{self, Rendered, TemplateContext};
 use super::turns::Turns;

@@ -267,7 +267,7 @@ fn an_intervention_of_a_child_replaces_that_of_its_base_whatever_they_are() {
         let child = format!("extends: base.yaml\nadapt: {{reft: {{intervention: {intervention}}}}}\n");
         let folder = folder(&[("base.yaml", base), ("a.yaml", &child)]);
         let plan = run_plan(Some(&folder.path().join("a.yaml")), &[]).unwrap_or_else(|error| panic!("{error}"));
-        let written = yaml::parse(intervention).expect("valid").tree;
+        let written = crate::settings::yaml::parse(intervention).expect("valid").tree;
         let adapt = serde_json::to_value(plan.adapt).expect("plain data");
         let read = &adapt["reft"]["intervention"];
         let kept = written.as_object().is_none_or(|written| written.keys().all(|key| read.get(key).is_some()));

@@ -21,7 +21,7 @@ use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trai
 use super::fit::{Fit, TrainingReached};
 use super::memory::settle;
 use super::named::NamedRun;
-use super::prediction::{Prediction, count};
+use super::prediction::{Prediction, count, graded};
 use super::session::LoadedDecoder;
 use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::encode::Example;
@@ -175,7 +175,7 @@ impl Trainee for Answerer<'_> {
 pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<TaskScore> {
     let AnsweredTask { predictions, too_long } = evaluator.answer(task.task(), rows)?;
     let score = (!task.task().judged()).then(|| match (task.task().own(), task.task().labelled()) {
-        (Some(set), _) => prediction::graded(&set.scoring, &predictions),
+        (Some(set), _) => graded(&set.scoring, &predictions),
         (None, Some(task)) => measured(task, rows, &predictions),
         (None, None) => count(&predictions),
     });

@@ -20,7 +20,7 @@ struct Beam {
 }
 
 /// The state of a beam search.
-pub(super) struct Beams {
+pub(in crate::decode) struct Beams {
     width: usize,
     /// Continuations looked at in each step.
     looked_at: usize,
