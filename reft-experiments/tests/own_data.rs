@@ -2,9 +2,9 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::Output;
 
-use reft_core::testing::{golden_dir, golden_json};
 use serde_json::{Value, json};
 use support::{Dir, RUN};
 
@@ -110,11 +110,15 @@ fn a_new_project_is_trained_by_the_command_that_it_prints() {
 /// `tests/golden/choices`: rows, templates and figures of lm-evaluation-harness (`scripts/choices.py --write-golden`).
 #[test]
 fn choices_are_scored_as_lm_evaluation_harness_scores_them() {
-    let (dir, golden) = (Dir::new(), golden_dir().join("choices"));
+    // Made here, so that no other folder of goldens has them.
+    let golden = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/choices"));
+    let dir = Dir::new();
     for name in ["tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(golden.join("model").join(name), dir.path().join("model").join(name)).expect("copied");
     }
-    let expected = golden_json("choices/expected.json");
+    let expected =
+        serde_json::from_str::<Value>(&std::fs::read_to_string(golden.join("expected.json")).expect("a golden"))
+            .expect("JSON");
     let (task, rows) = (&expected["task"], golden.join("rows.jsonl"));
     let set = json!([{
         "file": rows, "prompt": task["doc_to_text"], "choices": task["doc_to_choice"], "answer": task["doc_to_target"],
