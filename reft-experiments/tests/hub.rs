@@ -15,7 +15,7 @@ use support::{Dir, RUN};
 /// The program with this hub, with or without a token.
 fn reft(dir: &Dir, hub: &HubStub, token: Option<&str>, arguments: &[&str]) -> Output {
     let mut command = dir.reft(arguments);
-    command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", &hub.url).env("HF_HOME", dir.path().join("nobody"));
+    command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", &hub.url).env("HF_HOME", dir.path().join("no-token"));
     command.env_remove("HF_TOKEN").env_remove("HUGGING_FACE_HUB_TOKEN").env_remove("HF_TOKEN_PATH");
     command.env_remove("TRANSFORMERS_OFFLINE");
     if let Some(token) = token {

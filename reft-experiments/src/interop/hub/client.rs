@@ -11,7 +11,7 @@ use super::AdapterHubError;
 /// Bytes of a file at most: an adapter with all weights of a large model.
 const LARGEST: u64 = 1 << 37;
 
-/// Asks one hub, as somebody where there is a token.
+/// A client of one hub, authenticated where there is a token.
 pub struct HubClient {
     endpoint: String,
     token: Option<String>,

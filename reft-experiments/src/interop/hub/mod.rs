@@ -18,7 +18,7 @@ pub enum AdapterHubError {
     /// Not `owner/name`.
     #[error("`{0}` is no repository: write it as owner/name, or owner/name@revision to read one")]
     Name(String),
-    /// Nobody who may write.
+    /// No token with write access.
     #[error("HF_TOKEN is not set: set it to a token of the hub that may write, made at {endpoint}/settings/tokens")]
     NoToken {
         /// The hub.
