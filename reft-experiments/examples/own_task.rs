@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use reft_experiments::config::read::resolve;
+use reft_experiments::data::error::DataError;
 use reft_experiments::data::row::Row;
-use reft_experiments::data::source::{DataError, DataSources};
+use reft_experiments::data::source::DataSources;
 use reft_experiments::data::split::Split;
 use reft_experiments::prelude::*;
 use reft_experiments::run::session::Session;

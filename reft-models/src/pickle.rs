@@ -1,6 +1,7 @@
 //! A PyTorch checkpoint (`.bin`): a pickled dictionary of tensors with their storages, in a zip archive, or in the form
 //! from before PyTorch 1.6 (*legacy*), which is pickles one after the other with the storages behind them.
 
+mod fault;
 mod files;
 mod machine;
 mod tensors;
@@ -33,13 +34,13 @@ impl PickleFile {
         let map = mapped(path)?;
         let bytes = map.bytes().map_err(|reason| open_error(path, reason))?;
         let form = files::PickleFormat::of(bytes);
-        let wrong = |reason: files::PickleFault| open_error(path, form.describe(reason));
+        let wrong = |reason: fault::PickleFault| open_error(path, form.describe(reason));
         let contents = form.read(bytes).map_err(wrong)?;
         let StateDict { tensors, others } = tensors::collect(&contents.heap, contents.root).map_err(wrong)?;
         for (name, view) in &tensors {
             let inside = contents.storages.get(&view.storage).is_some_and(|bytes| view.fits(bytes.len()));
             if !inside {
-                return Err(wrong(files::PickleFault::Damaged(format!("tensor `{name}` lies outside its storage"))));
+                return Err(wrong(fault::PickleFault::Damaged(format!("tensor `{name}` lies outside its storage"))));
             }
         }
         Ok(Self { path: path.to_owned(), map, tensors, storages: contents.storages, others })

@@ -26,6 +26,7 @@ mod byte_level;
 mod chat;
 mod class;
 mod clean;
+mod conversation;
 mod ends;
 mod files;
 mod folder;
@@ -47,7 +48,8 @@ use serde::{Deserialize, Serialize};
 use tokenizers::{Decoder, Model, PostProcessor, TruncationParams, truncate_encodings};
 
 pub use self::bounds::Bounds;
-pub use self::chat::{AssistantTokenSource, ChatIds, Conversation, Message, PromptEnding, Role};
+pub use self::chat::{AssistantTokenSource, ChatIds};
+pub use self::conversation::{Conversation, Message, PromptEnding, Role};
 pub use self::pieces::Continuation;
 use self::template::Templates;
 pub use self::template::{Clock, ClockError};

@@ -5,7 +5,7 @@ use std::io::{BufRead, Write};
 use anyhow::Result;
 use reft_models::tokenizer::{Message, Role};
 
-use super::generate::{ChatModel, Prompted};
+use super::chat_model::{ChatModel, Prompted};
 
 const HELP: &str = "/adapter NAME or NUMBER switches to an adapter, /adapter none to the base model, /adapters lists them, \
                     /system TEXT sets the scene, /clear forgets the conversation, /quit ends it";

@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use tch::Tensor;
 
 use super::BaseArgs;
-use super::generate::prompts;
+use super::prompts::prompts;
 use crate::atomic;
 use crate::collect::{Keep, StateRequest};
 use crate::run::context;

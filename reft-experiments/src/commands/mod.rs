@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chat;
+mod chat_model;
 pub mod collect;
 pub mod compare;
 pub mod das;
@@ -15,6 +16,7 @@ pub mod judge;
 pub mod list;
 pub mod new;
 pub mod predict;
+mod prompts;
 pub mod push;
 pub mod read;
 pub mod report;

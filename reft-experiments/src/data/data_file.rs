@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::DataError;
 use super::pinned::{PinnedFile, sha256_of};
-use super::source::DataError;
 
 /// A file that rows were read from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

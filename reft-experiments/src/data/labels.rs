@@ -20,6 +20,15 @@ pub enum Labels {
     Number,
 }
 
+/// What the column of labels holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LabelColumn {
+    /// Classes, by their number: whole numbers.
+    Classes,
+    /// Scores: floating-point numbers.
+    Scores,
+}
+
 /// Labels as files beside a trained model keep them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

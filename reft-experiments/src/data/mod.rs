@@ -2,6 +2,7 @@
 
 pub mod data_file;
 pub mod encode;
+pub mod error;
 pub mod halves;
 pub mod json_fault;
 pub mod json_rows;
@@ -15,6 +16,7 @@ pub mod own;
 pub mod pairs;
 #[cfg(feature = "parquet")]
 mod parquet_columns;
+pub mod parquet_error;
 pub mod parquet_table;
 pub mod pinned;
 pub mod published;

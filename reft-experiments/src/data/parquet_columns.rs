@@ -11,7 +11,8 @@ use parquet::errors::ParquetError as Cause;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::parquet_table::{LabelColumn, ParquetError};
+use super::labels::LabelColumn;
+use super::parquet_error::ParquetError;
 use super::table::TableRecord;
 
 /// The column of labels.

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use super::parquet_table::ParquetError;
-use super::source::{DataError, DataSources};
+use super::error::DataError;
+use super::parquet_error::ParquetError;
+use super::source::DataSources;
 
 /// Where a set's rows are looked for, relative to a data folder.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::source::DataError;
+use super::error::DataError;
 use super::text;
 
 /// A column of a file.
@@ -116,6 +116,7 @@ fn judge(
             line: first.0,
             count: uneven.len(),
             lines: rows.len() + uneven.len(),
+            lines_for_one: LINES_FOR_ONE,
             width,
         }),
     }

@@ -3,7 +3,6 @@
 //! A section is a file. It turns what was read into [`Figure`]s and tables; [`page`] puts sections together. The page is a
 //! function of what it is made of: the same runs give the same bytes. Nothing that is missing is an error; it is said.
 
-pub mod comparison;
 pub mod data;
 pub mod dev;
 pub mod draw;

@@ -1,11 +1,12 @@
 //! The tables made here, each beside what the paper prints.
 
+mod comparison;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use maud::{Markup, html};
 
-use super::comparison;
 use super::draw::number::percent;
 use super::figure::Figure;
 use super::link::Links;

@@ -59,7 +59,7 @@ pub trait Trainee {
     /// Trains up to the part that is asked for.
     ///
     /// # Errors
-    /// When the run cannot fit into memory, the loss is not finite (a [`crate::train::trainer::TrainError`]; the parameters are
+    /// When the run cannot fit into memory, the loss is not finite (a [`crate::train::error::TrainError`]; the parameters are
     /// then those of the last finite one), or a file cannot be written.
     fn train(&mut self, fit: &Fit<'_>) -> Result<TrainingReached>;
 

@@ -22,7 +22,7 @@ use crate::alpaca_eval::outputs;
 use crate::data::too_long::TooLong;
 use crate::store::environment::{forget_peak_memory, peak_memory_mib};
 use crate::store::record::{Record, RunCost, Score};
-use crate::train::trainer::TrainError;
+use crate::train::error::TrainError;
 use crate::train::validation::DevLoss;
 
 /// Does a run, or this part of its updates, from 0 to 1.

@@ -5,7 +5,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::metrics;
-use super::scoring::Scoring;
 
 /// What a row is, or is taken for.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -65,21 +64,6 @@ impl Metric {
             Self::F1Micro => "f1_micro",
             Self::Pearson => "pearson",
             Self::Spearman => "spearman",
-        }
-    }
-}
-
-impl Metric {
-    /// The same as a data set's `score`.
-    pub fn scoring(self) -> &'static Scoring {
-        match self {
-            Self::Accuracy => &Scoring::Accuracy,
-            Self::Matthews => &Scoring::Matthews,
-            // Of two classes; where there are more, of all of them.
-            Self::F1 | Self::F1Macro => &Scoring::F1Macro,
-            Self::F1Micro => &Scoring::F1Micro,
-            Self::Pearson => &Scoring::Pearson,
-            Self::Spearman => &Scoring::Spearman,
         }
     }
 }

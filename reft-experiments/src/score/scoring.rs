@@ -185,6 +185,21 @@ impl Scoring {
     }
 }
 
+impl Metric {
+    /// The same as a data set's `score`.
+    pub fn scoring(self) -> &'static Scoring {
+        match self {
+            Self::Accuracy => &Scoring::Accuracy,
+            Self::Matthews => &Scoring::Matthews,
+            // Of two classes; where there are more, of all of them.
+            Self::F1 | Self::F1Macro => &Scoring::F1Macro,
+            Self::F1Micro => &Scoring::F1Micro,
+            Self::Pearson => &Scoring::Pearson,
+            Self::Spearman => &Scoring::Spearman,
+        }
+    }
+}
+
 impl fmt::Display for Scoring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written = serde_json::to_value(self).expect("plain data");

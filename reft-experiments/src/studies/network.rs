@@ -26,11 +26,11 @@ use tch::{Device, Kind, Tensor};
 use super::das::InterchangePair;
 use super::equality::{self, TOKENS, VOCABULARY, Variable};
 use crate::run::session::base_model;
+use crate::train::error::TrainError;
 use crate::train::interchange::{Counterfactual, Interchanges};
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::model_with_loss::{ModelWithLoss, TokenRow};
 use crate::train::schedule::Schedule;
-use crate::train::trainer::TrainError;
 
 /// Blocks of the network.
 pub const LAYERS: usize = 3;

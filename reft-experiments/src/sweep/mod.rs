@@ -4,7 +4,6 @@
 //! or without giving up early on what does badly ([`halving`]). Its [`folder`] says what is to be done next; workers ([`work`])
 //! claim a piece, do it and look again, wherever they were started ([`launch`]).
 
-pub mod check;
 mod dtype;
 pub mod folder;
 pub mod halving;

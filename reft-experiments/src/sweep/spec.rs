@@ -1,11 +1,13 @@
 //! A sweep's file: what is varied, how it is searched, what counts, and what is done with the winner.
 
+mod check;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::check::check;
+use self::check::check;
 use super::dtype;
 use super::halving::Halving;
 use super::measure::TrialMetric;

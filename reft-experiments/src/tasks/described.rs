@@ -7,11 +7,12 @@ use super::description::{AnswerForm, Description};
 use super::embedded::{self, Generate};
 use super::phrase::Phrase;
 use super::{DataKind, Task, find};
+use crate::data::error::DataError;
 use crate::data::need::Need;
 use crate::data::overlap::normalised;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::{Split, hold_out};
 use crate::score::scoring::Scoring;
 

@@ -4,12 +4,13 @@
 use reft_core::rng::Seed;
 
 use super::{DataKind, Task};
+use crate::data::error::DataError;
 use crate::data::halves::ValidationHalves;
 use crate::data::labels::Labels;
 use crate::data::left_out::LeftOut;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::score::metric::Metric;
 
 /// A task whose rows have labels.

@@ -104,7 +104,7 @@ mod tests {
     use super::labelled::LabelledTask;
     use super::*;
     use crate::data::labels::Labels;
-    use crate::data::own::cells::CellRow;
+    use crate::data::own::cell_row::CellRow;
     use crate::data::own::column_template::ColumnTemplate;
     use crate::data::row::Row;
     use crate::data::source::DataSources;

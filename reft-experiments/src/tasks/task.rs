@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::description::{Description, guessing_rate};
 use super::labelled::LabelledTask;
+use crate::data::error::DataError;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::score::metric::Metric;
 use crate::score::scoring::Scoring;

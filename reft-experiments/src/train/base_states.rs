@@ -77,7 +77,7 @@ impl<'a> BaseStates<'a> {
     fn lay_out(&self, objective: &dyn Objective, of: &[&[Example]]) -> (AskedRows, Layout) {
         let extent = |example: &Example| Extent { len: example.ids.len() as i64, prompt: example.prompt as i64 };
         let layout = Layout::packed(&of.iter().copied().flatten().map(extent).collect::<Vec<_>>());
-        (AskedRows::new(objective, of, &layout, self.model.options().1), layout)
+        (AskedRows::new(|example| objective.asked(example), of, &layout, self.model.options().1), layout)
     }
 
     /// States `[m, D]` of each of these sequences, in one pass.

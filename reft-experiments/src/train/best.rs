@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, CheckpointError};
+use super::error::TrainError;
 use super::observe::at;
-use super::trainer::TrainError;
 
 /// One epoch's score on the rows that are watched.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use reft_models::model::Decoder;
 use tch::{Kind, Tensor};
 
 use super::base_states::BaseStates;
+use super::error::TrainError;
 use super::frozen::{FrozenForward, SplitPass};
 use super::model_with_loss::ModelWithLoss;
 use super::objective::Objective;
@@ -17,7 +18,6 @@ use super::objectives::ObjectiveSpec;
 use super::outputs::{AskedRows, Outputs};
 use super::sequences::TrainingRow;
 use super::shelf::ActivationCaches;
-use super::trainer::TrainError;
 use super::validation::Validation;
 use super::{batches, recompute};
 use crate::data::encode::Example;
@@ -65,7 +65,8 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
             None => split,
             Some(own) => split.embedded_by(own),
         };
-        let asked = AskedRows::new(self.objective.as_ref(), &adapted, &split.layout, self.model.options().1);
+        let asked =
+            AskedRows::new(|example| self.objective.asked(example), &adapted, &split.layout, self.model.options().1);
         (split, asked)
     }
 

@@ -8,9 +8,9 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 use super::batches;
 use super::best::{Best, Epoch};
+use super::error::TrainError;
 use super::head::ClassificationHead;
 use super::model_with_loss::{ModelWithLoss, TokenRow};
-use super::trainer::TrainError;
 use crate::data::labelled::{Labelled, Target};
 use crate::score::metric::{LabelledPredictions, Metric};
 

@@ -10,8 +10,8 @@ use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Reduction, Tensor, no_grad};
 
+use super::error::TrainError;
 use super::model_with_loss::{ModelWithLoss, TokenRow};
-use super::trainer::TrainError;
 
 /// A run whose states are taken.
 #[derive(Clone, PartialEq, Eq, Debug)]

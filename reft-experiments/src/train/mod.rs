@@ -7,6 +7,7 @@ pub mod best;
 pub mod causal;
 pub mod checkpoint;
 pub mod classification;
+pub mod error;
 pub mod frozen;
 pub mod head;
 pub mod head_file;

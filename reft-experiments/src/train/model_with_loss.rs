@@ -5,7 +5,7 @@
 use reft_core::adaptation::{Adaptation, OverlapError, Step};
 use reft_core::params::ParamSet;
 
-use super::trainer::TrainError;
+use super::error::TrainError;
 
 /// A row to learn from.
 pub trait TokenRow {

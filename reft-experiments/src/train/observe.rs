@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::TrainError;
 use super::learner::Update;
-use super::trainer::TrainError;
 
 /// One update, as `metrics.jsonl` keeps it. Holds nothing that depends on the clock, so that a resumed run's trace is
 /// the uninterrupted one's.

@@ -1,10 +1,11 @@
 //! What an objective is computed from: the last block's states in the rows asked for, their logits, and the tokens that follow.
 
+use std::ops::Range;
+
 use reft_core::layout::Layout;
 use reft_models::model::Decoder;
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::objective::Objective;
 use crate::data::encode::Example;
 
 /// Stands for the token that follows a sequence's last: none. Losses of libtorch ignore it by default.
@@ -24,17 +25,17 @@ pub struct AskedRows {
 }
 
 impl AskedRows {
-    /// The rows asked for of these training rows, each with its sequences, which a pass holds from the first position asked for
-    /// on at least.
+    /// The rows that `asked` names of these training rows, each with its sequences, which a pass holds from the first position
+    /// asked for on at least.
     ///
     /// # Panics
-    /// When the objective asks for a position that is not in the pass.
-    pub fn new(objective: &dyn Objective, of: &[&[Example]], layout: &Layout, device: Device) -> Self {
+    /// When `asked` names a position that is not in the pass.
+    pub fn new(asked: impl Fn(&Example) -> Range<usize>, of: &[&[Example]], layout: &Layout, device: Device) -> Self {
         let (mut rows, mut next, mut counts) = (Vec::new(), Vec::new(), Vec::new());
         for (sequence, example) in of.iter().copied().flatten().enumerate() {
-            let asked = objective.asked(example);
-            counts.push(asked.len() as i64);
-            for position in asked {
+            let positions = asked(example);
+            counts.push(positions.len() as i64);
+            for position in positions {
                 rows.push(layout.row(sequence, position as i64).expect("a pass holds the rows that are asked for"));
                 next.push(example.ids.get(position + 1).copied().unwrap_or(NO_TOKEN));
             }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::error::TrainError;
 use super::observe::{Observer, StepInfo};
-use super::trainer::TrainError;
 
 /// Time between two plain lines.
 const QUIET: Duration = Duration::from_secs(15);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use prost::Message;
 
+use super::error::TrainError;
 use super::observe::{Metrics, Observer, StepInfo, at};
-use super::trainer::TrainError;
 
 #[derive(Message)]
 struct TensorBoardEvent {

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use reft_core::adaptation::{Adaptation, OverlapError};
+use reft_core::adaptation::Adaptation;
 use reft_core::rng::Seed;
-use reft_models::distributed::GroupError;
 
 use super::batches;
-use super::checkpoint::{CheckpointError, Saved};
+use super::checkpoint::Saved;
+use super::error::TrainError;
 use super::learner::{Learner, UpdateError, UpdateRules};
 use super::model_with_loss::{ModelWithLoss, TokenRow};
 use super::observe::{Observer, StepInfo};
@@ -30,51 +30,6 @@ pub struct TrainingArguments {
     pub rules: UpdateRules,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
-}
-
-/// Why training stopped before its end.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The loss or the gradient is NaN or infinite.
-    #[error(
-        "step {step} (epoch {epoch}): loss {loss}, gradient norm {norm} in the batch of {rows}: the adapter of \
-         the last finite loss is kept; lower train.lr, or look at these rows"
-    )]
-    NonFinite {
-        /// The update, from 0.
-        step: u64,
-        /// The epoch, from 0.
-        epoch: u64,
-        /// The loss.
-        loss: f64,
-        /// The gradient's norm.
-        norm: f64,
-        /// The rows of the batch.
-        rows: String,
-    },
-    /// There is nothing to train on.
-    #[error("no training row has an answer within data.max_length {max_length}: raise it, or give other data")]
-    NoLabels {
-        /// Tokens a row may have.
-        max_length: usize,
-    },
-    /// Two interventions edit one token.
-    #[error(transparent)]
-    Overlap(#[from] OverlapError),
-    /// A process that trains with this one has ended.
-    #[error(transparent)]
-    Group(#[from] GroupError),
-    /// The checkpoint cannot be written or used.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// Metrics cannot be written.
-    #[error("{path}: {source}: check the path, its permissions and the space left")]
-    Observe {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: std::io::Error,
-    },
 }
 
 /// One training run.
@@ -153,7 +108,7 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
                 let _draws = self.seed.seed_libtorch("dropout", step);
                 let batch: Vec<&M::Example> = batch.iter().map(|&index| &self.examples[index]).collect();
                 let lr = schedule.at(step - began);
-                let update = learner.update(&batch, lr).map_err(|error| TrainError::at(error, step, epoch, &batch))?;
+                let update = learner.update(&batch, lr).map_err(|error| at_step(error, step, epoch, &batch))?;
                 seen += update.tokens as u64;
                 // Before the checkpoint: what a checkpoint has behind it has been looked at.
                 let dev_loss = learner.model.after_update(step + 1, per_epoch, learner.adaptation)?;
@@ -173,26 +128,14 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
     }
 }
 
-impl TrainError {
-    /// Whether the parameters are worth keeping all the same: those that gave the last finite loss.
-    pub fn keeps_parameters(&self) -> bool {
-        match self {
-            Self::NonFinite { .. } => true,
-            Self::NoLabels { .. } | Self::Overlap(_) | Self::Group(_) | Self::Checkpoint(_) | Self::Observe { .. } => {
-                false
-            }
-        }
-    }
-
-    /// An update's error with its place in the run.
-    fn at<E: TokenRow>(error: UpdateError, step: u64, epoch: u64, batch: &[&E]) -> Self {
-        match error {
-            UpdateError::Overlap(error) => Self::Overlap(error),
-            UpdateError::Group(error) => Self::Group(error),
-            UpdateError::NonFinite { loss, norm } => {
-                let rows = batch.iter().map(|example| example.name()).collect::<Vec<_>>().join(", ");
-                Self::NonFinite { step, epoch, loss, norm, rows }
-            }
+/// An update's error with its place in the run.
+fn at_step<E: TokenRow>(error: UpdateError, step: u64, epoch: u64, batch: &[&E]) -> TrainError {
+    match error {
+        UpdateError::Overlap(error) => TrainError::Overlap(error),
+        UpdateError::Group(error) => TrainError::Group(error),
+        UpdateError::NonFinite { loss, norm } => {
+            let rows = batch.iter().map(|example| example.name()).collect::<Vec<_>>().join(", ");
+            TrainError::NonFinite { step, epoch, loss, norm, rows }
         }
     }
 }

@@ -4,7 +4,7 @@ use reft_core::adaptation::{Adaptation, OverlapError};
 use serde::{Deserialize, Serialize};
 
 use super::best::{Best, SelectionScore};
-use super::trainer::TrainError;
+use super::error::TrainError;
 
 /// What the dev rows came to after an update.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]

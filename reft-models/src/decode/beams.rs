@@ -7,7 +7,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::search::{Candidate, SearchStep};
+use super::candidate::{Candidate, SearchStep};
 use super::settings::EarlyStopping;
 use super::{Generation, Generator};
 

@@ -5,8 +5,9 @@
 //! nothing is padded. What all prompts begin with (a task's instruction, say) is computed once and copied.
 
 mod beams;
-mod guess;
+mod candidate;
 pub mod processors;
+mod prompt_lookup;
 mod queue;
 mod search;
 pub mod settings;
@@ -19,10 +20,11 @@ use reft_core::layout::{Layout, Span};
 use reft_core::site::LayerId;
 use tch::{Kind, Tensor, no_grad};
 
-use self::guess::PromptLookup;
+use self::candidate::{Candidate, SearchStep};
 use self::processors::{LogitsProcessor, processors};
+use self::prompt_lookup::PromptLookup;
 use self::queue::{LaneTokens, Queue, RunningPrompt};
-use self::search::{Candidate, SearchStep, confirmed, ended};
+use self::search::{confirmed, ended};
 pub use self::settings::Decoding;
 use crate::attention::PastKeyValues;
 use crate::kv_cache::{KvCache, RowMove};

@@ -7,7 +7,8 @@ use std::collections::{HashMap, VecDeque};
 
 use reft_core::layout::Span;
 
-use super::search::{Candidate, PromptSearch};
+use super::candidate::Candidate;
+use super::search::PromptSearch;
 use super::{DecodeError, Generator};
 use crate::kv_cache::{KvCache, RowMove, SlotSizes};
 use crate::rope::{LengthLimit, LimitCrossing};

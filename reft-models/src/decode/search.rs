@@ -8,25 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use reft_core::rng::Seed;
 
 use super::beams::Beams;
+use super::candidate::{Candidate, SearchStep};
 use super::processors::{History, LogitsProcessor};
 use super::{Generation, Generator, StoppingCriterion};
-
-/// A token that a lane might take next.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) struct Candidate {
-    /// The lane's score with this token, where scores matter.
-    pub score: f32,
-    pub lane: usize,
-    pub token: i64,
-}
-
-/// What a search does next.
-pub(super) enum SearchStep {
-    /// It goes on with these tokens, one for each lane from now on.
-    Lanes(Vec<Candidate>),
-    /// It is complete.
-    Done(Generation),
-}
 
 /// The state of a search.
 pub(super) enum PromptSearch {

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use zip::{CompressionMethod, ZipArchive};
 
+use super::fault::PickleFault;
 use super::kind;
 use super::machine::{ByteReader, Heap, ObjectId, PickleObject, load};
 use super::tensors::{StorageReference, check_dictionary};
@@ -20,16 +21,6 @@ pub(super) enum PickleFormat {
     Zip,
     /// Pickles and storages one after the other.
     Legacy,
-}
-
-/// Why a file cannot be read.
-pub(super) enum PickleFault {
-    /// It is not what it should be.
-    Damaged(String),
-    /// It holds this in place of a dictionary.
-    NoDictionary(String),
-    /// It was made in a way that is not read here.
-    Unread(&'static str),
 }
 
 /// A file's pickle and where its storages are.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::Kind;
 
-use super::files::PickleFault;
+use super::fault::PickleFault;
 use super::kind;
 use super::machine::{Heap, ObjectId, PickleObject};
 

@@ -21,7 +21,7 @@ pub(super) const QWEN2: &str =
 /// Reads both files of a model's folder.
 pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
     let (path, merges_path) = (files.path(VOCABULARY), files.path(MERGES));
-    let class = TokenizerClass::of(files)?.unwrap_or(TokenizerClass::Gpt2);
+    let class = files.tokenizer_class()?.unwrap_or(TokenizerClass::Gpt2);
     let text = required(&path, "copy the model's vocab.json there")?;
     let vocabulary = serde_json::from_value::<HashMap<String, u32>>(parse(&path, &text)?);
     let vocabulary: Vocab = vocabulary
@@ -81,7 +81,7 @@ fn merges(written: &str, class: TokenizerClass) -> Option<Merges> {
 
 /// Whether begin tokens are put before a text: GPT-2's class has a switch for it.
 pub(super) fn adds_bos(files: &Files) -> Result<bool, TokenizerError> {
-    Ok(TokenizerClass::of(files)? == Some(TokenizerClass::Gpt2) && files.switch("add_bos_token")?.unwrap_or(false))
+    Ok(files.tokenizer_class()? == Some(TokenizerClass::Gpt2) && files.switch("add_bos_token")?.unwrap_or(false))
 }
 
 #[cfg(test)]

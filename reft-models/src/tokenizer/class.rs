@@ -1,8 +1,5 @@
 //! What a tokenizer's class in transformers decides where the files are silent.
 
-use super::TokenizerError;
-use super::files::Files;
-
 /// Classes whose tokenizers are built here from other files than `tokenizer.json`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TokenizerClass {
@@ -18,26 +15,29 @@ pub(super) enum TokenizerClass {
 type SpecialTokenText = (&'static str, &'static str);
 
 impl TokenizerClass {
-    /// By `tokenizer_class`, else by the model's `model_type`; none for any other.
-    pub(super) fn of(files: &Files) -> Result<Option<Self>, TokenizerError> {
-        let class = files.class()?.map(|class| class.trim_end_matches("Fast"));
-        Ok(match class {
-            Some("LlamaTokenizer" | "LLaMATokenizer" | "CodeLlamaTokenizer") => Some(Self::Llama),
-            Some("GemmaTokenizer") => Some(Self::Gemma),
-            Some("GPT2Tokenizer") => Some(Self::Gpt2),
-            Some("RobertaTokenizer") => Some(Self::Roberta),
-            Some("Qwen2Tokenizer") => Some(Self::Qwen2),
-            Some("BertTokenizer" | "DistilBertTokenizer") => Some(Self::Bert),
-            Some(_) => None,
-            None => match files.model_type()? {
-                Some("llama" | "mistral" | "mixtral" | "phi3" | "code_llama") => Some(Self::Llama),
-                Some("gemma" | "gemma2" | "gemma3" | "gemma3_text") => Some(Self::Gemma),
-                Some("gpt2" | "opt") => Some(Self::Gpt2),
-                Some("roberta") => Some(Self::Roberta),
-                Some("qwen2" | "qwen3") => Some(Self::Qwen2),
-                Some("bert" | "distilbert") => Some(Self::Bert),
-                _ => None,
-            },
+    /// By `tokenizer_class`, with or without `Fast`.
+    pub(super) fn of_tokenizer(class: &str) -> Option<Self> {
+        Some(match class.trim_end_matches("Fast") {
+            "LlamaTokenizer" | "LLaMATokenizer" | "CodeLlamaTokenizer" => Self::Llama,
+            "GemmaTokenizer" => Self::Gemma,
+            "GPT2Tokenizer" => Self::Gpt2,
+            "RobertaTokenizer" => Self::Roberta,
+            "Qwen2Tokenizer" => Self::Qwen2,
+            "BertTokenizer" | "DistilBertTokenizer" => Self::Bert,
+            _ => return None,
+        })
+    }
+
+    /// By the model's `model_type`.
+    pub(super) fn of_model(model_type: &str) -> Option<Self> {
+        Some(match model_type {
+            "llama" | "mistral" | "mixtral" | "phi3" | "code_llama" => Self::Llama,
+            "gemma" | "gemma2" | "gemma3" | "gemma3_text" => Self::Gemma,
+            "gpt2" | "opt" => Self::Gpt2,
+            "roberta" => Self::Roberta,
+            "qwen2" | "qwen3" => Self::Qwen2,
+            "bert" | "distilbert" => Self::Bert,
+            _ => return None,
         })
     }
 

@@ -104,6 +104,14 @@ impl Files {
         self.model.text("model_type")
     }
 
+    /// The class whose rules hold, by `tokenizer_class`, else by the model's `model_type`; none for any other.
+    pub(super) fn tokenizer_class(&self) -> Result<Option<TokenizerClass>, TokenizerError> {
+        match self.class()? {
+            Some(class) => Ok(TokenizerClass::of_tokenizer(class)),
+            None => Ok(self.model_type()?.and_then(TokenizerClass::of_model)),
+        }
+    }
+
     /// A switch of `tokenizer_config.json`.
     pub(super) fn switch(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
         self.tokenizer.switch(key)

@@ -34,7 +34,7 @@ pub(super) fn open(model: &Path, reading: TokenizerVersion) -> Result<Tokenizer,
     let built = from != JSON;
     let class = match from {
         JSON => None,
-        _ => Some(TokenizerClass::of(&files)?.unwrap_or(usual_class(from))),
+        _ => Some(files.tokenizer_class()?.unwrap_or(usual_class(from))),
     };
     let mut tokenizer = Tokenizer::new(inner);
     // BERT's slow class does it unasked, and so does the fast one that transformers 4.45.1 makes of it.
@@ -77,7 +77,7 @@ fn has_slow(files: &Files, reading: TokenizerVersion) -> Result<bool, TokenizerE
     if reading.is_fast() {
         return Ok(false);
     }
-    match TokenizerClass::of(files)? {
+    match files.tokenizer_class()? {
         Some(TokenizerClass::Llama) => Ok(true),
         None if files.class()?.is_some() => Ok(false), // a class that has no slow one
         None => Ok(files.has(sentencepiece::MODEL)),

@@ -223,7 +223,7 @@ pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
 
 /// How the folder's tokenizer treats spaces.
 fn spaces(files: &Files) -> Result<Spaces, TokenizerError> {
-    if TokenizerClass::of(files)? == Some(TokenizerClass::Gemma) {
+    if files.tokenizer_class()? == Some(TokenizerClass::Gemma) {
         return Ok(Spaces::Gemma);
     }
     let prefix = files.switch("add_prefix_space")?.unwrap_or(true);

@@ -10,7 +10,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::Tokenizer;
-use super::chat::{Conversation, PromptEnding, content};
+use super::conversation::{Conversation, PromptEnding, content};
 
 /// Words in a turn's place that begin and end like no other text.
 const STAND_IN: &str = "\u{FDDE}x\u{FDDF}";

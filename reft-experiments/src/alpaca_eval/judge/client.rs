@@ -9,70 +9,14 @@ use serde_json::Value;
 use ureq::{Agent, Proxy};
 
 use super::endpoint::Endpoint;
+use super::error::ClientError;
 use super::pace::{RateLimiter, RequestInterval};
-use super::protocol::{self, Reply, ServerDialect};
+use super::protocol::{self, Chat, Reply, ServerDialect};
 use super::{JudgeEvent, JudgeObserver};
 use crate::alpaca_eval::one_line;
 
 /// Bytes of an answer at most: a judge says a word.
 const LONGEST: u64 = 1 << 20;
-
-/// A judge that cannot be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// No key.
-    #[error(
-        "OPENAI_API_KEY is not set: set it to your key for {url}, or to any word where none is needed \
-         (OPENAI_BASE_URL is the address of another server)"
-    )]
-    NoKey {
-        /// The address.
-        url: String,
-    },
-    /// A key with a space or a line break within.
-    #[error("OPENAI_API_KEY: it holds characters that no key has: copy it again")]
-    BadKey,
-    /// No address.
-    #[error("OPENAI_BASE_URL: `{url}` is no web address: write it like https://api.openai.com/v1")]
-    NoAddress {
-        /// What was given.
-        url: String,
-    },
-    /// The judge spent all tokens of its reply on thinking.
-    #[error(
-        "{url}: the judge used all {max_tokens} tokens of its reply before it said anything: raise --max-tokens, such as to \
-         {enough} for a judge that thinks first", enough = .max_tokens.saturating_mul(4).max(4096)
-    )]
-    Unfinished {
-        /// The address.
-        url: String,
-        /// What it was allowed.
-        max_tokens: u32,
-    },
-    /// Asking again would not help.
-    #[error("{url}: {reason}: {remedy}")]
-    Refused {
-        /// The address.
-        url: String,
-        /// What the server said.
-        reason: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// Asking again did not help.
-    #[error(
-        "{url}: {reason}, in the last of {attempts} attempts: run the command again later (what is judged is kept), \
-         with a lower --rpm or a higher --timeout-s"
-    )]
-    GaveUp {
-        /// The address.
-        url: String,
-        /// What happened last.
-        reason: String,
-        /// How often it was tried.
-        attempts: u32,
-    },
-}
 
 /// How patient a client is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,17 +27,6 @@ pub struct Limits {
     pub attempts: u32,
     /// Times between requests.
     pub pace: RequestInterval,
-}
-
-/// A question.
-#[derive(Clone, Copy, Debug)]
-pub struct Chat<'a> {
-    /// Who is asked.
-    pub model: &'a str,
-    /// What is asked.
-    pub prompt: &'a str,
-    /// Length of the reply at most.
-    pub max_tokens: u32,
 }
 
 /// Asks an endpoint, from any number of threads.

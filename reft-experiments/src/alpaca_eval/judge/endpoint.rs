@@ -4,7 +4,7 @@ use std::fmt;
 
 use ureq::http::Uri;
 
-use super::client::ClientError;
+use super::error::ClientError;
 
 /// Asked unless `OPENAI_BASE_URL` says otherwise.
 const PUBLIC: &str = "https://api.openai.com/v1";

@@ -2,12 +2,13 @@
 
 pub mod client;
 pub mod endpoint;
+pub mod error;
 pub mod estimate;
 pub mod journal;
 pub mod pace;
 pub mod pairs;
 pub mod prompt;
-mod protocol;
+pub mod protocol;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,11 +16,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::annotations::Annotation;
-use client::{Chat, Client, ClientError};
+use client::Client;
+use error::ClientError;
 use estimate::CostEstimate;
 use journal::{Journal, JournalError, QuestionId};
 use pairs::OutputPair;
 use prompt::{JudgePrompt, PresentationOrder, Verdict};
+use protocol::Chat;
 
 /// What happens while a judge is asked.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::client::Chat;
+/// A question.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat<'a> {
+    /// Who is asked.
+    pub model: &'a str,
+    /// What is asked.
+    pub prompt: &'a str,
+    /// Length of the reply at most.
+    pub max_tokens: u32,
+}
 
 /// What the models of a server take, learned from their refusals: newer ones count a reply's tokens under another name and
 /// choose their temperature themselves.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::cells::{self, CellRow};
+use super::cell_row::CellRow;
+use super::cells;
 use super::column_template::unknown_column;
 use super::fault::OwnDataError;
 use super::folder_rows;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::cells::{self, CellRow};
+use super::cell_row::CellRow;
+use super::cells;
 use super::column_template::ColumnTemplate;
 use super::fault::OwnDataError;
 

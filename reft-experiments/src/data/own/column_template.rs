@@ -11,7 +11,8 @@ use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value;
 
-use super::cells::{CellRow, text};
+use super::cell_row::CellRow;
+use super::cells::text;
 use super::fault::OwnDataError;
 use crate::suggest::did_you_mean;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::cells::{CellRow, place};
+use super::cell_row::{CellRow, place};
 use super::fault::OwnDataError;
 use crate::data::text;
 

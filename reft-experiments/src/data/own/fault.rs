@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use reft_models::hub::DatasetError;
 
-use crate::data::parquet_table::ParquetError;
+use crate::data::parquet_error::ParquetError;
 use crate::data::text::TextError;
 
 /// A data set that cannot be used.

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Error, Map, Value};
 
-use super::cells::{CellRow, place};
+use super::cell_row::{CellRow, place};
 use super::fault::OwnDataError;
 use crate::data::json_fault::{Fault, in_words};
 use crate::data::text::{self, MARK};

@@ -4,6 +4,7 @@
 //! says of a data set, and [`set`] is the data set itself: rows of each split.
 
 pub mod asked;
+pub mod cell_row;
 pub mod cells;
 pub mod choices;
 mod classes;
@@ -13,6 +14,7 @@ mod csv_cells;
 pub mod fault;
 mod folder;
 mod json_cells;
+mod labelled_set;
 #[cfg(feature = "parquet")]
 mod parquet_cells;
 mod parts;
@@ -25,12 +27,13 @@ mod split_files;
 
 use std::path::Path;
 
-use self::cells::CellRow;
+use self::cell_row::CellRow;
 use self::fault::OwnDataError;
 use self::place::Place;
 use self::portion::Splits;
 use self::split_files::SplitFiles;
-use super::source::{DataError, DataSources};
+use super::error::DataError;
+use super::source::DataSources;
 
 /// The rows of a file, or of all files of a folder.
 ///

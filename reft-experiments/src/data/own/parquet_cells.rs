@@ -9,10 +9,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Map, Number, Value};
 
-use super::cells::CellRow;
+use super::cell_row::CellRow;
 use super::fault::OwnDataError;
 use crate::data::parquet_columns::damaged;
-use crate::data::parquet_table::ParquetError;
+use crate::data::parquet_error::ParquetError;
 
 /// The rows of a file.
 pub(super) fn read(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {

@@ -7,7 +7,8 @@ use reft_models::hub::{Dataset, is_dataset_id};
 use super::cells::Format;
 use super::fault::OwnDataError;
 use super::folder;
-use crate::data::source::{DataError, DataSources};
+use crate::data::error::DataError;
+use crate::data::source::DataSources;
 
 /// The place behind the name that a description gives.
 pub(super) enum Place {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::cells::{self, CellRow};
+use super::cell_row::CellRow;
+use super::cells;
 use super::classes;
 use super::column_template::unknown_column;
 use super::fault::OwnDataError;
@@ -13,8 +14,9 @@ use super::portion::{Portion, SplitRows, deal};
 use super::rows::RowParts;
 use super::spec::{DataSpec, TrainedTurns};
 use super::split_files::SplitFiles;
+use crate::data::error::DataError;
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::score::answers;
 use crate::score::scoring::{Scoring, ScoringKind};

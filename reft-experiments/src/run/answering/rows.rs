@@ -8,20 +8,21 @@ use super::CausalExperiment;
 use crate::config::plan::RunPlan;
 use crate::data::data_file::DataFile;
 use crate::data::encode::{Example, Text, encode};
+use crate::data::error::DataError;
 use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
 use crate::data::own::conversation;
 use crate::data::row::{Row, limited};
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::split::{Split, fingerprint};
 use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::context;
 use crate::run::experiment::{Experiment, RunRows};
 use crate::run::session::{LoadedDecoder, Session};
 use crate::tasks::TaskId;
+use crate::train::error::TrainError;
 use crate::train::objective::{RowError, TrainingText};
 use crate::train::sequences::Sequences;
-use crate::train::trainer::TrainError;
 
 /// The rows of a run.
 pub struct CausalRows {

@@ -3,12 +3,15 @@
 use std::path::Path;
 
 use super::Glue;
+use crate::data::error::DataError;
+use crate::data::labels::LabelColumn;
 use crate::data::labels::Labels;
 use crate::data::left_out::LeftOut;
-use crate::data::parquet_table::{self, LabelColumn, ParquetError};
+use crate::data::parquet_error::ParquetError;
+use crate::data::parquet_table;
 use crate::data::published::{PublishedFiles, PublishedLocation};
 use crate::data::row::Row;
-use crate::data::source::{DataError, DataSources};
+use crate::data::source::DataSources;
 use crate::data::table::{self, TableRecord, UnevenLines};
 use crate::tasks::DataKind;
 

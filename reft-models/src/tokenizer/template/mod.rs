@@ -15,7 +15,7 @@ use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 
 pub use self::date::{Clock, ClockError};
-use super::chat::{Conversation, PromptEnding};
+use super::conversation::{Conversation, PromptEnding};
 
 /// Steps that a template may take: one that loops over `range(10 ** 9)` ends with an error.
 const FUEL: u64 = 20_000_000;
@@ -157,7 +157,7 @@ fn reason(error: Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chat::{Message, Role};
+    use super::super::conversation::{Message, Role};
     use super::*;
 
     fn message(role: Role, content: &str) -> Message {

@@ -2,14 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::data::{Data, number};
-use super::draw::legend::legend;
-use super::draw::mark::{Anchor, SHAPES, label, looks, point, rule};
-use super::draw::number::percent;
-use super::draw::scale::{Domain, Scale};
-use super::draw::{Drawing, text};
-use super::figure::Figure;
-use super::tables::{ReportRow, ReportTable};
+use super::{ReportRow, ReportTable};
+use crate::report::data::{Data, number};
+use crate::report::draw::legend::legend;
+use crate::report::draw::mark::{Anchor, SHAPES, label, looks, point, rule};
+use crate::report::draw::number::percent;
+use crate::report::draw::scale::{Domain, Scale};
+use crate::report::draw::{Drawing, text};
+use crate::report::figure::Figure;
 
 /// A mark for a row of the CSV.
 #[derive(Clone)]

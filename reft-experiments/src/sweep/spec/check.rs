@@ -1,16 +1,16 @@
 //! Whether the parts of a sweep's declaration go together.
 
-use super::halving::Halving;
-use super::measure::TrialMetric;
-use super::search::SearchMethod;
-use super::spec::SweepSpec;
+use super::SweepSpec;
 use crate::config::plan::RunPlan;
+use crate::sweep::halving::Halving;
+use crate::sweep::measure::TrialMetric;
+use crate::sweep::search::SearchMethod;
 
 /// What does not go together, as the key and what to do about it. `base` is the run that settings are varied of.
 ///
 /// # Errors
 /// The first such thing.
-pub fn check(spec: &SweepSpec, base: &RunPlan) -> Result<(), (&'static str, String)> {
+pub(super) fn check(spec: &SweepSpec, base: &RunPlan) -> Result<(), (&'static str, String)> {
     let checks = amounts(spec).into_iter().chain(methods(spec, base));
     match checks.into_iter().find(|(_, fine, _)| !fine) {
         Some((key, _, reason)) => Err((key, reason)),
