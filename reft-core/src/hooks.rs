@@ -13,8 +13,14 @@ pub trait Hooks {
     /// the returned tensor. `y` comes by value so that leaving it alone moves it through without a copy.
     fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor;
 
-    /// Whether a visit there reads or changes anything. Where it does not, a model may leave the visit out, and with it
-    /// the work of making that state by itself.
+    /// The linear map of component `at` turned `x` into `y`, before any norm of the model's that follows it: what a change of the
+    /// map's weight would change. The model visits every linear component here first.
+    fn visit_map(&self, _at: Site, _x: &Tensor, y: Tensor) -> Tensor {
+        y
+    }
+
+    /// Whether a visit there, of either kind, reads or changes anything. Where it does not, a model may leave the visit out, and
+    /// with it the work of making that state by itself.
     fn wants(&self, at: Site) -> bool;
 
     /// Keys and values that every sequence of the pass attends to before its own tokens (prefix-tuning); gradients flow to
@@ -22,6 +28,12 @@ pub trait Hooks {
     fn prefix(&self, _: LayerId) -> Option<KeyValuePrefix> {
         None
     }
+}
+
+/// Both visits of a linear component that no norm follows.
+pub fn visit_linear(hooks: &dyn Hooks, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+    let y = hooks.visit_map(at, x, y);
+    hooks.visit(at, x, y)
 }
 
 /// Keys and values before a sequence's first token. The sequence's own positions begin behind them.
@@ -36,6 +48,10 @@ pub struct KeyValuePrefix {
 impl<H: Hooks + ?Sized> Hooks for &H {
     fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
         (**self).visit(at, x, y)
+    }
+
+    fn visit_map(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        (**self).visit_map(at, x, y)
     }
 
     fn wants(&self, at: Site) -> bool {
@@ -67,6 +83,10 @@ pub struct Chain<'a>(pub Vec<Box<dyn Hooks + 'a>>);
 impl Hooks for Chain<'_> {
     fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
         self.0.iter().fold(y, |y, hooks| hooks.visit(at, x, y))
+    }
+
+    fn visit_map(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        self.0.iter().fold(y, |y, hooks| hooks.visit_map(at, x, y))
     }
 
     fn wants(&self, at: Site) -> bool {

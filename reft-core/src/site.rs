@@ -37,8 +37,8 @@ impl fmt::Display for LayerId {
 /// `x` is what the model really computed with: `x` of `attention_output` is `head_output` after its hooks.
 ///
 /// Some models normalise what a linear map gives: Qwen 3, Gemma 3 and `OLMo` 2 queries and keys, Gemma 2 and 3 and `OLMo` 2 what
-/// attention and MLP add to the stream. There `y` is what comes out of that norm, and the model lends no weight
-/// ([`LinearWeight`]), since `y` is no linear map of `x`.
+/// attention and MLP add to the stream. There `y` is what comes out of that norm. Methods that change linear maps (`LoRA`, `DoRA`,
+/// …) act before it ([`Hooks::visit_map`](crate::hooks::Hooks::visit_map)), on the map that [`LinearWeight`] lends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Component {
@@ -139,7 +139,7 @@ impl Component {
         }
     }
 
-    /// Whether `y = W x + b` with a weight of the model's, which [`LinearWeight`] lends.
+    /// Whether `y` is `W x + b`, or its norm, with a weight of the model's, which [`LinearWeight`] lends.
     pub fn is_linear(self) -> bool {
         match self {
             Self::Query | Self::Key | Self::Value | Self::AttentionOutput | Self::Gate | Self::Up | Self::MlpOutput => {

@@ -147,7 +147,7 @@ struct Attend : Function<Attend> {
             using T = std::remove_pointer_t<decltype(type)>;
             const Kernels<T>& with = kernels(set, type);
             with.attention(a, data<T>(qkv), data<T>(past_k), data<T>(past_v), append, data<T>(y),
-                           workspace(with.scratch_floats(a, false)));
+                           workspace(with.scratch_floats(a, at::get_num_threads(), false)));
         });
         if (append) {
             // What is written behind the past is not saved: such a pass is never differentiated.
@@ -176,7 +176,7 @@ struct Attend : Function<Attend> {
             using T = std::remove_pointer_t<decltype(type)>;
             const Kernels<T>& with = kernels(saved_set(ctx), type);
             with.attention_back(a, data<T>(qkv), data<T>(tensors[1]), data<T>(tensors[2]), data<T>(dy), data<T>(dqkv),
-                                workspace(with.scratch_floats(a, true)));
+                                workspace(with.scratch_floats(a, at::get_num_threads(), true)));
         });
         variable_list gradients(9);  // one for each argument of `forward`
         gradients[1] = dqkv;
@@ -212,6 +212,51 @@ struct PackedLinear : Function<PackedLinear> {
         refuse_second_derivative();
         Tensor back = ctx->saved_data["back"].toTensor();
         return {packed_product(grads[0].contiguous(), back, std::nullopt), Tensor(), Tensor(), Tensor()};
+    }
+};
+
+// An f32 weight [out, in] in panels of the instruction set's own width.
+Tensor pack_panels(InstructionSet set, const Tensor& given) {
+    check_constant("weight", given, 2, at::kFloat);
+    Tensor weight = given.contiguous();
+    int64_t out = weight.size(0), in = weight.size(1);
+    Tensor packed = at::empty({products_of(set).packed_floats(out, in)}, weight.options());
+    products_of(set).pack(out, in, data<float>(weight), data<float>(packed));
+    return packed;
+}
+
+Tensor unpack_panels(InstructionSet set, const Tensor& packed, int64_t out, int64_t in) {
+    check_panels(set, packed, out, in);
+    Tensor weight = at::empty({out, in}, packed.options());
+    products_of(set).unpack(out, in, data<float>(packed), data<float>(weight));
+    return weight;
+}
+
+Tensor panel_product(InstructionSet set, const Tensor& input, const Tensor& packed, int64_t out,
+                     const std::optional<Tensor>& given_bias) {
+    Tensor x = input.contiguous(), y = at::empty({x.size(0), out}, x.options());
+    Tensor bias = given_bias ? given_bias->contiguous() : Tensor();
+    const Products& with = products_of(set);
+    Product p = {x.size(0), x.size(1), out, data<float>(x), data<float>(packed), given_bias ? data<float>(bias) : nullptr,
+                 data<float>(y)};
+    with.product(p, workspace(with.scratch_floats));
+    return y;
+}
+
+struct PanelLinear : Function<PanelLinear> {
+    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& x, const Tensor& packed,
+                          const Tensor& back, int64_t out, const std::optional<Tensor>& bias) {
+        ctx->saved_data["back"] = back;
+        save(ctx, "set", int64_t(set));
+        save(ctx, "in", x.size(1));
+        return panel_product(set, x, packed, out, bias);
+    }
+
+    static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        refuse_second_derivative();
+        Tensor back = ctx->saved_data["back"].toTensor();
+        Tensor dx = panel_product(saved_set(ctx), grads[0], back, saved(ctx, "in"), std::nullopt);
+        return {Tensor(), dx, Tensor(), Tensor(), Tensor(), Tensor()};
     }
 };
 
@@ -260,6 +305,26 @@ Tensor* reft_packed_linear(const Tensor* x, const Tensor* packed, const Tensor* 
         reft::check_packed_linear(*x, *packed, back, bias);
         auto with = bias ? std::optional<Tensor>(*bias) : std::nullopt;
         return back ? reft::PackedLinear::apply(*x, *packed, *back, with) : reft::packed_product(x->contiguous(), *packed, with);
+    });
+}
+
+Tensor* reft_pack_panels(int32_t set, const Tensor* weight) {
+    return reft::guarded("pack", [&] { return reft::pack_panels(reft::available(set), *weight); });
+}
+
+Tensor* reft_unpack_panels(int32_t set, const Tensor* packed, int64_t out, int64_t in) {
+    return reft::guarded("unpack", [&] { return reft::unpack_panels(reft::available(set), *packed, out, in); });
+}
+
+// `back` is the packed transpose, needed where `x` has a gradient only.
+Tensor* reft_panel_linear(int32_t set, const Tensor* x, const Tensor* packed, const Tensor* back, int64_t out,
+                          const Tensor* bias) {
+    return reft::guarded("packed linear", [&] {
+        auto of = reft::available(set);
+        reft::check_panel_linear(of, *x, *packed, back, out, bias);
+        auto with = bias ? std::optional<Tensor>(*bias) : std::nullopt;
+        return back ? reft::PanelLinear::apply(of, *x, *packed, *back, out, with)
+                    : reft::panel_product(of, *x, *packed, out, with);
     });
 }
 

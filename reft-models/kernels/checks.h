@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels.h"
+#include "instruction_set.h"
 
 namespace reft {
 namespace {
@@ -83,6 +83,27 @@ void check_packed_linear(const Tensor& x, const Tensor& packed, const Tensor* ba
         check_constant("bias", *bias, 1, at::kBFloat16);
         TORCH_CHECK(bias->size(0) == out, "the weight gives rows of ", out, ", bias has ", bias->size(0), " values");
     }
+}
+
+// A weight [out, in] in panels of this instruction set.
+void check_panels(InstructionSet set, const Tensor& packed, int64_t out, int64_t in) {
+    check_dense("packed weight", packed, 1, at::kFloat);
+    constexpr int64_t most = int64_t(1) << 30;  // so that no product of two sizes overflows
+    TORCH_CHECK(out > 0 && out < most && in > 0 && in < most && packed.is_contiguous() &&
+                    packed.size(0) == products_of(set).packed_floats(out, in),
+                "a packed weight of ", packed.size(0), " values is not [", out, ", ", in, "]");
+}
+
+// `packed` [out, in] in panels and, for gradients, `back` [in, out].
+void check_panel_linear(InstructionSet set, const Tensor& x, const Tensor& packed, const Tensor* back, int64_t out,
+                        const Tensor* bias) {
+    check_dense("x", x, 2, at::kFloat);
+    check_panels(set, packed, out, x.size(1));
+    if (back) check_panels(set, *back, x.size(1), out);
+    TORCH_CHECK(back || !(at::GradMode::is_enabled() && x.requires_grad()), "x requires a gradient, which needs `back`");
+    if (!bias) return;
+    check_constant("bias", *bias, 1, at::kFloat);
+    TORCH_CHECK(bias->size(0) == out, "the weight gives rows of ", out, ", bias has ", bias->size(0), " values");
 }
 
 using Range = std::pair<int64_t, int64_t>;  // from, to

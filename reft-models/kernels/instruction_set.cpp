@@ -4,6 +4,7 @@
     namespace reft::SET {             \
     const Kernels<float>& f32();      \
     const Kernels<reft::bf16>& b16(); \
+    const Products& products();       \
     }
 DECLARE(generic)
 #ifdef __x86_64__
@@ -47,6 +48,8 @@ template <>
 const Kernels<bf16>& kernels_of<bf16>(InstructionSet set) {
     return OF(b16);
 }
+
+const Products& products_of(InstructionSet set) { return OF(products); }
 
 }  // namespace reft
 

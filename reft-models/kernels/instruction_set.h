@@ -15,4 +15,7 @@ bool is_available(InstructionSet set);
 template <class T>
 const Kernels<T>& kernels_of(InstructionSet set);
 
+// Its products with packed weights.
+const Products& products_of(InstructionSet set);
+
 }  // namespace reft

@@ -42,6 +42,23 @@ struct Workspace {
     float* memory;  // [threads, floats_per_thread]
 };
 
+// y = x Wᵀ + b of f32 rows x [rows, in], y [rows, out]; W is packed, b [out] or null.
+struct Product {
+    int64_t rows, in, out;
+    const float *x, *packed, *bias;
+    float* y;
+};
+
+// Products with weights in an arrangement of the instruction set's own.
+struct Products {
+    // Floats of a packed weight [out, in], and what a thread of `product` needs of the workspace.
+    int64_t (*packed_floats)(int64_t out, int64_t in);
+    int64_t scratch_floats;
+    void (*pack)(int64_t out, int64_t in, const float* weight, float* packed);
+    void (*unpack)(int64_t out, int64_t in, const float* packed, float* weight);
+    void (*product)(const Product& p, const Workspace& workspace);
+};
+
 // `T` is the type of the model's weights and hidden states.
 template <class T>
 struct Kernels {
@@ -57,8 +74,8 @@ struct Kernels {
         void (*back)(int64_t n, int64_t d, const T* x, const T* dy, T* dx);
     } gated[2];
 
-    // What a thread of `attention` or of `attention_back` needs of the workspace.
-    int64_t (*scratch_floats)(const Attention& a, bool backward);
+    // What each of so many threads of `attention` or of `attention_back` needs of the workspace.
+    int64_t (*scratch_floats)(const Attention& a, int64_t threads, bool backward);
     // Attention of the rows of qkv [N, (H + 2K) E], rotated here; past keys are rotated already. Keys and values
     // of the past are rows [K E] each. With `append` the new keys and values are written behind the past. y [N, H E].
     void (*attention)(const Attention& a, const T* qkv, T* past_k, T* past_v, bool append, T* y,

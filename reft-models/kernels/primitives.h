@@ -60,7 +60,7 @@ constexpr int64_t ROWS = 4;
 inline Vector at(const float* x) { return *reinterpret_cast<const Vector*>(x); }
 inline Vector& at(float* x) { return *reinterpret_cast<Vector*>(x); }
 
-// c[4, 4 V] = a[4, k] b[k, 4 V] (or fewer vectors).
+// c[4, V vectors] = a[4, k] b[k, V vectors].
 template <int V>
 inline void product_tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
     Vector sum[ROWS][V] = {};
@@ -76,8 +76,10 @@ inline void product_tile(int64_t k, const float* a, int64_t lda, const float* b,
 
 // c[4, n] = a[4, k] b[k, n], n a multiple of LANES.
 void product(int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
+    // As many accumulators as there are registers for, beside what they are made of.
+    constexpr int WIDE = LANES == 16 ? 4 : 2;
     int64_t j = 0;
-    for (; j + 4 * LANES <= n; j += 4 * LANES) product_tile<4>(k, a, lda, b + j, ldb, c + j, ldc);
+    for (; j + WIDE * LANES <= n; j += WIDE * LANES) product_tile<WIDE>(k, a, lda, b + j, ldb, c + j, ldc);
     for (; j < n; j += LANES) product_tile<1>(k, a, lda, b + j, ldb, c + j, ldc);
 }
 

@@ -13,7 +13,7 @@ mod family;
 use std::collections::BTreeMap;
 
 use reft_core::adaptation::{Mode, NamedTensor};
-use reft_core::hooks::Hooks;
+use reft_core::hooks::{Hooks, visit_linear};
 use reft_core::layout::Layout;
 use reft_core::lender::NormWeight;
 use reft_core::site::Component::{
@@ -332,13 +332,13 @@ impl EncoderBlock {
         let at = |component: Component| Site { layer: self.layer, component };
         let h = hooks.visit(at(BlockInput), h, h.shallow_clone());
         let parts = self.qkv.forward(&h).chunk(3, -1).into_iter().zip([Query, Key, Value]);
-        let parts: Vec<Tensor> = parts.map(|(part, component)| hooks.visit(at(component), &h, part)).collect();
+        let parts: Vec<Tensor> = parts.map(|(part, component)| visit_linear(hooks, at(component), &h, part)).collect();
         let a = hooks.visit(at(HeadOutput), &h, together.attend_after(dims, &parts, prefixes.get(&self.layer)));
-        let attended = hooks.visit(at(AttentionOutput), &a, self.o.forward(&a));
+        let attended = visit_linear(hooks, at(AttentionOutput), &a, self.o.forward(&a));
         let middle = self.norm1.forward(&(&h + dropped(attended, dropout.hidden)));
-        let up = hooks.visit(at(Up), &middle, self.up.forward(&middle));
+        let up = visit_linear(hooks, at(Up), &middle, self.up.forward(&middle));
         let inner = hooks.visit(at(MlpHidden), &middle, up.gelu("none"));
-        let added = hooks.visit(at(MlpOutput), &inner, self.down.forward(&inner));
+        let added = visit_linear(hooks, at(MlpOutput), &inner, self.down.forward(&inner));
         let end = self.norm2.forward(&(&middle + dropped(added, dropout.hidden)));
         hooks.visit(at(BlockOutput), &end.shallow_clone(), end) // h_p <- Φ(h_p), eq. 7
     }

@@ -9,19 +9,21 @@
 
 #![allow(unsafe_code)] // One foreign function each, on tensors that outlive the call.
 
-use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::os::raw::c_char;
 
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::instruction_set::{InstructionSet, InstructionSetError};
 
+mod packed;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use packed::Packed;
 
 unsafe extern "C" {
     fn reft_failure() -> *const c_char;
@@ -31,6 +33,16 @@ unsafe extern "C" {
         x: *const C_tensor,
         packed: *const C_tensor,
         back: *const C_tensor,
+        bias: *const C_tensor,
+    ) -> *mut C_tensor;
+    fn reft_pack_panels(set: i32, weight: *const C_tensor) -> *mut C_tensor;
+    fn reft_unpack_panels(set: i32, packed: *const C_tensor, outputs: i64, inputs: i64) -> *mut C_tensor;
+    fn reft_panel_linear(
+        set: i32,
+        x: *const C_tensor,
+        packed: *const C_tensor,
+        back: *const C_tensor,
+        outputs: i64,
         bias: *const C_tensor,
     ) -> *mut C_tensor;
     fn reft_rms_norm(set: i32, x: *const C_tensor, weight: *const C_tensor, eps: f64) -> *mut C_tensor;
@@ -94,48 +106,6 @@ fn owned(tensor: *mut C_tensor) -> Result<Tensor, KernelError> {
 /// With the kernel's words when it refused them.
 pub(crate) fn expect(result: Result<Tensor, KernelError>) -> Tensor {
     result.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// A frozen weight `[out, in]` in the arrangement that oneDNN's products want, which it would otherwise make anew for
-/// each product (a tenth of the time of a large one, half of that of a single row).
-#[derive(Debug)]
-pub(crate) struct Packed {
-    forward: Tensor,
-    /// The transpose, for gradients; made when one is first asked for.
-    backward: OnceCell<Tensor>,
-}
-
-impl Packed {
-    /// Packs a bf16 weight on the CPU; none where this machine or type has no such arrangement, and a plain product is
-    /// the way.
-    pub(crate) fn new(weight: &Tensor) -> Option<Self> {
-        if weight.kind() != Kind::BFloat16 || weight.device() != Device::Cpu {
-            return None;
-        }
-        let forward = owned(unsafe { reft_pack(weight.as_ptr()) }).ok()?;
-        Some(Self { forward, backward: OnceCell::new() })
-    }
-
-    /// `x Wᵀ + b` of rows `[N, in]`.
-    pub(crate) fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, KernelError> {
-        let backward = if x.requires_grad() { self.transposed()?.as_ptr() } else { std::ptr::null() };
-        let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
-        owned(unsafe { reft_packed_linear(x.as_ptr(), self.forward.as_ptr(), backward, bias) })
-    }
-
-    /// A copy in rows, `[out, in]`.
-    pub(crate) fn unpacked(&self) -> Tensor {
-        no_grad(|| self.forward.to_dense(None, false))
-    }
-
-    fn transposed(&self) -> Result<&Tensor, KernelError> {
-        if let Some(tensor) = self.backward.get() {
-            return Ok(tensor);
-        }
-        let weight = no_grad(|| self.unpacked().tr().contiguous());
-        let packed = owned(unsafe { reft_pack(weight.as_ptr()) })?;
-        Ok(self.backward.get_or_init(|| packed))
-    }
 }
 
 /// `x / rms(x) * w` of rows `[N, D]`; `w` `[D]` is constant.

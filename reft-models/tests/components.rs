@@ -1,5 +1,6 @@
 //! What every hook point hands to hooks: `x` and `y` as `Component` defines them, in every port, and against the goldens.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use reft_core::adaptation::Mode;
@@ -18,10 +19,32 @@ use reft_models::registry;
 use reft_models::weights::Weights;
 use tch::{Device, Kind, Tensor};
 
+/// Every output of a linear map, before the model's norm of it, by site.
+#[derive(Default)]
+struct Maps(RefCell<BTreeMap<Site, Tensor>>);
+
+impl Hooks for Maps {
+    fn visit(&self, _: Site, _: &Tensor, y: Tensor) -> Tensor {
+        y
+    }
+
+    fn visit_map(&self, at: Site, _: &Tensor, y: Tensor) -> Tensor {
+        self.0.borrow_mut().insert(at, y.shallow_clone());
+        y
+    }
+
+    fn wants(&self, at: Site) -> bool {
+        at.component.is_linear()
+    }
+}
+
 const IDS: [i64; 7] = [5, 9, 14, 20, 31, 6, 8];
 
 /// Every visit of one layer, `x` and `y` by component; the embedding's is layer 0's.
 type Visits = BTreeMap<Component, (Tensor, Tensor)>;
+
+/// Outputs of linear maps of one layer.
+type Outputs = BTreeMap<Component, Tensor>;
 
 fn decoder(folder: &str) -> Box<dyn Decoder> {
     let weights = Weights::open(&golden_dir().join(folder)).expect("a golden model");
@@ -34,13 +57,16 @@ fn sites(layer: usize, dims: &Dims) -> Vec<Site> {
     there.map(|component| Site { layer: layer_of(component), component }).collect()
 }
 
-fn collected(layer: usize, dims: &Dims, run: impl FnOnce(&dyn Hooks)) -> Visits {
-    let collect = Collect::new(sites(layer, dims));
+fn collected(layer: usize, dims: &Dims, run: impl Fn(&dyn Hooks)) -> (Visits, Outputs) {
+    let (collect, maps) = (Collect::new(sites(layer, dims)), Maps::default());
     run(&collect);
-    collect.into_visits().into_iter().map(|(site, visit)| (site.component, visit)).collect()
+    run(&maps);
+    let visits = collect.into_visits().into_iter().map(|(site, visit)| (site.component, visit)).collect();
+    let of_layer = maps.0.into_inner().into_iter().filter(|(site, _)| site.layer.0 == layer);
+    (visits, of_layer.map(|(site, output)| (site.component, output)).collect())
 }
 
-fn of_decoder(model: &dyn Decoder, ids: &Tensor, layer: usize) -> Visits {
+fn of_decoder(model: &dyn Decoder, ids: &Tensor, layer: usize) -> (Visits, Outputs) {
     let len = ids.numel() as i64;
     let layout = Layout::packed(&[Extent { len, prompt: len }]);
     collected(layer, model.dims(), |hooks| {
@@ -49,7 +75,12 @@ fn of_decoder(model: &dyn Decoder, ids: &Tensor, layer: usize) -> Visits {
 }
 
 /// Checks that `x` and `y` are what the definition says, by the weights that the model lends.
-fn check(name: &str, dims: &Dims, visits: &Visits, weight: impl Fn(Component) -> Option<LinearWeight>) {
+fn check(
+    name: &str,
+    dims: &Dims,
+    (visits, outputs): &(Visits, Outputs),
+    weight: impl Fn(Component) -> Option<LinearWeight>,
+) {
     let expected = Component::ALL.into_iter().filter(|component| component.exists(dims)).count();
     assert_eq!(visits.len(), expected, "{name}: every component is visited");
     let rows = IDS.len() as i64;
@@ -61,11 +92,12 @@ fn check(name: &str, dims: &Dims, visits: &Visits, weight: impl Fn(Component) ->
             Some(width) => assert_eq!(x.size(), [rows, width], "{what}: x"),
         }
         let lent = weight(*component);
-        // Behind a norm of the model's `y` is no linear map of `x`.
-        let normalised = what.contains("norms") && component.is_linear() && lent.is_none();
-        assert!(normalised || lent.is_some() == (component.is_linear() && component.exists(dims)), "{what}: a weight");
+        assert_eq!(lent.is_some(), component.is_linear() && component.exists(dims), "{what}: a weight");
         if let Some(LinearWeight { weight, bias }) = lent {
-            assert_close(&what, y, &x.linear(&weight, bias.as_ref()), Tol::F32.times(10.0));
+            let output = &outputs[component];
+            assert_close(&what, output, &x.linear(&weight, bias.as_ref()), Tol::F32.times(10.0));
+            // Behind a norm of the model's `y` is no linear map of `x`.
+            assert!(what.contains("norms") || y.equal(output), "{what}: `y` is what the map gives");
         }
     }
     let x = |component| &visits[&component].0;
@@ -109,8 +141,9 @@ fn decoders() -> Vec<(String, String)> {
 fn x_and_y_are_what_every_component_says_in_every_decoder() {
     for (name, folder) in decoders() {
         let (name, model) = (name.as_str(), decoder(&folder));
-        let visits = of_decoder(model.as_ref(), &Tensor::from_slice(&IDS), 1);
-        check(name, model.dims(), &visits, |component| model.weight(Site { layer: LayerId(1), component }));
+        let both = of_decoder(model.as_ref(), &Tensor::from_slice(&IDS), 1);
+        check(name, model.dims(), &both, |component| model.weight(Site { layer: LayerId(1), component }));
+        let (visits, _) = both;
         let sum = &visits[&BlockInput].1 + &visits[&AttentionOutput].1 + &visits[&MlpOutput].1;
         assert_close(name, &visits[&BlockOutput].1, &sum, Tol::F32);
     }
@@ -122,11 +155,11 @@ fn x_and_y_are_what_every_component_says_in_every_encoder() {
         let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a golden model");
         let model = Encoder::load(&weights, Kind::Float, Device::Cpu).expect("a golden model");
         let layout = Layout::packed(&[Extent { len: IDS.len() as i64, prompt: IDS.len() as i64 }]);
-        let visits = collected(1, model.dims(), |hooks| {
+        let both = collected(1, model.dims(), |hooks| {
             let reading = EncoderPass { layout: &layout, hooks, mode: Mode::Eval };
             let _ = model.hidden(&Tensor::from_slice(&IDS), None, &reading);
         });
-        check(name, model.dims(), &visits, |component| model.weight(Site { layer: LayerId(1), component }));
+        check(name, model.dims(), &both, |component| model.weight(Site { layer: LayerId(1), component }));
     }
 }
 
@@ -184,7 +217,19 @@ fn golden_components_of_families() {
         let model = registry::load(&weights, Kind::Float, Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
         for layer in index["components"]["layers"].as_array().expect("layers") {
             let layer = layer.as_u64().expect("a number") as usize;
-            let visits = of_decoder(model.as_ref(), &golden[&format!("{label}.input_ids")].flatten(0, -1), layer);
+            let ids = golden[&format!("{label}.input_ids")].flatten(0, -1);
+            let (visits, outputs) = of_decoder(model.as_ref(), &ids, layer);
+            for (component, name) in [
+                (Query, "query_projected"),
+                (Key, "key_projected"),
+                (AttentionOutput, "attention_projected"),
+                (MlpOutput, "mlp_projected"),
+            ] {
+                let Some(expected) = golden.get(&format!("{label}.layer{layer}.{name}")) else { continue };
+                let what = format!("{label}, layer {layer}, {name}");
+                assert_close(&what, &outputs[&component], &expected.squeeze_dim(0), Tol::Absolute(1e-4));
+                checked += 1;
+            }
             for (component, name) in names {
                 let Some(expected) = golden.get(&format!("{label}.layer{layer}.{name}")) else { continue };
                 let what = format!("{label}, layer {layer}, {component}");

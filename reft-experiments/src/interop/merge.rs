@@ -190,6 +190,9 @@ impl<'a> Merged<'a> {
                 reft.component
             );
         }
+        for layer in reft.layers.resolve(self.dims)? {
+            self.check_no_norm(Site { layer, component: reft.component })?;
+        }
         let phi = reft.intervention.phi();
         let width = reft.component.width(self.dims);
         self.each(&[reft.component], &reft.layers, |at, map| {
@@ -207,6 +210,23 @@ impl<'a> Merged<'a> {
             };
             Ok(MergedMap { weight: matrix.matmul(&map.weight), bias: Some(moved) })
         })
+    }
+
+    /// Refuses a component whose map the model normalises before the edit.
+    fn check_no_norm(&self, site: Site) -> Result<()> {
+        let Some(module) = self.naming.module(site) else { return Ok(()) };
+        let block = module.rsplitn(3, '.').nth(2).unwrap_or_default();
+        let norm = match site.component {
+            Component::Query => format!("{block}.self_attn.q_norm"),
+            Component::Key => format!("{block}.self_attn.k_norm"),
+            // Models that normalise what the MLP adds normalise what attention adds too.
+            Component::AttentionOutput | Component::MlpOutput => format!("{block}.post_feedforward_layernorm"),
+            _ => return Ok(()),
+        };
+        if self.weights.contains(&format!("{norm}.weight")) {
+            bail!("edits of {site} cannot be merged: the model normalises ({norm}) what the linear map gives before them");
+        }
+        Ok(())
     }
 
     /// The model's own tensors, trained.

@@ -3,6 +3,8 @@
 //! ```text
 //! x ─ q,k,v ─ norms of q and k ─ [query] [key] [value] ─ rope, attention ─ [head_output] ─ o ─ norm ─ [attention_output]
 //! ```
+//!
+//! Changes of the maps themselves come before the norms.
 
 use reft_core::hooks::Hooks;
 use reft_core::site::Component::{AttentionOutput, Key, Query, Value};
@@ -60,9 +62,11 @@ impl Projections {
         }
         let [q, kv] = widths(dims);
         let parts = all.split_with_sizes([q, kv, kv], -1);
-        let parts = parts.iter().enumerate().map(|(which, part)| self.normalised(which, part, dims.head_width));
-        let visited: Vec<Tensor> = parts.zip(components).map(|(part, c)| hooks.visit(at(c), x, part)).collect();
-        Tensor::cat(&visited, -1)
+        let visited = parts.into_iter().zip(components).enumerate().map(|(which, (part, component))| {
+            let part = hooks.visit_map(at(component), x, part);
+            hooks.visit(at(component), x, self.normalised(which, &part, dims.head_width))
+        });
+        Tensor::cat(&visited.collect::<Vec<_>>(), -1)
     }
 
     /// Queries (0) or keys (1) as they are rotated; values (2) are as they were.
@@ -76,22 +80,21 @@ impl Projections {
     }
 
     /// What attention adds to the stream `[N, D]`, from the heads' outputs `[N, H E]`.
-    pub fn output(&self, heads: &Tensor) -> Tensor {
-        normalised(self.after.as_ref(), &self.output.forward(heads))
+    pub fn output(&self, heads: &Tensor, layer: LayerId, hooks: &dyn Hooks) -> Tensor {
+        let at = Site { layer, component: AttentionOutput };
+        let added = hooks.visit_map(at, heads, self.output.forward(heads));
+        hooks.visit(at, heads, normalised(self.after.as_ref(), &added))
     }
 
-    /// The weight behind a linear component; none where a norm lies between it and the component's `y`.
+    /// The weight behind a linear component.
     pub fn weight(&self, component: Component, dims: &Dims) -> Option<LinearWeight> {
         let [q, kv] = widths(dims);
         match component {
-            Query if self.qk_norms.is_none() => Some(self.qkv.rows(0, q)),
-            Key if self.qk_norms.is_none() => Some(self.qkv.rows(q, kv)),
+            Query => Some(self.qkv.rows(0, q)),
+            Key => Some(self.qkv.rows(q, kv)),
             Value => Some(self.qkv.rows(q + kv, kv)),
-            AttentionOutput if self.after.is_none() => Some(self.output.rows(0, dims.width)),
-            Query
-            | Key
-            | AttentionOutput
-            | Component::Embedding
+            AttentionOutput => Some(self.output.rows(0, dims.width)),
+            Component::Embedding
             | Component::BlockInput
             | Component::HeadOutput
             | Component::Gate

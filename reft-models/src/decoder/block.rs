@@ -91,17 +91,16 @@ impl DecoderBlock {
 
     /// The block's output for rows with this input and these heads' outputs.
     fn after_attention(&self, h: &Tensor, a: &Tensor, hooks: &dyn Hooks) -> Tensor {
-        let at = |component: Component| Site { layer: self.layer, component };
-        let middle = h + hooks.visit(at(AttentionOutput), a, self.attention.output(a));
+        let middle = h + self.attention.output(a, self.layer, hooks);
         let read = match self.residual {
             Residual::Serial => &middle,
             Residual::Parallel => h,
         };
         let hidden = self.mlp.hidden(&normalised(self.mlp_norm.as_ref(), read), self.layer, hooks);
-        &middle + hooks.visit(at(MlpOutput), &hidden, self.mlp.output(&hidden))
+        &middle + self.mlp.output(&hidden, self.layer, hooks)
     }
 
-    /// The weight behind a linear component; none where a norm lies between it and the component's `y`.
+    /// The weight behind a linear component.
     pub fn weight(&self, component: Component, dims: &Dims) -> Option<LinearWeight> {
         self.attention.weight(component, dims).or_else(|| self.mlp.weight(component, dims))
     }

@@ -5,7 +5,7 @@
 //! plain  x ─ up      ─ [up]        ─ act(up)        ─ [mlp_hidden] ─ down ─ norm ─ [mlp_output]
 //! ```
 
-use reft_core::hooks::Hooks;
+use reft_core::hooks::{Hooks, visit_linear};
 use reft_core::site::Component::{Gate, MlpHidden, MlpOutput, Up};
 use reft_core::site::{Component, Dims, LayerId, LinearWeight, Mlp, Site};
 use tch::Tensor;
@@ -53,11 +53,12 @@ impl FeedForward {
         let at = |component| Site { layer, component };
         let mut first = self.first.forward(x);
         let hidden = match self.kind {
-            Mlp::Plain => self.activation.of(&hooks.visit(at(Up), x, first)),
+            Mlp::Plain => self.activation.of(&visit_linear(hooks, at(Up), x, first)),
             Mlp::Gated => {
                 if hooks.wants(at(Gate)) || hooks.wants(at(Up)) {
                     let parts = first.chunk(2, -1).into_iter().zip([Gate, Up]);
-                    first = Tensor::cat(&parts.map(|(part, c)| hooks.visit(at(c), x, part)).collect::<Vec<_>>(), -1);
+                    let visited = parts.map(|(part, component)| visit_linear(hooks, at(component), x, part));
+                    first = Tensor::cat(&visited.collect::<Vec<_>>(), -1);
                 }
                 self.activation.gated(&first)
             }
@@ -66,20 +67,21 @@ impl FeedForward {
     }
 
     /// What the MLP adds to the stream `[N, D]`, from its hidden activation.
-    pub fn output(&self, hidden: &Tensor) -> Tensor {
-        normalised(self.after.as_ref(), &self.down.forward(hidden))
+    pub fn output(&self, hidden: &Tensor, layer: LayerId, hooks: &dyn Hooks) -> Tensor {
+        let at = Site { layer, component: MlpOutput };
+        let added = hooks.visit_map(at, hidden, self.down.forward(hidden));
+        hooks.visit(at, hidden, normalised(self.after.as_ref(), &added))
     }
 
-    /// The weight behind a linear component; none where a norm lies between it and the component's `y`.
+    /// The weight behind a linear component.
     pub fn weight(&self, component: Component, dims: &Dims) -> Option<LinearWeight> {
         let inner = dims.mlp_width;
         match (component, self.kind) {
             (Gate, Mlp::Gated) | (Up, Mlp::Plain) => Some(self.first.rows(0, inner)),
             (Up, Mlp::Gated) => Some(self.first.rows(inner, inner)),
-            (MlpOutput, Mlp::Gated | Mlp::Plain) if self.after.is_none() => Some(self.down.rows(0, dims.width)),
+            (MlpOutput, Mlp::Gated | Mlp::Plain) => Some(self.down.rows(0, dims.width)),
             (
                 Gate
-                | MlpOutput
                 | Component::Query
                 | Component::Key
                 | Component::Value

@@ -318,3 +318,20 @@ fn a_packed_weight_takes_sound_arguments_only() {
     let trained = narrow(&[6]).set_requires_grad(true);
     check("bias trained", packed.linear(&narrow(&[3, 8]), Some(&trained)), "bias requires a gradient");
 }
+
+#[test]
+fn a_weight_in_panels_takes_sound_arguments_only() {
+    let Some(packed) = Packed::new(&normal(&[6, 8], 1)) else {
+        eprintln!("a_weight_in_panels_takes_sound_arguments_only: this processor packs no f32 weights, nothing to refuse");
+        return;
+    };
+    assert!(packed.linear(&normal(&[3, 8], 1), Some(&normal(&[6], 1))).is_ok());
+    assert_eq!(packed.linear(&normal(&[0, 8], 1), None).expect("no rows are no fault").size(), [0, 6]);
+    check("bf16", packed.linear(&normal(&[3, 8], 1).to_kind(Kind::BFloat16), None), "x must be Float, not BFloat16");
+    check("[B, T, in]", packed.linear(&normal(&[1, 3, 8], 1), None), "x must have 2 dimensions, not 3");
+    check("too narrow", packed.linear(&normal(&[3, 7], 1), None), "is not [6, 7]");
+    check("bias f64", packed.linear(&normal(&[3, 8], 1), Some(&normal(&[6], 1).to_kind(Kind::Double))), "bias must be");
+    check("bias too short", packed.linear(&normal(&[3, 8], 1), Some(&normal(&[5], 1))), "gives rows of 6, bias has 5");
+    let trained = normal(&[6], 1).set_requires_grad(true);
+    check("bias trained", packed.linear(&normal(&[3, 8], 1), Some(&trained)), "bias requires a gradient");
+}

@@ -110,37 +110,59 @@ fn must_pack() -> bool {
     return false;
 }
 
-#[test]
-fn packed_weights() {
-    let (weight, bias) = (normal(&[33, 48], 1).to_kind(Kind::BFloat16), normal(&[33], 2).to_kind(Kind::BFloat16));
-    let packed = Packed::new(&weight);
-    if packed.is_none() {
-        assert!(!must_pack(), "this processor has bf16 products, and yet the weight was not packed");
-        eprintln!("packed_weights: this processor packs no bf16 weights; products by plain ones are tested alone");
-    }
-    // A frozen layer packs where it can. A machine that packs nothing multiplies by the plain weight.
-    let layer = Linear::of(weight.shallow_clone(), None, Purpose::Frozen);
-    for rows in [1, 5, 70] {
-        let x = normal(&[rows, 48], 3).to_kind(Kind::BFloat16);
-        let exact = |x: &Tensor| x.linear(&weight.to_kind(Kind::Float), Some(bias.to_kind(Kind::Float)));
-        let without = |x: &Tensor| x.linear::<&Tensor>(&weight.to_kind(Kind::Float), None);
-        compare("layer", |x| layer.forward(x), without, &x, Tol::BF16);
-        compare("plain", |x| x.linear(&weight, Some(&bias)), exact, &x, Tol::BF16);
-        if let Some(packed) = &packed {
-            compare("packed", |x| expect(packed.linear(x, Some(&bias))), exact, &x, Tol::BF16);
-        }
+/// Whether a frozen weight of this type must be packed here.
+fn packs(kind: Kind) -> bool {
+    match kind {
+        Kind::BFloat16 => must_pack(),
+        _ => InstructionSet::current().expect("the environment asks for one that there is") != InstructionSet::Generic,
     }
 }
 
 #[test]
-fn only_bf16_on_the_cpu_is_packed() {
-    for kind in [Kind::Float, Kind::Half, Kind::Double] {
+fn packed_weights() {
+    for ((kind, tol), (out, input)) in KINDS.into_iter().flat_map(|kind| [(33, 48), (64, 7), (1, 401)].map(|s| (kind, s))) {
+        let (weight, bias) = (normal(&[out, input], 1).to_kind(kind), normal(&[out], 2).to_kind(kind));
+        let packed = Packed::new(&weight);
+        if packed.is_none() {
+            assert!(!packs(kind), "this processor has products of packed {kind:?}, and yet the weight was not packed");
+            eprintln!("packed_weights: this processor packs no {kind:?}; products by plain weights are tested alone");
+        }
+        // A frozen layer packs where it can. A machine that packs nothing multiplies by the plain weight.
+        let layer = Linear::of(weight.shallow_clone(), None, Purpose::Frozen);
+        for rows in [1, 2, 3, 5, 13, 70, 301] {
+            let x = normal(&[rows, input], 3).to_kind(kind);
+            let exact = |x: &Tensor| x.linear(&weight.to_kind(Kind::Float), Some(bias.to_kind(Kind::Float)));
+            let without = |x: &Tensor| x.linear::<&Tensor>(&weight.to_kind(Kind::Float), None);
+            compare("layer", |x| layer.forward(x), without, &x, tol.times(4.0));
+            compare("plain", |x| x.linear(&weight, Some(&bias)), exact, &x, tol.times(4.0));
+            if let Some(packed) = &packed {
+                compare("packed", |x| expect(packed.linear(x, Some(&bias))), exact, &x, tol.times(4.0));
+                assert_close("unpacked", &packed.unpacked(), &weight, Tol::Exact);
+            }
+        }
+    }
+}
+
+/// In f32, to the last bit: what decoding, packing and padding rely on.
+#[test]
+fn rows_of_a_packed_product_do_not_depend_on_one_another() {
+    let Some(packed) = Packed::new(&normal(&[70, 500], 1)) else { return };
+    let x = normal(&[310, 500], 3);
+    let all = expect(packed.linear(&x, None));
+    for (row, rows) in [(0, 1), (7, 2), (100, 3), (300, 9), (5, 290), (40, 12)] {
+        let some = expect(packed.linear(&x.narrow(0, row, rows), None));
+        assert_close(&format!("{rows} rows from {row} on"), &some, &all.narrow(0, row, rows), Tol::Exact);
+    }
+}
+
+#[test]
+fn other_types_are_not_packed() {
+    for kind in [Kind::Half, Kind::Double] {
         assert!(Packed::new(&normal(&[33, 48], 1).to_kind(kind)).is_none(), "{kind:?}");
     }
-    assert!(Packed::new(&normal(&[48], 1).to_kind(Kind::BFloat16)).is_none(), "no matrix");
-    let (weight, x) = (normal(&[33, 48], 1), normal(&[5, 48], 3));
-    let product = |x: &Tensor| x.linear::<&Tensor>(&weight, None);
-    compare("f32", |x| Linear::of(weight.shallow_clone(), None, Purpose::Frozen).forward(x), product, &x, Tol::F32);
+    for kind in [Kind::BFloat16, Kind::Float] {
+        assert!(Packed::new(&normal(&[48], 1).to_kind(kind)).is_none(), "no matrix");
+    }
 }
 
 /// Runs this module's tests once more with the kernels of each other instruction set that the processor has.

@@ -78,13 +78,8 @@ impl ComponentsHooks<'_> {
     fn is_beside(&self, at: Site) -> bool {
         self.beside == Some(at.component) && self.sites.keys().any(|site| site.layer == at.layer)
     }
-}
 
-impl Hooks for ComponentsHooks<'_> {
-    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
-        if self.is_beside(at) {
-            self.inputs.borrow_mut().insert(at.layer, self.rows.of(x));
-        }
+    fn changed(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
         let Some(&index) = self.sites.get(&at) else { return y };
         let ComponentAdaptation { method, places, tensors, .. } = self.step.adaptation;
         let changed = method.change(&SiteRows {
@@ -101,6 +96,19 @@ impl Hooks for ComponentsHooks<'_> {
             RowsOf::All => changed,
             RowsOf::Some(rows) => y.index_copy(0, rows, &changed),
         }
+    }
+}
+
+impl Hooks for ComponentsHooks<'_> {
+    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        if self.is_beside(at) {
+            self.inputs.borrow_mut().insert(at.layer, self.rows.of(x));
+        }
+        if at.component.is_linear() { y } else { self.changed(at, x, y) }
+    }
+
+    fn visit_map(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        if at.component.is_linear() { self.changed(at, x, y) } else { y }
     }
 
     fn wants(&self, at: Site) -> bool {
