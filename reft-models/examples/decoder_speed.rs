@@ -52,7 +52,8 @@ impl Clock {
                 // User and system time, fields 14 and 15 of the line, in hundredths of a second; a name in brackets is before.
                 let line = std::fs::read_to_string("/proc/self/stat")?;
                 let (_, fields) = line.rsplit_once(')').ok_or("/proc/self/stat has no name")?;
-                let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+                let ticks: Vec<u64> =
+                    fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
                 Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
             }
         }

@@ -224,7 +224,9 @@ impl<'a> Merged<'a> {
             _ => return Ok(()),
         };
         if self.weights.contains(&format!("{norm}.weight")) {
-            bail!("edits of {site} cannot be merged: the model normalises ({norm}) what the linear map gives before them");
+            bail!(
+                "edits of {site} cannot be merged: the model normalises ({norm}) what the linear map gives before them"
+            );
         }
         Ok(())
     }

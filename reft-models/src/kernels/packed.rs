@@ -6,7 +6,9 @@ use std::cell::OnceCell;
 
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{KernelError, owned, reft_pack, reft_pack_panels, reft_packed_linear, reft_panel_linear, reft_unpack_panels};
+use super::{
+    KernelError, owned, reft_pack, reft_pack_panels, reft_packed_linear, reft_panel_linear, reft_unpack_panels,
+};
 use crate::instruction_set::InstructionSet;
 
 /// A frozen weight `[out, in]`.

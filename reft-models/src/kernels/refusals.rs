@@ -322,7 +322,9 @@ fn a_packed_weight_takes_sound_arguments_only() {
 #[test]
 fn a_weight_in_panels_takes_sound_arguments_only() {
     let Some(packed) = Packed::new(&normal(&[6, 8], 1)) else {
-        eprintln!("a_weight_in_panels_takes_sound_arguments_only: this processor packs no f32 weights, nothing to refuse");
+        eprintln!(
+            "a_weight_in_panels_takes_sound_arguments_only: this processor packs no f32 weights, nothing to refuse"
+        );
         return;
     };
     assert!(packed.linear(&normal(&[3, 8], 1), Some(&normal(&[6], 1))).is_ok());

@@ -120,7 +120,9 @@ fn packs(kind: Kind) -> bool {
 
 #[test]
 fn packed_weights() {
-    for ((kind, tol), (out, input)) in KINDS.into_iter().flat_map(|kind| [(33, 48), (64, 7), (1, 401)].map(|s| (kind, s))) {
+    for ((kind, tol), (out, input)) in
+        KINDS.into_iter().flat_map(|kind| [(33, 48), (64, 7), (1, 401)].map(|s| (kind, s)))
+    {
         let (weight, bias) = (normal(&[out, input], 1).to_kind(kind), normal(&[out], 2).to_kind(kind));
         let packed = Packed::new(&weight);
         if packed.is_none() {
