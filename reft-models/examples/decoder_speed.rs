@@ -67,5 +67,5 @@ fn milliseconds(model: &dyn Decoder, ids: &[i64], max_new: usize, clock: &Clock)
     let generator = Generator { model, adaptation: None, batch: 1, stop, decoding, seed: 0 };
     let begin = clock.now()?;
     let _ = generator.run(&[ids], &undecided)?;
-    Ok((clock.now()? - begin).as_secs_f64() * 1e3)
+    Ok(clock.now()?.saturating_sub(begin).as_secs_f64() * 1e3)
 }

@@ -100,10 +100,11 @@ fn not_a_number_stays_in_its_row() {
     }
 }
 
-/// What oneDNN's bf16 products need at least; it packs for no lesser processor.
+/// What oneDNN's bf16 products need at least; it packs for no lesser processor, nor where it is told to play one.
 fn must_pack() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512bw")
+    return std::env::var_os("ONEDNN_MAX_CPU_ISA").is_none()
+        && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq");
     #[cfg(not(target_arch = "x86_64"))]
