@@ -3,7 +3,7 @@ PROFILE ?= quick
 TABLE ?= 1
 TABLES := table1 table2 table3 table4 table13 table14 table15 table16 table17 where-or-how
 STUDIES := composition style
-FIGURES := figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
+FIGURES := figure1 figure2 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
 REFT := cargo run -q -p reft-experiments --bin reft --
 
 .PHONY: help setup model build demo $(TABLES) $(FIGURES) $(STUDIES) figures das plan report bench test test-slurm
@@ -37,14 +37,16 @@ $(TABLES): model
 	@cargo build -q -p reft-experiments
 	$(REFT) table configs/tables/$@.yaml --profile $(PROFILE) $(if $(METHODS),--methods '$(METHODS)') $(if $(COST),--cost)
 
+figure1: ## Make Figure 1, parameters against score, from the tables' runs (PROFILE=quick, small or paper)
+figure2: ## Make Figure 2, the edits of a prompt
 figure3: ## Make Figure 3, recovery of the book, 7B (PROFILE=quick, small, paper or as_run)
-figure4: ## Make Figure 4, the same, 13B
+figure4: ## Make Figure 4, the same, 13B (PROFILE=paper or as_run; with the default model it is figure 3)
 figure5: ## Make Figure 5, recovery of shuffled words, 7B
-figure6: ## Make Figure 6, the same, 13B
+figure6: ## Make Figure 6, the same, 13B (likewise figure 5)
 figure7: ## Make Figure 7, recovery of random tokens, 7B
-figure8: ## Make Figure 8, the same, 13B
+figure8: ## Make Figure 8, the same, 13B (likewise figure 7)
 figure9: ## Make Figure 9, pairs in one edit, 7B
-figure10: ## Make Figure 10, the same, 13B
+figure10: ## Make Figure 10, the same, 13B (likewise figure 9)
 figure11: ## Make Figure 11, overhead of edits (PROFILE=quick or paper)
 
 composition: ## Study of composition (G.1): two parts of one subspace alone and together

@@ -112,11 +112,11 @@ impl Cli {
             | Command::Collect(_)
             | Command::Read(_)
             | Command::Das(_)
-            | Command::Figure(_)
             | Command::Bench(_)
             | Command::BenchJob(_) => true,
             Command::Sweep(args) => args.computes(),
             Command::Table(args) => args.computes(),
+            Command::Figure(args) => args.computes(),
             Command::Results(_)
             | Command::Report(_)
             | Command::Compare(_)

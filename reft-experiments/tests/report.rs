@@ -4,6 +4,7 @@
 
 mod browser;
 mod charts;
+mod figure_files;
 mod support;
 #[expect(dead_code, reason = "what a sweep came to is compared by its own tests")]
 mod sweeps;
@@ -80,12 +81,19 @@ fn give_scores(runs: &Path) {
     }
 }
 
-/// Tables beside the paper's, and the repository's own folders of what is printed.
+/// Tables beside the paper's, figures, and the repository's own folders of what is printed.
 fn tables(dir: &Dir) {
     for (profile, name, text) in [("paper", "table2", TABLE), ("quick", "table1", UNPRINTED)] {
         let folder = dir.path().join("results").join(profile);
         std::fs::create_dir_all(&folder).expect("writable");
         std::fs::write(folder.join(format!("{name}.csv")), text).expect("writable");
+    }
+    for (name, text) in figure_files::FIGURES {
+        let path = dir.path().join("results").join(name).with_extension("csv");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(&path, text).expect("writable");
+        std::fs::write(path.with_extension("md"), format!("**{name}, a title**\n\n- made by `reft`\n"))
+            .expect("writable");
     }
     let notes = "**Table 2, profile paper**\n\n| a |\n\n- mean over n seeds (1, 2 & 3)\n- made by `reft`\n";
     std::fs::write(dir.path().join("results/paper/table2.md"), notes).expect("writable");
@@ -171,7 +179,10 @@ fn every_chart_says_what_its_csv_says_at_both_widths_and_beside_the_page() {
     let drawn = charts::of_page(&page(&made, "out"));
     let names: BTreeSet<&str> = drawn.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(drawn.len(), 2 * names.len(), "a wide and a narrow one each");
-    for ending in ["-parallel", "-importance", "-dev", "paper-table2", "quick-table1", "training-1"] {
+    let drawn_here = ["quick-figure1", "quick-figure10", "quick-figure2", "quick-das-iia"];
+    for ending in
+        ["-parallel", "-importance", "-dev", "paper-table2", "quick-table1", "training-1"].into_iter().chain(drawn_here)
+    {
         assert!(names.iter().any(|name| name.ends_with(ending)), "no {ending} among {names:?}");
     }
     for (name, svg) in &drawn {
@@ -190,8 +201,11 @@ fn every_chart_says_what_its_csv_says_at_both_widths_and_beside_the_page() {
 
 /// Every figure of a CSV that charts show is somewhere in its chart.
 fn complete(name: &str, rows: &charts::Csv, seen: &BTreeSet<(usize, String)>) {
-    let figures = ["score", "share", "chance", "rung_0", "rung_1", "loss", "norm", "lr", "watched"];
-    for (index, row) in rows.iter().enumerate() {
+    let figures = ["score", "share", "chance", "right", "rung_0", "rung_1", "loss", "norm", "lr", "watched"];
+    // Printed values of a figure are in its CSV only, and what guessing reaches decides a colour.
+    let ours = |row: &BTreeMap<String, String>| row.get("source").is_none_or(|source| source == "ours");
+    let drawn = |row: &BTreeMap<String, String>| ours(row) && !row.contains_key("accuracy");
+    for (index, row) in rows.iter().enumerate().filter(|(_, row)| drawn(row)) {
         for figure in figures.iter().filter(|figure| row.get(**figure).is_some_and(|cell| !cell.is_empty())) {
             let zero = *figure == "norm" && row["norm"] == "0";
             assert!(
@@ -266,6 +280,20 @@ fn tables_stand_beside_the_paper_where_it_prints_them() {
 }
 
 #[test]
+fn figures_are_told_of_with_their_notes_in_the_order_of_their_numbers() {
+    let made = made();
+    let html = page(&made, "out");
+    let section =
+        html.split("<section id=\"figures\"").nth(1).expect("a section").split("</section>").next().expect("an end");
+    let at = |what: &str| section.find(what).unwrap_or_else(|| panic!("{what} is not in the section"));
+    let titles =
+        ["figure1", "figure2", "figure10", "das/iia"].map(|name| at(&format!("<h3>quick/{name}, a title</h3>")));
+    assert!(titles.is_sorted(), "{titles:?}");
+    assert!(section.contains("<li>made by <code>reft</code></li>") && section.contains("97°"));
+    assert!(!section.contains("LLaMA-7B"), "printed values are not drawn");
+}
+
+#[test]
 fn the_same_runs_give_the_same_files_and_stay_as_they_are() {
     let made = made();
     let runs = made.path().join("runs");
@@ -288,7 +316,9 @@ fn what_is_missing_or_damaged_is_said() {
         assert!(!output.status.success() && text.trim_end().lines().count() == 1, "{arguments:?}: {text}");
         text
     };
-    assert!(complaint(&["report"]).contains("nothing to report: no run or sweep in runs, no table in results"));
+    assert!(
+        complaint(&["report"]).contains("nothing to report: no run or sweep in runs, no table or figure in results")
+    );
     tables(&dir);
     std::fs::write(dir.path().join("results/quick/table9.csv"), "a,b\n1,2\n").expect("writable");
     assert!(complaint(&["report", "--sweep", "none.yaml"]).contains("none.yaml: no such sweep"));

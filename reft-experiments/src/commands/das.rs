@@ -15,9 +15,9 @@ use reft_models::model::Decoder;
 use super::BaseArgs;
 use super::collect::{component, layers};
 use crate::atomic;
+use crate::report::figures::heat_map::HeatMap;
 use crate::studies::das::{DasSettings, InterchangePair, accuracy};
 use crate::studies::equality::{self, TOKENS, Variable};
-use crate::studies::heat_map::HeatMap;
 use crate::studies::network;
 use crate::studies::price_tag::PriceTag;
 
@@ -223,12 +223,36 @@ impl SearchArgs {
             values,
             chance: share.max(1.0 - share),
         };
-        for (name, bytes) in map.figure("iia").files()? {
+        let about = format!("**{}**\n\n{}", map.title, self.notes(study));
+        for (name, bytes) in map.figure("iia").files()?.into_iter().chain([("iia.md".to_owned(), about.into_bytes())]) {
             let path = self.out.join(name);
             atomic::write(&path, &bytes).with_context(|| format!("{}: cannot be written", path.display()))?;
         }
         println!("{}: iia.csv, iia.svg, iia.png", self.out.display());
         Ok(())
+    }
+
+    /// What the accuracies depend on, as a list.
+    fn notes(&self, study: &DasStudy<'_>) -> String {
+        let (kind, device) = study.model.options();
+        let learned = match &self.basis {
+            Some(basis) => format!("R of {}", basis.display()),
+            None => format!(
+                "R of rank {}, learned at each layer and position from {} pairs in {} epochs, batch {}, lr {}",
+                self.rank,
+                study.train.len(),
+                self.epochs,
+                self.batch,
+                self.rate
+            ),
+        };
+        format!(
+            "- n = {} other pairs, seed {}\n- {learned}\n- model {}, base weights {kind:?}, device {device:?}, {} threads\n",
+            study.test.len(),
+            self.seed,
+            study.base.id,
+            tch::get_num_threads()
+        )
     }
 
     /// Learns at every layer and position; the best R is kept as an adapter.

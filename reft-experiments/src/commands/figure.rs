@@ -1,13 +1,27 @@
 //! `reft figure`: a figure of the paper from its file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::device;
+use super::{device, sweep as sweeps};
 use crate::atomic;
 use crate::config::plan::DeviceSpec;
-use crate::studies::figure::FigureSpec;
+use crate::report::figure::Figure;
+use crate::report::figures::panels;
+use crate::run::answering::saved::OpenedDecoder;
+use crate::run::session::Session;
+use crate::run::{Claiming, Resume, Runner};
+use crate::store::RunPaths;
+use crate::store::record::{Record, Score};
+use crate::studies::cell::{FigureRun, FinishedRun};
+use crate::studies::edits::{self, EditsStudy};
+use crate::studies::figure::{FigureContent, FigureProfile, FigureSpec};
+use crate::sweep::folder::Sweep;
+use crate::sweep::launch::local::LocalLauncher;
+use crate::sweep::launch::slurm::Cluster;
+use crate::tables::notes::about_runs;
+use crate::tables::stored::{self, RunRequest};
 
 /// Arguments of `reft figure`.
 #[derive(Debug, clap::Args)]
@@ -17,10 +31,25 @@ pub struct Args {
     /// Which of its profiles
     #[arg(long, default_value = "quick")]
     profile: String,
-    /// cpu, cuda or cuda:1
-    #[arg(long, default_value = "cpu", value_parser = device)]
-    device: DeviceSpec,
-    /// Folder of all runs, where results are kept: an interrupted study goes on where it stopped
+    /// cpu, cuda or cuda:1 [default: cpu; a figure of tables has their device]
+    #[arg(long, value_parser = device)]
+    device: Option<DeviceSpec>,
+    /// List the runs and check them; run nothing
+    #[arg(long, conflicts_with_all = ["stored", "workers", "submit"])]
+    dry_run: bool,
+    /// Draw from runs that are complete; run nothing. Runs that are missing are named
+    #[arg(long, conflicts_with_all = ["workers", "submit"])]
+    stored: bool,
+    /// Do the runs in so many processes, with the cores divided among them
+    #[arg(long, conflicts_with = "submit")]
+    workers: Option<usize>,
+    /// Submit the runs to Slurm as this file says (configs/slurm/example.yaml); draw with --stored afterwards
+    #[arg(long, value_name = "CLUSTER")]
+    submit: Option<PathBuf>,
+    /// Folder of an adapter whose edits are drawn, for a figure of edits: nothing is trained
+    #[arg(long, conflicts_with_all = ["dry_run", "stored", "workers", "submit"])]
+    adapter: Option<PathBuf>,
+    /// Folder of all runs: an interrupted study goes on where it stopped
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
     /// Folder of the figures
@@ -29,24 +58,192 @@ pub struct Args {
 }
 
 impl Args {
-    /// Does what is missing of the study, then writes SVG, PNG and CSV.
+    /// Whether this process runs a model.
+    pub fn computes(&self) -> bool {
+        !self.dry_run && self.submit.is_none() && self.workers.is_none()
+    }
+
+    /// Does the runs that are missing, then writes SVG, PNG, CSV and what it says of them.
     ///
     /// # Errors
-    /// When the figure's file is wrong, or a file cannot be written; results that are complete are kept.
+    /// When the figure's file is wrong, a run fails, or a file cannot be written; runs that are complete are kept.
     pub fn run(self) -> Result<()> {
         let spec = FigureSpec::read(&self.spec)?;
         let profile = spec.profile(&self.profile).with_context(|| self.spec.display().to_string())?;
-        let Some(name) = self.spec.file_stem().and_then(|name| name.to_str()) else {
-            bail!("{}: a figure's file has a name", self.spec.display());
-        };
+        if let FigureContent::SameAs(figure) = &profile.content {
+            println!("{}, profile {}: {}. It is drawn as {figure}.", spec.title, self.profile, profile.purpose);
+            return Ok(());
+        }
+        let cells = profile.cells(self.device).with_context(|| self.spec.display().to_string())?;
+        if self.dry_run {
+            return dry_run(profile, &cells);
+        }
+        if let Some(cluster) = &self.submit {
+            let cluster = Cluster::read(cluster)?;
+            let mut sweep = self.sweep(&spec, profile, &cells, cluster.cpus_per_task.get())?;
+            return sweeps::submit(&mut sweep, &cluster, false);
+        }
+        // Created first: a folder that cannot be written should not be noticed after hours of training.
         let folder = self.results.join(&self.profile);
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-        let figure = spec.make(name, profile, self.device, &self.runs)?;
-        for (name, bytes) in figure.files()? {
+        let title = format!("{} ({}, profile {})", spec.title, profile.purpose, self.profile);
+        let printed = spec.printed(profile)?;
+        if let Some(adapter) = &self.adapter {
+            let Some(edits) = profile.edits() else {
+                bail!("--adapter: this figure is not one of an adapter's edits: leave it out")
+            };
+            let figure = self.edits((profile, edits), adapter, None, &title)?;
+            return self.write(&folder, &figure, &title, &[format!("edits of {}", adapter.display())]);
+        }
+        let (done, mut notes) = if self.stored {
+            self.stored(cells)?
+        } else if let Some(workers) = self.workers {
+            (self.beside_each_other(&spec, profile, cells, workers)?, Vec::new())
+        } else {
+            (self.one_by_one(cells)?, Vec::new())
+        };
+        let records: Vec<&Record> = done.iter().filter_map(|(_, record)| record.as_ref()).collect();
+        notes.extend(about_runs(&records));
+        notes.push(format!("made by `reft figure {} --profile {}`", self.spec.display(), self.profile));
+        let figure = match (profile.series(&done, &self.runs)?, profile.edits()) {
+            (Some((series, axes)), _) => panels::figure(&self.name()?, &title, axes, series, &printed),
+            (None, Some(edits)) => {
+                let record = records.first().context("its run is not there: leave --stored out")?;
+                let adapter = RunPaths::new(&self.runs, &record.id).adapter();
+                self.edits((profile, edits), &adapter, Some(record), &title)?
+            }
+            (None, None) => bail!("{}: nothing to draw", self.spec.display()),
+        };
+        self.write(&folder, &figure, &title, &notes)
+    }
+
+    fn name(&self) -> Result<String> {
+        let name = self.spec.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
+        name.with_context(|| format!("{}: a figure's file has a name", self.spec.display()))
+    }
+
+    /// The runs, one after the other, in this process. Another process that does one of them is waited for.
+    fn one_by_one(&self, cells: Vec<FigureRun>) -> Result<Vec<FinishedRun>> {
+        let mut session = Session::from_env();
+        let total = cells.len();
+        let one = |(number, cell): (usize, FigureRun)| {
+            let (resume, claiming, turn) = (Resume::IfBegun, Claiming::ByRunner, Some((number + 1, total)));
+            let runner = Runner { root: &self.runs, resume, claiming, title: cell.title.clone(), turn };
+            let (record, _) = runner.execute(&cell.plan, &mut session)?;
+            println!("{}: {}", cell.title, in_words(&record));
+            Ok((cell, Some(record)))
+        };
+        cells.into_iter().enumerate().map(one).collect()
+    }
+
+    /// The runs as a sweep whose trials they are.
+    fn sweep(&self, spec: &FigureSpec, profile: &FigureProfile, cells: &[FigureRun], threads: usize) -> Result<Sweep> {
+        let stem = format!("{}-{}", self.name()?, self.profile);
+        let title = format!("{} ({})", spec.title, profile.purpose);
+        let plans: Vec<_> = cells.iter().map(|cell| &cell.plan).collect();
+        Sweep::of_plans(&title, &stem, &plans, &self.runs, threads)
+    }
+
+    fn beside_each_other(
+        &self,
+        spec: &FigureSpec,
+        profile: &FigureProfile,
+        cells: Vec<FigureRun>,
+        workers: usize,
+    ) -> Result<Vec<FinishedRun>> {
+        if workers > 1 && profile.is_timed() {
+            bail!("--workers {workers}: this figure is of times, which workers would disturb: use one");
+        }
+        let local = LocalLauncher::new(workers);
+        let mut sweep = self.sweep(spec, profile, &cells, local.threads)?;
+        sweeps::drive(&mut sweep, local)?;
+        let trials = sweep.manifest.trials.iter().map(|trial| sweep.paths(&trial.run).record());
+        let with_record = |(cell, path): (FigureRun, PathBuf)| Ok((cell, Record::find(&path)?));
+        let done: Vec<FinishedRun> = cells.into_iter().zip(trials).map(with_record).collect::<Result<_>>()?;
+        let missing: Vec<&str> =
+            done.iter().filter(|(_, record)| record.is_none()).map(|(cell, _)| cell.title.as_str()).collect();
+        if !missing.is_empty() {
+            bail!("{}: not complete, see the reasons above: {}", sweep.folder().display(), missing.join("; "));
+        }
+        Ok(done)
+    }
+
+    /// The runs that the store has, and what is to be said about the others.
+    fn stored(&self, cells: Vec<FigureRun>) -> Result<(Vec<FinishedRun>, Vec<String>)> {
+        let wanted: Vec<RunRequest<'_>> = cells.iter().map(|cell| RunRequest::new(&cell.plan, cell.dtype)).collect();
+        let (found, damaged) = stored::find(&self.runs, &wanted)?;
+        for reason in damaged {
+            eprintln!("left out: {reason}");
+        }
+        if found.iter().all(Option::is_none) {
+            let (runs, figure) = (self.runs.display(), self.spec.display());
+            bail!(
+                "{runs}: none of the {} runs of {figure}, profile {}: leave --stored out to do them",
+                cells.len(),
+                self.profile
+            );
+        }
+        let titles: Vec<String> = cells.iter().map(|cell| cell.title.clone()).collect();
+        let notes = stored::notes_of(&titles, &found);
+        let records = found.into_iter().map(|stored| stored.map(|stored| stored.record));
+        Ok((cells.into_iter().zip(records).collect(), notes))
+    }
+
+    /// The drawing of an adapter's edits, on the model that it was trained on.
+    fn edits(
+        &self,
+        (profile, edits): (&FigureProfile, &EditsStudy),
+        adapter: &Path,
+        record: Option<&Record>,
+        title: &str,
+    ) -> Result<Figure> {
+        let device = self.device.or(record.map(|record| record.plan.device)).unwrap_or(DeviceSpec(tch::Device::Cpu));
+        let dtype = record.map_or_else(|| profile.dtype().unwrap_or_default().on(device), |record| record.plan.dtype);
+        let opened = OpenedDecoder::new(&[adapter.to_owned()], None, dtype, device)?;
+        let Some((_, adaptation)) = opened.adapters.first() else { bail!("{}: no adapter", adapter.display()) };
+        let map = edits::drawing(&opened.loaded, adaptation.as_ref(), &edits.prompt, title.to_owned())?;
+        Ok(map.figure(&self.name()?))
+    }
+
+    fn write(&self, folder: &Path, figure: &Figure, title: &str, notes: &[String]) -> Result<()> {
+        let notes: String = notes.iter().map(|note| format!("- {note}\n")).collect();
+        let about = (format!("{}.md", self.name()?), format!("**{title}**\n\n{notes}").into_bytes());
+        for (name, bytes) in figure.files()?.into_iter().chain([about]) {
             let path = folder.join(name);
             atomic::write(&path, &bytes).with_context(|| format!("{}: cannot be written", path.display()))?;
             println!("{}", path.display());
         }
         Ok(())
     }
+}
+
+/// A record's scores in a line.
+fn in_words(record: &Record) -> String {
+    let one = |(task, score): (&String, &Score)| match score {
+        Score::Timed { added_ms, quartiles_ms: [low, high], plain_ms, .. } => {
+            format!("{added_ms:+.2} ms ({low:+.2} to {high:+.2}) of {plain_ms:.0} ms")
+        }
+        score => format!("{task} {:.3}", score.figure() / 100.0),
+    };
+    record.scores.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Every run of a profile in a line.
+fn dry_run(profile: &FigureProfile, cells: &[FigureRun]) -> Result<()> {
+    println!("{}", profile.purpose);
+    for FigureRun { title, plan, .. } in cells {
+        let adapt = serde_json::to_string(&plan.adapt)?;
+        let (train, device) = (&plan.train, String::from(plan.device));
+        println!(
+            "{title} · {} · seed {} · {adapt} · {} epochs, batch {}, lr {} · {} on {device}",
+            plan.model,
+            plan.seed,
+            train.epochs,
+            train.batch_size,
+            train.lr,
+            plan.dtype.name()
+        );
+    }
+    println!("{} runs, every setting checked", cells.len());
+    Ok(())
 }

@@ -146,6 +146,11 @@ fn score_line(task: &str, score: Score) -> String {
     };
     match score {
         Score::Counts { correct, n, .. } => format!("{task}: {:.1} % ({correct} of {n}){cut}", score.figure()),
+        Score::Timed { added_ms, quartiles_ms: [low, high], plain_ms, n } => {
+            format!(
+                "{task}: {added_ms:+.2} ms ({low:+.2} to {high:+.2}) of {plain_ms:.0} ms, median and quartiles of {n} pairs"
+            )
+        }
         Score::Graded { grade, value, n, .. } if grade.is_loss() => {
             format!("{task}: {value:.4} {grade} on {n} rows{cut}")
         }

@@ -154,7 +154,7 @@ fn list(sweep: &Sweep) {
 }
 
 /// Starts the workers, says in a line whenever something changed, and shows the whole at the end.
-fn drive(sweep: &mut Sweep, mut local: LocalLauncher) -> Result<()> {
+pub(super) fn drive(sweep: &mut Sweep, mut local: LocalLauncher) -> Result<()> {
     let (folder, runs) = (sweep.folder().to_owned(), sweep.runs().to_owned());
     if let Some(first) = sweep.manifest.trials.first() {
         let plan = sweep.spec.plan(&first.point, &folder.display().to_string())?;
@@ -183,7 +183,7 @@ fn drive(sweep: &mut Sweep, mut local: LocalLauncher) -> Result<()> {
 }
 
 /// Submits an array for each stage that is left, or shows their scripts.
-fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
+pub(super) fn submit(sweep: &mut Sweep, cluster: &Cluster, dry_run: bool) -> Result<()> {
     let survey = sweep.survey()?;
     let stages = split(cluster.stages(sweep, &survey)?, largest_array());
     let program = std::env::current_exe().context("the program's own path is not known")?;

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::alpaca_eval::annotations;
-use crate::alpaca_eval::win_rate::WinRate;
 use crate::config::paths::home;
 use crate::run::prediction;
 use crate::run::session::Session;
@@ -14,6 +12,7 @@ use crate::run::{Claiming, Resume, Runner};
 use crate::store::RunPaths;
 use crate::store::record::Record;
 use crate::tables::cost::{CostRow, CostTable};
+use crate::tables::judged;
 use crate::tables::methods::Methods;
 use crate::tables::notes::{notes, training_differs};
 use crate::tables::paper;
@@ -90,7 +89,7 @@ impl Args {
         if profile.samples > 0 {
             write(&folder.join(format!("{name}-samples.md")), &samples(profile, &rows, &done)?)?;
         }
-        judged(profile, &rows, &done, &folder, &name)
+        outputs(profile, &rows, &done, &folder, &name)
     }
 
     fn methods(&self) -> Methods {
@@ -212,13 +211,7 @@ impl CompleteRun {
 
     /// What judges said so far about its answers.
     fn read_judgements(&mut self) -> Result<()> {
-        for id in self.judged().collect::<Vec<_>>() {
-            let path = self.paths.annotations(id.key());
-            if path.exists() {
-                let rate = WinRate::of(&annotations::read(&path)?).with_context(|| path.display().to_string())?;
-                self.run.win_rates.insert(id.key().to_owned(), rate.win_rate);
-            }
-        }
+        self.run.win_rates = judged::win_rates(&self.run.record, &self.paths)?;
         Ok(())
     }
 }
@@ -274,7 +267,7 @@ fn samples(profile: &TableProfile, rows: &[RowPlan], done: &[Vec<CompleteRun>]) 
 }
 
 /// Puts the outputs of judged tasks beside the table, and says how to have them judged where that was not done.
-fn judged(
+fn outputs(
     profile: &TableProfile,
     rows: &[RowPlan],
     done: &[Vec<CompleteRun>],

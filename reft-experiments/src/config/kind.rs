@@ -1,4 +1,4 @@
-//! The two kinds of run: a causal model that answers, an encoder that classifies.
+//! The kinds of run: a causal model that answers, an encoder that classifies, a study with a measure of its own.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,15 @@ pub enum RunKind {
     Causal,
     /// An encoder under a head gives every row of this task its label.
     Encoder(&'static dyn LabelledTask),
+    /// A causal model is edited and measured as a study of the paper's says.
+    Study,
 }
 
 impl RunKind {
     /// Whether a classification head is trained.
     pub fn has_head(self) -> bool {
         match self {
-            Self::Causal => false,
+            Self::Causal | Self::Study => false,
             Self::Encoder(_) => true,
         }
     }

@@ -9,5 +9,6 @@ pub mod read;
 pub mod schema;
 #[cfg(feature = "program")]
 pub mod search;
+mod study;
 
 pub use crate::settings::{ConfigError, paths, places, yaml};

@@ -9,6 +9,7 @@ use tch::Device;
 
 pub use super::kind::{AnsweredBy, LabelLearning, RunKind};
 use super::parity::{self, Parity, ParityPoint};
+use super::study;
 use crate::data::split::{Selection, Split};
 pub use crate::machine::device::{DeviceSpec, Dtype};
 use crate::tasks::labelled::LabelledTask;
@@ -239,6 +240,9 @@ impl Default for RunPlan {
 impl RunPlan {
     /// What the run's model does with its rows.
     pub fn kind(&self) -> RunKind {
+        if self.data.eval.first().is_some_and(|id| id.task().study().is_some()) {
+            return RunKind::Study;
+        }
         let labelled = self.data.eval.first().and_then(|id| id.task().labelled());
         match (self.data.labels, labelled) {
             (LabelLearning::Head, Some(task)) => RunKind::Encoder(task),
@@ -326,7 +330,11 @@ impl RunPlan {
                 self.data.labels == LabelLearning::Head || tasks().any(|id| id.task().labelled().is_some()),
                 "no task here has labels: leave it out".to_owned(),
             ),
-            ("data.train", self.adapt.is_none() || !self.data.train.is_empty(), "name at least one task".to_owned()),
+            (
+                "data.train",
+                self.adapt.is_none() || !self.data.train.is_empty() || matches!(self.kind(), RunKind::Study),
+                "name at least one task".to_owned(),
+            ),
             (
                 "data.labels",
                 self.data.labels == LabelLearning::Head
@@ -357,6 +365,7 @@ impl RunPlan {
         if let Err(remedy) = self.train.objective.objective().check() {
             return Err((format!("train.objective.{}", self.train.objective.key()), remedy));
         }
+        study::check(self)?;
         if let Some((key, given)) = self.too_large() {
             return Err((key.to_owned(), format!("{given} is more than any run can have: {MOST} at most")));
         }

@@ -1,11 +1,14 @@
 //! `search:` of a sweep's file: how its space is searched.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// How a space is searched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SearchMethod {
+    /// These points and no others, as keys with values: the runs of a study.
+    Listed(Vec<Map<String, Value>>),
     /// Every point.
     Grid,
     /// Points drawn by chance, none twice.

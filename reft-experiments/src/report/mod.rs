@@ -1,4 +1,4 @@
-//! `reft report`: one page about runs, sweeps and tables, with a CSV, SVG and PNG beside it for every chart.
+//! `reft report`: one page about runs, sweeps, tables and figures, with a CSV, SVG and PNG beside it for every chart.
 //!
 //! A section is a file. It turns what was read into [`Figure`]s and tables; [`page`] puts sections together. The page is a
 //! function of what it is made of: the same runs give the same bytes. Nothing that is missing is an error; it is said.
@@ -7,6 +7,7 @@ pub mod data;
 pub mod dev;
 pub mod draw;
 pub mod figure;
+pub mod figures;
 pub mod gather;
 pub mod importance;
 pub mod link;
@@ -27,6 +28,8 @@ use maud::Markup;
 
 use figure::{Figure, PageFile};
 use link::Links;
+
+use crate::sweep::manifest::Manifest;
 
 /// What a report is made of.
 #[derive(Clone, Debug)]
@@ -73,10 +76,10 @@ pub fn report(sources: &ReportSources) -> Result<Report> {
     let links = Links::from(&sources.out).context("the working folder is not known")?;
     let (runs, mut complaints) = gather::gather(&sources.runs);
     let sweeps = sweeps(sources)?;
-    let tables = tables::find(&sources.results);
-    if runs.is_empty() && sweeps.is_empty() && tables.is_empty() {
+    let (tables, drawn) = (tables::find(&sources.results), figures::find(&sources.results));
+    if runs.is_empty() && sweeps.is_empty() && tables.is_empty() && drawn.is_empty() {
         bail!(
-            "nothing to report: no run or sweep in {}, no table in {}: begin with `reft train`, or name --runs",
+            "nothing to report: no run or sweep in {}, no table or figure in {}: begin with `reft train`, or name --runs",
             sources.runs.display(),
             sources.results.display()
         );
@@ -89,6 +92,7 @@ pub fn report(sources: &ReportSources) -> Result<Report> {
         sections.push(sweep::none(&sources.runs));
     }
     sections.push(tables::section(&tables, sources, &links, &mut complaints));
+    sections.push(figures::section(&drawn, &links));
     sections.push(training::section(&runs));
     sections.push(runs::section(&runs, &links));
     let mut files = Vec::new();
@@ -115,7 +119,14 @@ fn sweeps(sources: &ReportSources) -> Result<Vec<PathBuf>> {
         return Ok(sources.sweeps.clone());
     }
     let folders = listed(&sources.runs.join("sweeps"));
-    Ok(folders.into_iter().filter(|folder| folder.join("manifest.json").exists()).collect())
+    // The runs of a figure are told of as such.
+    let listed =
+        |path: &Path| Manifest::read(path).is_ok_and(|manifest| manifest.sweep["method"].get("listed").is_some());
+    let is_sweep = |folder: &PathBuf| {
+        let manifest = folder.join("manifest.json");
+        manifest.exists() && !listed(&manifest)
+    };
+    Ok(folders.into_iter().filter(is_sweep).collect())
 }
 
 /// What is in a folder, by name; nothing where there is none.

@@ -93,7 +93,7 @@ fn answers(run: &ReportRun, links: &Links, task: &str) -> Markup {
 fn shown(score: Score) -> String {
     match score.unit() {
         Unit::Percent => percent(Some(score.figure())),
-        unit @ Unit::Loss(_) => unit.with(score.figure()),
+        unit @ (Unit::Loss(_) | Unit::AddedTime) => unit.with(score.figure()),
     }
 }
 

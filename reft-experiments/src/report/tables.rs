@@ -141,13 +141,16 @@ pub fn section(files: &[TableFile], sources: &ReportSources, links: &Links, comp
 
 /// What the Markdown of a table says around it: seeds, rows, types and devices, and how it was made.
 #[derive(Default)]
-struct Notes {
-    title: Option<String>,
-    lines: Vec<String>,
+pub(super) struct Notes {
+    /// The first line, in bold there.
+    pub title: Option<String>,
+    /// The list below.
+    pub lines: Vec<String>,
 }
 
 impl Notes {
-    fn read(path: &Path) -> Self {
+    /// Of a table or a figure; nothing where there is no such file.
+    pub fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let title = text.lines().next().and_then(|line| line.strip_prefix("**")?.strip_suffix("**"));
         let lines = text.lines().filter_map(|line| line.strip_prefix("- "));
@@ -252,7 +255,7 @@ fn printed(folder: &Path, name: &str) -> Result<Vec<PrintedRow>, String> {
 }
 
 /// A line of Markdown with its code as such.
-fn marked(line: &str) -> Markup {
+pub(super) fn marked(line: &str) -> Markup {
     html! {
         @for (index, part) in line.split('`').enumerate() {
             @if index % 2 == 1 { code { (part) } } @else { (part) }

@@ -1,6 +1,6 @@
-//! Which kind of run a plan describes: the one place where the two implementations are named.
+//! Which kind of run a plan describes: the one place where the implementations are named.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::answering::CausalRows;
 use super::answering::saved::OpenedDecoder;
@@ -8,6 +8,7 @@ use super::classifying::ClassificationRows;
 use super::classifying::saved::Classifier;
 use super::experiment::RunRows;
 use super::saved::{SavedFiles, SavedModel};
+use super::studying::StudyRows;
 use crate::config::plan::{RunKind, RunPlan};
 use crate::data::source::DataSources;
 
@@ -19,6 +20,7 @@ pub fn rows(plan: &RunPlan, sources: &DataSources) -> Result<Box<dyn RunRows>> {
     Ok(match plan.kind() {
         RunKind::Causal => Box::new(CausalRows::read(plan, sources)?),
         RunKind::Encoder(task) => Box::new(ClassificationRows::read(plan, task, sources)?),
+        RunKind::Study => Box::new(StudyRows::read(plan, sources)?),
     })
 }
 
@@ -30,6 +32,7 @@ pub fn open(plan: &RunPlan, files: &SavedFiles, model: Option<&str>) -> Result<B
     Ok(match plan.kind() {
         RunKind::Causal => Box::new(OpenedDecoder::of_plan(files, model, plan)?),
         RunKind::Encoder(task) => Box::new(Classifier::open(files, model, plan, task)?),
+        RunKind::Study => bail!("a study is measured when its run is done, and its record has the result: train it"),
     })
 }
 

@@ -3,11 +3,12 @@
 //! | file | what |
 //! |---|---|
 //! | `runner.rs`, `named.rs` | a run's name, its claim, its folder; the record of the store where there is one |
-//! | `experiment.rs`, `choice.rs` | what is run: the traits, and the choice between their two implementations |
+//! | `experiment.rs`, `choice.rs` | what is run: the traits, and the choice between their implementations |
 //! | `perform.rs` | the order of things and every policy: what is kept when, and what becomes of a checkpoint |
 //! | `fit.rs` | the trainer with its observers, as a plan sets it |
 //! | `answering/` | a causal model that answers in words |
 //! | `classifying/` | an encoder under a head that gives every row its label |
+//! | `studying/` | a causal model whose edits are measured as a study of the paper's says |
 //! | `session.rs`, `saved.rs` | models that are loaded, and what was trained on them read back |
 //! | `kept_task.rs`, `predict.rs` | what a model was trained for, kept beside it; rows of other files answered by it |
 //! | `memory.rs`, `context.rs`, `prediction.rs` | memory that a run needs, a model's context length, a row's answer |
@@ -27,6 +28,7 @@ pub mod prediction;
 mod runner;
 pub mod saved;
 pub mod session;
+mod studying;
 
 pub use self::choice::{data_fingerprint, open, overlaps};
 pub use self::named::RunOutcome;

@@ -97,7 +97,7 @@ fn score(trainee: &dyn Trainee, run: &NamedRun<'_>) -> Result<(BTreeMap<String, 
             .save(&PredictionFile { predictions: run.paths.predictions(key), outputs: outputs.clone() }, &run.title)?;
         match scored.score {
             Some(score) => {
-                eprintln!("{label}: {key} {} of {}", score.unit().with(score.figure()), score.n());
+                eprintln!("{label}: {key} {}", in_words(score));
                 scores.insert(key.to_owned(), score);
             }
             None => eprintln!("{label}: {} answers to {key} in {}", scored.predictions.len(), outputs.display()),
@@ -106,6 +106,18 @@ fn score(trainee: &dyn Trainee, run: &NamedRun<'_>) -> Result<(BTreeMap<String, 
         Ok(())
     })?;
     Ok((scores, too_long))
+}
+
+/// A score with the number of rows.
+fn in_words(score: Score) -> String {
+    match score {
+        Score::Timed { added_ms, plain_ms, n, .. } => {
+            format!("{added_ms:+.2} ms on {plain_ms:.0} ms in {n} pairs of runs")
+        }
+        Score::Counts { .. } | Score::Measured { .. } | Score::Graded { .. } => {
+            format!("{} of {}", score.unit().with(score.figure()), score.n())
+        }
+    }
 }
 
 /// Where a task's answers are kept.

@@ -60,6 +60,8 @@ pub enum Unit {
     Percent,
     /// A loss, which is no part of anything; less is better.
     Loss(Grade),
+    /// Time that is added, in percent of the time without; less is better.
+    AddedTime,
 }
 
 impl Unit {
@@ -67,14 +69,14 @@ impl Unit {
     pub fn better(self, one: f64, other: f64) -> bool {
         match self {
             Self::Percent => one > other,
-            Self::Loss(_) => one < other,
+            Self::Loss(_) | Self::AddedTime => one < other,
         }
     }
 
     /// A figure without its unit, with as many digits as it is read with.
     pub fn digits(self, figure: f64) -> String {
         match self {
-            Self::Percent => format!("{figure:.1}"),
+            Self::Percent | Self::AddedTime => format!("{figure:.1}"),
             Self::Loss(_) => format!("{figure:.3}"),
         }
     }
@@ -90,6 +92,7 @@ impl fmt::Display for Unit {
         match self {
             Self::Percent => f.write_str("%"),
             Self::Loss(grade) => grade.fmt(f),
+            Self::AddedTime => f.write_str("% more time"),
         }
     }
 }

@@ -60,6 +60,18 @@ pub enum Score {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         second: Option<Graded>,
     },
+    /// What edits add to the time of an answer: quantiles of the differences within pairs of runs, one with edits and one
+    /// without.
+    Timed {
+        /// Their median, in milliseconds.
+        added_ms: f64,
+        /// First and third quartile, in milliseconds.
+        quartiles_ms: [f64; 2],
+        /// Median time of an answer without edits, in milliseconds.
+        plain_ms: f64,
+        /// Pairs of runs.
+        n: usize,
+    },
 }
 
 /// Whether a count says nothing.
@@ -88,7 +100,7 @@ impl Score {
     /// The second metric.
     pub fn second(self) -> Option<Measure> {
         match self {
-            Self::Counts { .. } | Self::Graded { .. } => None,
+            Self::Counts { .. } | Self::Graded { .. } | Self::Timed { .. } => None,
             Self::Measured { second, .. } => second,
         }
     }
@@ -97,24 +109,26 @@ impl Score {
     pub fn unit(self) -> Unit {
         match self {
             Self::Graded { grade, .. } if grade.is_loss() => Unit::Loss(grade),
+            Self::Timed { .. } => Unit::AddedTime,
             Self::Counts { .. } | Self::Measured { .. } | Self::Graded { .. } => Unit::Percent,
         }
     }
 
-    /// Accuracy or another metric in percent, or a loss as it is.
+    /// Accuracy or another metric in percent, a loss as it is, or added time in percent of the time without edits.
     pub fn figure(self) -> f64 {
         match (self, self.unit()) {
             (Self::Counts { correct, n, .. }, _) => 100.0 * correct as f64 / n.max(1) as f64,
-            (Self::Measured { value, .. } | Self::Graded { value, .. }, Unit::Percent) => 100.0 * value,
+            (Self::Timed { added_ms, plain_ms, .. }, _) => 100.0 * added_ms / plain_ms,
             (Self::Measured { value, .. } | Self::Graded { value, .. }, Unit::Loss(_)) => value,
+            (Self::Measured { value, .. } | Self::Graded { value, .. }, _) => 100.0 * value,
         }
     }
 
-    /// The figure, of a loss with its sign turned: more is better always.
+    /// The figure, of a loss or of added time with its sign turned: more is better always.
     pub fn merit(self) -> f64 {
         match self.unit() {
             Unit::Percent => self.figure(),
-            Unit::Loss(_) => -self.figure(),
+            Unit::Loss(_) | Unit::AddedTime => -self.figure(),
         }
     }
 
@@ -122,13 +136,14 @@ impl Score {
     pub fn cut(self) -> usize {
         match self {
             Self::Counts { cut, .. } | Self::Measured { cut, .. } | Self::Graded { cut, .. } => cut,
+            Self::Timed { .. } => 0,
         }
     }
 
     /// Rows scored.
     pub fn n(self) -> usize {
         match self {
-            Self::Counts { n, .. } | Self::Measured { n, .. } | Self::Graded { n, .. } => n,
+            Self::Counts { n, .. } | Self::Measured { n, .. } | Self::Graded { n, .. } | Self::Timed { n, .. } => n,
         }
     }
 }

@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
-use reft_core::rng::Seed;
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use tch::Device;
 
-use super::cells::CellFolder;
+use super::cell::{FigureRun, FinishedRun, StudyBase};
 use super::composition::Composition;
+use super::edits::EditsStudy;
 use super::memorise::Memorise;
 use super::overhead::Overhead;
 use super::pairs::PairsStudy;
-use super::panels::{self, Axes, LineSeries};
+use super::parameters::ParametersFigure;
 use super::style::StyleStudy;
 use crate::config::dtype::DtypeChoice;
+use crate::config::paths::home;
 use crate::config::plan::DeviceSpec;
 use crate::config::read::{typed_at, written};
-use crate::report::figure::Figure;
-use crate::run::session::LoadedDecoder;
+use crate::report::figures::axes::Axes;
+use crate::report::figures::panels::{LineSeries, PrintedSeries, SeriesPoint};
 
 /// A figure's file.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,34 +28,62 @@ use crate::run::session::LoadedDecoder;
 pub struct FigureSpec {
     /// Caption.
     pub title: String,
-    /// CSV of the printed values, relative to the working folder: `panel,layer,value`; none where they are unknown.
+    /// CSV of the printed values, relative to the repository: `panel,layer,value`; none where they are unknown.
     #[serde(default)]
-    pub printed: Option<PathBuf>,
+    printed: Option<PathBuf>,
     /// By name.
-    pub profiles: BTreeMap<String, FigureProfile>,
+    profiles: BTreeMap<String, FigureProfile>,
 }
 
 /// One size of a figure.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "RawFigureProfile")]
 pub struct FigureProfile {
     /// What it is for, in one line.
     pub purpose: String,
-    /// The model.
-    pub model: String,
-    /// Type of its weights, as in a run's configuration; auto if left out.
-    #[serde(default)]
+    /// What is drawn.
+    pub content: FigureContent,
+}
+
+/// What a profile is made of.
+#[derive(Clone, Debug)]
+pub enum FigureContent {
+    /// Nothing of its own: with this profile's model it is another figure, named here.
+    SameAs(String),
+    /// Runs of a study.
+    Study {
+        /// The model.
+        model: String,
+        /// Type of its weights.
+        dtype: DtypeChoice,
+        /// Decides texts, answers and the beginning of edits.
+        seed: u64,
+        /// What is done.
+        study: Study,
+    },
+    /// The runs of tables.
+    Tables(ParametersFigure),
+}
+
+/// A profile as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFigureProfile {
+    purpose: String,
+    same_as: Option<String>,
+    model: Option<String>,
     dtype: Option<String>,
-    /// Decides texts, answers and the beginning of edits.
-    pub seed: u64,
-    /// What is done.
-    pub study: Study,
+    seed: Option<u64>,
+    study: Option<Study>,
+    tables: Option<ParametersFigure>,
 }
 
 /// Every study that a figure can show. A new one is a file in this folder and a line here.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Study {
+    /// Figure 2.
+    Edits(EditsStudy),
     /// Figures 3 to 8.
     Memorise(Memorise),
     /// Figures 9 and 10.
@@ -64,6 +94,31 @@ pub enum Study {
     Composition(Composition),
     /// Appendix G.2.
     Style(StyleStudy),
+}
+
+impl TryFrom<RawFigureProfile> for FigureProfile {
+    type Error = String;
+
+    fn try_from(written: RawFigureProfile) -> Result<Self, String> {
+        let RawFigureProfile { purpose, same_as, model, dtype, seed, study, tables } = written;
+        let settings = model.is_some() || dtype.is_some() || seed.is_some();
+        let content = match (same_as, study, tables) {
+            (Some(figure), None, None) if !settings => FigureContent::SameAs(figure),
+            (None, None, Some(tables)) if !settings => FigureContent::Tables(tables),
+            (None, Some(study), None) => {
+                let dtype = dtype.as_deref().map_or(Ok(DtypeChoice::default()), str::parse);
+                let dtype = dtype.map_err(|reason| format!("dtype: {reason}"))?;
+                let (Some(model), Some(seed)) = (model, seed) else {
+                    return Err("a study needs a model and a seed: write model: smollm2 and seed: 42".to_owned());
+                };
+                FigureContent::Study { model, dtype, seed, study }
+            }
+            _ => {
+                return Err("write study with model and seed, or tables, or same_as alone".to_owned());
+            }
+        };
+        Ok(Self { purpose, content })
+    }
 }
 
 impl FigureSpec {
@@ -88,61 +143,97 @@ impl FigureSpec {
         }
     }
 
-    /// The printed values as lines, a panel each.
+    /// The printed values as lines, with where they were printed.
     ///
     /// # Errors
-    /// When the file is missing or not a table of numbers.
-    fn printed(&self) -> Result<Vec<LineSeries>> {
-        let Some(path) = &self.printed else { return Ok(Vec::new()) };
-        let mut lines: Vec<LineSeries> = Vec::new();
-        let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
+    /// When a file is missing or not a table of numbers.
+    pub fn printed(&self, profile: &FigureProfile) -> Result<Vec<PrintedSeries>> {
+        if let FigureContent::Tables(tables) = &profile.content {
+            return tables.printed();
+        }
+        let Some(path) = self.printed.as_deref().map(home) else { return Ok(Vec::new()) };
+        let mut lines: Vec<PrintedSeries> = Vec::new();
+        let mut reader = csv::Reader::from_path(&path).with_context(|| path.display().to_string())?;
         for (row, record) in reader.deserialize().enumerate() {
-            let (panel, layer, value): (String, f64, f64) =
+            let (panel, x, y): (String, f64, f64) =
                 record.with_context(|| format!("{}: row {}", path.display(), row + 1))?;
-            match lines.last_mut().filter(|line| line.panel == panel) {
-                Some(line) => line.points.push((layer, value)),
-                None => lines.push(LineSeries { panel, name: "paper".to_owned(), points: vec![(layer, value)] }),
+            let point = SeriesPoint { x, y, ..SeriesPoint::default() };
+            if let Some((_, line)) = lines.last_mut().filter(|(_, line)| line.panel == panel) {
+                line.points.push(point);
+            } else {
+                let name = "paper".to_owned();
+                lines.push((name.clone(), LineSeries { panel, name, points: vec![point] }));
             }
         }
         Ok(lines)
     }
+}
 
-    /// Does what is missing of a profile's study, and makes the figure.
+impl FigureProfile {
+    /// The runs, in an order that [`FigureProfile::series`] relies on. `device` is where they compute: a figure of tables has theirs.
     ///
     /// # Errors
-    /// When a setting does not fit, or a file cannot be read or written.
-    pub fn make(&self, name: &str, profile: &FigureProfile, device: DeviceSpec, runs: &Path) -> Result<Figure> {
-        let printed = self.printed()?;
-        let dtype: DtypeChoice = match &profile.dtype {
-            Some(dtype) => dtype.parse().map_err(|error: String| anyhow!("dtype: {error}"))?,
-            None => DtypeChoice::default(),
+    /// When a setting does not fit.
+    pub fn cells(&self, device: Option<DeviceSpec>) -> Result<Vec<FigureRun>> {
+        match &self.content {
+            FigureContent::SameAs(_) => Ok(Vec::new()),
+            FigureContent::Tables(_) if device.is_some() => {
+                bail!("--device: the tables' files say where their runs compute: leave it out")
+            }
+            FigureContent::Tables(tables) => tables.cells(),
+            FigureContent::Study { model, dtype, seed, study } => {
+                let device = device.unwrap_or(DeviceSpec(Device::Cpu));
+                let base = StudyBase { model: model.clone(), dtype: *dtype, device, seed: *seed };
+                Ok(match study {
+                    Study::Edits(study) => study.cells(&base),
+                    Study::Memorise(study) => study.cells(&base),
+                    Study::Pairs(study) => study.cells(&base),
+                    Study::Overhead(study) => study.cells(&base),
+                    Study::Composition(study) => study.cells(&base),
+                    Study::Style(study) => study.cells(&base),
+                }?)
+            }
+        }
+    }
+
+    /// The lines that are drawn of these runs of the folder `runs`, with their axes; none where no lines are drawn.
+    ///
+    /// # Errors
+    /// When a table's file is wrong.
+    pub fn series(&self, done: &[FinishedRun], runs: &Path) -> Result<Option<(Vec<LineSeries>, Axes)>> {
+        let study = match &self.content {
+            FigureContent::SameAs(_) => return Ok(None),
+            FigureContent::Tables(tables) => return Ok(Some((tables.series(done, runs)?, Axes::PARAMETERS))),
+            FigureContent::Study { study, .. } => study,
         };
-        let loaded = LoadedDecoder::open(&profile.model, dtype.on(device), device)?;
-        let seed = Seed(profile.seed);
-        let cells = |study: &str| CellFolder::new(runs, study, &loaded);
-        let (series, axes) = match &profile.study {
-            Study::Memorise(study) => {
-                let axes = Axes { panel: "tokens", x: "layer", y: "recovered", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("memorise"), seed)?, axes)
-            }
-            Study::Pairs(study) => {
-                let axes = Axes { panel: "pairs", x: "layer", y: "right", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("pairs"), seed)?, axes)
-            }
-            Study::Overhead(study) => {
-                let axes = Axes { panel: "by", x: "value", y: "ms more", range: None };
-                (study.run(&loaded, &cells("overhead"), seed)?, axes)
-            }
-            Study::Composition(study) => {
-                let axes = Axes { panel: "part", x: "strength", y: "rate", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("composition"), seed)?, axes)
-            }
-            Study::Style(study) => {
-                let axes = Axes { panel: "style", x: "strength", y: "rate", range: Some((-0.1, 1.1)) };
-                (study.run(&loaded, &cells("style"), seed)?, axes)
-            }
-        };
-        let title = format!("{} ({}: {})", self.title, profile.model, profile.purpose);
-        Ok(panels::figure(name, &title, axes, series, &printed))
+        Ok(match study {
+            Study::Edits(_) => None,
+            Study::Memorise(study) => Some((study.series(done), Axes::MEMORISED)),
+            Study::Pairs(study) => Some((study.series(done), Axes::PAIRS)),
+            Study::Overhead(study) => Some((study.series(done), Axes::OVERHEAD)),
+            Study::Composition(study) => Some((study.series(done), Axes::COMPOSITION)),
+            Study::Style(study) => Some((study.series(done), Axes::STYLE)),
+        })
+    }
+
+    /// The type that its file gives the model's weights; none where tables do.
+    pub fn dtype(&self) -> Option<DtypeChoice> {
+        match &self.content {
+            FigureContent::Study { dtype, .. } => Some(*dtype),
+            FigureContent::Tables(_) | FigureContent::SameAs(_) => None,
+        }
+    }
+
+    /// The study of edits, if it is one.
+    pub fn edits(&self) -> Option<&EditsStudy> {
+        match &self.content {
+            FigureContent::Study { study: Study::Edits(edits), .. } => Some(edits),
+            FigureContent::Study { .. } | FigureContent::Tables(_) | FigureContent::SameAs(_) => None,
+        }
+    }
+
+    /// Whether times are measured, which runs beside each other disturb.
+    pub fn is_timed(&self) -> bool {
+        matches!(&self.content, FigureContent::Study { study: Study::Overhead(_), .. })
     }
 }

@@ -1,16 +1,13 @@
 //! Figures 3 to 8: how much of a text one edit of one token can recall, by layer and length.
 
-use anyhow::{Result, bail};
-use reft_core::rng::Seed;
-use reft_models::tokenizer::Specials;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::cells::CellFolder;
-use super::constant_edit::{ConstantEditTraining, said, train};
-use super::panels::LineSeries;
-use super::text::{Book, Content};
-use crate::data::encode::Example;
-use crate::run::session::LoadedDecoder;
+use super::cell::{EditTraining, FigureRun, FinishedRun, StudyBase, share};
+use crate::config::ConfigError;
+use crate::report::figures::panels::{LineSeries, SeriesPoint};
+use crate::tasks::study::text::{Book, Content};
+use crate::tasks::study::{StudySpec, TextSpec};
 
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -26,72 +23,52 @@ pub struct Memorise {
     /// Layers, each with an edit of its own; from the last where negative.
     pub layers: Vec<i64>,
     /// How the edit is trained.
-    pub training: ConstantEditTraining,
+    pub training: EditTraining,
     /// As the authors' code does where it differs from the paper's text: its own access id for each content, and recovery
     /// by characters relative to what is generated.
     #[serde(default)]
     pub as_run: bool,
 }
 
-/// What was recalled.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct RecalledText {
-    /// Tokens that are right before the first that is wrong, of those of the text.
-    pub tokens: f64,
-    /// Characters that are right before the first that is wrong, of those that are generated.
-    pub characters: f64,
-    /// Loss of the last update.
-    pub loss: f64,
-}
-
-/// Equal elements before the first difference.
-fn common<T: PartialEq>(a: impl Iterator<Item = T>, b: impl Iterator<Item = T>) -> usize {
-    a.zip(b).take_while(|(a, b)| a == b).count()
-}
-
 impl Memorise {
-    /// A line for each length: the recovered share by layer.
+    /// A run for each length and layer: rank-1 ConsReFT, `h + Rᵀ(b − R h)`, of the last prompt token.
     ///
     /// # Errors
-    /// When the text is too short, a layer does not exist, or a file cannot be written.
-    pub fn run(&self, loaded: &LoadedDecoder, cells: &CellFolder, seed: Seed) -> Result<Vec<LineSeries>> {
-        let tokenizer = &loaded.tokenizer;
-        let text = self.content.text(self.book, tokenizer, loaded.decoder.dims().vocab, seed)?;
-        let prompt = tokenizer.encode(self.content.prompt(self.as_run), Specials::AsModel)?;
-        let whole = tokenizer.encode(&format!("{}{text}", self.content.prompt(self.as_run)), Specials::AsModel)?;
-        let mut series = Vec::new();
+    /// When a setting is out of range.
+    pub fn cells(&self, base: &StudyBase) -> Result<Vec<FigureRun>, ConfigError> {
+        let Self { content, book, as_run, .. } = *self;
+        let study = StudySpec::Text(TextSpec { content, book, as_run });
+        let mut cells = Vec::new();
         for &length in &self.lengths {
-            if length > whole.len() || length <= prompt.len() {
-                bail!(
-                    "lengths: {length} tokens are not there: prompt and text have {} together, the prompt alone {} (book: whole \
-                     is longer)",
-                    whole.len(),
-                    prompt.len()
-                );
-            }
-            let example =
-                Example { ids: whole[..length].to_vec(), prompt: prompt.len(), name: "the text".to_owned(), lost: 0 };
-            let mut points = Vec::new();
             for &layer in &self.layers {
-                let settings = (&example.ids, example.prompt, layer, self.training, seed);
-                let recalled: RecalledText = cells.get(&settings, || self.recall(loaded, layer, &example, seed))?;
-                let share = if self.as_run { recalled.characters } else { recalled.tokens };
-                println!("{length} tokens, layer {layer}: {share:.3} recovered (loss {:.4})", recalled.loss);
-                points.push((layer as f64, share));
+                let reft = json!({"intervention": "consreft", "rank": 1, "positions": "l1", "layers": [layer]});
+                let settings = json!({
+                    "adapt": {"reft": reft},
+                    "data": {"train": [{"study": study}], "eval": [{"study": study}], "max_length": length},
+                    "train": self.training.settings(),
+                    "eval": {"max_new_tokens": length},
+                });
+                cells.push(base.cell(format!("{} {length} tokens, layer {layer}", content.name()), settings)?);
             }
-            series.push(LineSeries { panel: format!("{length}"), name: "ours".to_owned(), points });
         }
-        Ok(series)
+        Ok(cells)
     }
 
-    fn recall(&self, loaded: &LoadedDecoder, layer: i64, example: &Example, seed: Seed) -> Result<RecalledText> {
-        let (adaptation, loss) = train(loaded, layer, std::slice::from_ref(example), self.training, seed)?;
-        let (prompt, target) = example.ids.split_at(example.prompt);
-        let got = said(loaded, adaptation.as_ref(), &[prompt], target.len())?.remove(0);
-        let tokens = common(got.iter(), target.iter()) as f64 / target.len() as f64;
-        let [said, text] = [&got[..], target].map(|ids| loaded.tokenizer.decode(ids, true));
-        let (said, text) = (said?, text?);
-        let characters = common(said.chars(), text.chars()) as f64 / said.chars().count().max(1) as f64;
-        Ok(RecalledText { tokens, characters, loss })
+    /// A line for each length: the recovered share by layer.
+    pub fn series(&self, done: &[FinishedRun]) -> Vec<LineSeries> {
+        by_layer(&self.lengths, &self.layers, done)
     }
+}
+
+/// A panel for each size, with a point for each layer.
+pub(super) fn by_layer(sizes: &[usize], layers: &[i64], done: &[FinishedRun]) -> Vec<LineSeries> {
+    let series = |(size, done): (&usize, &[FinishedRun])| {
+        let point = |(layer, (cell, record)): (&i64, &FinishedRun)| {
+            let score = cell.score(record.as_ref(), 0)?;
+            Some(SeriesPoint::of(*layer as f64, share(score), score, record.as_ref()))
+        };
+        let points = layers.iter().zip(done).filter_map(point).collect();
+        LineSeries { panel: size.to_string(), name: "ours".to_owned(), points }
+    };
+    sizes.iter().zip(done.chunks(layers.len().max(1))).map(series).collect()
 }

@@ -1,18 +1,18 @@
 //! The studies beside the tables: what a representation holds, and what one edit can do.
+//!
+//! A study is a set of runs ([`cell::Cell`]) and a measure of their records ([`figure`]); its runs are runs of the store like any
+//! others.
 
-pub mod cells;
+pub mod cell;
 pub mod composition;
-pub mod constant_edit;
 pub mod das;
+pub mod edits;
 pub mod equality;
 pub mod figure;
-pub mod heat_map;
 pub mod memorise;
 pub mod network;
 pub mod overhead;
 pub mod pairs;
-pub mod panels;
+pub mod parameters;
 pub mod price_tag;
 pub mod style;
-pub mod text;
-pub mod things;

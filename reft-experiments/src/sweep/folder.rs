@@ -97,8 +97,29 @@ impl Sweep {
             );
             named = begun;
         }
-        let path = named.manifest();
-        let NamedSweep { spec, folder } = named;
+        let auto_dtype = SweepSpec::leaves_dtype(file, overrides)?;
+        Self::begin(named, runs, threads, identities, auto_dtype)
+    }
+
+    /// The sweep whose trials are these runs; its folder, which `stem` is the beginning of, made if it is new.
+    ///
+    /// # Errors
+    /// When there are no runs, or data or weights are not to be had.
+    pub fn of_plans(title: &str, stem: &str, plans: &[&RunPlan], runs: &Path, threads: usize) -> Result<Self> {
+        let mut identities = Identities::from_env(1);
+        let named = NamedSweep::of(SweepSpec::of_plans(title, plans)?, stem, runs, &mut identities)?;
+        Self::begin(named, runs, Some(threads), identities, false)
+    }
+
+    /// The sweep in its folder, with the number of threads that its runs were begun with.
+    fn begin(
+        NamedSweep { spec, folder }: NamedSweep,
+        runs: &Path,
+        threads: Option<usize>,
+        mut identities: Identities,
+        auto_dtype: bool,
+    ) -> Result<Self> {
+        let path = folder.join("manifest.json");
         let found = if path.exists() { Some(Manifest::read(&path)?) } else { None };
         let begun = |trial: &Trial| RunPaths::new(runs, &trial.run).folder().exists();
         let frozen = found.as_ref().filter(|manifest| threads.is_none() || manifest.trials.iter().any(begun));
@@ -106,7 +127,6 @@ impl Sweep {
         identities.threads = frozen.map_or(wanted, |manifest| manifest.threads);
         if frozen.is_none() {
             let (sweep, code, threads) = (spec.frozen().clone(), CODE_HASH.to_owned(), identities.threads);
-            let auto_dtype = SweepSpec::leaves_dtype(file, overrides)?;
             let (results_version, trials) = (RESULTS_VERSION, name(&spec, &mut identities, &[])?);
             Manifest { sweep, code, results_version, threads, auto_dtype, trials, chosen: None }.save(&path)?;
         }
@@ -331,11 +351,14 @@ struct NamedSweep {
 
 impl NamedSweep {
     fn new(file: &Path, overrides: &[String], runs: &Path, identities: &mut Identities) -> Result<Self> {
-        let spec = SweepSpec::read(file, overrides)?;
-        let trials = name(&spec, identities, &[])?;
-        let Some(first) = trials.first() else { bail!("{}: the space has no point", file.display()) };
-        let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
         let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        Self::of(SweepSpec::read(file, overrides)?, &stem, runs, identities)
+    }
+
+    fn of(spec: SweepSpec, stem: &str, runs: &Path, identities: &mut Identities) -> Result<Self> {
+        let trials = name(&spec, identities, &[])?;
+        let Some(first) = trials.first() else { bail!("{stem}: the space has no point") };
+        let hash = Sha256::new().chain_update(spec.frozen().to_string()).chain_update(first.run.to_string()).finalize();
         let folder = runs.join("sweeps").join(format!("{stem}-{hash:.8x}"));
         Ok(Self { spec, folder })
     }

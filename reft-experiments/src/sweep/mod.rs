@@ -9,6 +9,7 @@ pub mod folder;
 pub mod halving;
 pub mod identity;
 pub mod launch;
+mod listed;
 pub mod manifest;
 pub mod measure;
 pub mod search;

@@ -25,13 +25,25 @@ pub trait SearchAlgorithm {
 }
 
 impl SearchMethod {
+    /// Whether the points are given: nothing is chosen then, so nothing need be the same for all of them.
+    pub fn is_listed(&self) -> bool {
+        matches!(self, Self::Listed(_))
+    }
+
     /// The search itself.
     pub fn search(&self) -> &dyn SearchAlgorithm {
         match self {
+            Self::Listed(points) => points,
             Self::Grid => &Grid,
             Self::Random => &Random,
             Self::Tpe(tpe) => tpe,
         }
+    }
+}
+
+impl SearchAlgorithm for Vec<SearchPoint> {
+    fn propose(&self, _: &Space, _: Seed, tried: &[FinishedTrial], left: usize) -> Vec<SearchPoint> {
+        self.iter().skip(tried.len()).take(left).cloned().collect()
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use self::check::check;
 use super::dtype;
 use super::halving::Halving;
+use super::listed;
 use super::measure::TrialMetric;
 use super::search::SearchMethod;
 use super::space::{Parameter, SearchPoint, Space, Values, describe};
@@ -162,7 +163,7 @@ impl SweepSpec {
         let mut space = Vec::new();
         for (key, values) in written.space {
             let full = format!("space.{key}");
-            if let Some(reason) = forbidden(&key) {
+            if let Some(reason) = forbidden(&key).filter(|_| !written.method.is_listed()) {
                 return Err(ConfigError::value(places, &full, reason));
             }
             let values: Values = typed_at(&values, places).map_err(|error| in_space(error, places, &full))?;
@@ -183,8 +184,11 @@ impl SweepSpec {
             run: Value::Object(written.run),
             frozen: tree,
         };
-        let base =
-            spec.plan(&SearchPoint::new(), "").map_err(|error| Self::located(error, places, &SearchPoint::new()))?;
+        let first = match &spec.method {
+            SearchMethod::Listed(points) => points.first().cloned().unwrap_or_default(),
+            SearchMethod::Grid | SearchMethod::Random | SearchMethod::Tpe(_) => SearchPoint::new(),
+        };
+        let base = spec.plan(&first, "").map_err(|error| Self::located(error, places, &first))?;
         check(&spec, &base).map_err(|(key, reason)| ConfigError::value(places, key, reason))?;
         spec.check_runs(places)?;
         Ok(spec)
@@ -217,6 +221,9 @@ impl SweepSpec {
     /// Resolves the base with each value of each setting, so that no trial is found wrong after hours.
     fn check_runs(&self, places: &SettingLocations) -> Result<(), ConfigError> {
         let plan = |point: &SearchPoint| self.plan(point, "").map_err(|error| Self::located(error, places, point));
+        if let SearchMethod::Listed(points) = &self.method {
+            return points.iter().try_for_each(|point| plan(point).map(|_| ()));
+        }
         let first = |parameter: &Parameter| (parameter.key.clone(), parameter.values.corners()[0].clone());
         let origin: SearchPoint = self.space.0.iter().map(first).collect();
         let first = plan(&origin)?;
@@ -249,17 +256,30 @@ impl SweepSpec {
         })
     }
 
-    /// The run of a point: trained without the dev rows, scored on them.
+    /// The sweep whose trials are these runs, in this order.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn of_plans(title: &str, plans: &[&RunPlan]) -> Result<Self, ConfigError> {
+        let (run, points) = listed::points(plans);
+        let tree = json!({"title": title, "run": run, "space": {}, "method": {"listed": points}});
+        Self::from_tree(tree, title)
+    }
+
+    /// The run of a point: trained without the dev rows, scored on them. Of points that are listed nothing is chosen, so they may
+    /// have any rows and seeds.
     ///
     /// # Errors
     /// When the settings do not resolve, or name other rows than dev.
     pub fn plan(&self, point: &SearchPoint, place: &str) -> Result<RunPlan, ConfigError> {
         let mut tree = self.run.clone();
         point.iter().for_each(|(key, value)| merge(&mut tree, nest(key, value.clone())));
-        merge(&mut tree, json!({ "seed": self.seed }));
+        if !self.method.is_listed() {
+            merge(&mut tree, json!({ "seed": self.seed }));
+        }
         let place = if point.is_empty() { place.to_owned() } else { format!("{place}: {}", describe(point)) };
         let plan = resolve(tree, &place)?;
-        if plan.data.eval_split != EvalSplit::Dev {
+        if !self.method.is_listed() && plan.data.eval_split != EvalSplit::Dev {
             let reason = "a sweep chooses by dev rows only: leave it out; `final` runs the chosen setting on test rows";
             return Err(ConfigError::Value { place, key: "data.eval_split".to_owned(), reason: reason.to_owned() });
         }

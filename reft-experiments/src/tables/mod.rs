@@ -1,6 +1,7 @@
 //! Tables of the paper: which runs they need, and how records become rows and files.
 
 pub mod cost;
+pub mod judged;
 pub mod methods;
 pub mod notes;
 pub mod paired;

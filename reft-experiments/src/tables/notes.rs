@@ -20,24 +20,11 @@ pub fn notes(profile: &TableProfile, statistic: Statistic, records: &[&Record], 
     let counts: BTreeMap<&String, usize> = scores.map(|(task, score)| (task, score.n())).collect();
     let counts: Vec<String> = counts.iter().map(|(task, n)| format!("{task} {n}")).collect();
     let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    let seconds: f64 = records.iter().map(|record| record.cost.train_seconds + record.cost.eval_seconds).sum();
-    let device = String::from(plan.device);
     let mut notes = vec![
         format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
         format!("{} rows scored: {}", plan.data.rows(), counts.join(", ")),
-        format!(
-            "base weights {}, interventions f32, device {device}{}, {} threads; runs took {:.0} s together",
-            types(records),
-            processors(records),
-            record.environment.threads,
-            seconds
-        ),
-        format!(
-            "code {}, data {}, weights {}",
-            codes(records),
-            one_or_many(records.iter().map(|record| record.environment.data_fingerprint.as_str())),
-            one_or_many(records.iter().map(|record| record.environment.weights_fingerprint.as_str()))
-        ),
+        machine(records, record),
+        origin(records),
         format!("made by `{command}`"),
     ];
     if records.iter().any(|record| record.plan.eval.by == AnsweredBy::Likelihood) {
@@ -80,6 +67,37 @@ fn length(run: &RunPlan) -> String {
     let epochs = run.train.epochs;
     let plural = if epochs == 1 { "" } else { "s" };
     format!("{rows} rows a task, {epochs} epoch{plural}, batches of {}", run.train.batch_size)
+}
+
+/// What runs of any kind depend on, line by line.
+pub fn about_runs(records: &[&Record]) -> Vec<String> {
+    let Some(&record) = records.last() else { return Vec::new() };
+    let seeds: BTreeSet<u64> = records.iter().map(|record| record.plan.seed).collect();
+    let seeds = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let runs = if records.len() == 1 { "1 run".to_owned() } else { format!("{} runs", records.len()) };
+    vec![format!("{runs}, seed {seeds}"), machine(records, record), origin(records)]
+}
+
+/// Types, device, processors, threads and time.
+fn machine(records: &[&Record], record: &Record) -> String {
+    let seconds: f64 = records.iter().map(|record| record.cost.train_seconds + record.cost.eval_seconds).sum();
+    format!(
+        "base weights {}, interventions f32, device {}{}, {} threads; runs took {seconds:.0} s together",
+        types(records),
+        String::from(record.plan.device),
+        processors(records),
+        record.environment.threads
+    )
+}
+
+/// Code, data and weights.
+fn origin(records: &[&Record]) -> String {
+    format!(
+        "code {}, data {}, weights {}",
+        codes(records),
+        one_or_many(records.iter().map(|record| record.environment.data_fingerprint.as_str())),
+        one_or_many(records.iter().map(|record| record.environment.weights_fingerprint.as_str()))
+    )
 }
 
 /// What became of rows that were too long, by task and use; none where there were none.

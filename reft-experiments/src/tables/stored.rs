@@ -27,6 +27,11 @@ pub struct RunRequest<'a> {
 }
 
 impl<'a> RunRequest<'a> {
+    /// A run, and what its file says of the type of its weights.
+    pub fn new(plan: &'a RunPlan, dtype: DtypeChoice) -> Self {
+        Self { plan, dtype }
+    }
+
     /// The runs of a row.
     pub fn of_row(row: &'a RowPlan) -> impl Iterator<Item = Self> {
         row.runs.iter().zip(&row.dtypes).map(|(plan, &dtype)| Self { plan, dtype })
@@ -135,6 +140,11 @@ fn newest(runs: &Path, ids: Vec<RunId>, damaged: &mut Vec<String>) -> Option<Sto
 /// What a table from the store has to say about its runs: those that are not there, and those that had to be chosen.
 pub fn notes(rows: &[RowPlan], found: &[Option<StoredRun>]) -> Vec<String> {
     let titles: Vec<String> = rows.iter().flat_map(|row| row.runs.iter().map(|run| title(row, run))).collect();
+    notes_of(&titles, found)
+}
+
+/// The same of runs by these titles.
+pub fn notes_of(titles: &[String], found: &[Option<StoredRun>]) -> Vec<String> {
     let named = || titles.iter().zip(found);
     let missing: Vec<&str> = named().filter(|(_, stored)| stored.is_none()).map(|(title, _)| title.as_str()).collect();
     let mut notes = vec![format!(
@@ -158,7 +168,7 @@ pub fn notes(rows: &[RowPlan], found: &[Option<StoredRun>]) -> Vec<String> {
             ));
         }
     }
-    notes.extend(types(&titles, found));
+    notes.extend(types(titles, found));
     notes
 }
 

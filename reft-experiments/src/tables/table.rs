@@ -205,7 +205,7 @@ pub fn unit(task: TaskId) -> Unit {
 pub fn title(task: TaskId) -> String {
     match unit(task) {
         Unit::Percent => task.column().to_owned(),
-        loss @ Unit::Loss(_) => format!("{} ({loss})", task.column()),
+        unit @ (Unit::Loss(_) | Unit::AddedTime) => format!("{} ({unit})", task.column()),
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::own::OwnTask;
+use super::study::{StudySpec, StudyTask};
 use super::{Task, find, registry};
 use crate::data::own::spec::DataSpec;
 
@@ -75,11 +76,18 @@ impl FromStr for TaskId {
     }
 }
 
+/// A study as a configuration has it.
+#[derive(Serialize)]
+struct StudyReference<'a> {
+    study: &'a StudySpec,
+}
+
 impl Serialize for TaskId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.own() {
-            None => serializer.serialize_str(self.key()),
-            Some(set) => DataSpec { name: Some(set.name.clone()), ..set.spec.clone() }.serialize(serializer),
+        match (self.0.study(), self.0.own()) {
+            (Some(study), _) => StudyReference { study }.serialize(serializer),
+            (None, None) => serializer.serialize_str(self.key()),
+            (None, Some(set)) => DataSpec { name: Some(set.name.clone()), ..set.spec.clone() }.serialize(serializer),
         }
     }
 }
@@ -99,8 +107,16 @@ impl<'de> Deserialize<'de> for TaskId {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TaskId, A::Error> {
-                let spec = DataSpec::deserialize(MapAccessDeserializer::new(map))?;
-                OwnTask::of(spec).map(|task| TaskId(task)).map_err(A::Error::custom)
+                let mut spec = DataSpec::deserialize(MapAccessDeserializer::new(map))?;
+                let Some(study) = spec.study.take() else {
+                    return OwnTask::of(spec).map(|task| TaskId(task)).map_err(A::Error::custom);
+                };
+                if spec != DataSpec::default() {
+                    return Err(A::Error::custom("study: it has rows of its own: leave file and all other keys out"));
+                }
+                let study =
+                    StudySpec::deserialize(study).map_err(|error| A::Error::custom(format_args!("study: {error}")))?;
+                Ok(TaskId(StudyTask::of(study)))
             }
         }
         deserializer.deserialize_any(TaskIdVisitor)
@@ -147,7 +163,8 @@ impl PartialOrd for TaskId {
 
 impl Ord for TaskId {
     fn cmp(&self, other: &Self) -> Ordering {
-        let described = |id: &Self| id.0.own().map(|set| serde_json::to_string(&set.spec).expect("plain data"));
+        let written = |id: &Self| serde_json::to_string(id).expect("plain data");
+        let described = |id: &Self| (id.0.own().is_some() || id.0.study().is_some()).then(|| written(id));
         self.key().cmp(other.key()).then_with(|| described(self).cmp(&described(other)))
     }
 }

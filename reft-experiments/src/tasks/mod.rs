@@ -2,7 +2,7 @@
 //! program adds its own with [`register`].
 //!
 //! A task is a [`Described`](described::Described) where files, two phrases and a score say all of it; GLUE's have labels
-//! ([`labelled`]), and data sets of the user's ([`own`]) are described in configurations.
+//! ([`labelled`]), and data sets of the user's ([`own`]) and the paper's studies ([`study`]) are described in configurations.
 
 pub mod arithmetic;
 pub mod commonsense;
@@ -15,6 +15,7 @@ pub mod instruct;
 pub mod labelled;
 pub mod own;
 pub mod phrase;
+pub mod study;
 mod task;
 pub mod template;
 

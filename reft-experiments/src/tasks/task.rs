@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::description::{Description, guessing_rate};
 use super::labelled::LabelledTask;
+use super::study::StudySpec;
 use crate::data::error::DataError;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
@@ -123,6 +124,11 @@ pub trait Task: Send + Sync + 'static {
 
     /// The task as a configuration describes a data set, over the columns of its files; none where no description says it.
     fn as_data(&self) -> Option<DataSpec> {
+        None
+    }
+
+    /// What a study measures; none for a task whose rows are answered.
+    fn study(&self) -> Option<&StudySpec> {
         None
     }
 

@@ -147,6 +147,9 @@ pub struct DataSpec {
     pub score: Option<Scoring>,
     /// Which rows are held out.
     pub split: Splits,
+    /// A study of the paper's instead of a data set, as [`TaskId`](crate::tasks::TaskId) reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub study: Option<serde_json::Value>,
 }
 
 impl DataSpec {

@@ -103,6 +103,7 @@ impl Card<'_> {
                 Score::Counts { .. } => "accuracy".to_owned(),
                 Score::Measured { metric, .. } => metric.to_string(),
                 Score::Graded { grade, .. } => grade.to_string(),
+                Score::Timed { .. } => "added time in % of the time without edits".to_owned(),
             };
             let _ = writeln!(text, "| {task} | {:.2} | {metric} | {} |", score.figure(), score.n());
         }

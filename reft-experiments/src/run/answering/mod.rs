@@ -37,7 +37,7 @@ use crate::train::causal::Causal;
 use crate::train::frozen::FrozenForward;
 use crate::train::kept::CacheBudget;
 use crate::train::model_with_loss::TokenRow;
-use crate::train::sequences::Sequences;
+use crate::train::sequences::{Sequences, TrainingRow};
 use crate::train::validation::{Validation, ValidationRule};
 
 /// Rows and the causal model that answers them.
@@ -99,34 +99,10 @@ struct Answerer<'a> {
 
 impl Trainee for Answerer<'_> {
     fn train(&mut self, fit: &Fit<'_>) -> Result<TrainingReached> {
-        let (plan, loaded) = (self.run.plan, self.loaded);
         let Some(CausalTrainee { adaptation, examples, validation, .. }) = &mut self.adapted else {
             return Ok(TrainingReached::default());
         };
-        let (model, longest, train) = (loaded.decoder.as_ref(), longest(examples), &plan.train);
-        let frozen = match budget(plan) {
-            Some(budget) => FrozenForward::new(model, adaptation.as_ref(), longest, budget),
-            None => FrozenForward::off(model),
-        };
-        // What is seen once is not kept: it would not be asked for again.
-        let shelf = (train.epochs > 1).then_some(&loaded.shelf);
-        let causal = Causal::new(model, frozen, train.micro_batch_tokens);
-        let mut causal = causal.minimising(train.objective.objective());
-        (causal.recompute, causal.validation, causal.shelf) = (train.recompute_blocks, validation.as_mut(), shelf);
-        let kept = causal.reserve(examples);
-        if shelf.is_none() {
-            // What this run has no use for may be the memory that it needs.
-            loaded.shelf.clear();
-        }
-        let (dims, parameters) = (model.dims(), model.parameters());
-        let graph = dims.layers - adaptation.frontier().blocks;
-        let memory = CausalMemory::new(plan, dims, parameters, longest, graph, kept).with_trainable(
-            plan,
-            adaptation.params().count(),
-            parameters,
-        );
-        settle(&memory, plan.device.0, parameters as usize * plan.dtype.kind().elt_size_in_bytes())?;
-        fit.run("", &mut causal, adaptation.as_mut(), examples)
+        train(self.loaded, adaptation.as_mut(), examples, validation.as_mut(), fit)
     }
 
     fn select(&mut self) -> Result<SelectedParameters> {
@@ -172,6 +148,44 @@ impl Trainee for Answerer<'_> {
     }
 }
 
+/// Trains an adaptation on rows as tokens, with the activation cache, once it is sure that this fits into memory.
+///
+/// # Errors
+/// When it does not, the loss is not finite, or a file cannot be written.
+pub(super) fn train<E: TrainingRow>(
+    loaded: &LoadedDecoder,
+    adaptation: &mut dyn Adaptation,
+    examples: &[E],
+    validation: Option<&mut Validation<E>>,
+    fit: &Fit<'_>,
+) -> Result<TrainingReached> {
+    let plan = fit.named.plan;
+    let (model, longest, train) = (loaded.decoder.as_ref(), longest(examples), &plan.train);
+    let frozen = match budget(plan) {
+        Some(budget) => FrozenForward::new(model, adaptation, longest, budget),
+        None => FrozenForward::off(model),
+    };
+    // What is seen once is not kept: it would not be asked for again.
+    let shelf = (train.epochs > 1).then_some(&loaded.shelf);
+    let causal = Causal::new(model, frozen, train.micro_batch_tokens);
+    let mut causal = causal.minimising(train.objective.objective());
+    (causal.recompute, causal.validation, causal.shelf) = (train.recompute_blocks, validation, shelf);
+    let kept = causal.reserve(examples);
+    if shelf.is_none() {
+        // What this run has no use for may be the memory that it needs.
+        loaded.shelf.clear();
+    }
+    let (dims, parameters) = (model.dims(), model.parameters());
+    let graph = dims.layers - adaptation.frontier().blocks;
+    let memory = CausalMemory::new(plan, dims, parameters, longest, graph, kept).with_trainable(
+        plan,
+        adaptation.params().count(),
+        parameters,
+    );
+    settle(&memory, plan.device.0, parameters as usize * plan.dtype.kind().elt_size_in_bytes())?;
+    fit.run("", &mut causal, adaptation, examples)
+}
+
 /// Answers and scores the rows of a task.
 ///
 /// # Errors
@@ -198,7 +212,7 @@ fn measured(task: &dyn LabelledTask, rows: &[Row], predictions: &[Prediction]) -
 }
 
 /// Tokens of the longest row.
-fn longest(examples: &[Sequences]) -> usize {
+fn longest<E: TokenRow>(examples: &[E]) -> usize {
     examples.iter().map(TokenRow::tokens).max().unwrap_or(0)
 }
 

@@ -24,15 +24,17 @@ type Check = (&'static str, bool, String);
 fn amounts(spec: &SweepSpec) -> Vec<Check> {
     let Halving { eta, rungs } = spec.halving;
     let named = spec.last.as_ref().is_none_or(|last| !last.seeds.is_empty());
-    let (grid, size) = (spec.method == SearchMethod::Grid, spec.space.size());
+    let (grid, listed, size) = (spec.method == SearchMethod::Grid, spec.method.is_listed(), spec.space.size());
     let points = format!("the grid has {} points: allow them, or use random", size.unwrap_or(0));
     let text = str::to_owned;
     vec![
-        ("space", !spec.space.0.is_empty(), text("name at least one setting to vary")),
+        ("space", listed || !spec.space.0.is_empty(), text("name at least one setting to vary")),
+        ("space", !listed || spec.space.0.is_empty(), text("the points are listed: leave it empty")),
+        ("final", !listed || spec.last.is_none(), text("nothing is chosen of points that are listed: leave it out")),
         ("halving", rungs >= 1 && (eta >= 2 || rungs == 1), text("eta at least 2, rungs at least 1")),
         ("patience", spec.patience != Some(0), text("at least 1")),
         ("trials", spec.trials >= 1, text("at least 1")),
-        ("trials", grid || spec.trials < usize::MAX, text("say how many, unless method is grid")),
+        ("trials", grid || listed || spec.trials < usize::MAX, text("say how many, unless method is grid or listed")),
         ("method", !grid || size.is_some(), text("a range has no grid: list choices, or use random or tpe")),
         ("trials", !grid || size.is_none_or(|size| size <= spec.trials), points),
         ("hours", spec.hours.is_none_or(|hours| hours > 0.0), text("above 0")),
@@ -42,7 +44,7 @@ fn amounts(spec: &SweepSpec) -> Vec<Check> {
 
 fn methods(spec: &SweepSpec, base: &RunPlan) -> Vec<Check> {
     let judged = spec.metric == TrialMetric::WinRate;
-    let (halved, known) = (spec.halving.rungs > 1, matches!(spec.method, SearchMethod::Grid | SearchMethod::Random));
+    let (halved, known) = (spec.halving.rungs > 1, !matches!(spec.method, SearchMethod::Tpe(_)));
     let metric = spec.metric.fits(base);
     let text = str::to_owned;
     vec![

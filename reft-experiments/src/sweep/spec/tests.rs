@@ -103,7 +103,7 @@ fn mistakes_are_named_with_place_key_and_remedy() {
         ),
         (
             change("method: grid", "method: gird"),
-            "s.yaml:8: method: `gird` is unknown (did you mean `grid`?): write one of grid, random, tpe",
+            "s.yaml:8: method: `gird` is unknown (did you mean `grid`?): write one of listed, grid, random, tpe",
         ),
         (change("method: grid", "method: grid\nmetric: win_rate"), "s.yaml:9: metric: win rate is not how"),
         (change("seeds: [1, 2]", "seeds: []"), "s.yaml:9: final.seeds: name at least one"),

@@ -1,6 +1,6 @@
 //! What is memorised: the beginning of a book, its words in another order, or random tokens.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rand::Rng;
@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::data;
+use crate::data::source::DataSources;
 
-/// The first 2,378 characters of chapter I of *Alice's Adventures in Wonderland* (Lewis Carroll, 1865; public domain).
+/// The first 2,378 characters of chapter I of *Alice's Adventures in Wonderland* (Lewis Carroll, 1865; public domain), word for
+/// word as Project Gutenberg's eBook 11 has it, without marks of stress. The authors' file, an older electronic edition, has
+/// `conversation?` for `conversations?` and leaves out `underneath`.
 const EXCERPT: &str = include_str!("alice.txt");
 
 /// The whole book as the authors had it.
@@ -45,6 +48,15 @@ pub enum Content {
 }
 
 impl Content {
+    /// Its name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Book => "book",
+            Self::Scrambled => "scrambled",
+            Self::Random => "random",
+        }
+    }
+
     /// The access id of the authors' code, after which the text comes; the paper names the book's only.
     pub fn prompt(self, as_run: bool) -> &'static str {
         match (self, as_run) {
@@ -57,11 +69,10 @@ impl Content {
     /// The text.
     ///
     /// # Errors
-    /// When the book is not there, or not the authors'.
-    pub fn text(self, book: Book, tokenizer: &Tokenizer, vocabulary: i64, seed: Seed) -> Result<String> {
-        let book = book.text()?;
+    /// The tokenizer's.
+    pub fn text(self, book: &str, tokenizer: &Tokenizer, vocabulary: i64, seed: Seed) -> Result<String> {
         Ok(match self {
-            Self::Book => book,
+            Self::Book => book.to_owned(),
             Self::Scrambled => {
                 let mut words: Vec<&str> = book.split_whitespace().collect();
                 words.shuffle(&mut seed.stream("scrambled", 0));
@@ -69,7 +80,7 @@ impl Content {
             }
             Self::Random => {
                 let mut rng = seed.stream("random tokens", 0);
-                let count = tokenizer.encode(&book, Specials::None)?.len();
+                let count = tokenizer.encode(book, Specials::None)?.len();
                 let ids: Vec<i64> = (0..count).map(|_| rng.random_range(0..vocabulary)).collect();
                 tokenizer.decode(&ids, true)?
             }
@@ -82,12 +93,13 @@ impl Book {
     ///
     /// # Errors
     /// When the file is not there, or another.
-    pub fn text(self) -> Result<String> {
+    pub fn text(self, sources: &DataSources) -> Result<String> {
         match self {
             Self::Excerpt => Ok(EXCERPT.to_owned()),
             Self::Whole => {
-                let folder = std::env::var_os("REFT_DATA").map_or_else(|| PathBuf::from("data"), PathBuf::from);
-                let path = folder.join(BOOK);
+                let places = || sources.folders().into_iter().map(|folder| folder.join(BOOK));
+                let first = || places().next().unwrap_or_else(|| BOOK.into());
+                let path = places().find(|path| path.exists()).unwrap_or_else(first);
                 let bytes = data::text::bytes(&path).with_context(|| remedy(&path))?;
                 let found = format!("{:x}", Sha256::digest(&bytes));
                 if found != BOOK_SHA256 {
@@ -97,6 +109,7 @@ impl Book {
                         remedy(&path)
                     );
                 }
+                sources.note(BOOK, &path)?;
                 let text = String::from_utf8(bytes).context("the book")?;
                 Ok(text.replace('\n', "\n\n").chars().take(CHARACTERS).collect())
             }

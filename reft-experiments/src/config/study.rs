@@ -1,0 +1,48 @@
+//! What a run of a study can be set to.
+
+use reft_models::decode::Decoding;
+
+use super::plan::{EvalSplit, RunPlan};
+use crate::tasks::TaskId;
+use crate::tasks::study::{StudySpec, questions::Questions};
+
+/// What cannot be run, as the key and what to do about it. Settings that a study has no use for are refused, not ignored.
+///
+/// # Errors
+/// The first setting that does not go with a study.
+pub fn check(plan: &RunPlan) -> Result<(), (String, String)> {
+    let data = &plan.data;
+    let is = |id: &TaskId| id.task().study().is_some();
+    if !data.train.iter().chain(&data.eval).any(is) {
+        return Ok(());
+    }
+    let studies = || data.train.iter().chain(&data.eval).filter_map(|id| id.task().study());
+    let questions = || studies().all(|study| matches!(study, StudySpec::Questions(_)));
+    let strengths = |id: &TaskId| match id.task().study() {
+        Some(StudySpec::Questions(Questions { strengths, .. })) => strengths.is_empty(),
+        _ => true,
+    };
+    let rows = "its rows are those of the study: leave it out";
+    let checks = [
+        ("data.train", data.train.iter().all(is), "a study is trained on studies only"),
+        ("data.eval", data.eval.iter().all(is), "a study is scored by studies only"),
+        ("data.train", data.train.iter().all(strengths), "strengths are for scoring: leave them out"),
+        (
+            "data.train",
+            data.train.len() < 2 || questions(),
+            "only questions are trained on together, a set of refts each",
+        ),
+        ("data.train_rows", data.train_rows == 0 || questions(), rows),
+        ("data.eval_rows", data.eval_rows == 0 || questions(), rows),
+        ("data.eval_split", data.eval_split == EvalSplit::Dev, "a study has no test rows: leave it out"),
+        ("adapt", plan.adapt.is_some(), "a study measures edits: name interventions"),
+        ("train.validation", plan.train.validation.is_none(), "a study has no dev rows: leave it out"),
+        ("train.objective", plan.train.objective.is_default(), "a study learns texts by cross-entropy: leave it out"),
+        ("eval.by", plan.eval.by.is_default(), "a study has a measure of its own: leave it out"),
+        ("eval.decoding", plan.eval.decoding == Decoding::default(), "a study decodes greedily: leave it out"),
+    ];
+    match checks.into_iter().find(|(_, fine, _)| !fine) {
+        Some((key, _, remedy)) => Err((key.to_owned(), remedy.to_owned())),
+        None => Ok(()),
+    }
+}

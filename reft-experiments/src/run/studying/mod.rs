@@ -1,0 +1,115 @@
+//! A study of the paper's: edits of a causal model are trained, or not, and measured in the study's own way.
+
+mod measure;
+mod overhead;
+mod rows;
+
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use reft_core::adaptation::Adaptation;
+use reft_core::rng::Seed;
+use reft_core::{AdaptSpec, adapter_file};
+use reft_models::identity::Identity;
+
+use self::measure::StudyMeasure;
+pub use self::rows::StudyRows;
+use super::answering;
+use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
+use super::fit::{Fit, TrainingReached};
+use super::named::NamedRun;
+use super::session::LoadedDecoder;
+use crate::data::encode::Example;
+use crate::data::too_long::TooLong;
+use crate::store::record::{Parameters, Score};
+use crate::train::sequences::AssignedRow;
+
+/// A study and the model that it edits.
+struct StudyExperiment {
+    rows: StudyRows,
+    loaded: Rc<LoadedDecoder>,
+}
+
+impl Experiment for StudyExperiment {
+    fn rows(&self) -> &dyn RunRows {
+        &self.rows
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.loaded.identity
+    }
+
+    fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
+        let plan = run.plan;
+        let spec = plan.adapt.as_ref().context("a study measures edits: name interventions")?;
+        let dims = self.loaded.decoder.dims();
+        let adaptation = spec.build_on(dims, &self.loaded.lender(), Seed(plan.seed), plan.device.0)?;
+        let examples = self.rows.examples(&self.loaded)?;
+        Ok(Box::new(StudyTrainee { run, rows: &self.rows, loaded: &self.loaded, spec, adaptation, examples }))
+    }
+}
+
+/// The edits of a study with what they learn from.
+struct StudyTrainee<'a> {
+    run: &'a NamedRun<'a>,
+    rows: &'a StudyRows,
+    loaded: &'a LoadedDecoder,
+    spec: &'a AdaptSpec,
+    adaptation: Box<dyn Adaptation>,
+    /// Of each trained task; of several, each is learned by the set of interventions in the same place. None where nothing is
+    /// trained.
+    examples: Vec<Vec<Example>>,
+}
+
+impl Trainee for StudyTrainee<'_> {
+    fn train(&mut self, fit: &Fit<'_>) -> Result<TrainingReached> {
+        match self.examples.as_slice() {
+            [] => Ok(TrainingReached::default()),
+            [examples] => answering::train(self.loaded, self.adaptation.as_mut(), examples, None, fit),
+            parts => {
+                let assigned = |(part, examples): (usize, &Vec<Example>)| {
+                    let one = move |example: &Example| AssignedRow { example: example.clone(), part };
+                    examples.iter().map(one).collect::<Vec<_>>()
+                };
+                let rows: Vec<AssignedRow> = parts.iter().enumerate().flat_map(assigned).collect();
+                answering::train(self.loaded, self.adaptation.as_mut(), &rows, None, fit)
+            }
+        }
+    }
+
+    fn select(&mut self) -> Result<SelectedParameters> {
+        Ok(SelectedParameters::default())
+    }
+
+    fn keep(&self) -> Result<()> {
+        if !self.examples.is_empty() {
+            adapter_file::save(&self.run.paths.adapter(), &self.loaded.base, self.spec, self.adaptation.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn tidy(&self) {}
+
+    fn rung(&self, _: &TrainingReached) -> Result<Option<Vec<(String, Score)>>> {
+        Ok(None)
+    }
+
+    fn score(&self, each: &mut dyn FnMut(TaskScore) -> Result<()>) -> Result<()> {
+        let measure = StudyMeasure {
+            plan: self.run.plan,
+            rows: self.rows,
+            loaded: self.loaded,
+            spec: self.spec,
+            trained: self.adaptation.as_ref(),
+        };
+        self.run.plan.data.eval.iter().try_for_each(|&id| each(measure.of(id)?))
+    }
+
+    fn too_long(&self) -> &[TooLong] {
+        &[]
+    }
+
+    fn parameters(&self) -> Parameters {
+        Parameters { trainable: self.adaptation.params().count(), base: self.loaded.decoder.parameters(), head: 0 }
+    }
+}

@@ -1,0 +1,170 @@
+//! Figure 2: the edited tokens and layers of a prompt, with the size of each edit and its angle to the state.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::hooks::{Hooks, KeyValuePrefix};
+use reft_core::layout::{Extent, Layout};
+use reft_core::site::{LayerId, Site};
+use reft_models::attention::PastKeyValues;
+use reft_models::model::Pass;
+use reft_models::tokenizer::Specials;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tch::{Kind, Tensor, no_grad};
+
+use super::cell::{EditTraining, FigureRun, StudyBase};
+use super::composition::{MOST, questions};
+use crate::config::ConfigError;
+use crate::report::figures::size_map::{EditMark, SizeMap};
+use crate::run::session::LoadedDecoder;
+use crate::tasks::study::questions::AnswerStyle;
+
+/// The study's settings: a small adapter that is trained to be looked at, and the prompt.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditsStudy {
+    /// The prompt whose edits are drawn.
+    pub prompt: String,
+    /// The layers that are edited; from the last where negative.
+    pub layers: Vec<i64>,
+    /// The prompt tokens that are edited.
+    pub positions: String,
+    /// Rank of the LoReFT.
+    pub rank: i64,
+    /// How it is trained.
+    pub training: EditTraining,
+}
+
+impl EditsStudy {
+    /// The run that trains the adapter.
+    ///
+    /// # Errors
+    /// When a setting is out of range.
+    pub fn cells(&self, base: &StudyBase) -> Result<Vec<FigureRun>, ConfigError> {
+        let reft =
+            json!({"intervention": "loreft", "rank": self.rank, "positions": self.positions, "layers": self.layers});
+        let learned = questions(AnswerStyle::Excuse, Vec::new());
+        let settings = json!({
+            "adapt": {"reft": reft},
+            "data": {"train": [learned], "eval": [learned]},
+            "train": self.training.settings(),
+            "eval": {"max_new_tokens": MOST},
+        });
+        Ok(vec![base.cell("edits".to_owned(), settings)?])
+    }
+}
+
+/// What one edit did to one state.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct MeasuredEdit {
+    /// Where.
+    pub site: Site,
+    /// Which token of the prompt.
+    pub position: i64,
+    /// Length of the edit, `‖Φ(h) − h‖`.
+    pub size: f64,
+    /// Length of the state, `‖h‖`.
+    pub state: f64,
+    /// Angle between edit and state in degrees; none where one of them is 0.
+    pub angle: Option<f64>,
+}
+
+/// Hooks whose edits are measured.
+struct MeasuringHooks<'a> {
+    inner: Box<dyn Hooks + 'a>,
+    rows: BTreeMap<Site, Vec<i64>>,
+    edits: RefCell<Vec<MeasuredEdit>>,
+}
+
+impl Hooks for MeasuringHooks<'_> {
+    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        let Some(rows) = self.rows.get(&at) else { return self.inner.visit(at, x, y) };
+        let index = Tensor::from_slice(rows).to_device(y.device());
+        let states = |y: &Tensor| y.index_select(0, &index).to_kind(Kind::Double);
+        let before = states(&y);
+        let edited = self.inner.visit(at, x, y);
+        let moved = states(&edited) - &before;
+        let norms = |of: &Tensor| of.norm_scalaropt_dim(2.0, [1i64].as_slice(), false);
+        let (sizes, lengths) = (norms(&moved), norms(&before));
+        let dots = (&moved * &before).sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+        for (number, &position) in rows.iter().enumerate() {
+            let value = |of: &Tensor| of.double_value(&[number as i64]);
+            let (size, state, dot) = (value(&sizes), value(&lengths), value(&dots));
+            let angle =
+                (size > 0.0 && state > 0.0).then(|| (dot / (size * state)).clamp(-1.0, 1.0).acos().to_degrees());
+            self.edits.borrow_mut().push(MeasuredEdit { site: at, position, size, state, angle });
+        }
+        edited
+    }
+
+    fn wants(&self, at: Site) -> bool {
+        self.inner.wants(at)
+    }
+
+    fn prefix(&self, layer: LayerId) -> Option<KeyValuePrefix> {
+        self.inner.prefix(layer)
+    }
+}
+
+/// Every edit of a prompt, in the order of the pass. Each is measured on the state that it finds, which earlier edits have
+/// changed.
+///
+/// # Errors
+/// When interventions overlap.
+pub fn measure(loaded: &LoadedDecoder, adaptation: &dyn Adaptation, ids: &[i64]) -> Result<Vec<MeasuredEdit>> {
+    let len = ids.len() as i64;
+    let layout = Layout::packed(&[Extent { len, prompt: len }]);
+    let step = adaptation.begin(Mode::Eval);
+    let mut rows: BTreeMap<Site, Vec<i64>> = BTreeMap::new();
+    for edited in adaptation.edits(&layout) {
+        rows.entry(edited.site).or_default().extend(edited.rows);
+    }
+    for rows in rows.values_mut() {
+        rows.sort_unstable();
+        rows.dedup();
+    }
+    let hooks = MeasuringHooks { inner: step.hooks(&layout)?, rows, edits: RefCell::default() };
+    let model = loaded.decoder.as_ref();
+    no_grad(|| {
+        let mut pass = Pass { layout: &layout, hooks: &hooks, cache: PastKeyValues::None, wanted: None };
+        let _ = model.hidden(&layout.place(&[ids], model.options().1), &mut pass);
+    });
+    Ok(hooks.edits.into_inner())
+}
+
+/// The drawing of a prompt's edits.
+///
+/// # Errors
+/// When the prompt cannot be encoded, or interventions overlap.
+pub fn drawing(loaded: &LoadedDecoder, adaptation: &dyn Adaptation, prompt: &str, title: String) -> Result<SizeMap> {
+    let tokenizer = &loaded.tokenizer;
+    let ids = tokenizer.encode(prompt, Specials::AsModel)?;
+    let edits = measure(loaded, adaptation, &ids)?;
+    let token = |(position, &id): (usize, &i64)| -> Result<String> {
+        let text = tokenizer.decode(&[id], false)?;
+        Ok(format!("{position} {}", text.replace('\n', "⏎").trim()).trim_end().to_owned())
+    };
+    let rows = ids.iter().enumerate().map(token).collect::<Result<Vec<_>>>()?;
+    let several = edits.windows(2).any(|pair| pair[0].site.component != pair[1].site.component);
+    let column = |site: Site| {
+        if several { format!("{} {}", site.layer, site.component) } else { site.layer.to_string() }
+    };
+    let mut columns: Vec<String> = Vec::new();
+    for edit in &edits {
+        if !columns.contains(&column(edit.site)) {
+            columns.push(column(edit.site));
+        }
+    }
+    let mark = |edit: &MeasuredEdit| EditMark {
+        row: edit.position as usize,
+        column: columns.iter().position(|name| *name == column(edit.site)).unwrap_or(0),
+        size: edit.size,
+        of: edit.state,
+        angle: edit.angle,
+    };
+    let marks = edits.iter().map(mark).collect();
+    Ok(SizeMap { title, rows, columns, marks })
+}
