@@ -9,6 +9,5 @@ pub mod read;
 pub mod schema;
 #[cfg(feature = "program")]
 pub mod search;
-mod study;
 
 pub use crate::settings::{ConfigError, paths, places, yaml};

@@ -1,5 +1,7 @@
 //! A run, resolved: every setting has its value. This is what is hashed, saved beside the run and printed.
 
+mod study;
+
 use reft_core::AdaptSpec;
 use reft_models::decode::Decoding;
 use reft_models::tokenizer::TokenizerVersion;
@@ -9,7 +11,6 @@ use tch::Device;
 
 pub use super::kind::{AnsweredBy, LabelLearning, RunKind};
 use super::parity::{self, Parity, ParityPoint};
-use super::study;
 use crate::data::split::{Selection, Split};
 pub use crate::machine::device::{DeviceSpec, Dtype};
 use crate::tasks::labelled::LabelledTask;

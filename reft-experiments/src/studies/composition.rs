@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::cell::{EditTraining, FigureRun, FinishedRun, StudyBase, share};
 use crate::config::ConfigError;
 use crate::report::figures::panels::{LineSeries, SeriesPoint};
-use crate::tasks::study::StudySpec;
 use crate::tasks::study::questions::{AnswerStyle, Questions};
+use crate::tasks::study::spec::StudySpec;
 
 /// Tokens of an answer at most.
 pub(super) const MOST: usize = 24;

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::cell::{EditTraining, FigureRun, FinishedRun, StudyBase, share};
 use crate::config::ConfigError;
 use crate::report::figures::panels::{LineSeries, SeriesPoint};
+use crate::tasks::study::spec::{StudySpec, TextSpec};
 use crate::tasks::study::text::{Book, Content};
-use crate::tasks::study::{StudySpec, TextSpec};
 
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use super::cell::{FigureRun, FinishedRun, StudyBase};
 use crate::config::ConfigError;
 use crate::report::figures::panels::{LineSeries, SeriesPoint};
 use crate::store::record::Score;
-use crate::tasks::study::{OverheadSpec, StudySpec};
+use crate::tasks::study::spec::{OverheadSpec, StudySpec};
 
 /// The study's settings.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use super::cell::{EditTraining, FigureRun, FinishedRun, StudyBase};
 use super::memorise::by_layer;
 use crate::config::ConfigError;
 use crate::report::figures::panels::LineSeries;
+use crate::tasks::study::spec::{PairsSpec, StudySpec};
 use crate::tasks::study::text::Book;
-use crate::tasks::study::{PairsSpec, StudySpec};
 
 /// Tokens that an answer may have.
 const MOST: usize = 10;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::own::OwnTask;
-use super::study::{StudySpec, StudyTask};
+use super::study::StudyTask;
+use super::study::spec::StudySpec;
 use super::{Task, find, registry};
 use crate::data::own::spec::DataSpec;
 

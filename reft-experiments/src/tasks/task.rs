@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::description::{Description, guessing_rate};
 use super::labelled::LabelledTask;
-use super::study::StudySpec;
+use super::study::spec::StudySpec;
 use crate::data::error::DataError;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;

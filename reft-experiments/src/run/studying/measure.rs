@@ -16,7 +16,7 @@ use crate::run::session::LoadedDecoder;
 use crate::store::record::Score;
 use crate::tasks::TaskId;
 use crate::tasks::study::questions::{self, Questions};
-use crate::tasks::study::{PairsSpec, StudySpec, TextSpec};
+use crate::tasks::study::spec::{PairsSpec, StudySpec, TextSpec};
 
 /// Trained edits, to be measured.
 pub struct StudyMeasure<'a> {

@@ -12,7 +12,7 @@ use reft_models::decode::{Decoding, Generator, Stopping};
 use crate::config::plan::RunPlan;
 use crate::run::session::LoadedDecoder;
 use crate::store::record::Score;
-use crate::tasks::study::OverheadSpec;
+use crate::tasks::study::spec::OverheadSpec;
 
 /// The value below which this share of the values lies.
 fn quantile(values: &mut [f64], share: f64) -> f64 {

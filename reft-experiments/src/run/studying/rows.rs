@@ -19,8 +19,8 @@ use crate::run::experiment::{Experiment, RunRows};
 use crate::run::session::{LoadedDecoder, Session};
 use crate::tasks::TaskId;
 use crate::tasks::study::questions::{self, AnswerStyle, THINGS, TRAINING};
+use crate::tasks::study::spec::{PairsSpec, StudySpec, TextSpec};
 use crate::tasks::study::text::Book;
-use crate::tasks::study::{PairsSpec, StudySpec, TextSpec};
 
 /// The texts that a study is made of.
 pub struct StudyRows {

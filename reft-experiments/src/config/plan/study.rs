@@ -2,9 +2,10 @@
 
 use reft_models::decode::Decoding;
 
-use super::plan::{EvalSplit, RunPlan};
+use super::{EvalSplit, RunPlan};
 use crate::tasks::TaskId;
-use crate::tasks::study::{StudySpec, questions::Questions};
+use crate::tasks::study::questions::Questions;
+use crate::tasks::study::spec::StudySpec;
 
 /// What cannot be run, as the key and what to do about it. Settings that a study has no use for are refused, not ignored.
 ///
