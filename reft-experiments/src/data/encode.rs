@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 /// One training row.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,7 +19,21 @@ pub struct Example {
     pub lost: usize,
 }
 
+/// What decides an example's pass: a hash of its token ids and of where its prompt ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ExampleDigest(pub [u8; 32]);
+
 impl Example {
+    /// What decides its pass. Its name does not, and need not be its own.
+    pub fn digest(&self) -> ExampleDigest {
+        let mut hash = Sha256::new();
+        hash.update(self.prompt.to_le_bytes());
+        for id in &self.ids {
+            hash.update(id.to_le_bytes());
+        }
+        ExampleDigest(hash.finalize().into())
+    }
+
     /// Output tokens that something before them can predict.
     pub fn labels(&self) -> usize {
         self.ids.len().saturating_sub(self.prompt.max(1))

@@ -45,7 +45,7 @@ impl<'a> BaseStates<'a> {
             let part = &order[part];
             let states = self.compute(objective, part);
             let bases = states.into_iter().map(|h| CachedExample { h, past: None });
-            if part.iter().zip(bases).any(|(sequence, base)| !self.kept.put(&sequence.name, base)) {
+            if part.iter().zip(bases).any(|(sequence, base)| !self.kept.put(sequence, base)) {
                 break;
             }
         }
@@ -55,8 +55,7 @@ impl<'a> BaseStates<'a> {
     pub fn outputs(&self, objective: &dyn Objective, of: &[&[Example]]) -> Outputs<'a> {
         let sequences: Vec<&Example> = of.iter().copied().flatten().collect();
         let (asked, _) = self.lay_out(objective, of);
-        let kept: Vec<Option<Rc<CachedExample>>> =
-            sequences.iter().map(|sequence| self.kept.get(&sequence.name)).collect();
+        let kept: Vec<Option<Rc<CachedExample>>> = sequences.iter().map(|sequence| self.kept.get(sequence)).collect();
         let missing: Vec<&Example> =
             sequences.iter().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(sequence, _)| *sequence).collect();
         let mut computed = self.compute(objective, &missing).into_iter();

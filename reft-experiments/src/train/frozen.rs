@@ -121,14 +121,8 @@ impl<'a> FrozenForward<'a> {
     fn key(&self, examples: &[&Example], tokens: usize) -> ActivationCacheKey {
         let mut hash = Sha256::new();
         for example in examples {
-            let Example { ids, prompt, name, .. } = example;
-            for size in [name.len(), *prompt, ids.len(), self.left(example) as usize] {
-                hash.update(size.to_le_bytes());
-            }
-            hash.update(name);
-            for id in ids {
-                hash.update(id.to_le_bytes());
-            }
+            hash.update(example.digest().0);
+            hash.update(self.left(example).to_le_bytes());
         }
         let (frontier, first_edited) = (self.frontier, self.first_edited.clone());
         ActivationCacheKey { frontier, first_edited, tokens, budget: self.budget, examples: hash.finalize().into() }
@@ -175,7 +169,7 @@ impl<'a> FrozenForward<'a> {
         let lengths: Vec<usize> = order.iter().map(|example| example.ids.len()).collect();
         for part in batches::micro(&lengths, tokens) {
             let bases = no_grad(|| self.compute(&order[part.clone()]));
-            if order[part].iter().zip(bases).any(|(example, base)| !kept.put(&example.name, base)) {
+            if order[part].iter().zip(bases).any(|(example, base)| !kept.put(example, base)) {
                 break;
             }
         }
@@ -184,8 +178,7 @@ impl<'a> FrozenForward<'a> {
 
     /// The pass over these examples.
     pub fn split(&self, examples: &[&Example]) -> SplitPass {
-        let mut bases: Vec<Option<Rc<CachedExample>>> =
-            examples.iter().map(|example| self.kept.get(&example.name)).collect();
+        let mut bases: Vec<Option<Rc<CachedExample>>> = examples.iter().map(|example| self.kept.get(example)).collect();
         let missing: Vec<usize> = (0..examples.len()).filter(|&index| bases[index].is_none()).collect();
         if !missing.is_empty() {
             let absent: Vec<&Example> = missing.iter().map(|&index| examples[index]).collect();

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tch::Tensor;
 
 use super::spill::{SpillFile, SpilledTensor, bytes};
+use crate::data::encode::{Example, ExampleDigest};
 
 /// How much may be kept between updates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,11 +33,11 @@ enum CacheLocation {
     Disk { h: SpilledTensor, past: Option<(SpilledTensor, SpilledTensor)> },
 }
 
-/// The parts of a set of examples, by their names.
+/// The parts of a set of examples, by what these are: rows of two files can have one name.
 #[derive(Debug)]
 pub struct ActivationCache {
     budget: CacheBudget,
-    places: HashMap<String, CacheLocation>,
+    places: HashMap<ExampleDigest, CacheLocation>,
     memory: usize,
     disk: usize,
     spill: Option<SpillFile>,
@@ -66,8 +67,8 @@ impl ActivationCache {
     }
 
     /// The part of an example, if it is kept.
-    pub fn get(&self, name: &str) -> Option<Rc<CachedExample>> {
-        match self.places.get(name)? {
+    pub fn get(&self, example: &Example) -> Option<Rc<CachedExample>> {
+        match self.places.get(&example.digest())? {
             CacheLocation::Memory(base) => Some(Rc::clone(base)),
             // A file that cannot be read costs time, not the run: the part is computed again.
             CacheLocation::Disk { h, past } => {
@@ -82,7 +83,11 @@ impl ActivationCache {
     }
 
     /// Keeps the part of an example, in memory as long as there is room; whether it did.
-    pub fn put(&mut self, name: &str, base: CachedExample) -> bool {
+    pub fn put(&mut self, example: &Example, base: CachedExample) -> bool {
+        let digest = example.digest();
+        if self.places.contains_key(&digest) {
+            return true;
+        }
         let size = bytes(&base.h) + base.past.as_ref().map_or(0, |(keys, values)| bytes(keys) + bytes(values));
         let place = if self.memory + size <= self.budget.memory {
             self.memory += size;
@@ -101,7 +106,7 @@ impl ActivationCache {
         } else {
             return false;
         };
-        self.places.insert(name.to_owned(), place);
+        self.places.insert(digest, place);
         true
     }
 

@@ -70,6 +70,7 @@ mod tests {
     use reft_core::testing::normal;
 
     use super::*;
+    use crate::data::encode::Example;
     use crate::train::kept::CachedExample;
 
     /// A key of its own for each number of tokens.
@@ -81,7 +82,8 @@ mod tests {
     /// 400 bytes.
     fn kept() -> Rc<ActivationCache> {
         let mut kept = ActivationCache::new(key(0).budget);
-        assert!(kept.put("row", CachedExample { h: normal(&[10, 10], 1), past: None }));
+        let example = Example { ids: vec![1, 2], prompt: 1, name: "row".to_owned(), lost: 0 };
+        assert!(kept.put(&example, CachedExample { h: normal(&[10, 10], 1), past: None }));
         Rc::new(kept)
     }
 
