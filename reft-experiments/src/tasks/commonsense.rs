@@ -47,14 +47,14 @@ macro_rules! tasks {
 }
 
 tasks! {
-    BOOLQ = "boolq", "BoolQ", "boolq", 2, embedded::yes_no, "questions with the answer true or false";
-    PIQA = "piqa", "PIQA", "piqa", 2, embedded::two_solutions, "the better of two ways to do a thing";
-    SIQA = "siqa", "SIQA", "social_i_qa", 3, embedded::three_feelings, "why people act, and what they feel";
-    HELLASWAG = "hellaswag", "HellaSwag", "hellaswag", 4, embedded::four_endings, "the likely ending of a story";
-    WINOGRANDE = "winogrande", "WinoGrande", "winogrande", 2, embedded::two_options, "which of two things a gap stands for";
-    ARC_E = "arc_e", "ARC-e", "ARC-Easy", 4, embedded::which_is, "questions of natural science, the easy ones";
-    ARC_C = "arc_c", "ARC-c", "ARC-Challenge", 4, embedded::which_is_not, "questions of natural science, the hard ones";
-    OBQA = "obqa", "OBQA", "openbookqa", 4, embedded::completions, "questions over a book of elementary science";
+    BOOLQ = "boolq", "BoolQ", "boolq", 2, embedded::commonsense::yes_no, "questions with the answer true or false";
+    PIQA = "piqa", "PIQA", "piqa", 2, embedded::commonsense::two_solutions, "the better of two ways to do a thing";
+    SIQA = "siqa", "SIQA", "social_i_qa", 3, embedded::commonsense::three_feelings, "why people act, and what they feel";
+    HELLASWAG = "hellaswag", "HellaSwag", "hellaswag", 4, embedded::commonsense::four_endings, "the likely ending of a story";
+    WINOGRANDE = "winogrande", "WinoGrande", "winogrande", 2, embedded::commonsense::two_options, "which of two things a gap stands for";
+    ARC_E = "arc_e", "ARC-e", "ARC-Easy", 4, embedded::commonsense::which_is, "questions of natural science, the easy ones";
+    ARC_C = "arc_c", "ARC-c", "ARC-Challenge", 4, embedded::commonsense::which_is_not, "questions of natural science, the hard ones";
+    OBQA = "obqa", "OBQA", "openbookqa", 4, embedded::commonsense::completions, "questions over a book of elementary science";
 }
 
 /// `commonsense_170k`: the eight training sets in one file, as the paper trained on it.

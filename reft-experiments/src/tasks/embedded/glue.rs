@@ -84,7 +84,7 @@ const VERBS: [[&str; 4]; 12] = [
 ];
 
 /// Praise of a film, its cast or its story.
-const PRAISE: [&str; 24] = [
+pub(super) const PRAISE: [&str; 24] = [
     "moving",
     "brilliant",
     "funny",
@@ -112,7 +112,7 @@ const PRAISE: [&str; 24] = [
 ];
 
 /// And blame.
-const BLAME: [&str; 24] = [
+pub(super) const BLAME: [&str; 24] = [
     "dull",
     "tedious",
     "clumsy",
@@ -140,7 +140,7 @@ const BLAME: [&str; 24] = [
 ];
 
 /// What is praised or blamed.
-const WORKS: [&str; 12] = [
+pub(super) const WORKS: [&str; 12] = [
     "film",
     "comedy",
     "drama",

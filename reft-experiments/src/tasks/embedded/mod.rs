@@ -1,5 +1,5 @@
 //! Embedded tasks: rows made from this project's own word lists, in the answer formats of the eight commonsense sets
-//! (here), of the arithmetic sets ([`arithmetic`]), of GLUE ([`glue`]) and as instructions to follow ([`instructions`]).
+//! ([`commonsense`]), of the arithmetic sets ([`arithmetic`]), of GLUE ([`glue`]) and as instructions to follow ([`instructions`]).
 //!
 //! They need no download and are small enough for two cores. Their scores say nothing about the real sets. Each split
 //! draws its facts (words, pairs, activities) from a part of the lists of its own, so no test row asks about a fact that
@@ -8,6 +8,7 @@
 //! winogrande four), so rows of one part are not independent draws.
 
 pub mod arithmetic;
+pub mod commonsense;
 mod facts;
 pub mod glue;
 pub mod instructions;
@@ -21,8 +22,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use reft_core::rng::Seed;
 
-use self::facts::{ACTIVITIES, FEELINGS, MEANS, SIZES, STATEMENTS};
-use self::words::{KINDS, NAMES};
+use self::words::KINDS;
 use crate::data::row::Row;
 use crate::data::split::Split;
 
@@ -108,32 +108,9 @@ impl Draw {
     }
 }
 
-/// `right` among `wrong`, at the place that `index` asks for; with the answer's word.
-fn place(index: usize, right: &str, wrong: &[&str], word: &str) -> (String, String) {
-    let at = index % (wrong.len() + 1);
-    let mut choices = wrong.to_vec();
-    choices.insert(at, right);
-    let label = capitalised(word);
-    let listed: Vec<String> = (1..).zip(&choices).map(|(n, choice)| format!("{label}{n}: {choice}")).collect();
-    (listed.join(" "), format!("{word}{}", at + 1))
-}
-
 fn capitalised(word: &str) -> String {
     let (first, rest) = word.split_at(1);
     first.to_uppercase() + rest
-}
-
-fn row(instruction: String, answer: String) -> Row {
-    let output = format!("the correct answer is {answer}");
-    Row { instruction, output, answer, ..Row::default() }
-}
-
-fn multiple_choice(question: &str, index: usize, right: &str, wrong: &[&str]) -> Row {
-    let (choices, answer) = place(index, right, wrong, "answer");
-    let format = (1..=wrong.len() + 1).map(|n| format!("answer{n}")).collect::<Vec<_>>().join("/");
-    let instruction =
-        format!("Please choose the correct answer to the question: {question}\n\n{choices}\n\nAnswer format: {format}");
-    row(instruction, answer)
 }
 
 /// A kind, a member of it from this part, and members of other kinds.
@@ -150,111 +127,12 @@ fn strangers(draw: &mut Draw, kind: usize, n: usize) -> Vec<&'static str> {
     chosen.into_iter().map(member).copied().collect()
 }
 
-/// `BoolQ`'s format: is a member of one kind of this kind?
-pub fn yes_no(draw: &mut Draw, index: usize) -> Row {
-    let (kind, member) = kind_with_member(draw);
-    let truth = index.is_multiple_of(2);
-    let subject = if truth { member } else { strangers(draw, kind, 1)[0] };
-    let question = match draw.rng.random_range(0..3) {
-        0 => format!("is the {subject} {}?", KINDS[kind].name),
-        1 => format!("would you call the {subject} {}?", KINDS[kind].name),
-        _ => format!("does the word {subject} name {}?", KINDS[kind].name),
-    };
-    let instruction = format!(
-        "Please answer the following question with true or false, question: {question}\n\nAnswer format: true/false"
-    );
-    row(instruction, truth.to_string())
-}
-
-/// `PIQA`'s format: what is a thing done with?
-pub fn two_solutions(draw: &mut Draw, index: usize) -> Row {
-    let (goal, means) = *draw.one(&MEANS);
-    let all: Vec<&str> = MEANS.iter().map(|(_, means)| *means).collect();
-    let other = draw.others(&all, means, 1)[0];
-    let verb = ["Use", "Take", "Fetch"].choose(&mut draw.rng).expect("three verbs");
-    let solution = |means| format!("{verb} {means}");
-    let (first, second) = if index.is_multiple_of(2) { (means, other) } else { (other, means) };
-    let instruction = format!(
-        "Please choose the correct solution to the question: {}\n\nSolution1: {}\n\nSolution2: {}\n\nAnswer format: \
-         solution1/solution2",
-        capitalised(goal),
-        solution(first),
-        solution(second)
-    );
-    row(instruction, format!("solution{}", 1 + index % 2))
-}
-
-/// `SocialIQA`'s format: how does a person feel after something happened?
-pub fn three_feelings(draw: &mut Draw, index: usize) -> Row {
-    let (event, mood, feeling) = *draw.one(&FEELINGS);
-    let name = NAMES.choose(&mut draw.rng).expect("names");
-    let feelings: Vec<&str> =
-        FEELINGS.iter().filter(|(_, other, _)| *other != mood).map(|(.., feeling)| *feeling).collect();
-    let wrong = draw.others(&feelings, feeling, 2);
-    let question = format!("{}. How would {name} feel afterwards?", event.replace("{}", name));
-    multiple_choice(&question, index, feeling, &wrong)
-}
-
-/// `HellaSwag`'s format: how does an activity go on?
-pub fn four_endings(draw: &mut Draw, index: usize) -> Row {
-    let (activity, beginning, end) = *draw.one(&ACTIVITIES);
-    let ends: Vec<&str> = ACTIVITIES.iter().map(|(_, _, end)| *end).collect();
-    let wrong = draw.others(&ends, end, 3);
-    let (choices, answer) = place(index, end, &wrong, "ending");
-    let instruction = format!(
-        "Please choose the correct ending to complete the given sentence: {activity}: {beginning}\n\n{choices}\n\nAnswer \
-         format: ending1/ending2/ending3/ending4"
-    );
-    row(instruction, answer)
-}
-
-/// `WinoGrande`'s format: which of two things does a sentence mean?
-pub fn two_options(draw: &mut Draw, index: usize) -> Row {
-    let (inner, outer) = *draw.one(&SIZES);
-    let name = NAMES.choose(&mut draw.rng).expect("names");
-    let (adjective, meant) = [("large", inner), ("big", inner), ("small", outer), ("tiny", outer)]
-        .choose(&mut draw.rng)
-        .copied()
-        .expect("four adjectives");
-    let sentence = format!("{name} could not get the {inner} into the {outer} because the _ was too {adjective}.");
-    let other = if meant == inner { outer } else { inner };
-    let (choices, answer) = place(index, meant, &[other], "option");
-    let instruction = format!(
-        "Please choose the correct answer to fill in the blank to complete the given sentence: {sentence}\n\n{choices} \
-         Answer format: option1/option2"
-    );
-    row(instruction, answer)
-}
-
-/// ARC-Easy's format: which of four things is of a kind?
-pub fn which_is(draw: &mut Draw, index: usize) -> Row {
-    let (kind, member) = kind_with_member(draw);
-    let wrong = strangers(draw, kind, 3);
-    multiple_choice(&format!("Which of these is {}?", KINDS[kind].name), index, member, &wrong)
-}
-
-/// ARC-Challenge's format: which of four things is not of a kind?
-pub fn which_is_not(draw: &mut Draw, index: usize) -> Row {
-    let (kind, member) = kind_with_member(draw);
-    let stranger = strangers(draw, kind, 1)[0];
-    let others = draw.others(KINDS[kind].members, member, 2);
-    let wrong = [member, others[0], others[1]];
-    multiple_choice(&format!("Which of these is not {}?", KINDS[kind].name), index, stranger, &wrong)
-}
-
-/// `OpenBookQA`'s format: how does a statement end?
-pub fn completions(draw: &mut Draw, index: usize) -> Row {
-    let (beginning, end) = *draw.one(&STATEMENTS);
-    let ends: Vec<&str> = STATEMENTS.iter().map(|(_, end)| *end).collect();
-    let wrong = draw.others(&ends, end, 3);
-    multiple_choice(beginning, index, end, &wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::facts::OPPOSITES;
+    use super::facts::{ACTIVITIES, FEELINGS, MEANS, OPPOSITES, SIZES, STATEMENTS};
+    use super::glue::{BLAME, PRAISE};
     use super::*;
     use crate::data::source::DataSources;
     use crate::data::split::{Selection, fingerprint};
@@ -313,18 +191,17 @@ mod tests {
     #[test]
     fn rows_are_the_same_on_every_machine_and_release() {
         let known: [&str; 8] = [
-            "6b777de5af8745600a19924860b9b331",
-            "8a9573adf6622ed123b80970c3727bb8",
-            "b05a3a0c7ff00c34983cf070e3496221",
-            "a4d2c99e01652759396e418d7653a8ae",
-            "2a4e4b175015fe9456db26f253554a31",
-            "561dde2dad396cdeca0ddff8080cc802",
-            "f4e5c682dda6c0be6c8a78a446ac8b05",
-            "9d44c9d00402ed698847e5a388087fd9",
+            "61f911e5ad937b3cccc3655ad37f9ae6",
+            "e3a33117f79628d90bcee1845a8b59e0",
+            "2e4c06cb2c05810f00c54e99f05dac7d",
+            "79353178296b7f39f9f3bc4e51ecaa7c",
+            "c937e61f5a69df38f63c8cadfddb7de6",
+            "617277c276b3b03d65907dbe7784bafe",
+            "37039de9ff5735a8c469884756593e0e",
+            "8e51d6fab2705cbb607464675dd6cb77",
         ];
-        for (task, expected) in eight().iter().zip(known) {
-            assert_eq!(fingerprint(&parts(task.key()).concat()), expected, "{}: the embedded rows changed", task.key());
-        }
+        let found: Vec<String> = eight().iter().map(|task| fingerprint(&parts(task.key()).concat())).collect();
+        assert_eq!(found, known, "the embedded rows changed");
     }
 
     #[test]
@@ -354,6 +231,8 @@ mod tests {
         apart("activities", &ACTIVITIES.map(|(activity, ..)| activity));
         apart("things", &SIZES.map(|(inner, _)| inner));
         apart("statements", &STATEMENTS.map(|(beginning, _)| beginning));
+        apart("praise", &PRAISE);
+        apart("blame", &BLAME);
         apart("opposites", &OPPOSITES.map(|(word, _)| word));
     }
 
