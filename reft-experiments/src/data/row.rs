@@ -23,7 +23,7 @@ pub struct Row {
     /// The number of the right choice, from 0.
     #[serde(skip)]
     pub right: usize,
-    /// A conversation up to the assistant's last turn, as a JSON list of turns; empty for other rows.
+    /// A conversation as a JSON list of turns, one of them the assistant's; empty for other rows.
     #[serde(skip)]
     pub conversation: String,
     /// Where it stands, such as `faq.jsonl row 3`; empty where that is not known.

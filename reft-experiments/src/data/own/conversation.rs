@@ -6,18 +6,22 @@ use serde_json::Value;
 use super::spec::TrainedTurns;
 use crate::data::encode::Example;
 
-/// The turns of a row's conversation, which ends with the assistant's last.
+/// The turns of a row's conversation.
 pub fn turns(conversation: &str) -> Vec<Value> {
     serde_json::from_str(conversation).expect("a list of turns, made when the row was read")
 }
 
-/// The text up to the point where the model is to say the conversation's last turn.
+/// The text up to the point where the model is to say the assistant's last turn.
 ///
 /// # Errors
 /// When the tokenizer has no chat template, or the template refuses the conversation.
 pub fn prompt(conversation: &str, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
     let turns = turns(conversation);
-    let before = &turns[..turns.len() - 1];
+    let last = turns
+        .iter()
+        .rposition(|turn| turn["role"] == "assistant")
+        .expect("a turn of the assistant's, checked when the row was read");
+    let before = &turns[..last];
     tokenizer.chat_text(&Conversation { ending: PromptEnding::Prompt, ..Conversation::new(before) })
 }
 
@@ -30,7 +34,7 @@ pub fn prompt_ids(conversation: &str, tokenizer: &Tokenizer) -> Result<Vec<i64>,
 }
 
 /// An example for the assistant's last turn, or for each of its turns: its prompt is all that precedes the turn, and the end of
-/// the turn is learned with it.
+/// the turn is learned with it. Turns that follow it are part of no example: they only tell the template that the turn is over.
 ///
 /// # Errors
 /// When the tokenizer has no chat template, the template refuses the conversation, or does not say where the turn is.

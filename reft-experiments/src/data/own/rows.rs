@@ -110,7 +110,8 @@ pub(super) fn filled(row: &CellRow, key: &str, template: &ColumnTemplate) -> Res
     Ok(text)
 }
 
-/// A row of a conversation: it ends with the assistant's last turn.
+/// A row of a conversation: what is asked and said is the assistant's last turn. Turns that follow are kept: some templates write a last
+/// turn without its end.
 pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<Row, OwnDataError> {
     let cell = messages.value(row)?;
     // A table of text holds it as JSON.
@@ -147,7 +148,7 @@ pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<R
             .collect::<Vec<_>>()
             .join("\n"),
     };
-    let conversation = Value::Array(turns[..=last].to_vec()).to_string();
+    let conversation = Value::Array(turns.clone()).to_string();
     Ok(Row { instruction, output: said.clone(), answer: said, conversation, ..Row::default() })
 }
 

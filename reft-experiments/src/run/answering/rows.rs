@@ -96,10 +96,31 @@ impl CausalRows {
         for rows in &too_long {
             eprintln!("{rows}");
         }
+        if let Some(endless) = self.endless(&examples, loaded) {
+            eprintln!("{endless}");
+        }
         if examples.is_empty() {
             return Err(TrainError::NoLabels { max_length }.into());
         }
         Ok((examples, too_long))
+    }
+
+    /// Words for turns that the chat template writes without an end: a model does not learn from them to stop.
+    fn endless(&self, examples: &[Sequences], loaded: &LoadedDecoder) -> Option<String> {
+        if self.train.iter().all(|(_, row)| row.conversation.is_empty()) {
+            return None;
+        }
+        let ends = loaded.tokenizer.turn_ends();
+        let all: Vec<&Example> = examples.iter().flat_map(|row| &row.adapted).collect();
+        let endless = |example: &&&Example| example.lost == 0 && example.ids.last().is_none_or(|id| !ends.contains(id));
+        let endless: Vec<&&Example> = all.iter().filter(endless).collect();
+        let first = &endless.first()?.name;
+        Some(format!(
+            "{} of {} answers have no end token, since the model's chat template writes none there ({first} first): the model does not \
+             learn from them to stop; add a turn of the user's behind them, or take a model with another template",
+            endless.len(),
+            all.len()
+        ))
     }
 
     /// Dev rows as tokens: those of whose answer something lies within the maximum length.
