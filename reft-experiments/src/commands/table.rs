@@ -164,7 +164,7 @@ impl Args {
         rows: &[RowPlan],
         done: &[Vec<CompleteRun>],
     ) -> Result<ResultsTable> {
-        let printed = paper::read(&home(Path::new(&spec.printed)))?;
+        let printed = spec.printed(home)?;
         let mut table_rows: Vec<ResultsRow> =
             spec.guessing.then(|| ResultsRow::guessing(&profile.tasks)).into_iter().collect();
         for (row, done) in rows.iter().zip(done) {

@@ -307,7 +307,8 @@ impl RunPlan {
             ..
         } = self.train;
         let tasks = || self.data.train.iter().chain(&self.data.eval);
-        let same = self.data.train == self.data.eval;
+        let eval = &self.data.eval;
+        let same = self.data.train == *eval;
         let checks = [
             ("train.epochs", epochs >= 1, format!("{epochs} is too few: at least 1")),
             ("train.lr", lr > 0.0 && lr.is_finite(), format!("{lr} is not a learning rate: above 0")),
@@ -325,6 +326,11 @@ impl RunPlan {
                 "only tasks whose rows name the answers to choose from have a likeliest one: leave it out".to_owned(),
             ),
             ("data.max_length", self.data.max_length >= 2, "at least 2 tokens".to_owned()),
+            (
+                "data.eval",
+                eval.iter().all(|one| eval.iter().all(|other| one == other || one.key() != other.key())),
+                "two data sets have one name, which is their file's: give each a `name` of its own".to_owned(),
+            ),
             ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
             (
                 "data.labels",

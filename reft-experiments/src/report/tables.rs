@@ -11,7 +11,7 @@ use super::draw::number::percent;
 use super::figure::Figure;
 use super::link::Links;
 use super::{ReportSources, Section, listed};
-use crate::tables::paper::{self, PrintedRow};
+use crate::tables::paper::PrintedRow;
 use crate::tables::spec::TableSpec;
 use crate::tables::table::RowOrigin;
 
@@ -251,7 +251,7 @@ impl TablePart<'_> {
 /// The printed rows of a table.
 fn printed(folder: &Path, name: &str) -> Result<Vec<PrintedRow>, String> {
     let spec = TableSpec::read(&folder.join(format!("{name}.yaml"))).map_err(|error| error.to_string())?;
-    paper::read(Path::new(&spec.printed)).map_err(|error| error.to_string())
+    spec.printed(Path::to_path_buf).map_err(|error| error.to_string())
 }
 
 /// A line of Markdown with its code as such.

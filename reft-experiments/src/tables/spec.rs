@@ -1,7 +1,7 @@
 //! What a table is made of: profiles, each with models, methods and seeds, as a YAML file says.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use reft_core::site::Dims;
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use crate::config::read::{LocatedSettings, beside, dtype_of, resolve_at, typed_a
 use crate::score::stats::Statistic;
 use crate::suggest::did_you_mean;
 use crate::tables::methods::Methods;
+use crate::tables::paper::{self, PrintedError, PrintedRow};
 use crate::tasks::{DataKind, TaskId};
 
 /// `configs/tables/table1.yaml`.
@@ -24,8 +25,9 @@ use crate::tasks::{DataKind, TaskId};
 pub struct TableSpec {
     /// Caption.
     pub title: String,
-    /// File of printed figures, relative to the repository.
-    pub printed: String,
+    /// File of printed figures, relative to the repository; none for a table of one's own.
+    #[serde(default)]
+    pub printed: Option<String>,
     /// What it says about runs that differ in their seed.
     #[serde(default)]
     pub statistic: Statistic,
@@ -49,7 +51,7 @@ pub struct TableSpec {
 pub struct TableProfile {
     /// What it is for, in one line.
     pub purpose: String,
-    /// The table's columns. Every run scores these, but a GLUE task has runs of its own.
+    /// The table's columns: tasks, or data sets of the user's. Every run scores these, but one with labels has runs of its own.
     pub tasks: Vec<TaskId>,
     /// One run for each; the base model is run once.
     pub seeds: Vec<u64>,
@@ -158,6 +160,14 @@ impl TableSpec {
         Ok(spec)
     }
 
+    /// Its printed rows.
+    ///
+    /// # Errors
+    /// When the file of printed figures is missing or not valid.
+    pub fn printed(&self, at: impl Fn(&Path) -> PathBuf) -> Result<Vec<PrintedRow>, PrintedError> {
+        self.printed.as_ref().map_or(Ok(Vec::new()), |path| paper::read(&at(Path::new(path))))
+    }
+
     /// A profile by its name.
     ///
     /// # Errors
@@ -260,14 +270,16 @@ impl TableProfile {
     ) -> Result<(RunPlan, DtypeChoice), ConfigError> {
         let method = &self.methods[number];
         let keys: Vec<&str> = tasks.iter().map(|task| task.key()).collect();
-        let mut tree = json!({"data": {"train": keys}});
+        // By name, or as the file describes it: a data set of the user's.
+        let told = json!(tasks);
+        let mut tree = json!({"data": {"train": told}});
         merge(&mut tree, Value::Object(self.run.clone()));
         merge(&mut tree, Value::Object(method.run.clone()));
         for task in tasks {
             merge(&mut tree, Value::Object(method.tasks.get(task).cloned().unwrap_or_default()));
         }
         merge(&mut tree, Value::Object(self.over.clone()));
-        merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": keys}}));
+        merge(&mut tree, json!({"model": model.model, "seed": seed, "data": {"eval": told}}));
         // The sections that settings come from; those that win come last.
         let mut sections = vec![format!("{}.run.", self.key), format!("{}.methods[{number}].run.", self.key)];
         sections.extend(keys.iter().map(|task| format!("{}.methods[{number}].tasks.{task}.", self.key)));

@@ -29,7 +29,7 @@ fn rows(spec: &TableSpec, profile: &str) -> Vec<RowPlan> {
 #[test]
 fn every_profile_of_every_table_resolves_with_columns_that_are_printed() {
     for (name, spec) in specs() {
-        let printed = paper::read(&Path::new(REPOSITORY).join(&spec.printed)).expect("printed figures");
+        let printed = spec.printed(|path| Path::new(REPOSITORY).join(path)).expect("printed figures");
         for (size, profile) in &spec.profiles {
             assert!(!rows(&spec, size).is_empty(), "{name}, {size}");
             let has = |task: &TaskId| printed.iter().any(|row| row.scores.contains_key(task.column()));
@@ -68,7 +68,7 @@ fn the_profiles_of_table_1_have_their_rows_and_runs() {
     let mut paper = rows("paper", &Methods::All);
     paper.retain(|row| row.runs[0].adapt.is_some());
     assert!(paper.iter().all(|row| row.runs.len() == 3 && row.model.printed_as.is_some()));
-    let printed = paper::read(&Path::new(REPOSITORY).join(&spec.printed)).expect("printed figures");
+    let printed = spec.printed(|path| Path::new(REPOSITORY).join(path)).expect("printed figures");
     assert_eq!(paper.len(), printed.iter().filter(|row| row.method != "-").count(), "a run for every printed row");
 }
 
@@ -204,7 +204,7 @@ fn the_paper_profile_has_the_paper_s_parameter_counts() {
 
 #[test]
 fn every_row_of_the_paper_profiles_trains_the_printed_part_of_its_model() {
-    let of = |spec: &TableSpec| paper::read(&Path::new(REPOSITORY).join(&spec.printed)).expect("printed figures");
+    let of = |spec: &TableSpec| spec.printed(|path| Path::new(REPOSITORY).join(path)).expect("printed figures");
     let everywhere: Vec<PrintedRow> = specs().values().flat_map(of).collect();
     for (name, spec) in specs().into_iter().filter(|(_, spec)| spec.profiles.contains_key("paper")) {
         let printed = of(&spec);
