@@ -10,7 +10,6 @@ use crate::config::paths::home;
 use crate::report::figures::panels::{LineSeries, PrintedSeries, SeriesPoint};
 use crate::store::RunPaths;
 use crate::tables::judged;
-use crate::tables::paper;
 use crate::tables::spec::{RowPlan, TableSpec};
 use crate::tables::table::{ResultsRow, TableRun};
 use crate::tasks::TaskId;
@@ -100,7 +99,7 @@ impl ParametersFigure {
     pub fn printed(&self) -> Result<Vec<PrintedSeries>> {
         let mut printed = Vec::new();
         for asked in self.asked()? {
-            for row in paper::read(&home(Path::new(&asked.spec.printed)))? {
+            for row in asked.spec.printed(home)? {
                 // A table of one column has no average.
                 let only = || asked.tasks.first().filter(|_| asked.tasks.len() == 1);
                 let score = row.scores.get("avg").or_else(|| row.scores.get(only()?.column()));

@@ -5,7 +5,7 @@ use reft_core::positions::Truncation;
 use super::*;
 use crate::config::parity::Parity;
 use crate::tables::methods::Methods;
-use crate::tables::paper::{self, PrintedRow};
+use crate::tables::paper::PrintedRow;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
