@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -12,6 +12,7 @@ use crate::commands::{
     read, report, results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
+use crate::machine::env;
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
 #[derive(Debug, Parser)]
@@ -130,11 +131,32 @@ impl Cli {
         }
     }
 
+    /// Processes that this one starts, itself counted: each has its part of the cores.
+    pub fn processes(&self) -> usize {
+        match &self.command {
+            Command::Train(args) => args.processes(),
+            _ => 1,
+        }
+    }
+
+    /// Refuses commands that do not share their work, where torchrun started several of them.
+    fn alone(&self) -> Result<()> {
+        let started = env("WORLD_SIZE").and_then(|size| size.trim().parse::<usize>().ok());
+        match (&self.command, started) {
+            (Command::Train(_), _) | (_, None | Some(0 | 1)) => Ok(()),
+            (_, Some(size)) => bail!(
+                "WORLD_SIZE={size}: several processes share the work of `reft train` only: start this command once (a sweep has \
+                 workers of its own)"
+            ),
+        }
+    }
+
     /// Does what was asked.
     ///
     /// # Errors
     /// Whatever the command reports.
     pub fn run(self) -> Result<()> {
+        self.alone()?;
         match self.command {
             Command::New(args) => args.run(),
             Command::Train(args) => args.run(),

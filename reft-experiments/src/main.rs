@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let outcome = std::panic::catch_unwind(|| {
         let cli = Cli::read();
         if cli.computes() {
-            openmp::restart();
+            openmp::restart(cli.processes());
             openmp::limit_rayon();
         }
         cli.run()

@@ -5,17 +5,18 @@
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Errors that are for want of room, and what to do about them.
 const ROOM: [ErrorKind; 2] = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
 
 macro_rules! eprintln {
-    ($($text:tt)*) => { $crate::say::aside(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::say::note(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 #[cfg(feature = "program")]
 macro_rules! eprint {
-    ($($text:tt)*) => { $crate::say::aside(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::say::note(format_args!($($text)*)) };
 }
 
 #[cfg(feature = "program")]
@@ -26,6 +27,21 @@ macro_rules! println {
 #[cfg(feature = "program")]
 macro_rules! print {
     ($($text:tt)*) => { $crate::say::aloud(format_args!($($text)*)) };
+}
+
+/// Whether this process leaves what it has to say to another that says the same.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// From now on this process says nothing on standard error but why it ends.
+pub fn hush() {
+    HUSHED.store(true, Ordering::Relaxed);
+}
+
+/// To standard error, unless another process says the same.
+pub fn note(text: Arguments<'_>) {
+    if !HUSHED.load(Ordering::Relaxed) {
+        aside(text);
+    }
 }
 
 /// To standard error, as far as it takes it.

@@ -34,6 +34,7 @@ fn plan(head_gradients: HeadGradients) -> TrainingArguments {
         shape: SchedulerType::Linear,
         rules,
         checkpoint_every: 4,
+        stops_early: false,
     }
 }
 
@@ -101,6 +102,7 @@ fn run(encoder: &Encoder, adapt: &Value, scores: bool, folder: &Path, stops: &[u
             seed: Seed(3),
             examples: &examples,
             checkpoint: folder.join("checkpoint.safetensors"),
+            group: None,
         };
         let outcome = trainer.fit(trainer.total(), true, &mut [&mut StopAt(stop)]);
         assert_eq!(outcome.is_err(), stop < trainer.total(), "{:?}", outcome.err());

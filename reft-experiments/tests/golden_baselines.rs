@@ -196,6 +196,7 @@ fn a_staged_run_that_is_interrupted_in_either_stage_ends_as_if_it_had_not_been()
                 warmup_ratio: 0.25,
                 rules: RULES,
                 checkpoint_every: 3,
+                stops_early: false,
             };
             let mut trainer = Trainer {
                 model: &mut objective,
@@ -204,6 +205,7 @@ fn a_staged_run_that_is_interrupted_in_either_stage_ends_as_if_it_had_not_been()
                 seed: Seed(1),
                 examples: &examples,
                 checkpoint: folder.path().join(name),
+                group: None,
             };
             assert_eq!(trainer.total(), 16);
             trainer.fit(stop, true, &mut []).expect("trained");

@@ -69,5 +69,16 @@ bool reft_group_sum(Group* group, const Tensor* values) {
         false);
 }
 
+// Gives every rank the tensor of rank 0, in place.
+bool reft_group_broadcast(Group* group, const Tensor* values) {
+    return guarded(
+        [&] {
+            std::vector<Tensor> tensors{*values};
+            group->processes->broadcast(tensors)->wait();
+            return true;
+        },
+        false);
+}
+
 void reft_group_leave(Group* group) { delete group; }
 }

@@ -1,7 +1,8 @@
 //! Processes that train together: libtorch's own c10d with Gloo.
 //!
-//! A [`ProcessGroup`] sums a tensor over all of its ranks (all-reduce), which is all that data-parallel training of an
-//! adaptation needs: the base model is frozen, so the gradient is one flat tensor of the trainable parameters.
+//! A [`ProcessGroup`] sums a tensor over all of its ranks (all-reduce) and gives all of them rank 0's (broadcast), which is all
+//! that data-parallel training of an adaptation needs: the base model is frozen, so the gradient is one flat tensor of the
+//! trainable parameters.
 
 #![allow(unsafe_code)] // Foreign functions on a handle that the group owns, and on tensors that outlive the call.
 
@@ -23,6 +24,7 @@ unsafe extern "C" {
         timeout_ms: i64,
     ) -> *mut c_void;
     fn reft_group_sum(group: *mut c_void, values: *const C_tensor) -> bool;
+    fn reft_group_broadcast(group: *mut c_void, values: *const C_tensor) -> bool;
     fn reft_group_leave(group: *mut c_void);
 }
 
@@ -80,6 +82,11 @@ impl ProcessGroup {
         }
     }
 
+    /// Whether this is rank 0, which writes files and speaks for all.
+    pub fn leads(&self) -> bool {
+        self.rank == 0
+    }
+
     /// This process among them, from 0.
     pub fn rank(&self) -> usize {
         self.rank
@@ -96,9 +103,26 @@ impl ProcessGroup {
     /// # Errors
     /// When a rank has ended or does not answer in time.
     pub fn sum(&self, values: &mut Tensor) -> Result<(), GroupError> {
+        self.collective(values, "summing gradients", reft_group_sum)
+    }
+
+    /// Replaces a tensor `[N]` of any type by rank 0's, in place, on any device.
+    ///
+    /// # Errors
+    /// When a rank has ended or does not answer in time.
+    pub fn broadcast(&self, values: &mut Tensor) -> Result<(), GroupError> {
+        self.collective(values, "waiting for rank 0", reft_group_broadcast)
+    }
+
+    fn collective(
+        &self,
+        values: &mut Tensor,
+        doing: &'static str,
+        run: unsafe extern "C" fn(*mut c_void, *const C_tensor) -> bool,
+    ) -> Result<(), GroupError> {
         let on_cpu = values.to_device(Device::Cpu).contiguous();
-        if !unsafe { reft_group_sum(self.handle.as_ptr(), on_cpu.as_ptr()) } {
-            return Err(GroupError { rank: self.rank, size: self.size, doing: "summing gradients", reason: failure() });
+        if !unsafe { run(self.handle.as_ptr(), on_cpu.as_ptr()) } {
+            return Err(GroupError { rank: self.rank, size: self.size, doing, reason: failure() });
         }
         if values.data_ptr() != on_cpu.data_ptr() {
             tch::no_grad(|| values.copy_(&on_cpu));
@@ -134,12 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn every_rank_holds_the_sum() {
+    fn every_rank_holds_the_sum_and_what_rank_0_says() {
         let port = free_port();
         let of = move |rank: usize| {
             let group = ProcessGroup::join(&meeting(port, rank), Duration::from_mins(1)).expect("three ranks meet");
             let mut values = Tensor::from_slice(&[1.0f32, rank as f32]);
             group.sum(&mut values).expect("three ranks answer");
+            let mut number = Tensor::from_slice(&[7 - rank as i64]);
+            group.broadcast(&mut number).expect("three ranks answer");
+            assert_eq!(number.int64_value(&[0]), 7);
             Vec::<f32>::try_from(&values).expect("two values")
         };
         let ranks: Vec<_> = (0..3).map(|rank| std::thread::spawn(move || of(rank))).collect();

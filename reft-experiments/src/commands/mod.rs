@@ -16,6 +16,7 @@ pub mod judge;
 pub mod list;
 pub mod new;
 pub mod predict;
+mod processes;
 mod prompts;
 pub mod push;
 pub mod read;

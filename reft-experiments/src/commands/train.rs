@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Error, Result, bail};
 use reft_core::adapt_config::SpecError;
 
+use super::processes::Processes;
 use super::train_data::{self, DataArgs};
 use crate::config::read::run_plan;
 use crate::run::session::Session;
@@ -24,6 +25,10 @@ pub struct Args {
     /// Go on from the checkpoint of an interrupted run
     #[arg(long)]
     resume: bool,
+    /// Processes on this machine that share every update, each with its part of the cores, or a GPU of its own. Under torchrun
+    /// or srun leave it out
+    #[arg(long, value_name = "N")]
+    nproc: Option<usize>,
     /// Folder of all runs
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -55,14 +60,24 @@ impl Args {
         };
         let resume = if self.resume { Resume::Asked } else { Resume::Never };
         let runner = Runner { root: &self.runs, resume, claiming: Claiming::ByRunner, title, turn: None };
+        let mut processes = Processes::meet(self.nproc)?;
+        session.group.clone_from(&processes.group);
+        if !processes.lead() {
+            return runner.assist(&plan, &mut session).map_err(|error| self.located(error));
+        }
         let done = runner.execute(&plan, &mut session);
-        let (record, paths) = done.map_err(|error| self.located(error))?;
+        let (record, paths) = done.map_err(|error| processes.why(self.located(error)))?;
         super::print_record(&record);
         println!("run {}", paths.folder().display());
         if self.from_data.is_given() {
             self.from_data.show(&plan, &paths, &mut session)?;
         }
         Ok(())
+    }
+
+    /// Processes that this one starts, itself counted.
+    pub fn processes(&self) -> usize {
+        self.nproc.unwrap_or(1)
     }
 
     /// What the settings come from.

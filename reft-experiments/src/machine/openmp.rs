@@ -10,7 +10,7 @@
 
 use std::process::Command;
 
-use super::{Env, cores, env, root};
+use super::{Env, cores, env, gpus, root};
 
 /// How many threads OpenMP has.
 pub const THREADS: &str = "OMP_NUM_THREADS";
@@ -54,10 +54,12 @@ fn missing(env: Env<'_>, cores: usize) -> Vec<(&'static str, String)> {
     threads.into_iter().chain(waiting(env, asked.unwrap_or(cores))).collect()
 }
 
-/// Starts this program anew with the variables that are missing, if any are; returns if none are or it cannot. Called before
-/// anything else is done; the process keeps its number.
-pub fn restart() {
-    let variables = missing(&env, cores::usable(root(), &env));
+/// Starts this program anew with the variables that are missing, if any are; returns if none are or it cannot. The cores are
+/// divided among `processes` that will be started alike. Called before anything else is done; the process keeps its number.
+pub fn restart(processes: usize) {
+    let cores = (cores::usable(root(), &env) / processes.max(1)).max(1);
+    let gpu = gpus::of_launched(&env).map(|gpu| (gpus::VISIBLE, gpu)).filter(|_| env(CHOSEN).is_none());
+    let variables: Vec<(&str, String)> = missing(&env, cores).into_iter().chain(gpu).collect();
     if variables.is_empty() {
         return;
     }

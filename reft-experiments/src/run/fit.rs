@@ -10,7 +10,7 @@ use crate::config::parity::ParityPoint;
 use crate::config::plan::RunPlan;
 use crate::train::learner::{HeadGradients, UpdateRules};
 use crate::train::model_with_loss::ModelWithLoss;
-use crate::train::observe::Metrics;
+use crate::train::observe::{Metrics, Observer};
 use crate::train::progress::Progress;
 use crate::train::tensorboard::TensorBoard;
 use crate::train::trainer::{Trainer, TrainingArguments};
@@ -55,7 +55,7 @@ impl Fit<'_> {
         adaptation: &mut dyn Adaptation,
         examples: &[M::Example],
     ) -> Result<TrainingReached> {
-        let NamedRun { plan, paths, resume, label, .. } = self.named;
+        let NamedRun { plan, paths, resume, label, group, .. } = self.named;
         let mut trainer = Trainer {
             model,
             adaptation,
@@ -63,12 +63,15 @@ impl Fit<'_> {
             seed: Seed(plan.seed),
             examples,
             checkpoint: paths.checkpoint(),
+            group: group.as_deref(),
         };
         let mut events = TensorBoard::new(paths.events(), paths.metrics());
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(format!("{label} {title}").trim_end().to_owned());
         let (end, total) = (trainer.until(self.part), trainer.total());
-        let outcome = trainer.fit(end, *resume, &mut [&mut events, &mut metrics, &mut progress]);
+        let mut observers: [&mut dyn Observer; 3] = [&mut events, &mut metrics, &mut progress];
+        let observers = if self.named.leads() { &mut observers[..] } else { &mut [] };
+        let outcome = trainer.fit(end, *resume, observers);
         let (update, tokens) = outcome.with_context(|| format!("{}: training stopped", paths.folder().display()))?;
         let early = update < total && trainer.model.stopped();
         if early {
@@ -99,5 +102,6 @@ fn train_plan(plan: &RunPlan) -> TrainingArguments {
             },
         },
         checkpoint_every: train.checkpoint_every,
+        stops_early: train.validation.is_some_and(|validation| validation.patience > 0),
     }
 }

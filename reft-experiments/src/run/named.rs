@@ -1,5 +1,9 @@
 //! A run that has begun: its name and its files; and what came of it.
 
+use std::rc::Rc;
+
+use reft_models::distributed::ProcessGroup;
+
 use crate::config::plan::RunPlan;
 use crate::store::environment::Environment;
 use crate::store::record::{Record, Rung};
@@ -21,6 +25,15 @@ pub struct NamedRun<'a> {
     pub label: String,
     /// Whether it goes on from its checkpoint.
     pub resume: bool,
+    /// The processes that train it together with this one.
+    pub group: Option<Rc<ProcessGroup>>,
+}
+
+impl NamedRun<'_> {
+    /// Whether this process speaks, selects and writes: the only one, or rank 0 of several.
+    pub fn leads(&self) -> bool {
+        self.group.as_ref().is_none_or(|group| group.leads())
+    }
 }
 
 /// What came of executing a plan, or a part of it.

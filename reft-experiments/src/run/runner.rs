@@ -2,10 +2,14 @@
 //! else from performing it now.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use reft_models::distributed::ProcessGroup;
 
 use super::choice;
+use super::experiment::Experiment;
+use super::fit::Fit;
 use super::named::{NamedRun, RunOutcome};
 use super::perform::perform;
 use super::session::Session;
@@ -17,6 +21,7 @@ use crate::store::lock::Lock;
 use crate::store::record::Record;
 use crate::store::state::AttemptEnd;
 use crate::store::{RunId, RunPaths, nearest, test_reads};
+use crate::train::ranks::Word;
 
 /// What becomes of a run that was interrupted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,8 +80,26 @@ impl Runner<'_> {
     /// As for [`Runner::execute`].
     pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(RunOutcome, RunPaths)> {
         let experiment = choice::rows(plan, &session.sources)?.load(session)?;
-        let environment = Environment::here(experiment.rows().fingerprint(), experiment.identity());
-        self.once(plan, environment, |named| perform(experiment.as_ref(), named, part))
+        let environment = environment(plan, experiment.as_ref(), session);
+        let group = session.group.clone();
+        self.once(plan, environment, group, |named| perform(experiment.as_ref(), named, part))
+    }
+
+    /// Trains a plan's run as one of the ranks above 0: rank 0 executes it, and this process computes its share of every update.
+    ///
+    /// # Errors
+    /// When anything the run needs is missing, another rank has ended, or rank 0 does another run.
+    pub fn assist(&self, plan: &RunPlan, session: &mut Session) -> Result<()> {
+        let experiment = choice::rows(plan, &session.sources)?.load(session)?;
+        let environment = environment(plan, experiment.as_ref(), session);
+        let Some(group) = session.group.clone() else { return Ok(()) };
+        let id = RunId::new(plan, &environment);
+        if Word::hear(&group, &id.to_string())? == Word::Done {
+            return Ok(());
+        }
+        let (paths, title, label) = (RunPaths::new(self.root, &id), self.title.clone(), self.label());
+        let named = NamedRun { plan, environment, id, paths, title, label, resume: false, group: Some(group) };
+        experiment.begin(&named)?.train(&Fit { named: &named, part: 1.0 }).map(drop)
     }
 
     /// What came of a run in this environment: from the store, or from performing it now. Another process that does the same
@@ -88,14 +111,15 @@ impl Runner<'_> {
         &self,
         plan: &RunPlan,
         environment: Environment,
+        group: Option<Rc<ProcessGroup>>,
         perform: impl FnOnce(&NamedRun<'_>) -> Result<RunOutcome>,
     ) -> Result<(RunOutcome, RunPaths)> {
-        let dtype = AutoDtype::here(plan.device).account(plan.dtype);
-        let environment = Environment { dtype, ..environment };
+        let tell = |word: Word, id: &RunId| group.as_ref().map_or(Ok(()), |group| word.tell(group, &id.to_string()));
         let id = RunId::new(plan, &environment);
         let paths = RunPaths::new(self.root, &id);
         loop {
             if let Some(record) = Record::find(&paths.record())? {
+                tell(Word::Done, &id)?;
                 return Ok((RunOutcome::Complete(Box::new(record)), paths));
             }
             let lock = match self.claiming {
@@ -108,7 +132,8 @@ impl Runner<'_> {
             };
             let resume = self.resume != Resume::Never || lock.as_ref().is_some_and(|lock| lock.waited);
             let (title, label) = (self.title.clone(), self.label());
-            let named = NamedRun { plan, environment, id, paths, title, label, resume };
+            tell(Word::Train, &id)?;
+            let named = NamedRun { plan, environment, id, paths, title, label, resume, group };
             let outcome = self.noted(&named, perform);
             if let Some(lock) = lock {
                 lock.release(ending(&outcome));
@@ -146,6 +171,13 @@ impl Runner<'_> {
         }
         outcome
     }
+}
+
+/// What a run depends on beside its plan.
+fn environment(plan: &RunPlan, experiment: &dyn Experiment, session: &Session) -> Environment {
+    let here = Environment::here(experiment.rows().fingerprint(), experiment.identity());
+    let processes = session.group.as_ref().map_or(1, |group| group.size());
+    Environment { dtype: AutoDtype::here(plan.device).account(plan.dtype), processes, ..here }
 }
 
 /// How an attempt ended. A run that failed may be tried again: starting it once more asks for that.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result, bail};
 use reft_core::base_model::{BaseModel, Match};
 use reft_core::site::Dims;
+use reft_models::distributed::ProcessGroup;
 use reft_models::encoder::Encoder;
 use reft_models::hub::ModelLocation;
 use reft_models::identity::{self, Identity};
@@ -220,12 +221,14 @@ pub struct Session {
     encoder: LastModel<LoadedEncoder>,
     /// Where data comes from.
     pub sources: DataSources,
+    /// The processes that train every run together with this one; none where it is alone.
+    pub group: Option<Rc<ProcessGroup>>,
 }
 
 impl Session {
     /// Nothing loaded yet; data from where the environment says.
     pub fn from_env() -> Self {
-        Self { causal: LastModel(None), encoder: LastModel(None), sources: DataSources::from_env() }
+        Self { causal: LastModel(None), encoder: LastModel(None), sources: DataSources::from_env(), group: None }
     }
 
     /// The causal model of a plan; the one already loaded if it is the same.

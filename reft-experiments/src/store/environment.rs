@@ -35,6 +35,9 @@ pub struct Environment {
     pub tokenizer_fingerprint: String,
     /// Threads of libtorch. On a CPU the order of summation, and with it the last digits, depends on their number.
     pub threads: i32,
+    /// Processes that shared every batch in training.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub processes: usize,
     /// The processor's name; records before it was noted have none.
     #[serde(default)]
     pub processor: String,
@@ -59,12 +62,14 @@ impl Environment {
             config_fingerprint: model.config.clone(),
             tokenizer_fingerprint: model.tokenizer.clone(),
             threads: tch::get_num_threads(),
+            processes: 1,
             processor: fast::processor().name.clone(),
             dtype: String::new(),
         }
     }
 
-    /// What decides a run's result beside its plan, by names for people. Threads count on a CPU only.
+    /// What decides a run's result beside its plan, by names for people. Threads count on a CPU only, processes where there are
+    /// several: gradients are summed in another order, and dropout differs.
     pub fn deciding(&self, device: Device) -> Vec<(&'static str, String)> {
         let mut parts = vec![
             ("results version", self.results_version.to_string()),
@@ -76,8 +81,20 @@ impl Environment {
         if device == Device::Cpu {
             parts.push((THREADS, self.threads.to_string()));
         }
+        if self.processes > 1 {
+            parts.push(("processes", self.processes.to_string()));
+        }
         parts
     }
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 /// The name of the number of threads among what decides a result.

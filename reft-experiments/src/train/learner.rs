@@ -158,6 +158,26 @@ impl<'a, M: ModelWithLoss> Learner<'a, M> {
         saved.restore(sets, &mut self.optimisers, self.kept.as_mut())
     }
 
+    /// Takes over everything that rank 0 has: a checkpoint that it went on from, or initial values.
+    ///
+    /// # Errors
+    /// When a rank has ended.
+    pub fn take_over(&mut self, group: &ProcessGroup) -> Result<(), GroupError> {
+        let mut updates = Tensor::from_slice(&[self.updates() as i64]);
+        group.broadcast(&mut updates)?;
+        for set in self.sets_mut() {
+            let mut values = set.flat().detach().copy();
+            group.broadcast(&mut values)?;
+            set.load(&values);
+        }
+        for optimiser in &mut self.optimisers {
+            optimiser.updates = updates.int64_value(&[0]) as u64;
+            group.broadcast(&mut optimiser.first)?;
+            group.broadcast(&mut optimiser.second)?;
+        }
+        self.kept.as_mut().map_or(Ok(()), |kept| group.broadcast(kept))
+    }
+
     /// One update on this batch.
     ///
     /// # Errors

@@ -1,131 +1,73 @@
-//! Data-parallel training: which process this is, and which rows of a batch are its own.
+//! Data-parallel training: which rows of a batch are this process's own, and what ranks tell each other.
 //!
 //! Every rank knows the whole batch, computes the gradient of its share, and the flat gradients are summed (all-reduce). Each
 //! share's mean loss is weighted by its part of what the batch is scored on, so that the sum is the gradient of one process.
 
-use std::time::Duration;
+use reft_models::distributed::{GroupError, ProcessGroup};
+use tch::{Device, Kind, Tensor};
 
-use reft_models::distributed::{GroupError, ProcessGroup, Rendezvous};
-use tch::{Kind, Tensor};
-
-/// How long a rank waits for another. A rank that has ended is noticed at once; this is for one that hangs, and has to be longer
-/// than the slowest share of an update.
-const TIMEOUT: Duration = Duration::from_mins(10);
-
-/// Variables that say which process this is, wrongly set.
+/// Ranks that do not train one run together.
 #[derive(Debug, thiserror::Error)]
 pub enum RanksError {
-    /// One is missing.
-    #[error("{missing} is not set though {set} is: start the processes by torchrun or srun, or unset {set}")]
-    Missing {
-        /// The variable that is set.
-        set: &'static str,
-        /// The one that is not.
-        missing: &'static str,
-    },
-    /// One holds no number that fits.
-    #[error("{variable}={value}: {remedy}")]
-    Value {
-        /// The variable.
-        variable: &'static str,
-        /// What it holds.
-        value: String,
-        /// What it should hold.
-        remedy: &'static str,
-    },
-    /// The others do not come.
+    /// Another process has ended.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// This process was started for other work than rank 0.
+    #[error(
+        "rank {rank} would do run {own}, and rank 0 run {led}: give all processes the same configuration, data, model, version \
+         of this program and number of threads"
+    )]
+    OtherRun {
+        /// This process.
+        rank: usize,
+        /// Its run.
+        own: String,
+        /// Rank 0's run.
+        led: String,
+    },
 }
 
-/// This process among those that were started together.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LaunchedRank {
-    /// Where they meet, and which of them this is.
-    pub meeting: Rendezvous,
-    /// Which of those on this machine it is: the number of its device.
-    pub local: usize,
+/// What rank 0 says before training.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// The run is trained now.
+    Train,
+    /// It was done before.
+    Done,
 }
 
-/// How a launcher names what a rank has to know.
-struct Launcher {
-    rank: &'static str,
-    size: &'static str,
-    local: &'static str,
-}
-
-/// torchrun's names, and those of `srun`, where they belong to a step of more than one task (a batch script is no such step).
-const TORCHRUN: Launcher = Launcher { rank: "RANK", size: "WORLD_SIZE", local: "LOCAL_RANK" };
-const SRUN: Launcher = Launcher { rank: "SLURM_PROCID", size: "SLURM_STEP_NUM_TASKS", local: "SLURM_LOCALID" };
-
-impl LaunchedRank {
-    /// What the environment says, `variable` giving a variable's value; none where this process was started alone.
+impl Word {
+    /// Says it of a run, named by 16 hexadecimal digits, to all other ranks.
     ///
     /// # Errors
-    /// When variables are missing or contradict each other.
-    pub fn by(variable: impl Fn(&'static str) -> Option<String>) -> Result<Option<Self>, RanksError> {
-        let Some(launcher) = [TORCHRUN, SRUN].into_iter().find(|launcher| variable(launcher.size).is_some()) else {
-            return Ok(None);
+    /// When a rank has ended.
+    pub fn tell(self, group: &ProcessGroup, run: &str) -> Result<(), GroupError> {
+        let word = match self {
+            Self::Train => 0,
+            Self::Done => 1,
         };
-        let missing = |missing| RanksError::Missing { set: launcher.size, missing };
-        let number = |name: &'static str, remedy| {
-            let value = variable(name).ok_or_else(|| missing(name))?;
-            value.trim().parse::<usize>().map_err(|_| RanksError::Value { variable: name, value, remedy })
-        };
-        let size = number(launcher.size, "give the number of processes")?;
-        if size <= 1 {
-            return Ok(None);
-        }
-        let rank = number(launcher.rank, "give a number from 0 to one less than the processes")?;
-        if rank >= size {
-            let remedy = "give a number from 0 to one less than the processes";
-            return Err(RanksError::Value { variable: launcher.rank, value: rank.to_string(), remedy });
-        }
-        let local = variable(launcher.local).map_or(Ok(rank), |_| number(launcher.local, "give a number from 0"))?;
-        let (host, port) = meeting(&variable, &missing)?;
-        Ok(Some(Self { meeting: Rendezvous { host, port, rank, size }, local }))
+        group.broadcast(&mut Tensor::from_slice(&[word, number(run)]))
     }
 
-    /// Meets the others.
+    /// Hears it, of the run that this rank would do.
     ///
     /// # Errors
-    /// When they do not come.
-    pub fn join(&self) -> Result<ProcessGroup, RanksError> {
-        Ok(ProcessGroup::join(&self.meeting, TIMEOUT)?)
-    }
-}
-
-/// Where they meet: where `MASTER_ADDR` and `MASTER_PORT` say, else on the first machine of Slurm's step, at a port that differs
-/// between jobs and steps.
-fn meeting(
-    variable: &impl Fn(&'static str) -> Option<String>,
-    missing: &impl Fn(&'static str) -> RanksError,
-) -> Result<(String, u16), RanksError> {
-    let port = |value: String| {
-        let remedy = "give a port, 1 to 65535";
-        value.parse().map_err(|_| RanksError::Value { variable: "MASTER_PORT", value, remedy })
-    };
-    let host = variable("MASTER_ADDR").or_else(|| variable("SLURM_STEP_NODELIST").map(|nodes| first_node(&nodes)));
-    let host = host.ok_or_else(|| missing("MASTER_ADDR"))?;
-    let port = if let Some(value) = variable("MASTER_PORT") {
-        port(value)?
-    } else {
-        let number = |name| variable(name).and_then(|value| value.parse::<u64>().ok());
-        let job = number("SLURM_JOB_ID").ok_or_else(|| missing("MASTER_PORT"))?;
-        (20_000 + (job * 131 + number("SLURM_STEP_ID").unwrap_or(0)) % 20_000) as u16
-    };
-    Ok((host, port))
-}
-
-/// The first machine of a list such as `gpu[03-05,9],login1`.
-fn first_node(list: &str) -> String {
-    match list.split_once('[') {
-        Some((stem, rest)) if !stem.contains(',') => {
-            let number = rest.split(['-', ',', ']']).next().unwrap_or_default();
-            format!("{stem}{number}")
+    /// When a rank has ended, or rank 0 does another run.
+    pub fn hear(group: &ProcessGroup, run: &str) -> Result<Self, RanksError> {
+        let mut heard = Tensor::zeros([2], (Kind::Int64, Device::Cpu));
+        group.broadcast(&mut heard)?;
+        let led = heard.int64_value(&[1]);
+        if led != number(run) {
+            let (rank, own) = (group.rank(), run.to_owned());
+            return Err(RanksError::OtherRun { rank, own, led: format!("{led:016x}") });
         }
-        _ => list.split(',').next().unwrap_or_default().to_owned(),
+        Ok(if heard.int64_value(&[0]) == 0 { Self::Train } else { Self::Done })
     }
+}
+
+/// A run's name as a number of the same bits.
+fn number(run: &str) -> i64 {
+    u64::from_str_radix(run, 16).expect("a run is named by 16 hexadecimal digits").cast_signed()
 }
 
 /// The rows of a batch that are this rank's, in their order: the longest first, each to the rank with the fewest tokens so far.
@@ -169,50 +111,7 @@ pub fn reduce(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
-
-    fn started(variables: &[(&'static str, &str)]) -> Result<Option<LaunchedRank>, RanksError> {
-        let variables: HashMap<&str, &str> = variables.iter().copied().collect();
-        LaunchedRank::by(|name| variables.get(name).map(|&value| value.to_owned()))
-    }
-
-    #[test]
-    fn torchrun_and_srun_say_which_process_this_is() {
-        let torchrun =
-            [("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "29500")];
-        let meeting = Rendezvous { host: "a".to_owned(), port: 29_500, rank: 1, size: 2 };
-        assert_eq!(started(&torchrun).expect("all is set"), Some(LaunchedRank { meeting, local: 1 }));
-        let srun = [
-            ("SLURM_PROCID", "5"),
-            ("SLURM_STEP_NUM_TASKS", "8"),
-            ("SLURM_LOCALID", "1"),
-            ("SLURM_STEP_NODELIST", "gpu[03-04]"),
-            ("SLURM_JOB_ID", "77"),
-            ("SLURM_STEP_ID", "2"),
-        ];
-        let LaunchedRank { meeting, local } = started(&srun).expect("all is set").expect("eight tasks");
-        assert_eq!((meeting.host.as_str(), meeting.rank, meeting.size, local), ("gpu03", 5, 8, 1));
-        assert_eq!(started(&[("SLURM_STEP_NUM_TASKS", "1")]).expect("one task"), None);
-        assert_eq!(started(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")]).expect("a batch script"), None);
-    }
-
-    #[test]
-    fn what_is_missing_or_wrong_is_named() {
-        let said = |variables: &[(&'static str, &str)]| started(variables).expect_err("it cannot be used").to_string();
-        assert!(said(&[("WORLD_SIZE", "2")]).starts_with("RANK is not set though WORLD_SIZE is"));
-        assert!(said(&[("WORLD_SIZE", "2"), ("RANK", "2")]).starts_with("RANK=2: give a number from 0"));
-        assert!(said(&[("WORLD_SIZE", "two"), ("RANK", "2")]).starts_with("WORLD_SIZE=two"));
-        assert!(said(&[("WORLD_SIZE", "2"), ("RANK", "0")]).starts_with("MASTER_ADDR is not set"));
-    }
-
-    #[test]
-    fn the_first_machine_of_a_list() {
-        assert_eq!(first_node("gpu[03-05,9],login1"), "gpu03");
-        assert_eq!(first_node("a1,b[2-3]"), "a1");
-        assert_eq!(first_node("node7"), "node7");
-    }
 
     #[test]
     fn shares_are_disjoint_complete_and_even() {

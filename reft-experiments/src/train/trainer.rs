@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use reft_core::adaptation::Adaptation;
 use reft_core::rng::Seed;
+use reft_models::distributed::{GroupError, ProcessGroup};
+use tch::Tensor;
 
 use super::batches;
 use super::checkpoint::Saved;
@@ -30,6 +32,8 @@ pub struct TrainingArguments {
     pub rules: UpdateRules,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// Whether model selection may end training early: ranks then ask rank 0 after every update.
+    pub stops_early: bool,
 }
 
 /// One training run.
@@ -46,6 +50,9 @@ pub struct Trainer<'a, M: ModelWithLoss> {
     pub examples: &'a [M::Example],
     /// Where the state is kept between updates.
     pub checkpoint: PathBuf,
+    /// The processes that share every batch with this one. Rank 0 alone reads and writes the checkpoint and selects models; the
+    /// others have a model that selects nothing, and no observers.
+    pub group: Option<&'a ProcessGroup>,
 }
 
 impl<M: ModelWithLoss> Trainer<'_, M> {
@@ -81,10 +88,16 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
     ) -> Result<(u64, u64), TrainError> {
         let (total, per_stage, per_epoch, plan) = (self.total(), self.per_stage(), self.per_epoch(), self.plan);
         let mut learner = Learner::new(&mut *self.model, &mut *self.adaptation, plan.rules);
-        let saved = if resume { Saved::read(&self.checkpoint)? } else { None };
+        learner.group = self.group;
+        let leads = self.group.is_none_or(ProcessGroup::leads);
+        let saved = if resume && leads { Saved::read(&self.checkpoint)? } else { None };
         if let Some(saved) = saved.filter(|saved| saved.updates() <= end) {
             learner.load(&saved)?;
         }
+        if let Some(group) = self.group {
+            learner.take_over(group)?;
+        }
+        let asked = self.group.filter(|_| plan.stops_early);
         let schedule = Schedule::new(plan.shape, plan.lr, plan.warmup_ratio, per_stage);
         let lengths: Vec<usize> = self.examples.iter().map(TokenRow::tokens).collect();
         for observer in observers.iter_mut() {
@@ -92,8 +105,8 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
         }
         let done = learner.updates();
         learner.model.prepare(learner.adaptation, self.examples, done, per_epoch)?;
-        let (mut seen, mut entered) = (0, None);
-        while learner.updates() < end && !learner.model.stopped() {
+        let (mut seen, mut entered, mut stopped) = (0, None, ends_early(learner.model.stopped(), asked)?);
+        while learner.updates() < end && !stopped {
             let epoch = learner.updates() / per_epoch;
             // A stage's schedule and moments are its own; an epoch belongs to one stage.
             let (stage, began) = (epoch / plan.epochs, epoch / plan.epochs * per_stage);
@@ -105,18 +118,20 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
             let left = (end - learner.updates()) as usize;
             for batch in batches::of_epoch(&lengths, plan.batch, self.seed, epoch)[skip..].iter().take(left) {
                 let step = learner.updates();
-                let _draws = self.seed.seed_libtorch("dropout", step);
+                let _draws = self.seed.seed_libtorch(&dropout_stream(self.group), step);
                 let batch: Vec<&M::Example> = batch.iter().map(|&index| &self.examples[index]).collect();
                 let lr = schedule.at(step - began);
                 let update = learner.update(&batch, lr).map_err(|error| at_step(error, step, epoch, &batch))?;
                 seen += update.tokens as u64;
                 // Before the checkpoint: what a checkpoint has behind it has been looked at.
-                let dev_loss = learner.model.after_update(step + 1, per_epoch, learner.adaptation)?;
+                let model = &mut *learner.model;
+                let looked = leads.then(|| model.after_update(step + 1, per_epoch, learner.adaptation));
+                let dev_loss = looked.transpose()?.flatten();
                 for observer in observers.iter_mut() {
                     observer.step(&StepInfo { step, epoch, update, lr, dev_loss })?;
                 }
-                let stopped = learner.model.stopped();
-                if (step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end || stopped {
+                stopped = ends_early(learner.model.stopped(), asked)?;
+                if leads && ((step + 1).is_multiple_of(plan.checkpoint_every) || step + 1 == end || stopped) {
                     learner.save(&self.checkpoint)?;
                 }
                 if stopped {
@@ -126,6 +141,22 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
         }
         Ok((learner.updates(), seen))
     }
+}
+
+/// The name of the random numbers that dropout takes: each rank has its own.
+fn dropout_stream(group: Option<&ProcessGroup>) -> String {
+    match group.map_or(0, ProcessGroup::rank) {
+        0 => "dropout".to_owned(),
+        rank => format!("dropout of rank {rank}"),
+    }
+}
+
+/// Whether training ends early, as rank 0 sees it: the others are told.
+fn ends_early(own: bool, asked: Option<&ProcessGroup>) -> Result<bool, GroupError> {
+    let Some(group) = asked else { return Ok(own) };
+    let mut word = Tensor::from_slice(&[i64::from(own)]);
+    group.broadcast(&mut word)?;
+    Ok(word.int64_value(&[0]) == 1)
 }
 
 /// An update's error with its place in the run.

@@ -73,7 +73,8 @@ impl Experiment for CausalExperiment {
 impl CausalExperiment {
     /// How the plan validates.
     fn validation(&self, run: &NamedRun<'_>) -> Result<Option<Validation<Sequences>>> {
-        let Some(ValidationPlan { every, patience, .. }) = run.plan.train.validation else { return Ok(None) };
+        let plan = run.plan.train.validation.filter(|_| run.leads());
+        let Some(ValidationPlan { every, patience, .. }) = plan else { return Ok(None) };
         let rows = self.rows.dev_examples(&self.loaded)?;
         let best = Best::new(run.paths.validation(), run.paths.best());
         Ok(Some(Validation { rows, rule: ValidationRule { every, patience }, best }))

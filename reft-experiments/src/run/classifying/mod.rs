@@ -74,7 +74,7 @@ impl Experiment for ClassificationExperiment {
             model_dropout: plan.train.model_dropout,
             label_kind: if plan.follows_pyreft(ParityPoint::Labels) { Kind::BFloat16 } else { Kind::Float },
             micro_tokens: plan.train.micro_batch_tokens,
-            watch: Some(SelectionRows { rows: watched.rows, metric: rows.task.metric(), best }),
+            watch: run.leads().then(|| SelectionRows { rows: watched.rows, metric: rows.task.metric(), best }),
         };
         let (examples, too_long) = (training.rows, too_long.into_iter().collect());
         Ok(Box::new(ClassificationTrainee {

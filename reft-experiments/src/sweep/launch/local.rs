@@ -1,15 +1,14 @@
 //! Workers as processes of this machine, with the cores divided among them and a GPU each.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::machine::{cores, env, openmp, root};
+use crate::machine::last_words::{LastWords, last_line};
+use crate::machine::{cores, env, gpus, openmp, root};
 
 /// How many workers, and what each may use.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,9 +27,6 @@ const TICK: Duration = Duration::from_millis(200);
 /// Ends in a row, without work in between, after which a worker is not started again.
 const ENDS: usize = 5;
 
-/// GPUs of one machine that are looked for.
-const MOST_GPUS: usize = 64;
-
 /// A place for a worker: the process in it, and how often one died there in a row.
 struct WorkerSlot {
     log: PathBuf,
@@ -38,40 +34,27 @@ struct WorkerSlot {
     deaths: usize,
 }
 
-/// A worker's process. Its standard output is read as it comes: a pipe that is not drained holds 64 KiB, then its writer waits.
+/// A worker's process.
 struct WorkerProcess {
     child: Child,
-    /// Ends, with the last bytes that the worker said, when its output does.
-    said: Option<JoinHandle<String>>,
+    /// What it left on its standard output.
+    said: Option<LastWords>,
 }
 
 impl WorkerProcess {
     fn new(mut child: Child) -> Self {
-        let said = child.stdout.take().map(|output| std::thread::spawn(move || last_of(output)));
+        let said = child.stdout.take().map(LastWords::of);
         Self { child, said }
     }
 
     /// Why it ended, by its own words: the last that it left for us, or else the last line of its log.
     fn last_words(&mut self, log: &Path) -> String {
-        let mut text = self.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
+        let mut text = self.said.take().map(LastWords::text).unwrap_or_default();
         if text.trim().is_empty() {
             text = std::fs::read_to_string(log).unwrap_or_default();
         }
-        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
+        last_line(&text).unwrap_or("nothing").to_owned()
     }
-}
-
-/// Bytes of a worker's output that are kept: more than a line.
-const KEPT: usize = 1 << 14;
-
-/// Reads to the end and keeps the last bytes.
-fn last_of(mut output: impl Read) -> String {
-    let (mut kept, mut buffer) = (Vec::new(), [0; 1 << 12]);
-    while let Ok(read @ 1..) = output.read(&mut buffer) {
-        kept.extend_from_slice(&buffer[..read]);
-        kept.drain(..kept.len().saturating_sub(KEPT));
-    }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 impl LocalLauncher {
@@ -80,7 +63,7 @@ impl LocalLauncher {
     pub fn new(workers: usize) -> Self {
         let workers = workers.max(1);
         let threads = openmp::asked(&env).unwrap_or_else(|| cores::usable(root(), &env) / workers);
-        Self { workers, threads: threads.max(1), gpus: gpus() }
+        Self { workers, threads: threads.max(1), gpus: gpus::visible() }
     }
 
     /// Starts the workers and waits until all have ended because nothing was left. One that dies is started again. `tick`
@@ -138,21 +121,12 @@ impl LocalLauncher {
         }
         command.envs(openmp::waiting(&env, self.threads));
         if let Some(gpu) = self.gpus.get(number % self.gpus.len().max(1)) {
-            command.env("CUDA_VISIBLE_DEVICES", gpu);
+            command.env(gpus::VISIBLE, gpu);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(open().with_context(|| said(log))?);
         command.spawn().map(WorkerProcess::new).with_context(|| said(&program))
     }
-}
-
-/// The GPUs that workers share.
-fn gpus() -> Vec<String> {
-    if let Ok(visible) = std::env::var("CUDA_VISIBLE_DEVICES") {
-        return visible.split(',').map(str::trim).filter(|gpu| !gpu.is_empty()).map(str::to_owned).collect();
-    }
-    let exists = |number: &usize| Path::new(&format!("/dev/nvidia{number}")).exists();
-    (0..MOST_GPUS).take_while(exists).map(|number| number.to_string()).collect()
 }
 
 #[cfg(test)]
