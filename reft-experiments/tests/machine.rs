@@ -133,3 +133,26 @@ fn threads_are_those_asked_for_or_slurm_s() {
     // A process that was started anew is not started again, whatever it finds.
     assert_eq!(threads("seed=4", Some("2"), &[("REFT_CHOSE", "OMP_NUM_THREADS"), slurm[0]]), asked);
 }
+
+#[test]
+fn a_model_that_cannot_be_trained_here_is_refused_before_its_weights_are_read() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    let train = |limit: &str| {
+        let mut command = dir.reft(&["train", "run.yaml"]);
+        let output = command.env("SLURM_JOB_ID", "7").env("SLURM_MEM_PER_NODE", limit).output();
+        output.expect("the program starts")
+    };
+    let refused = train("390");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let last = said.lines().last().unwrap_or_default();
+    assert!(!refused.status.success() && last.starts_with("error: "), "{said}");
+    for part in ["its weights, held twice for training, need ", "MiB in f32", "this Slurm job's --mem", "smaller model"]
+    {
+        assert!(last.contains(part), "{part}: {said}");
+    }
+    // Loading would have said what the run takes in all, or which type it chose.
+    assert!(!said.contains("memory: about") && !dir.path().join("runs").exists(), "{said}");
+    let output = train("8192");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

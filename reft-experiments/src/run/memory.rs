@@ -2,11 +2,44 @@
 
 use tch::Device;
 
+use crate::config::plan::RunPlan;
 use crate::machine::memory::{AvailableMemory, MemoryLimit};
 use crate::machine::{self, env, root};
 
 /// libtorch's own libraries, threads and buffers, measured with a tiny model.
 pub const FIXED: usize = 400 << 20;
+
+/// The passes that a model is loaded for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ModelPasses {
+    /// It answers.
+    Forward,
+    /// Gradients pass through its weights as well.
+    ForwardAndBackward,
+}
+
+impl ModelPasses {
+    /// What a plan's run does with a causal model.
+    pub fn of(plan: &RunPlan) -> Self {
+        if plan.adapt.is_some() { Self::ForwardAndBackward } else { Self::Forward }
+    }
+
+    /// How often each weight is held: once more, transposed, for gradients.
+    pub fn weight_copies(self) -> usize {
+        match self {
+            Self::Forward => 1,
+            Self::ForwardAndBackward => 2,
+        }
+    }
+
+    /// The least that a model takes whose weights have so many bytes, known before any is read.
+    pub fn least(self, weights: usize) -> usize {
+        match self {
+            Self::Forward => weights,
+            Self::ForwardAndBackward => FIXED.saturating_add(weights.saturating_mul(self.weight_copies())),
+        }
+    }
+}
 
 /// Bytes that a run needs, by what for.
 pub trait MemoryEstimate {

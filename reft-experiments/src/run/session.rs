@@ -19,7 +19,7 @@ use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use tch::Device;
 
-use super::memory;
+use super::memory::{self, ModelPasses};
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::DataSources;
 use crate::machine::fast;
@@ -48,7 +48,12 @@ impl LoadedDecoder {
     /// # Errors
     /// When the model, a file of it or the device is not to be had.
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        let (weights, id) = open(model, dtype, device)?;
+        Self::open_for(model, dtype, device, ModelPasses::Forward)
+    }
+
+    /// The same for these passes: what cannot fit is refused before a weight is read.
+    fn open_for(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<Self> {
+        let (weights, id) = open(model, dtype, device, passes)?;
         let decoder = registry::load(&weights, dtype.kind(), device.0)?;
         decoder.notes().iter().for_each(|note| eprintln!("{note}"));
         let identity = Identity::of(&weights)?;
@@ -97,7 +102,7 @@ impl LoadedEncoder {
     /// # Errors
     /// When the model, a file of it or the device is not to be had, or it is no encoder.
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        let (weights, id) = open(model, dtype, device)?;
+        let (weights, id) = open(model, dtype, device, ModelPasses::Forward)?;
         let encoder = Encoder::load(&weights, dtype.kind(), device.0)?;
         let identity = Identity::of(&weights)?;
         let base = base_model(id, &identity, encoder.dims());
@@ -161,7 +166,7 @@ fn clock() -> Result<Clock> {
 
 /// The weights of a model that fits into memory, and its name: of a model of the hub with the commit, so that what was
 /// trained on it finds the same files again.
-fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, String)> {
+fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<(Weights, String)> {
     if let Device::Cuda(index) = device.0 {
         reft_models::cuda::prepare(index)?;
     }
@@ -172,13 +177,17 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<(Weights, Strin
         eprintln!("model {model}: revision {id}");
     }
     let weights = Weights::open(&path)?;
-    let needed = weights.numbers() * dtype.kind().elt_size_in_bytes();
+    let needed = passes.least(weights.numbers() * dtype.kind().elt_size_in_bytes());
     if let Some(AvailableMemory { bytes, limit }) =
         memory::available(device.0).filter(|available| available.bytes < needed)
     {
         let (path, dtype) = (path.display(), dtype.name());
+        let held = match passes {
+            ModelPasses::Forward => "",
+            ModelPasses::ForwardAndBackward => ", held twice for training,",
+        };
         bail!(
-            "{path}: its weights need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
+            "{path}: its weights{held} need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
              or take a smaller model",
             needed >> 20,
             bytes >> 20
@@ -236,7 +245,10 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<LoadedDecoder>> {
-        self.causal.of(plan, |plan| LoadedDecoder::open(&plan.model, plan.dtype, plan.device)?.read_by(plan.tokenizer))
+        self.causal.of(plan, |plan| {
+            let passes = ModelPasses::of(plan);
+            LoadedDecoder::open_for(&plan.model, plan.dtype, plan.device, passes)?.read_by(plan.tokenizer)
+        })
     }
 
     /// The encoder of a plan; the one already loaded if it is the same.

@@ -3,7 +3,7 @@
 use reft_core::site::Dims;
 
 use crate::config::plan::RunPlan;
-use crate::run::memory::{FIXED, MemoryEstimate};
+use crate::run::memory::{FIXED, MemoryEstimate, ModelPasses};
 
 /// Bytes a run needs, by what for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +38,7 @@ impl CausalMemory {
         let between = dims.width as usize * bytes;
         let kept = if group == 0 { graph * kept } else { graph.div_ceil(group) * between + group.min(graph) * kept };
         let tokens = plan.train.micro_batch_tokens.min(plan.train.batch_size.saturating_mul(longest)).max(longest);
-        // Weights are packed once more, transposed, for gradients.
-        let copies = if plan.adapt.is_some() { 2 } else { 1 };
+        let copies = ModelPasses::of(plan).weight_copies();
         let rows = plan.eval.batch_size.saturating_mul(longest + plan.eval.max_new_tokens);
         Self {
             weights: copies * parameters as usize * bytes,
