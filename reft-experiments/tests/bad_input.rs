@@ -115,7 +115,7 @@ fn texts_beyond_the_models_context() {
 fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_adapter() {
     let dir = Dir::new();
     dir.write("run.yaml", RUN);
-    check(&dir, &["train", "run.yaml", "--set", "train.lr=1e38"], &["loss", "arc_e row", "lower train.lr"]);
+    check(&dir, &["train", "run.yaml", "--set", "train.lr=1e38"], &["loss", "arc_e row", "lower the learning rate"]);
     let runs: Vec<_> = std::fs::read_dir(dir.path().join("runs")).expect("a run").collect();
     let run = runs[0].as_ref().expect("readable").path();
     assert!(run.join("failure.txt").exists() && !run.join("record.json").exists());

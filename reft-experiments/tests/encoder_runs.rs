@@ -68,7 +68,7 @@ fn a_loss_that_is_not_finite_keeps_the_adapter_and_the_head_of_the_last_finite_o
     encoder::check(
         &dir,
         &["train", "run.yaml", "--set", "train.lr=1e38", "--set", loreft],
-        &["loss", "lower train.lr"],
+        &["loss", "lower the learning rate"],
     );
     let runs: Vec<_> = std::fs::read_dir(dir.path().join("runs")).expect("a run").collect();
     let run = runs[0].as_ref().expect("readable").path();
@@ -144,7 +144,7 @@ fn mistakes_are_answered_with_one_line() {
     check(&with("model=model"), &["config.json", "there are bert, roberta"]);
     check(&with("data.source=real"), &["glue_data/MRPC/train.tsv", "GLUE's MRPC", "REFT_DATA"]);
     check(&with("adapt={bitfit: {layers: all}}"), &["unknown key `adapt.bitfit.layers`"]);
-    check(&with("train.lr=1e38"), &["loss", "mrpc row", "lower train.lr"]);
+    check(&with("train.lr=1e38"), &["loss", "mrpc row", "lower the learning rate"]);
     dir.write("words.yaml", support::RUN);
     check(&["train", "words.yaml", "--set", "model=encoder"], &["an encoder", "classification task"]);
     check(&["eval", "run.yaml", "--model", "encoder"], &["no classification head", "--adapter", "--head"]);

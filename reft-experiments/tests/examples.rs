@@ -14,6 +14,9 @@ mod finetune;
 #[path = "../examples/interchange.rs"]
 #[allow(dead_code, missing_docs)]
 mod interchange;
+#[path = "../examples/own_adaptation.rs"]
+#[allow(dead_code, missing_docs)]
+mod own_adaptation;
 #[path = "../examples/own_objective.rs"]
 #[allow(dead_code, missing_docs)]
 mod own_objective;
@@ -52,6 +55,14 @@ fn classification_learns_its_rows() {
     std::fs::copy(dir.path().join("model/tokenizer.json"), encoder.join("tokenizer.json")).expect("copied");
     let accuracy = classify::run(&encoder.display().to_string(), 120).expect("it trains");
     assert!(accuracy > 0.8, "{accuracy}");
+}
+
+#[test]
+fn an_own_adaptation_is_trained_saved_and_loaded() {
+    let dir = Dir::new();
+    let (first, last, same) = own_adaptation::run(&decoder(&dir), dir.path()).expect("it trains");
+    assert!(last < first, "loss {first} to {last}");
+    assert!(same, "the loaded adapter has other tensors");
 }
 
 #[test]

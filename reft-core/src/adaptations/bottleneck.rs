@@ -10,21 +10,19 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
-use crate::adaptation::Adaptation;
+use crate::adapt_config::{AdaptMethod, SpecError};
 use crate::adaptations::components::{
-    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementError, PlacementSpec,
-    SiteRows, count, everywhere, positive, probability,
+    ComponentConfig, ComponentMethod, ComponentSite, FrozenInputs, PlacementError, PlacementSpec, SiteRows, everywhere,
+    positive, probability,
 };
 use crate::decay::ParameterRole;
 use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
-use crate::rng::Seed;
-use crate::site::{Component, Dims};
+use crate::site::Component;
 
 /// Standard deviation of fresh matrices.
 pub(crate) const SD: f32 = 0.02;
@@ -87,44 +85,21 @@ macro_rules! specification {
             pub dropout: f64,
         }
 
-        impl $name {
-            fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
+        impl ComponentConfig for $name {
+            fn check(&self) -> Result<(), SpecError> {
                 check_bottleneck(self.bottleneck)?;
                 positive("scaling", self.scaling)?;
-                probability(self.dropout)?;
-                let Self { components, layers, positions, truncation, .. } = self;
-                let (positions, truncation) = (*positions, *truncation);
-                PlacementSpec { method: $key, components, layers, positions, truncation }.linear(dims)
+                probability(self.dropout)
             }
 
-            fn method(&self) -> Bottleneck {
+            fn placement(&self, _: &dyn Lender) -> PlacementSpec<'_> {
+                let Self { ref components, ref layers, positions, truncation, .. } = *self;
+                PlacementSpec { method: $key, components, layers, positions, truncation }
+            }
+
+            fn method(&self, _: &dyn Lender) -> Box<dyn ComponentMethod> {
                 let Self { bottleneck, activation, scaling, dropout, .. } = *self;
-                Bottleneck { key: $key, shape: $shape, inner: bottleneck, activation, scaling, dropout }
-            }
-        }
-
-        impl AdaptConfig for $name {
-            fn build(
-                &self,
-                dims: &Dims,
-                lender: &dyn Lender,
-                seed: Seed,
-                device: Device,
-            ) -> Result<Box<dyn Adaptation>, SpecError> {
-                let at = self.at(dims)?;
-                Ok(Box::new(ComponentAdaptation::new(Box::new(self.method()), at, (dims, lender), seed, device)?))
-            }
-
-            fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-                Ok(count(&self.method(), &self.at(dims)?, dims))
-            }
-
-            fn computes_with_weights(&self) -> bool {
-                $shape == BottleneckForm::Series
-            }
-
-            fn title(&self) -> String {
-                Self::TITLE.to_owned()
+                Box::new(Bottleneck { key: $key, shape: $shape, inner: bottleneck, activation, scaling, dropout })
             }
         }
 

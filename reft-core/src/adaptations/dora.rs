@@ -5,13 +5,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
-use crate::adaptation::Adaptation;
+use crate::adapt_config::{AdaptMethod, SpecError};
 use crate::adaptations::components::{
-    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementSpec, SiteRows, count,
-    everywhere, positive, probability,
+    ComponentConfig, ComponentMethod, ComponentSite, FrozenInputs, PlacementSpec, SiteRows, everywhere, positive,
+    probability,
 };
 use crate::adaptations::lora::{attention, check_rank, low_rank, scale};
 use crate::decay::ParameterRole;
@@ -19,8 +18,7 @@ use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
-use crate::rng::Seed;
-use crate::site::{Component, Dims};
+use crate::site::Component;
 
 /// Low-rank changes of direction with trained magnitudes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -50,43 +48,21 @@ pub struct DoraSpec {
     pub rslora: bool,
 }
 
-impl DoraSpec {
-    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
+impl ComponentConfig for DoraSpec {
+    fn check(&self) -> Result<(), SpecError> {
         check_rank(self.rank)?;
         positive("alpha", self.alpha)?;
-        probability(self.dropout)?;
-        let Self { components, layers, positions, truncation, .. } = self;
-        let (positions, truncation) = (*positions, *truncation);
-        PlacementSpec { method: "dora", components, layers, positions, truncation }.linear(dims)
+        probability(self.dropout)
     }
 
-    fn method(&self) -> Dora {
-        Dora { rank: self.rank, scale: scale(self.alpha, self.rank, self.rslora), dropout: self.dropout }
-    }
-}
-
-impl AdaptConfig for DoraSpec {
-    fn build(
-        &self,
-        dims: &Dims,
-        lender: &dyn Lender,
-        seed: Seed,
-        device: Device,
-    ) -> Result<Box<dyn Adaptation>, SpecError> {
-        let at = self.at(dims)?;
-        Ok(Box::new(ComponentAdaptation::new(Box::new(self.method()), at, (dims, lender), seed, device)?))
+    fn placement(&self, _: &dyn Lender) -> PlacementSpec<'_> {
+        let Self { ref components, ref layers, positions, truncation, .. } = *self;
+        PlacementSpec { method: Self::KEY, components, layers, positions, truncation }
     }
 
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        Ok(count(&self.method(), &self.at(dims)?, dims))
-    }
-
-    fn computes_with_weights(&self) -> bool {
-        true
-    }
-
-    fn title(&self) -> String {
-        Self::TITLE.to_owned()
+    fn method(&self, _: &dyn Lender) -> Box<dyn ComponentMethod> {
+        let scale = scale(self.alpha, self.rank, self.rslora);
+        Box::new(Dora { rank: self.rank, scale, dropout: self.dropout })
     }
 }
 

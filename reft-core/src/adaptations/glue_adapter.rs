@@ -13,20 +13,18 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
-use crate::adaptation::Adaptation;
+use crate::adapt_config::{AdaptMethod, SpecError};
 use crate::adaptations::bottleneck::{Nonlinearity, SD, check_bottleneck};
 use crate::adaptations::components::{
-    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, PlacementSpec, SiteRows, count, everywhere,
+    ComponentConfig, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementSpec, SiteRows, everywhere,
 };
 use crate::decay::ParameterRole;
 use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::Truncation;
-use crate::rng::Seed;
 use crate::site::Component::{AttentionOutput, BlockOutput, MlpHidden, MlpOutput};
 use crate::site::{Component, Dims, LayerId, Site};
 
@@ -91,32 +89,32 @@ impl AdapterVariant {
             Self::PfeifferPlain => &[BlockOutput],
         }
     }
-}
 
-impl HoulsbySpec {
-    fn method(&self) -> (SublayerAdapter, &Layers) {
-        let Self { bottleneck, activation, ref layers } = *self;
-        (SublayerAdapter { row: AdapterVariant::Houlsby, bottleneck, activation }, layers)
+    /// Adapter-FFN's for this model. What lends no weight lends no normalisation either, whether there is one or not.
+    fn pfeiffer(lender: &dyn Lender) -> Self {
+        let lends = lender.linear(Site { layer: LayerId(0), component: MlpOutput }).is_some();
+        if lends && lender.norm(LayerId(0)).is_none() { Self::PfeifferPlain } else { Self::Pfeiffer }
+    }
+
+    /// At its components in these layers, on all tokens.
+    fn placement(self, layers: &Layers) -> PlacementSpec<'_> {
+        let (method, components) = (self.key(), self.components());
+        PlacementSpec { method, components, layers, positions: everywhere(), truncation: Truncation::default() }
     }
 }
 
-impl AdaptConfig for HoulsbySpec {
-    fn build(
-        &self,
-        dims: &Dims,
-        lender: &dyn Lender,
-        seed: Seed,
-        device: Device,
-    ) -> Result<Box<dyn Adaptation>, SpecError> {
-        build(self.method(), (dims, lender), seed, device)
+impl ComponentConfig for HoulsbySpec {
+    fn check(&self) -> Result<(), SpecError> {
+        check_bottleneck(self.bottleneck)
     }
 
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        trainable(&self.method(), dims)
+    fn placement(&self, _: &dyn Lender) -> PlacementSpec<'_> {
+        AdapterVariant::Houlsby.placement(&self.layers)
     }
 
-    fn title(&self) -> String {
-        Self::TITLE.to_owned()
+    fn method(&self, _: &dyn Lender) -> Box<dyn ComponentMethod> {
+        let Self { bottleneck, activation, .. } = *self;
+        Box::new(SublayerAdapter { row: AdapterVariant::Houlsby, bottleneck, activation })
     }
 }
 
@@ -131,40 +129,23 @@ impl AdaptMethod for HoulsbySpec {
     }
 }
 
-impl PfeifferSpec {
-    fn method(&self) -> (SublayerAdapter, &Layers) {
-        let Self { bottleneck, activation, ref layers } = *self;
-        (SublayerAdapter { row: AdapterVariant::Pfeiffer, bottleneck, activation }, layers)
-    }
-}
-
-impl AdaptConfig for PfeifferSpec {
-    fn build(
-        &self,
-        dims: &Dims,
-        lender: &dyn Lender,
-        seed: Seed,
-        device: Device,
-    ) -> Result<Box<dyn Adaptation>, SpecError> {
-        // What lends no weight lends no normalisation either, whether there is one or not.
-        let lends = lender.linear(Site { layer: LayerId(0), component: MlpOutput }).is_some();
-        let (mut method, layers) = self.method();
-        if lends && lender.norm(LayerId(0)).is_none() {
-            method.row = AdapterVariant::PfeifferPlain;
-        }
-        build((method, layers), (dims, lender), seed, device)
+impl ComponentConfig for PfeifferSpec {
+    fn check(&self) -> Result<(), SpecError> {
+        check_bottleneck(self.bottleneck)
     }
 
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        trainable(&self.method(), dims)
+    fn placement(&self, lender: &dyn Lender) -> PlacementSpec<'_> {
+        AdapterVariant::pfeiffer(lender).placement(&self.layers)
     }
 
-    fn computes_with_weights(&self) -> bool {
-        true
+    /// The sub-layer's output or the block's: neither is a linear map everywhere.
+    fn sites(&self, dims: &Dims, lender: &dyn Lender) -> Result<Placement, SpecError> {
+        self.placement(lender).resolve(dims)
     }
 
-    fn title(&self) -> String {
-        Self::TITLE.to_owned()
+    fn method(&self, lender: &dyn Lender) -> Box<dyn ComponentMethod> {
+        let Self { bottleneck, activation, .. } = *self;
+        Box::new(SublayerAdapter { row: AdapterVariant::pfeiffer(lender), bottleneck, activation })
     }
 }
 
@@ -177,26 +158,6 @@ impl AdaptMethod for PfeifferSpec {
     fn example() -> Self {
         Self { bottleneck: 4, layers: Layers::All, activation: relu() }
     }
-}
-
-fn sites<'l>(method: &SublayerAdapter, layers: &'l Layers) -> Result<PlacementSpec<'l>, SpecError> {
-    check_bottleneck(method.bottleneck)?;
-    let (key, components) = (method.key(), method.row.components());
-    Ok(PlacementSpec { method: key, components, layers, positions: everywhere(), truncation: Truncation::default() })
-}
-
-fn build(
-    (method, layers): (SublayerAdapter, &Layers),
-    (dims, lender): (&Dims, &dyn Lender),
-    seed: Seed,
-    device: Device,
-) -> Result<Box<dyn Adaptation>, SpecError> {
-    let at = sites(&method, layers)?.resolve(dims)?;
-    Ok(Box::new(ComponentAdaptation::new(Box::new(method), at, (dims, lender), seed, device)?))
-}
-
-fn trainable((method, layers): &(SublayerAdapter, &Layers), dims: &Dims) -> Result<i64, SpecError> {
-    Ok(count(method, &sites(method, layers)?.resolve(dims)?, dims))
 }
 
 #[derive(Debug)]

@@ -5,20 +5,17 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
-use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
-use crate::adaptation::Adaptation;
+use crate::adapt_config::{AdaptMethod, SpecError};
 use crate::adaptations::components::{
-    ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementError, PlacementSpec, SiteRows, count,
-    everywhere,
+    ComponentConfig, ComponentMethod, ComponentSite, Placement, PlacementError, PlacementSpec, SiteRows, everywhere,
 };
 use crate::decay::ParameterRole;
 use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
-use crate::rng::Seed;
 use crate::site::{Component, Dims};
 
 /// Trained scales of activations.
@@ -44,35 +41,27 @@ fn paper() -> Vec<Component> {
     vec![Component::Key, Component::Value, Component::MlpHidden]
 }
 
-impl Ia3Spec {
-    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
+impl ComponentConfig for Ia3Spec {
+    fn check(&self) -> Result<(), SpecError> {
         if self.components.contains(&Component::Embedding) {
             let known = "a component of every layer, such as key, value or mlp_hidden";
             return Err(PlacementError::NotDefined { method: "ia3", component: Component::Embedding, known }.into());
         }
-        let Self { components, layers, positions, truncation } = self;
-        let (positions, truncation) = (*positions, *truncation);
-        PlacementSpec { method: "ia3", components, layers, positions, truncation }.resolve(dims)
-    }
-}
-
-impl AdaptConfig for Ia3Spec {
-    fn build(
-        &self,
-        dims: &Dims,
-        lender: &dyn Lender,
-        seed: Seed,
-        device: Device,
-    ) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(Box::new(ComponentAdaptation::new(Box::new(Ia3), self.at(dims)?, (dims, lender), seed, device)?))
+        Ok(())
     }
 
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        Ok(count(&Ia3, &self.at(dims)?, dims))
+    fn placement(&self, _: &dyn Lender) -> PlacementSpec<'_> {
+        let Self { ref components, ref layers, positions, truncation } = *self;
+        PlacementSpec { method: Self::KEY, components, layers, positions, truncation }
     }
 
-    fn title(&self) -> String {
-        Self::TITLE.to_owned()
+    /// Any components: what is scaled need not come from a linear map.
+    fn sites(&self, dims: &Dims, lender: &dyn Lender) -> Result<Placement, SpecError> {
+        self.placement(lender).resolve(dims)
+    }
+
+    fn method(&self, _: &dyn Lender) -> Box<dyn ComponentMethod> {
+        Box::new(Ia3)
     }
 }
 

@@ -8,11 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
-use crate::adaptation::{Adaptation, NamedTensor};
+use crate::adapt_config::{AdaptMethod, SpecError};
+use crate::adaptation::NamedTensor;
 use crate::adaptations::components::{
-    ComponentAdaptation, ComponentMethod, ComponentSite, Placement, PlacementSpec, SiteRows, count, everywhere,
-    positive, probability,
+    ComponentConfig, ComponentMethod, ComponentSite, PlacementSpec, SiteRows, everywhere, positive, probability,
 };
 use crate::adaptations::lora::{attention, check_rank};
 use crate::decay::ParameterRole;
@@ -20,8 +19,8 @@ use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
-use crate::rng::{self, Seed};
-use crate::site::{Component, Dims};
+use crate::rng;
+use crate::site::Component;
 
 /// Trained vectors around a frozen random pair of matrices that all sites share.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -57,57 +56,22 @@ fn d_initial() -> f64 {
     0.1
 }
 
-impl VeraSpec {
-    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
+impl ComponentConfig for VeraSpec {
+    fn check(&self) -> Result<(), SpecError> {
         check_rank(self.rank)?;
         positive("d_initial", self.d_initial)?;
-        probability(self.dropout)?;
-        let Self { components, layers, positions, truncation, .. } = self;
-        let (positions, truncation) = (*positions, *truncation);
-        PlacementSpec { method: "vera", components, layers, positions, truncation }.linear(dims)
+        probability(self.dropout)
     }
 
-    fn method(&self, a: Tensor, b: Tensor) -> Vera {
-        Vera { rank: self.rank, d_initial: self.d_initial as f32, dropout: self.dropout, a, b }
+    fn placement(&self, _: &dyn Lender) -> PlacementSpec<'_> {
+        let Self { ref components, ref layers, positions, truncation, .. } = *self;
+        PlacementSpec { method: Self::KEY, components, layers, positions, truncation }
     }
 
-    /// The frozen pair `A`, `B` for these components.
-    fn pair(&self, dims: &Dims, device: Device) -> [Tensor; 2] {
-        let widest = |width: fn(Component, &Dims) -> i64| {
-            self.components.iter().map(|&component| width(component, dims)).max().unwrap_or(0)
-        };
-        let input = widest(|component, dims| component.input_width(dims).unwrap_or(0));
-        let output = widest(Component::width);
-        let _draws = rng::libtorch_seeded(i64::from(self.projection_key));
-        let draw = |shape: [i64; 2]| {
-            let bound = (6.0 / shape[1] as f64).sqrt();
-            Tensor::empty(shape, (Kind::Float, Device::Cpu)).uniform_(-bound, bound).to_device(device)
-        };
-        let a = draw([self.rank, input]);
-        [a, draw([output, self.rank])]
-    }
-}
-
-impl AdaptConfig for VeraSpec {
-    fn build(
-        &self,
-        dims: &Dims,
-        lender: &dyn Lender,
-        seed: Seed,
-        device: Device,
-    ) -> Result<Box<dyn Adaptation>, SpecError> {
-        let at = self.at(dims)?;
-        let [a, b] = self.pair(dims, device);
-        Ok(Box::new(ComponentAdaptation::new(Box::new(self.method(a, b)), at, (dims, lender), seed, device)?))
-    }
-
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        let nothing = || Tensor::empty([0], (Kind::Float, Device::Cpu));
-        Ok(count(&self.method(nothing(), nothing()), &self.at(dims)?, dims))
-    }
-
-    fn title(&self) -> String {
-        Self::TITLE.to_owned()
+    fn method(&self, _: &dyn Lender) -> Box<dyn ComponentMethod> {
+        let Self { rank, projection_key, dropout, .. } = *self;
+        let pair = [(); 2].map(|()| Tensor::empty([0], (Kind::Float, Device::Cpu)));
+        Box::new(Vera { rank, d_initial: self.d_initial as f32, projection_key, dropout, pair })
     }
 }
 
@@ -136,11 +100,10 @@ impl AdaptMethod for VeraSpec {
 struct Vera {
     rank: i64,
     d_initial: f32,
+    projection_key: u32,
     dropout: f64,
-    /// `[r, max in]`.
-    a: Tensor,
-    /// `[max out, r]`.
-    b: Tensor,
+    /// `A` `[r, max in]` and `B` `[max out, r]`; empty until they are drawn.
+    pair: [Tensor; 2],
 }
 
 impl ComponentMethod for Vera {
@@ -159,15 +122,27 @@ impl ComponentMethod for Vera {
         vec![vector("vera_lambda_d", self.rank, self.d_initial), vector("vera_lambda_b", place.output, 0.0)]
     }
 
+    fn draw_shared(&mut self, places: &[ComponentSite], device: Device) {
+        let widest = |width: fn(&ComponentSite) -> i64| places.iter().map(width).max().unwrap_or(0);
+        let _draws = rng::libtorch_seeded(i64::from(self.projection_key));
+        let draw = |shape: [i64; 2]| {
+            let bound = (6.0 / shape[1] as f64).sqrt();
+            Tensor::empty(shape, (Kind::Float, Device::Cpu)).uniform_(-bound, bound).to_device(device)
+        };
+        let a = draw([self.rank, widest(|place| place.input)]);
+        self.pair = [a, draw([widest(|place| place.output), self.rank])];
+    }
+
     fn shared(&self) -> Vec<NamedTensor> {
+        let [a, b] = &self.pair;
         let named = |name: &str, tensor: &Tensor| NamedTensor { name: name.to_owned(), tensor: tensor.shallow_clone() };
-        vec![named("vera_A", &self.a), named("vera_B", &self.b)]
+        vec![named("vera_A", a), named("vera_B", b)]
     }
 
     fn change(&self, rows: &SiteRows<'_>) -> Tensor {
-        let [d, b] = rows.parameters else { unreachable!("two tensors are declared") };
-        let first = self.a.narrow(1, 0, rows.place.input);
-        let second = self.b.narrow(0, 0, rows.place.output);
+        let ([d, b], [first, second]) = (rows.parameters, &self.pair) else { unreachable!("two tensors are declared") };
+        let first = first.narrow(1, 0, rows.place.input);
+        let second = second.narrow(0, 0, rows.place.output);
         let inner = rows.dropped_x(self.dropout).matmul(&first.tr()) * d;
         rows.y() + inner.matmul(&second.tr()) * b
     }

@@ -3,6 +3,7 @@
 //! A method is a [`ComponentMethod`]; [`ComponentAdaptation`] puts it at layers and components, on all tokens or, like an
 //! intervention, on some positions only. The arithmetic is in f32 whatever the model's type.
 
+mod config;
 mod place;
 mod step;
 
@@ -10,6 +11,7 @@ use std::fmt::Debug;
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+pub use config::ComponentConfig;
 pub use place::{Placement, PlacementError, PlacementSpec};
 pub(crate) use place::{everywhere, positive, probability};
 use step::ComponentsStep;
@@ -128,6 +130,9 @@ pub trait ComponentMethod: Debug {
         Vec::new()
     }
 
+    /// Draws the frozen tensors that all sites share, once for all of them.
+    fn draw_shared(&mut self, _places: &[ComponentSite], _device: Device) {}
+
     /// Frozen tensors of its own, shared by all sites; they are saved with the trained ones.
     fn shared(&self) -> Vec<NamedTensor> {
         Vec::new()
@@ -155,7 +160,7 @@ impl ComponentAdaptation {
     /// # Errors
     /// When the model does not lend what the method computes with.
     pub fn new(
-        method: Box<dyn ComponentMethod>,
+        mut method: Box<dyn ComponentMethod>,
         at: Placement,
         (dims, lender): (&Dims, &dyn Lender),
         seed: Seed,
@@ -164,6 +169,7 @@ impl ComponentAdaptation {
         let Placement { sites, positions, truncation } = at;
         let borrow = |&site: &Site| borrow(method.as_ref(), ComponentSite::bare(site, dims), lender);
         let places = sites.iter().map(borrow).collect::<Result<Vec<_>, _>>()?;
+        method.draw_shared(&places, device);
         let stacks = places.iter().flat_map(|place| method.declare(place));
         let stacks: Vec<Stack> = stacks.map(|declared| Stack { declared, sites: 1 }).collect();
         let tensors = stacks.len() / places.len();
