@@ -1,6 +1,7 @@
 //! Several adaptations on one leaf: what moves when, at which rate, and that members know nothing of it.
 
 use reft_core::adaptation::{Adaptation, Mode};
+use reft_core::hooks::visit_linear;
 use reft_core::layout::{Extent, Layout};
 use reft_core::lender::NoLender;
 use reft_core::rng::Seed;
@@ -31,7 +32,7 @@ fn visit(adaptation: &dyn Adaptation, component: Component, mode: Mode) -> Tenso
     let layout = Layout::packed(&[Extent { len: 3, prompt: 3 }]);
     let step = adaptation.begin(mode);
     let hooks = step.hooks(&layout).expect("disjoint");
-    let out = hooks.visit(Site { layer: LayerId(1), component }, &normal(&[3, 8], 1), normal(&[3, 8], 2));
+    let out = visit_linear(&*hooks, Site { layer: LayerId(1), component }, &normal(&[3, 8], 1), normal(&[3, 8], 2));
     if mode == Mode::Train && out.requires_grad() {
         out.square().sum(Kind::Float).backward();
     }

@@ -206,6 +206,28 @@ fn edits_of_a_prompt_are_measured_and_another_adapter_s_too() {
     assert!(refused(&dir, &["figure", "figure0.yaml", "--adapter", "x"]).contains("--adapter: this figure is not one"));
 }
 
+/// LoRA acts on linear maps before any norm of theirs: another visit than that of interventions.
+#[test]
+fn edits_of_a_lora_are_measured_where_it_acts() {
+    let dir = Dir::new();
+    dir.write(
+        "run.yaml",
+        "model: model\ndtype: f32\nadapt: {lora: {rank: 2, alpha: 4, components: [q], layers: [0, 2]}}\n\
+         data: {train: [arc_e], eval: [arc_e], train_rows: 8, eval_rows: 4}\n\
+         train: {epochs: 2, batch_size: 4, lr: 5e-2}\neval: {max_new_tokens: 4}\n",
+    );
+    let said = ok(&dir, &["train", "run.yaml"]);
+    let run = said.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder");
+    let study =
+        "edits: {prompt: \"a b\", layers: [0], positions: f1, rank: 2, training: {epochs: 1, batch_size: 8, lr: 1e-2}}";
+    dir.write("figure2.yaml", &with(study));
+    ok(&dir, &["figure", "figure2.yaml", "--adapter", &format!("{run}/adapter")]);
+    let csv = read(&dir, "results/quick/figure2.csv");
+    let sizes: Vec<f64> = csv.lines().skip(1).filter_map(|line| line.split(',').nth(2)?.parse().ok()).collect();
+    assert_eq!(sizes.len(), 6, "three tokens at two layers: {csv}");
+    assert!(sizes.iter().all(|&size| size > 0.0), "{csv}");
+}
+
 #[test]
 fn parameters_and_scores_come_from_the_tables_runs_and_printed_rows_are_not_drawn() {
     let dir = Dir::new();

@@ -79,25 +79,45 @@ struct MeasuringHooks<'a> {
     edits: RefCell<Vec<MeasuredEdit>>,
 }
 
-impl Hooks for MeasuringHooks<'_> {
-    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
-        let Some(rows) = self.rows.get(&at) else { return self.inner.visit(at, x, y) };
+impl MeasuringHooks<'_> {
+    /// What a visit makes of `y`, with the edit measured. Of a component's two visits the one that moves nothing is left out,
+    /// unless both do.
+    fn measured(&self, at: Site, y: Tensor, edit: impl FnOnce(Tensor) -> Tensor) -> Tensor {
+        let Some(rows) = self.rows.get(&at) else { return edit(y) };
         let index = Tensor::from_slice(rows).to_device(y.device());
         let states = |y: &Tensor| y.index_select(0, &index).to_kind(Kind::Double);
         let before = states(&y);
-        let edited = self.inner.visit(at, x, y);
+        let edited = edit(y);
         let moved = states(&edited) - &before;
         let norms = |of: &Tensor| of.norm_scalaropt_dim(2.0, [1i64].as_slice(), false);
         let (sizes, lengths) = (norms(&moved), norms(&before));
         let dots = (&moved * &before).sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
-        for (number, &position) in rows.iter().enumerate() {
+        let measured = rows.iter().enumerate().map(|(number, &position)| {
             let value = |of: &Tensor| of.double_value(&[number as i64]);
             let (size, state, dot) = (value(&sizes), value(&lengths), value(&dots));
             let angle =
                 (size > 0.0 && state > 0.0).then(|| (dot / (size * state)).clamp(-1.0, 1.0).acos().to_degrees());
-            self.edits.borrow_mut().push(MeasuredEdit { site: at, position, size, state, angle });
+            MeasuredEdit { site: at, position, size, state, angle }
+        });
+        let measured: Vec<MeasuredEdit> = measured.collect();
+        let mut edits = self.edits.borrow_mut();
+        let known = edits.iter().any(|edit| edit.site == at && edit.size > 0.0);
+        if !known || measured.iter().any(|edit| edit.size > 0.0) {
+            edits.retain(|edit| edit.site != at || edit.size > 0.0);
+            edits.extend(measured);
         }
+        drop(edits);
         edited
+    }
+}
+
+impl Hooks for MeasuringHooks<'_> {
+    fn visit(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        self.measured(at, y, |y| self.inner.visit(at, x, y))
+    }
+
+    fn visit_map(&self, at: Site, x: &Tensor, y: Tensor) -> Tensor {
+        self.measured(at, y, |y| self.inner.visit_map(at, x, y))
     }
 
     fn wants(&self, at: Site) -> bool {
