@@ -21,7 +21,7 @@ const QUESTION: &str = "Please choose the correct answer to the question: ";
 const GUESSES: [&str; 4] = ["says", "thinks", "believes", "guesses"];
 
 /// The options of a row.
-struct Options {
+struct AnswerOptions {
     /// `answer`, `option`, `solution` or `ending`.
     word: &'static str,
     texts: Vec<String>,
@@ -29,7 +29,7 @@ struct Options {
     right: usize,
 }
 
-impl Options {
+impl AnswerOptions {
     /// `right` among `wrong`, at the place that `index` asks for.
     fn new(word: &'static str, index: usize, right: &str, wrong: &[&str]) -> Self {
         let at = index % (wrong.len() + 1);
@@ -105,7 +105,7 @@ pub fn two_solutions(draw: &mut Draw, index: usize) -> Row {
     let other = draw.others(&all, means, 1)[0];
     let verb = ["Use", "Take", "Fetch"].choose(&mut draw.rng).expect("three verbs");
     let solution = |means: &str| format!("{verb} {means}");
-    let options = Options::new("solution", index, &solution(means), &[&solution(other)]);
+    let options = AnswerOptions::new("solution", index, &solution(means), &[&solution(other)]);
     let (name, right, wrong) = (name(draw), options.right(), options.wrong(draw));
     let tried = if draw.rng.random() {
         format!("{name} tried {wrong} in vain, but {right} worked.")
@@ -122,7 +122,7 @@ pub fn three_feelings(draw: &mut Draw, index: usize) -> Row {
     let name = name(draw);
     let feelings: Vec<&str> =
         FEELINGS.iter().filter(|(_, other, _)| *other != mood).map(|(.., feeling)| *feeling).collect();
-    let options = Options::new("answer", index, feeling, &draw.others(&feelings, feeling, 2));
+    let options = AnswerOptions::new("answer", index, feeling, &draw.others(&feelings, feeling, 2));
     let right = options.right();
     let seen = if draw.rng.random() {
         format!("{name}'s face said {right}.")
@@ -137,7 +137,7 @@ pub fn three_feelings(draw: &mut Draw, index: usize) -> Row {
 pub fn four_endings(draw: &mut Draw, index: usize) -> Row {
     let (activity, beginning, end) = *draw.one(&ACTIVITIES);
     let ends: Vec<&str> = ACTIVITIES.iter().map(|(_, _, end)| *end).collect();
-    let options = Options::new("ending", index, end, &draw.others(&ends, end, 3));
+    let options = AnswerOptions::new("ending", index, end, &draw.others(&ends, end, 3));
     let (name, right) = (name(draw), options.right());
     let film = match draw.rng.random_range(0..3) {
         0 => format!("the film shows {right}"),
@@ -160,7 +160,7 @@ pub fn two_options(draw: &mut Draw, index: usize) -> Row {
         .copied()
         .expect("four adjectives");
     let other = if meant == inner { outer } else { inner };
-    let options = Options::new("option", index, meant, &[other]);
+    let options = AnswerOptions::new("option", index, meant, &[other]);
     let right = options.right();
     let sentence =
         format!("{name} could not get the {inner} into the {outer} because the _ ({right}) was too {adjective}.");
@@ -174,7 +174,7 @@ pub fn two_options(draw: &mut Draw, index: usize) -> Row {
 /// ARC-Easy's format: which of four things is of a kind? The book says it.
 pub fn which_is(draw: &mut Draw, index: usize) -> Row {
     let (kind, member) = kind_with_member(draw);
-    let options = Options::new("answer", index, member, &strangers(draw, kind, 3));
+    let options = AnswerOptions::new("answer", index, member, &strangers(draw, kind, 3));
     let right = options.right();
     let book =
         if draw.rng.random() { format!("The book says {right}.") } else { format!("It is {right} in the book.") };
@@ -186,7 +186,7 @@ pub fn which_is_not(draw: &mut Draw, index: usize) -> Row {
     let (kind, member) = kind_with_member(draw);
     let stranger = strangers(draw, kind, 1)[0];
     let others = draw.others(KINDS[kind].members, member, 2);
-    let options = Options::new("answer", index, stranger, &[member, others[0], others[1]]);
+    let options = AnswerOptions::new("answer", index, stranger, &[member, others[0], others[1]]);
     let said = capitalised(&options.guess_and_book(draw, ", "));
     options.row(&format!("{QUESTION}Which of these is not {}? {said}.", KINDS[kind].name), " ", "\n\n")
 }
@@ -195,7 +195,7 @@ pub fn which_is_not(draw: &mut Draw, index: usize) -> Row {
 pub fn completions(draw: &mut Draw, index: usize) -> Row {
     let (beginning, end) = *draw.one(&STATEMENTS);
     let ends: Vec<&str> = STATEMENTS.iter().map(|(_, end)| *end).collect();
-    let options = Options::new("answer", index, end, &draw.others(&ends, end, 3));
+    let options = AnswerOptions::new("answer", index, end, &draw.others(&ends, end, 3));
     let said = options.guess_and_book(draw, "; ");
     options.row(&format!("{QUESTION}({said}) {beginning}"), " ", "\n\n")
 }
