@@ -1,6 +1,6 @@
 //! The studies beside the tables: what a representation holds, and what one edit can do.
 //!
-//! A study is a set of runs ([`cell::Cell`]) and a measure of their records ([`figure`]); its runs are runs of the store like any
+//! A study is a set of runs ([`cell::FigureRun`]) and a measure of their records ([`figure`]); its runs are runs of the store like any
 //! others.
 
 pub mod cell;

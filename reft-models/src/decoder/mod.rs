@@ -1,6 +1,6 @@
 //! Decoders by configuration: one model, whose switches a family's file sets.
 //!
-//! A family ([`families`]) reads `config.json` into a [`DecoderConfig`] and names its tensors ([`names::Names`]); the rest is
+//! A family ([`families`]) reads `config.json` into a [`DecoderConfig`] and names its tensors ([`names::ModuleNames`]); the rest is
 //! the same for all: [`block`], [`attention`], [`mlp`], [`norm`], and the model around them.
 
 pub mod attention;

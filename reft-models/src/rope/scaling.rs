@@ -12,7 +12,7 @@ pub enum Scaling {
         /// The divisor.
         factor: f64,
     },
-    /// A larger base for sequences longer than `original` (NTK-aware scaling): see [`Scaling::base`].
+    /// A larger base for sequences longer than `original` (NTK-aware scaling): see `Scaling::base`.
     Dynamic {
         /// How much longer contexts may be.
         factor: f64,
