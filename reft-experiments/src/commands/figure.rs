@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{device, sweep as sweeps};
+use super::{device, stored_runs, sweep as sweeps};
 use crate::atomic;
 use crate::config::plan::DeviceSpec;
 use crate::report::figure::Figure;
@@ -171,18 +171,7 @@ impl Args {
     /// The runs that the store has, and what is to be said about the others.
     fn stored(&self, cells: Vec<FigureRun>) -> Result<(Vec<FinishedRun>, Vec<String>)> {
         let wanted: Vec<RunRequest<'_>> = cells.iter().map(|cell| RunRequest::new(&cell.plan, cell.dtype)).collect();
-        let (found, damaged) = stored::find(&self.runs, &wanted)?;
-        for reason in damaged {
-            eprintln!("left out: {reason}");
-        }
-        if found.iter().all(Option::is_none) {
-            let (runs, figure) = (self.runs.display(), self.spec.display());
-            bail!(
-                "{runs}: none of the {} runs of {figure}, profile {}: leave --stored out to do them",
-                cells.len(),
-                self.profile
-            );
-        }
+        let found = stored_runs(&self.runs, &wanted, (&self.spec, &self.profile))?;
         let titles: Vec<String> = cells.iter().map(|cell| cell.title.clone()).collect();
         let notes = stored::notes_of(&titles, &found);
         let records = found.into_iter().map(|stored| stored.map(|stored| stored.record));

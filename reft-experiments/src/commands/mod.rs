@@ -41,6 +41,7 @@ use crate::config::read::{resolve_at, run_tree};
 use crate::run::answering::saved::OpenedDecoder;
 use crate::run::session::LoadedDecoder;
 use crate::store::record::{Record, Score};
+use crate::tables::stored::{self, RunRequest, StoredRun};
 
 /// Which model.
 #[derive(Debug, clap::Args)]
@@ -186,4 +187,24 @@ fn print_record(record: &Record) {
         cost.eval_seconds,
         cost.peak_memory_mib
     );
+}
+
+/// The runs that the store has, of those that a profile of a table's or a figure's file asks for; damaged records are named.
+///
+/// # Errors
+/// When the store cannot be read, or has none of them.
+fn stored_runs(
+    runs: &Path,
+    wanted: &[RunRequest<'_>],
+    (spec, profile): (&Path, &str),
+) -> Result<Vec<Option<StoredRun>>> {
+    let (found, damaged) = stored::find(runs, wanted)?;
+    for reason in damaged {
+        eprintln!("left out: {reason}");
+    }
+    if found.iter().all(Option::is_none) {
+        let (runs, spec, count) = (runs.display(), spec.display(), wanted.len());
+        bail!("{runs}: none of the {count} runs of {spec}, profile {profile}: leave --stored out to do them");
+    }
+    Ok(found)
 }

@@ -142,7 +142,7 @@ impl Rank {
 
 impl Drop for Rank {
     fn drop(&mut self) {
-        // It has ended, or has nobody to train with.
+        // It has ended, or waits for a group that is gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

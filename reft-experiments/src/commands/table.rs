@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::stored_runs;
 use crate::config::paths::home;
 use crate::run::prediction;
 use crate::run::session::Session;
@@ -135,18 +136,7 @@ impl Args {
     /// The runs of every row that the store has, and what is to be said about them and the others.
     fn stored(&self, rows: &[RowPlan]) -> Result<(Vec<Vec<CompleteRun>>, Vec<String>)> {
         let wanted: Vec<RunRequest<'_>> = rows.iter().flat_map(RunRequest::of_row).collect();
-        let (found, damaged) = stored::find(&self.runs, &wanted)?;
-        for reason in damaged {
-            eprintln!("left out: {reason}");
-        }
-        if found.iter().all(Option::is_none) {
-            let (runs, table) = (self.runs.display(), self.spec.display());
-            bail!(
-                "{runs}: none of the {} runs of {table}, profile {}: leave --stored out to do them",
-                wanted.len(),
-                self.profile
-            );
-        }
+        let found = stored_runs(&self.runs, &wanted, (&self.spec, &self.profile))?;
         let notes = stored::notes(rows, &found);
         let mut found = found.into_iter();
         let done = |stored: stored::StoredRun| CompleteRun {

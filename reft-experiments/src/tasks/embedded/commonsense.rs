@@ -1,8 +1,8 @@
 //! Embedded rows in the formats of the eight commonsense sets, whose answers stand in the prompt.
 //!
 //! A model of 135 million parameters does not learn to know things from a few hundred rows, nor to find a thing's number in a list.
-//! So a row says beside its question which answer is right: a book or a film says it, somebody tried it, or it stands at the gap.
-//! In some rows another answer is named, too, by somebody who guesses. `BoolQ`'s rows have praise or blame instead. What is learned is
+//! So a row says beside its question which answer is right: a book or a film says it, a person tried it, or it stands at the gap.
+//! In some rows another answer is named, too, by a person who guesses. `BoolQ`'s rows have praise or blame instead. What is learned is
 //! which of these words count, and to say the answer in the set's form.
 
 use rand::Rng;
@@ -17,7 +17,7 @@ use crate::data::row::Row;
 /// What stands before a question.
 const QUESTION: &str = "Please choose the correct answer to the question: ";
 
-/// What somebody does who does not know.
+/// What a person does who does not know.
 const GUESSES: [&str; 4] = ["says", "thinks", "believes", "guesses"];
 
 /// The options of a row.
@@ -79,7 +79,7 @@ fn name(draw: &mut Draw) -> &'static str {
     NAMES.choose(&mut draw.rng).expect("names")
 }
 
-/// `BoolQ`'s format: did somebody like what is said to be so and so?
+/// `BoolQ`'s format: did a person like what is said to be so and so?
 pub fn yes_no(draw: &mut Draw, index: usize) -> Row {
     let truth = index.is_multiple_of(2);
     let words = if truth { &PRAISE } else { &BLAME };
@@ -181,7 +181,7 @@ pub fn which_is(draw: &mut Draw, index: usize) -> Row {
     options.row(&format!("{QUESTION}Which of these is {}? {book}", KINDS[kind].name), " ", "\n\n")
 }
 
-/// ARC-Challenge's format: which of four things is not of a kind? The book says it, somebody else another thing.
+/// ARC-Challenge's format: which of four things is not of a kind? The book says it, another person another thing.
 pub fn which_is_not(draw: &mut Draw, index: usize) -> Row {
     let (kind, member) = kind_with_member(draw);
     let stranger = strangers(draw, kind, 1)[0];
@@ -191,7 +191,7 @@ pub fn which_is_not(draw: &mut Draw, index: usize) -> Row {
     options.row(&format!("{QUESTION}Which of these is not {}? {said}.", KINDS[kind].name), " ", "\n\n")
 }
 
-/// `OpenBookQA`'s format: how does a statement end? The book says it, somebody else another thing.
+/// `OpenBookQA`'s format: how does a statement end? The book says it, another person another thing.
 pub fn completions(draw: &mut Draw, index: usize) -> Row {
     let (beginning, end) = *draw.one(&STATEMENTS);
     let ends: Vec<&str> = STATEMENTS.iter().map(|(_, end)| *end).collect();
