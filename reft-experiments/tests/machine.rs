@@ -153,6 +153,10 @@ fn a_model_that_cannot_be_trained_here_is_refused_before_its_weights_are_read() 
     }
     // Loading would have said what the run takes in all, or which type it chose.
     assert!(!said.contains("memory: about") && !dir.path().join("runs").exists(), "{said}");
-    let output = train("8192");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (limit, loaded) in [("8192", true), ("390", false)] {
+        // A complete run is found without its model.
+        let output = train(limit);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains("memory: about") == loaded, "{limit}: {said}");
+    }
 }

@@ -154,6 +154,12 @@ pub(crate) fn of(
     Ok(known)
 }
 
+/// Whether the cache knows the digests of these tensors of a file, so that [`of`] need not read them.
+pub(crate) fn cached(container: &dyn Container, names: &BTreeSet<String>) -> bool {
+    let known = FileDigests::of(container.path()).map(|cache| cache.read()).unwrap_or_default();
+    names.iter().all(|name| known.contains_key(name))
+}
+
 fn compute(container: &dyn Container, name: &str) -> Result<TensorDigest, WeightsError> {
     let damaged =
         |reason: String| WeightsError::Damaged { path: container.path().to_owned(), name: name.to_owned(), reason };

@@ -66,6 +66,15 @@ impl Identity {
         config.update(canonical_json(weights.config()).as_bytes());
         Ok(Self { weights: fingerprint, sketch, config: short(&config), tokenizer: of_tokenizer(weights.path())? })
     }
+
+    /// Whether [`Identity::of`] takes no reading of all weights, since their digests are in the user's cache.
+    ///
+    /// # Errors
+    /// When no port reads the model, or a tensor is missing.
+    pub fn is_cached(weights: &Weights) -> Result<bool, IdentityError> {
+        let read = tensors_read(weights)?;
+        Ok(weights.files(&read).into_iter().all(|(container, names)| digests::cached(container, &names)))
+    }
 }
 
 /// Names of the tensors that the model's port reads.

@@ -3,7 +3,6 @@
 //! `choice.rs` decides which implementation a plan takes.
 
 use anyhow::Result;
-use reft_models::identity::Identity;
 
 use super::fit::{Fit, TrainingReached};
 use super::named::NamedRun;
@@ -42,9 +41,6 @@ pub trait RunRows {
 pub trait Experiment {
     /// The rows.
     fn rows(&self) -> &dyn RunRows;
-
-    /// What the model is.
-    fn identity(&self) -> &Identity;
 
     /// What is trained and scored, at its initial values. The memory that the run takes is said, and refused where it cannot
     /// fit, at the latest before the first update.

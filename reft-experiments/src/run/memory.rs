@@ -19,9 +19,9 @@ pub enum ModelPasses {
 }
 
 impl ModelPasses {
-    /// What a plan's run does with a causal model.
+    /// What a plan's run does: the weights of an encoder are not held twice.
     pub fn of(plan: &RunPlan) -> Self {
-        if plan.adapt.is_some() { Self::ForwardAndBackward } else { Self::Forward }
+        if plan.adapt.is_some() && !plan.kind().has_head() { Self::ForwardAndBackward } else { Self::Forward }
     }
 
     /// How often each weight is held: once more, transposed, for gradients.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use reft_models::distributed::ProcessGroup;
 
 use super::choice;
-use super::experiment::Experiment;
+use super::experiment::RunRows;
 use super::fit::Fit;
 use super::named::{NamedRun, RunOutcome};
 use super::perform::perform;
@@ -79,9 +79,17 @@ impl Runner<'_> {
     /// # Errors
     /// As for [`Runner::execute`].
     pub fn advance(&self, plan: &RunPlan, session: &mut Session, part: f64) -> Result<(RunOutcome, RunPaths)> {
-        let experiment = choice::rows(plan, &session.sources)?.load(session)?;
-        let environment = environment(plan, experiment.as_ref(), session);
+        let rows = choice::rows(plan, &session.sources)?;
+        let environment = environment(plan, rows.as_ref(), session)?;
         let group = session.group.clone();
+        let id = RunId::new(plan, &environment);
+        let paths = RunPaths::new(self.root, &id);
+        // A complete run needs no model, which may not fit into memory here.
+        if let Some(record) = Record::find(&paths.record())? {
+            group.map_or(Ok(()), |group| Word::Done.tell(&group, &id.to_string()))?;
+            return Ok((RunOutcome::Complete(Box::new(record)), paths));
+        }
+        let experiment = rows.load(session)?;
         self.once(plan, environment, group, |named| perform(experiment.as_ref(), named, part))
     }
 
@@ -90,14 +98,23 @@ impl Runner<'_> {
     /// # Errors
     /// When anything the run needs is missing, another rank has ended, or rank 0 does another run.
     pub fn assist(&self, plan: &RunPlan, session: &mut Session) -> Result<()> {
-        let experiment = choice::rows(plan, &session.sources)?.load(session)?;
-        let environment = environment(plan, experiment.as_ref(), session);
+        let rows = choice::rows(plan, &session.sources)?;
+        let environment = environment(plan, rows.as_ref(), session)?;
         let Some(group) = session.group.clone() else { return Ok(()) };
         let id = RunId::new(plan, &environment);
+        let paths = RunPaths::new(self.root, &id);
+        let complete = Record::find(&paths.record())?.is_some();
+        let experiment = if complete { None } else { Some(rows.load(session)?) };
         if Word::hear(&group, &id.to_string())? == Word::Done {
             return Ok(());
         }
-        let (paths, title, label) = (RunPaths::new(self.root, &id), self.title.clone(), self.label());
+        let Some(experiment) = experiment else {
+            bail!(
+                "{}: complete here and not at rank 0: all ranks need the same folder of runs",
+                paths.folder().display()
+            );
+        };
+        let (title, label) = (self.title.clone(), self.label());
         let named = NamedRun { plan, environment, id, paths, title, label, resume: false, group: Some(group) };
         experiment.begin(&named)?.train(&Fit { named: &named, part: 1.0 }).map(drop)
     }
@@ -174,10 +191,10 @@ impl Runner<'_> {
 }
 
 /// What a run depends on beside its plan.
-fn environment(plan: &RunPlan, experiment: &dyn Experiment, session: &Session) -> Environment {
-    let here = Environment::here(experiment.rows().fingerprint(), experiment.identity());
+fn environment(plan: &RunPlan, rows: &dyn RunRows, session: &mut Session) -> Result<Environment> {
+    let here = Environment::here(rows.fingerprint(), session.identity(plan)?);
     let processes = session.group.as_ref().map_or(1, |group| group.size());
-    Environment { dtype: AutoDtype::here(plan.device).account(plan.dtype), processes, ..here }
+    Ok(Environment { dtype: AutoDtype::here(plan.device).account(plan.dtype), processes, ..here })
 }
 
 /// How an attempt ended. A run that failed may be tried again: starting it once more asks for that.

@@ -1,6 +1,8 @@
 //! A loaded model, kept between the runs of one process.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -34,8 +36,6 @@ pub struct LoadedDecoder {
     pub tokenizer: Tokenizer,
     /// Its name, weights and sizes.
     pub base: BaseModel,
-    /// What it is, whatever it is called.
-    pub identity: Identity,
     /// Where its weights can be read again, for runs that train them.
     pub weights: Weights,
     /// The activation caches of its runs.
@@ -60,7 +60,7 @@ impl LoadedDecoder {
         let base = base_model(id, &identity, decoder.dims());
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
         let tokenizer = tokenizer(weights.path(), bounds)?;
-        Ok(Self { decoder, tokenizer, base, identity, weights, shelf: ActivationCaches::default() })
+        Ok(Self { decoder, tokenizer, base, weights, shelf: ActivationCaches::default() })
     }
 
     /// The model, as it lends of itself.
@@ -90,8 +90,6 @@ pub struct LoadedEncoder {
     pub tokenizer: Tokenizer,
     /// Its name, weights and sizes.
     pub base: BaseModel,
-    /// What it is, whatever it is called.
-    pub identity: Identity,
     /// Where its weights can be read again, for runs that train them.
     pub weights: Weights,
 }
@@ -108,7 +106,7 @@ impl LoadedEncoder {
         let base = base_model(id, &identity, encoder.dims());
         let bounds = Bounds { embedding: encoder.dims().vocab, types: Some(encoder.config().types) };
         let tokenizer = tokenizer(weights.path(), bounds)?;
-        Ok(Self { encoder, tokenizer, base, identity, weights })
+        Ok(Self { encoder, tokenizer, base, weights })
     }
 
     /// The model, as it lends of itself.
@@ -177,11 +175,18 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> R
         eprintln!("model {model}: revision {id}");
     }
     let weights = Weights::open(&path)?;
+    fits(&weights, dtype, device, passes)?;
+    fast::warn(dtype, device);
+    Ok((weights, id))
+}
+
+/// Refuses weights that do not fit into memory for these passes, by the sizes that their files state.
+fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<()> {
     let needed = passes.least(weights.numbers() * dtype.kind().elt_size_in_bytes());
     if let Some(AvailableMemory { bytes, limit }) =
         memory::available(device.0).filter(|available| available.bytes < needed)
     {
-        let (path, dtype) = (path.display(), dtype.name());
+        let (path, dtype) = (weights.path().display(), dtype.name());
         let held = match passes {
             ModelPasses::Forward => "",
             ModelPasses::ForwardAndBackward => ", held twice for training,",
@@ -193,8 +198,7 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> R
             bytes >> 20
         );
     }
-    fast::warn(dtype, device);
-    Ok((weights, id))
+    Ok(())
 }
 
 /// What decides which model is loaded.
@@ -224,10 +228,15 @@ impl<M> LastModel<M> {
     }
 }
 
+/// Weights that are hashed in a moment.
+const HASHED_AT_ONCE: usize = 1 << 28;
+
 /// What the runs of one process share.
 pub struct Session {
     causal: LastModel<LoadedDecoder>,
     encoder: LastModel<LoadedEncoder>,
+    /// What the models are that runs have named, by these names.
+    identities: HashMap<String, Identity>,
     /// Where data comes from.
     pub sources: DataSources,
     /// The processes that train every run together with this one; none where it is alone.
@@ -237,7 +246,26 @@ pub struct Session {
 impl Session {
     /// Nothing loaded yet; data from where the environment says.
     pub fn from_env() -> Self {
-        Self { causal: LastModel(None), encoder: LastModel(None), sources: DataSources::from_env(), group: None }
+        let (sources, identities) = (DataSources::from_env(), HashMap::new());
+        Self { causal: LastModel(None), encoder: LastModel(None), identities, sources, group: None }
+    }
+
+    /// What a plan's model is, whatever it is called, from its files: no weight is loaded.
+    ///
+    /// # Errors
+    /// When the model or a file of it is not to be had, or hashing its weights, which no run has done before, would take long
+    /// for nothing because they do not fit into memory.
+    pub fn identity(&mut self, plan: &RunPlan) -> Result<&Identity> {
+        Ok(match self.identities.entry(plan.model.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let weights = Weights::open(&hub::find(&plan.model)?.path)?;
+                if weights.numbers() > HASHED_AT_ONCE && !Identity::is_cached(&weights)? {
+                    fits(&weights, plan.dtype, plan.device, ModelPasses::of(plan))?;
+                }
+                unknown.insert(Identity::of(&weights)?)
+            }
+        })
     }
 
     /// The causal model of a plan; the one already loaded if it is the same.

@@ -12,7 +12,6 @@ use anyhow::Result;
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
-use reft_models::identity::Identity;
 
 use self::evaluation::{AnsweredTask, Evaluator};
 use self::memory::CausalMemory;
@@ -49,10 +48,6 @@ pub struct CausalExperiment {
 impl Experiment for CausalExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
-    }
-
-    fn identity(&self) -> &Identity {
-        &self.loaded.identity
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {

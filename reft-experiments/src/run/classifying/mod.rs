@@ -17,7 +17,6 @@ use reft_core::adaptation::Adaptation;
 use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::adapter_file;
 use reft_core::rng::Seed;
-use reft_models::identity::Identity;
 use tch::Kind;
 
 pub use self::rows::ClassificationRows;
@@ -48,10 +47,6 @@ pub struct ClassificationExperiment {
 impl Experiment for ClassificationExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
-    }
-
-    fn identity(&self) -> &Identity {
-        &self.loaded.identity
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {

@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 use reft_core::adaptation::Adaptation;
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
-use reft_models::identity::Identity;
 
 use self::measure::StudyMeasure;
 pub use self::rows::StudyRows;
@@ -33,10 +32,6 @@ struct StudyExperiment {
 impl Experiment for StudyExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
-    }
-
-    fn identity(&self) -> &Identity {
-        &self.loaded.identity
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
