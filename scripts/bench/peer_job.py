@@ -1,12 +1,13 @@
-"""Times pyreft on one job and prints one JSON line; `reft bench` runs it beside its own jobs, on the same rows.
+"""Times pyreft (peft for LoRA) on one job and prints one JSON line; `reft bench` runs it beside its own jobs, on the same rows.
 
-usage: pyreft_job.py {train,eval,decode} --model DIR --rows FILE --dtype float32|bfloat16 --positions P --layers all|L
-       --rank R --batch B --steps S --new N --method LoReFT|none
+usage: peer_job.py {train,eval,decode} --model DIR --rows FILE --dtype float32|bfloat16 --positions P --layers all|L
+       --rank R --batch B --steps S --new N --method loreft|lora|none [--adapter DIR]
 """
 
 import argparse
 import json
 import os
+import pathlib
 import resource
 import statistics
 import tempfile
@@ -26,7 +27,8 @@ parser.add_argument("job", choices=["train", "eval", "decode"])
 parser.add_argument("--model", required=True)
 parser.add_argument("--rows", required=True)
 parser.add_argument("--dtype", default="float32")
-parser.add_argument("--method", default="LoReFT")
+parser.add_argument("--method", default="loreft")
+parser.add_argument("--adapter", help="a folder that `reft export --to pyreft` wrote")
 parser.add_argument("--positions", default="f7+l7")
 parser.add_argument("--layers", default="all")
 parser.add_argument("--rank", type=int, default=8)
@@ -43,7 +45,25 @@ model = transformers.AutoModelForCausalLM.from_pretrained(args.model, torch_dtyp
 count = model.config.num_hidden_layers
 layers = list(range(count)) if args.layers == "all" else [int(args.layers)]
 reft = None
-if args.method == "LoReFT":
+
+
+def load_interventions(folder):
+    """Tensors by layer: pyreft's own `load` cannot read its folders."""
+    config = json.loads((folder / "config.json").read_text())
+    files = {site[0]: f"intkey_{key}.bin" for key, site in zip(config["sorted_keys"], config["representations"])}
+    for key, unit in reft.interventions.items():
+        unit = unit[0] if isinstance(unit, (list, tuple)) else unit
+        layer = int(key.split("layer_")[1].split("_")[0])
+        unit.load_state_dict(torch.load(folder / files[layer]), strict=False)
+        unit.eval()
+
+
+if args.method == "lora":
+    import peft
+
+    model = peft.get_peft_model(model, peft.LoraConfig(
+        r=args.rank, lora_alpha=2 * args.rank, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+if args.method == "loreft":
     width = model.config.hidden_size
     part = lambda layer: {
         "layer": layer,
@@ -53,6 +73,8 @@ if args.method == "LoReFT":
     }
     reft = pyreft.get_reft_model(model, pyreft.ReftConfig(representations=[part(layer) for layer in layers]))
     reft.set_device("cpu")
+    if args.adapter:
+        load_interventions(pathlib.Path(args.adapter))
 
 
 class Rows(pyreft.ReftDataset):
@@ -76,6 +98,9 @@ class Rows(pyreft.ReftDataset):
 
 def collator():
     inner = transformers.DataCollatorForSeq2Seq(tokenizer=tokenizer, model=model, label_pad_token_id=-100, padding="longest")
+    if args.method == "lora":
+        places = ("intervention_locations", "id")
+        return lambda rows: inner([{key: row[key] for key in row if key not in places} for row in rows])
     return ReftDataCollator(data_collator=inner)
 
 
@@ -100,8 +125,9 @@ def train():
     options = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(), max_steps=args.steps + 2, per_device_train_batch_size=args.batch, learning_rate=9e-4,
         logging_steps=1000, report_to=[], use_cpu=True, save_strategy="no", disable_tqdm=True)
-    trainer = pyreft.ReftTrainerForCausalLM(
-        model=reft, tokenizer=tokenizer, args=options, train_dataset=data, eval_dataset=None, data_collator=collator(),
+    kind = transformers.Trainer if reft is None else pyreft.ReftTrainerForCausalLM
+    trainer = kind(
+        model=reft or model, tokenizer=tokenizer, args=options, train_dataset=data, eval_dataset=None, data_collator=collator(),
         callbacks=[Clock()])
     loss = trainer.train().training_loss
     step = statistics.median(times[2:])

@@ -1,4 +1,4 @@
-//! Speed and memory, ours and the peer's (pyreft), on the same rows in one run, as ratios.
+//! Speed and memory, ours and the peer's (pyreft, and peft for LoRA), on the same rows in one run, as ratios.
 //!
 //! Every measurement is a process of its own, so that peak memory is that job's. Training is timed by update (median),
 //! so that loading and the first updates do not count; the rest by wall clock.
@@ -11,6 +11,9 @@ pub mod peer;
 pub mod plot;
 pub mod report;
 pub mod scaling;
+pub mod trained;
+
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -28,6 +31,33 @@ pub enum BenchmarkKind {
     Eval,
     /// One sequence at a time; new tokens a second.
     Decode,
+}
+
+/// What is trained or answers, on both sides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum BenchmarkMethod {
+    /// The base model alone
+    None,
+    /// `LoReFT` at the job's positions and layers; the peer is pyreft
+    Loreft,
+    /// `LoRA` on the query and value maps of the job's layers; the peer is peft
+    Lora,
+}
+
+impl BenchmarkMethod {
+    /// Its name on both command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Loreft => "loreft",
+            Self::Lora => "lora",
+        }
+    }
+
+    /// Whose program it is compared with.
+    pub fn peer(self) -> &'static str {
+        if self == Self::Lora { "peft" } else { "pyreft" }
+    }
 }
 
 /// One thing to measure.
@@ -60,9 +90,12 @@ pub struct BenchmarkJob {
     /// Rows, after the first, that are used
     #[arg(long, default_value_t = 64)]
     pub rows: usize,
-    /// Whether the model is edited
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
-    pub edited: bool,
+    /// What is trained or answers
+    #[arg(long, value_enum, default_value = "loreft")]
+    pub method: BenchmarkMethod,
+    /// A folder with a trained adapter (`adapter`) and its export for the peer (`peer`) [default: an untrained one]
+    #[arg(long)]
+    pub trained: Option<PathBuf>,
     /// Tokens that our decoding guesses at once
     #[arg(long, default_value_t = 8)]
     pub lookahead: usize,
@@ -77,6 +110,29 @@ fn on_cpu(text: &str) -> Result<Dtype, String> {
 pub const UNTIMED: usize = 2;
 
 impl BenchmarkJob {
+    /// Training of `LoReFT` as the paper's table 1 has it.
+    pub fn training(dtype: Dtype) -> Self {
+        Self {
+            kind: BenchmarkKind::Train,
+            dtype,
+            positions: "f7+l7".to_owned(),
+            layers: "all".to_owned(),
+            rank: 8,
+            batch: 16,
+            steps: 4,
+            new: 32,
+            rows: 128,
+            method: BenchmarkMethod::Loreft,
+            trained: None,
+            lookahead: 8,
+        }
+    }
+
+    /// Decoding of one sequence at a time with its edits.
+    pub fn decoding(dtype: Dtype) -> Self {
+        Self { kind: BenchmarkKind::Decode, batch: 1, rows: 8, ..Self::training(dtype) }
+    }
+
     /// Rows that a training job needs.
     pub fn trained(&self) -> usize {
         self.batch * (self.steps + UNTIMED)
@@ -117,36 +173,31 @@ pub struct SummaryLine {
     pub unit: &'static str,
 }
 
-/// The comparison: one line a job, in the type that is fast here, and in f32 where that is another one.
-pub fn lines(fast: Dtype) -> Vec<SummaryLine> {
-    let job = BenchmarkJob {
-        kind: BenchmarkKind::Train,
-        dtype: fast,
-        positions: "f7+l7".to_owned(),
-        layers: "all".to_owned(),
-        rank: 8,
-        batch: 16,
-        steps: 4,
-        new: 32,
-        rows: 128,
-        edited: true,
-        lookahead: 8,
-    };
+/// The comparison: one line a job, in the type that is fast here, and in f32 where that is another one. `trained` is the folder
+/// of an adapter that has learned the form of the answers, so that they end.
+pub fn lines(fast: Dtype, trained: &Path) -> Vec<SummaryLine> {
+    let job = BenchmarkJob::training(fast);
     let one = BenchmarkJob { positions: "l1".to_owned(), layers: "15".to_owned(), rank: 4, ..job.clone() };
     let f32 = |job: &BenchmarkJob| BenchmarkJob { dtype: Dtype::F32, ..job.clone() };
     let eval = BenchmarkJob { kind: BenchmarkKind::Eval, rows: 64, ..job.clone() };
-    let decode = BenchmarkJob { kind: BenchmarkKind::Decode, batch: 1, rows: 8, ..job.clone() };
+    let answering = BenchmarkJob { trained: Some(trained.to_owned()), ..eval.clone() };
+    let lora = BenchmarkJob { method: BenchmarkMethod::Lora, ..job.clone() };
+    let decode = BenchmarkJob::decoding(fast);
     let long = BenchmarkJob { batch: 16, rows: 16, new: 256, ..decode.clone() };
     let line = |name, job, goal, unit| SummaryLine { name, job, goal, unit };
     let in_f32 = vec![
         line("train, all layers f7+l7 rank 8", f32(&job), 2.3, "tokens/s"),
         line("train, layer 15 l1 rank 4", f32(&one), 12.0, "tokens/s"),
-        line("evaluate, batch 16", f32(&eval), 2.3, "examples/s"),
+        line("train, all layers LoRA q v rank 8", f32(&lora), 1.0, "tokens/s"),
+        line("evaluate, batch 16, trained adapter", f32(&answering), 3.0, "examples/s"),
+        line("evaluate, batch 16, untrained adapter", f32(&eval), 2.3, "examples/s"),
     ];
     let in_bf16 = vec![
         line("train, all layers f7+l7 rank 8", job.clone(), 4.5, "tokens/s"),
         line("train, layer 15 l1 rank 4", one, 12.0, "tokens/s"),
-        line("evaluate, batch 16", eval, 6.0, "examples/s"),
+        line("train, all layers LoRA q v rank 8", lora, 1.0, "tokens/s"),
+        line("evaluate, batch 16, trained adapter", answering, 6.0, "examples/s"),
+        line("evaluate, batch 16, untrained adapter", eval, 4.0, "examples/s"),
     ];
     let decoding = vec![
         line("decode, batch 16, 256 tokens each", long, 2.0, "new tokens/s"),

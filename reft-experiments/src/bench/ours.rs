@@ -6,13 +6,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode, Step};
+use reft_core::adapter_file::SavedAdapter;
 use reft_core::rng::Seed;
 use reft_models::decode::{Decoding, Generator, Stopping, undecided};
 use reft_models::tokenizer::Specials;
 use serde_json::json;
 use tch::Device;
 
-use super::{BenchmarkJob, BenchmarkKind, BenchmarkResult, UNTIMED, gemm};
+use super::{BenchmarkJob, BenchmarkKind, BenchmarkMethod, BenchmarkResult, UNTIMED, gemm, trained};
 use crate::config::plan::{AnsweredBy, DeviceSpec, EvalPlan};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
@@ -38,15 +39,11 @@ pub fn run(job: &BenchmarkJob, model: &str, rows: &Path) -> Result<BenchmarkResu
     let loaded = LoadedDecoder::open(model, job.dtype, DeviceSpec(Device::Cpu))?;
     let text = std::fs::read_to_string(rows).with_context(|| rows.display().to_string())?;
     let rows: Vec<Row> = serde_json::from_str(&text).with_context(|| rows.display().to_string())?;
-    let listed: Result<Vec<usize>, _> = job.layers.split(',').map(str::parse).collect();
-    let layers = listed.map_or(json!("all"), |layers| json!(layers));
-    let spec = json!({"intervention": "loreft", "rank": job.rank, "positions": job.positions, "layers": layers});
-    let spec: AdaptSpec = serde_json::from_value(json!({ "reft": spec }))?;
-    let mut adaptation = spec.build(loaded.decoder.dims(), SEED, Device::Cpu)?;
+    let mut adaptation = adaptation(job, &loaded)?;
     let mut outcome = match job.kind {
         BenchmarkKind::Train => train(job, &loaded, adaptation.as_mut(), &rows)?,
         BenchmarkKind::Eval | BenchmarkKind::Decode => {
-            let step = job.edited.then(|| adaptation.begin(Mode::Eval));
+            let step = (job.method != BenchmarkMethod::None).then(|| adaptation.begin(Mode::Eval));
             let rows = rows.get(..job.rows).context("too few rows")?;
             match job.kind {
                 BenchmarkKind::Eval => evaluate(job, &loaded, step.as_deref(), rows)?,
@@ -56,6 +53,25 @@ pub fn run(job: &BenchmarkJob, model: &str, rows: &Path) -> Result<BenchmarkResu
     };
     outcome.peak_mib = outcome.peak_mib.max(peak_memory_mib() as f64);
     Ok(outcome)
+}
+
+/// What the job trains or answers with: untrained, or read from the job's folder.
+fn adaptation(job: &BenchmarkJob, loaded: &LoadedDecoder) -> Result<Box<dyn Adaptation>> {
+    if let Some(folder) = &job.trained {
+        return Ok(SavedAdapter::read(&folder.join(trained::OURS))?.onto(&loaded.base, Device::Cpu)?);
+    }
+    let listed: Result<Vec<usize>, _> = job.layers.split(',').map(str::parse).collect();
+    let layers = listed.map_or(json!("all"), |layers| json!(layers));
+    let spec = match job.method {
+        BenchmarkMethod::Lora => {
+            json!({"lora": {"rank": job.rank, "alpha": 2 * job.rank, "components": ["q", "v"], "layers": layers}})
+        }
+        BenchmarkMethod::None | BenchmarkMethod::Loreft => {
+            json!({"reft": {"intervention": "loreft", "rank": job.rank, "positions": job.positions, "layers": layers}})
+        }
+    };
+    let spec: AdaptSpec = serde_json::from_value(spec)?;
+    Ok(spec.build(loaded.decoder.dims(), SEED, Device::Cpu)?)
 }
 
 fn examples(loaded: &LoadedDecoder, rows: &[Row]) -> Result<Vec<Example>> {

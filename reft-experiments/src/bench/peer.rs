@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::{BenchmarkJob, BenchmarkKind, BenchmarkResult};
+use super::{BenchmarkJob, BenchmarkKind, BenchmarkResult, trained};
 use crate::config::plan::Dtype;
 use crate::machine::openmp;
 
@@ -38,10 +38,13 @@ pub fn run(job: &BenchmarkJob, python: &Path, folder: &Path, rows: &Path) -> Res
     let mut command = Command::new(python);
     // The peer runs as its users run it.
     openmp::without_ours(&mut command);
-    command.args(["-W", "ignore", "scripts/bench/pyreft_job.py", kind, "--dtype", dtype]);
+    command.args(["-W", "ignore", "scripts/bench/peer_job.py", kind, "--dtype", dtype]);
     command.arg("--model").arg(folder).arg("--rows").arg(rows);
     command.args(["--positions", &job.positions, "--layers", &job.layers, "--rank", &job.rank.to_string()]);
     command.args(["--batch", &job.batch.to_string(), "--steps", &job.steps.to_string(), "--new", &job.new.to_string()]);
-    command.args(["--method", if job.edited { "LoReFT" } else { "none" }]);
+    command.args(["--method", job.method.name()]);
+    if let Some(folder) = &job.trained {
+        command.arg("--adapter").arg(folder.join(trained::PEER));
+    }
     outcome(command)
 }

@@ -30,12 +30,18 @@ const HEIGHT: f64 = 360.0;
 /// # Errors
 /// When a file cannot be drawn or written.
 pub fn ratios(lines: &[Measured], folder: &Path) -> Result<()> {
-    let mut data = Data::new(&["job", "dtype", "ratio", "goal"]);
+    let mut data = Data::new(&["job", "dtype", "against", "ratio", "goal"]);
     for line in lines {
-        data.push(vec![line.job.clone(), line.dtype.to_owned(), line.ratio.to_string(), line.goal.clone()]);
+        data.push(vec![
+            line.job.clone(),
+            line.dtype.to_owned(),
+            line.against.to_owned(),
+            line.ratio.to_string(),
+            line.goal.clone(),
+        ]);
     }
     let lines = lines.to_vec();
-    save("ratios", "ours / pyreft, same run", data, Box::new(move |width| bars(&lines, width)), folder)
+    save("ratios", "ours / theirs, same run", data, Box::new(move |width| bars(&lines, width)), folder)
 }
 
 fn bars(lines: &[Measured], width: f64) -> Drawing {
@@ -144,6 +150,7 @@ mod tests {
             job: job.to_owned(),
             dtype: "bf16",
             ours: ratio,
+            against: "pyreft",
             peer: 1.0,
             ratio,
             goal: ">= 2".to_owned(),

@@ -15,7 +15,9 @@ pub struct Measured {
     pub dtype: &'static str,
     /// Our figure.
     pub ours: f64,
-    /// The peer's, or what ours is compared with.
+    /// What ours is compared with: pyreft, peft, or ours otherwise.
+    pub against: &'static str,
+    /// Its figure.
     pub peer: f64,
     /// Ours over the peer's.
     pub ratio: f64,
@@ -55,18 +57,20 @@ pub fn csv(rows: &[impl Serialize], path: &Path) -> Result<()> {
     crate::atomic::write(path, &writer.into_inner()?).with_context(|| path.display().to_string())
 }
 
-fn markdown(lines: &[Measured], about: &str) -> String {
-    let mut text = "| job | dtype | ours | pyreft | unit | ratio | goal | met | of the GEMM bound |\n".to_owned();
-    text += "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+/// The table with what its figures are of.
+pub fn markdown(lines: &[Measured], about: &str) -> String {
+    let mut text =
+        "| job | dtype | ours | against | its figure | unit | ratio | goal | met | of the GEMM bound |\n".to_owned();
+    text += "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for line in lines {
-        let Measured { job, dtype, ours, peer, unit, ratio, goal, met, .. } = line;
+        let Measured { job, dtype, ours, against, peer, unit, ratio, goal, met, .. } = line;
         let met = if *met { "yes" } else { "no" };
         let share = match (line.gemm_share, line.gemm_gflops) {
             (Some(share), Some(gflops)) => format!("{share:.0} % of {gflops:.0} GFLOP/s"),
             _ => "–".to_owned(),
         };
         let verdict = format!("{ratio:.2} | {goal} | {met}");
-        writeln!(text, "| {job} | {dtype} | {ours:.1} | {peer:.1} | {unit} | {verdict} | {share} |")
+        writeln!(text, "| {job} | {dtype} | {ours:.1} | {against} | {peer:.1} | {unit} | {verdict} | {share} |")
             .expect("a string grows");
     }
     text + "\n" + about + "\n"

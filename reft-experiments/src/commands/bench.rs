@@ -10,7 +10,8 @@ use tch::Device;
 use crate::bench::overhead::OverheadPoint;
 use crate::bench::report::{self, Measured};
 use crate::bench::{
-    BenchmarkJob, BenchmarkKind, BenchmarkResult, SummaryLine, export, lines, ours, overhead, peer, plot, scaling,
+    BenchmarkJob, BenchmarkKind, BenchmarkMethod, BenchmarkResult, SummaryLine, export, lines, ours, overhead, peer,
+    plot, scaling, trained,
 };
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, Dtype};
@@ -34,6 +35,12 @@ pub struct Args {
     /// Where the summary goes
     #[arg(long, default_value = "results/bench")]
     out: PathBuf,
+    /// Folder of all runs, for the adapter that some jobs answer with
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+    /// Only jobs whose name has this in it, and nothing beside them: --only LoRA
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// Arguments of `reft bench-job`: one measurement of ours, as a JSON line.
@@ -82,23 +89,26 @@ impl Args {
         let folder = scratch.path().join("model");
         export::export(&self.model, &folder)?;
         let (rows, source) = rows();
+        let adapter = scratch.path().join("trained");
         let bench = Bench { args: self, folder, rows, scratch };
-        let mut measured = Vec::new();
         let dtype = DtypeChoice::Auto.on(DeviceSpec(Device::Cpu));
-        for line in lines(dtype) {
-            measured.extend(bench.compare(&line)?);
+        let wanted = |line: &SummaryLine| bench.args.only.as_ref().is_none_or(|part| line.name.contains(part.as_str()));
+        let lines: Vec<SummaryLine> = lines(dtype, &adapter).into_iter().filter(wanted).collect();
+        let first = lines.first().context("no job has this in its name")?;
+        if lines.iter().any(|line| line.job.trained.is_some()) {
+            let record = trained::prepare(&bench.args.model, source, &bench.args.runs, &adapter)?;
+            super::print_record(&record);
+        }
+        let mut measured = Vec::new();
+        for line in &lines {
+            measured.extend(bench.compare(line)?);
+        }
+        let about = bench.about(source, first.job.steps);
+        if bench.args.only.is_some() {
+            print!("{}", report::markdown(&measured, &about));
+            return Ok(());
         }
         measured.push(bench.overhead(dtype)?);
-        let about = format!(
-            "{} rows of ARC-Easy ({source}), {}, seed 0, {} with {} threads, both sides in one run of `make bench`; \
-             medians of {} updates; code {}",
-            bench.rows.len(),
-            bench.args.model,
-            fast::processor().name,
-            tch::get_num_threads(),
-            lines(dtype)[0].job.steps,
-            crate::store::environment::CODE_HASH
-        );
         report::write(&measured, &about, &bench.args.out)?;
         plot::ratios(&measured, &bench.args.out)?;
         let loaded = LoadedDecoder::open(&bench.args.model, dtype, DeviceSpec(Device::Cpu))?;
@@ -119,6 +129,19 @@ fn rows() -> (Vec<Row>, DataKind) {
 }
 
 impl Bench {
+    /// What the figures are of.
+    fn about(&self, source: DataKind, updates: usize) -> String {
+        format!(
+            "{} rows of ARC-Easy ({source}), {}, seed 0, {} with {} threads, both sides in one run of `make bench`; \
+             medians of {updates} updates; code {}",
+            self.rows.len(),
+            self.args.model,
+            fast::processor().name,
+            tch::get_num_threads(),
+            crate::store::environment::CODE_HASH
+        )
+    }
+
     fn file(&self, job: &BenchmarkJob) -> Result<PathBuf> {
         let count = if job.kind == BenchmarkKind::Train { job.trained() } else { job.rows };
         let rows = self.rows.get(..count).context("too few rows for this job")?;
@@ -137,7 +160,10 @@ impl Bench {
         for (flag, number) in numbers.into_iter().chain([("--rows", job.rows), ("--lookahead", job.lookahead)]) {
             command.args([flag, &number.to_string()]);
         }
-        command.args(["--edited", &job.edited.to_string()]).arg("--data").arg(rows);
+        command.args(["--method", job.method.name()]).arg("--data").arg(rows);
+        if let Some(folder) = &job.trained {
+            command.arg("--trained").arg(folder);
+        }
         peer::outcome(command)
     }
 
@@ -152,6 +178,7 @@ impl Bench {
             job: line.name.to_owned(),
             dtype: line.job.dtype.name(),
             ours: ours.value,
+            against: line.job.method.peer(),
             peer: theirs.value,
             ratio: ours.value / theirs.value,
             goal: format!(">= {}", line.goal),
@@ -188,7 +215,7 @@ impl Bench {
 
     /// Our cost by one setting at a time.
     fn scaling(&self, dtype: Dtype, layers: usize) -> Result<()> {
-        let base = BenchmarkJob { steps: 2, ..lines(dtype)[0].job.clone() };
+        let base = BenchmarkJob { steps: 2, ..BenchmarkJob::training(dtype) };
         let points = scaling::run(&base, layers, &self.rows, |job, rows| {
             let path = self.scratch.path().join("rows.json");
             std::fs::write(&path, serde_json::to_vec(rows)?)?;
@@ -204,8 +231,8 @@ impl Bench {
     /// Decoding with edits on the prompt against without, each the best of several turns.
     fn overhead(&self, dtype: Dtype) -> Result<Measured> {
         // Without guesses: how many come true depends on what is said, and edits change that.
-        let edited = BenchmarkJob { lookahead: 0, ..lines(dtype).pop().context("a last line")?.job };
-        let plain = BenchmarkJob { edited: false, ..edited.clone() };
+        let edited = BenchmarkJob { lookahead: 0, ..BenchmarkJob::decoding(dtype) };
+        let plain = BenchmarkJob { method: BenchmarkMethod::None, ..edited.clone() };
         let rows = self.file(&edited)?;
         let (mut with, mut without) = (0f64, 0f64);
         for _ in 0..3 {
@@ -213,9 +240,10 @@ impl Bench {
             without = without.max(self.ours(&plain, &rows)?.value);
         }
         Ok(Measured {
-            job: "decode, batch 1: edited against ours unedited".to_owned(),
+            job: "decode, batch 1, edited".to_owned(),
             dtype: edited.dtype.name(),
             ours: with,
+            against: "ours unedited",
             peer: without,
             ratio: with / without,
             goal: ">= 0.99".to_owned(),
