@@ -122,6 +122,36 @@ fn a_sweep_chooses_by_a_users_dev_rows_and_reports_the_test_rows() {
     assert_eq!((counts("dev"), counts("test")), (vec![3, 3], vec![4]), "{records:?}");
     let best = said(&dir, &["sweep", "best", "mine.yaml"]);
     assert!(best.contains("test: "), "{best}");
+    let nll = |record: &&Value| record["scores"]["faq"]["value"].as_f64().expect("a loss");
+    let dev = || records.iter().filter(|record| record["plan"]["data"]["eval_split"].is_string());
+    let winner = dev().min_by(|a, b| nll(a).total_cmp(&nll(b))).expect("a trial");
+    let loser = dev().max_by(|a, b| nll(a).total_cmp(&nll(b))).expect("a trial");
+    assert!(nll(&winner) < nll(&loser), "rates that differ give losses that differ");
+    let told = format!("nll {:.4} on dev rows, run {}", nll(&winner), winner["id"].as_str().expect("a name"));
+    assert!(best.contains(&told), "{best}: {told}");
+    let reported = records.iter().find_map(|record| record["plan"]["data"]["eval_split"]["test"]["chosen_by"].as_str());
+    assert!(reported.is_some_and(|by| by.contains(&told)), "{reported:?}: {told}");
+    said(&dir, &["report", "--out", "out"]);
+    let page = std::fs::read_to_string(dir.path().join("out/index.html")).expect("a page");
+    let shown = format!("nll <strong>{:.3}</strong>", nll(&winner));
+    assert!(page.contains(&shown) && !page.contains("nll in %") && !page.contains("dev rows, %"), "{shown}");
+}
+
+#[test]
+fn a_sweep_refuses_to_take_the_mean_of_a_loss_and_a_percent() {
+    let dir = dir();
+    dir.write(
+        "mine.yaml",
+        &format!(
+            "title: Mine\nrun:\n  model: model\n  dtype: f32\n  adapt: {{reft: {{intervention: loreft, rank: 1, positions: l1}}}}\n  \
+             data: {{train: [{FAQ}], eval: [{FAQ}, quiz]}}\nspace: {{train.lr: {{choices: [1e-3, 2e-2]}}}}\nmethod: grid\n"
+        ),
+    );
+    let output = dir.run(&["sweep", "run", "mine.yaml"]);
+    let wrong = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && wrong.trim().lines().count() == 1, "{wrong}");
+    assert!(wrong.contains("mine.yaml:6: run.data.eval: faq by nll, quiz by acc have no mean"), "{wrong}");
+    assert!(wrong.contains("make a sweep for each") && !dir.path().join("runs").exists(), "{wrong}");
 }
 
 #[test]

@@ -34,6 +34,13 @@ tiny,base model,,12.5,12.5,,1,ours
 tiny,LoReFT,0.2,-3.25,-3.25,,1,ours
 ";
 
+/// A loss beside percents: a table over data sets of the user's.
+const LOSSES: &str = "\
+model,method,params_percent,faq (nll),quiz,avg,sd,n,origin
+tiny,base model,,2.0904,40,,,1,ours
+tiny,LoReFT,0.2,1.9875,60,,,1,ours
+";
+
 /// A folder with a sweep whose scores differ, failed trials, tables, and its report in `out`. Made once for all tests that run
 /// at the same time, and removed after the last of them.
 fn made() -> Arc<Dir> {
@@ -83,7 +90,9 @@ fn give_scores(runs: &Path) {
 
 /// Tables beside the paper's, figures, and the repository's own folders of what is printed.
 fn tables(dir: &Dir) {
-    for (profile, name, text) in [("paper", "table2", TABLE), ("quick", "table1", UNPRINTED)] {
+    for (profile, name, text) in
+        [("paper", "table2", TABLE), ("quick", "table1", UNPRINTED), ("quick", "table2", LOSSES)]
+    {
         let folder = dir.path().join("results").join(profile);
         std::fs::create_dir_all(&folder).expect("writable");
         std::fs::write(folder.join(format!("{name}.csv")), text).expect("writable");
@@ -180,8 +189,18 @@ fn every_chart_says_what_its_csv_says_at_both_widths_and_beside_the_page() {
     let names: BTreeSet<&str> = drawn.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(drawn.len(), 2 * names.len(), "a wide and a narrow one each");
     let drawn_here = ["quick-figure1", "quick-figure10", "quick-figure2", "quick-das-iia"];
-    for ending in
-        ["-parallel", "-importance", "-dev", "paper-table2", "quick-table1", "training-1"].into_iter().chain(drawn_here)
+    for ending in [
+        "-parallel",
+        "-importance",
+        "-dev",
+        "paper-table2",
+        "quick-table1",
+        "quick-table2",
+        "quick-table2-nll",
+        "training-1",
+    ]
+    .into_iter()
+    .chain(drawn_here)
     {
         assert!(names.iter().any(|name| name.ends_with(ending)), "no {ending} among {names:?}");
     }
@@ -277,6 +296,20 @@ fn tables_stand_beside_the_paper_where_it_prints_them() {
         reference.contains("LLaMA-7B") && reference.contains(">69.3<") && !reference.contains("80.2"),
         "{reference}"
     );
+}
+
+#[test]
+fn a_loss_has_a_chart_of_its_own_with_its_own_axis_and_digits() {
+    let made = made();
+    let html = page(&made, "out");
+    assert!(html.contains(">2.090<") && html.contains(">1.988<") && html.contains("nll, less is better"));
+    let drawn = charts::of_page(&html);
+    for (name, task, unit) in [("quick-table2-nll", "faq (nll)", "nll"), ("quick-table2", "quiz", "%")] {
+        let rows = charts::csv(&files(&made.path().join("out"))[&format!("{name}.csv")]);
+        assert!(rows.len() == 2 && rows.iter().all(|row| row["task"] == task), "{name}: {rows:?}");
+        let svgs: Vec<&String> = drawn.iter().filter(|(other, _)| other == name).map(|(_, svg)| svg).collect();
+        assert!(svgs.len() == 2 && svgs.iter().all(|svg| svg.contains(&format!(">{unit}</text>"))), "{name}: {svgs:?}");
+    }
 }
 
 #[test]

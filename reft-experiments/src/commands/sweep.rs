@@ -243,7 +243,8 @@ fn best(sweep: &mut Sweep) -> Result<()> {
     let trial = &sweep.manifest.trials[best];
     let score = survey.trials[best].standing.scores.last().map_or(f64::NAN, |&score| sweep.spec.score(score));
     let metric = sweep.spec.metric.name(&sweep.spec.plan(&trial.point, &sweep.folder().display().to_string())?);
-    println!("trial {best}: {metric} {score:.2} on dev rows, run {}", trial.run);
+    let shown = |figure: f64| sweep.spec.shown(figure);
+    println!("trial {best}: {metric} {} on dev rows, run {}", shown(score), trial.run);
     for (key, value) in &trial.point {
         println!("--set {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
@@ -254,11 +255,13 @@ fn best(sweep: &mut Sweep) -> Result<()> {
             .filter_map(|view| view.standing.scores.last().map(|&score| sweep.spec.score(score)))
             .collect();
         if let Some(estimate) = crate::score::stats::estimate(&scores) {
-            let sd = estimate.sd.map_or(String::new(), |sd| format!(" ± {sd:.2}"));
+            let sd = estimate.sd.map_or(String::new(), |sd| format!(" ± {}", shown(sd)));
             let margin = estimate.margin().map_or(String::new(), |margin| {
-                format!(", 95 % interval {:.2} to {:.2}", estimate.mean - margin, estimate.mean + margin)
+                let ends = [estimate.mean - margin, estimate.mean + margin].map(shown);
+                format!(", 95 % interval {}", ends.join(" to "))
             });
-            println!("test: {:.2}{sd}, n = {} of {} seeds{margin}", estimate.mean, estimate.n, chosen.runs.len());
+            let (n, all) = (estimate.n, chosen.runs.len());
+            println!("test: {}{sd}, n = {n} of {all} seeds{margin}", shown(estimate.mean));
         }
     }
     Ok(())

@@ -3,13 +3,14 @@
 use maud::{Markup, html};
 
 use super::data::{Data, number};
+use super::draw::Drawing;
 use super::draw::legend::legend;
 use super::draw::mark::{dot, line, rule};
 use super::draw::panel::{Axis, Panel};
 use super::draw::scale::Domain;
-use super::draw::{Drawing, number::percent};
 use super::figure::Figure;
 use super::trial::{ReportTrial, TrialEnd};
+use crate::score::grade::Unit;
 
 /// A trial's curve: the rows of the CSV it is, and how it is drawn.
 #[derive(Clone)]
@@ -57,7 +58,8 @@ impl CurveKind {
 /// The chart; `None` where no trial has a score.
 pub fn figure(
     name: &str,
-    metric: &str,
+    title: &str,
+    unit: Unit,
     trials: &[ReportTrial],
     best: Option<usize>,
     caption: Markup,
@@ -86,18 +88,18 @@ pub fn figure(
         curves.push(Curve { first, points, kind, says });
     }
     curves.sort_by_key(|curve| curve.kind);
-    let highest = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1).fold(f64::NEG_INFINITY, f64::max);
+    let scores = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+    let best_score = scores.reduce(|best, score| if unit.better(score, best) { score } else { best });
     if curves.is_empty() {
         return None;
     }
     let alt = format!(
-        "{} of {} trials, {} trials drawn; the highest is {}",
-        metric,
+        "{title} of {} trials, {} trials drawn; the best is {}",
         trials.len(),
         curves.len(),
-        percent(Some(highest))
+        best_score.map_or("–".to_owned(), |score| unit.digits(score))
     );
-    let title = format!("{metric}, %");
+    let title = title.to_owned();
     let draw = Box::new(move |width| draw(&curves, &title, width));
     Some(Figure { name: name.to_owned(), alt, caption, data, draw })
 }

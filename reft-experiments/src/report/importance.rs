@@ -32,7 +32,7 @@ pub struct ValueGroup {
     pub value: String,
     /// Trials.
     pub n: usize,
-    /// Mean of their scores in percent.
+    /// Mean of their scores, in their unit.
     pub mean: f64,
 }
 

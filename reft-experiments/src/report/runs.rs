@@ -8,7 +8,7 @@ use super::draw::number::{count, day, percent, setting};
 use super::gather::ReportRun;
 use super::link::Links;
 use crate::score::grade::Unit;
-use crate::store::record::{Score, mean_merit};
+use crate::store::record::{Score, mean_figure};
 
 /// Runs on the page at most; all are in the CSV.
 const SHOWN: usize = 200;
@@ -52,7 +52,7 @@ fn line(run: &ReportRun, links: &Links) -> Markup {
             td class="scores" {
                 @for task in tasks(run) { span { (answers(run, links, &task)) } " " }
                 @if entry.scores.len() > 1 && entry.scores.values().all(|score| score.unit() == Unit::Percent) {
-                    span { "mean " (percent(Some(mean_merit(&entry.scores)))) }
+                    span { "mean " (percent(Some(mean_figure(&entry.scores)))) }
                 }
             }
             td { (run.setting("data.source")) ", " (entry.split) }

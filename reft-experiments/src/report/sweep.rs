@@ -7,13 +7,14 @@ use anyhow::Result;
 use maud::{Markup, html};
 
 use super::Section;
-use super::draw::number::{count, percent, setting};
+use super::draw::number::{count, setting};
 use super::figure::Figure;
 use super::importance::{self, ImportanceShare, shares};
 use super::link::Links;
 use super::trial::{ReportTrial, TrialEnd, part_name, trials};
 use super::{dev, parallel};
 use crate::config::plan::RunPlan;
+use crate::score::grade::Unit;
 use crate::score::stats::estimate;
 use crate::store::record::Record;
 use crate::sweep::folder::{Survey, Sweep};
@@ -141,7 +142,7 @@ impl SweepData<'_> {
                 h3 { "Winner: trial " (trial.number) }
                 p {
                     (self.metric) " "
-                    strong { (percent(last.map(|scored| scored.score))) " %" } " on " (rows)
+                    strong { (self.figure(last.map(|scored| scored.score))) } " on " (rows)
                     " dev rows (n = 1, seed " (self.sweep.spec.seed) "), run "
                     @match record { Some(to) => a href=(to) { (trial.run) }, None => (trial.run) }
                     ". A score that is the best of several is too high on average; the test rows say more."
@@ -167,10 +168,12 @@ impl SweepData<'_> {
         match estimate(&scores) {
             None => format!("None of its {} on test rows is complete.", count(chosen.runs.len(), "run")),
             Some(found) => {
-                let sd = found.sd.map_or(String::new(), |sd| format!(" ± {sd:.1} (sample standard deviation)"));
+                let unit = self.sweep.spec.unit;
+                let sd =
+                    found.sd.map_or(String::new(), |sd| format!(" ± {} (sample standard deviation)", unit.digits(sd)));
                 format!(
-                    "On {rows} test rows: {:.1} %{sd}, n = {} of {} (seeds {seeds}).",
-                    found.mean,
+                    "On {rows} test rows: {}{sd}, n = {} of {} (seeds {seeds}).",
+                    self.figure(Some(found.mean)),
                     found.n,
                     count(chosen.runs.len(), "run")
                 )
@@ -190,6 +193,20 @@ impl SweepData<'_> {
                 h3 { "Failed trials" }
                 ul { @for (reason, numbers) in &reasons { li { (numbers.join(", ")) ": " (reason) } } }
             }
+        }
+    }
+
+    /// A score with its sign of percent, if it is one; a dash where it is not known.
+    fn figure(&self, figure: Option<f64>) -> String {
+        let figure = figure.filter(|figure| figure.is_finite()).map(|figure| self.sweep.spec.unit.digits(figure));
+        format!("{}{}", figure.unwrap_or("–".to_owned()), self.in_unit(" %"))
+    }
+
+    /// What says that scores are percents; nothing where they are losses, which the metric's name says.
+    fn in_unit(&self, percent: &'static str) -> &'static str {
+        match self.sweep.spec.unit {
+            Unit::Percent | Unit::AddedTime => percent,
+            Unit::Loss(_) => "",
         }
     }
 
@@ -215,8 +232,9 @@ impl SweepData<'_> {
     fn parallel(&self) -> Option<Figure> {
         let halving = self.sweep.spec.halving;
         let metric = &self.metric;
-        let rungs: Vec<String> =
-            (0..halving.rungs).map(|rung| format!("{metric} in % after {}", part_name(halving, rung))).collect();
+        let rungs: Vec<String> = (0..halving.rungs)
+            .map(|rung| format!("{metric}{} after {}", self.in_unit(" in %"), part_name(halving, rung)))
+            .collect();
         let unscored = self.trials.iter().filter(|trial| trial.first().is_none()).count();
         let caption = html! {
             "Each line is a trial, through its settings to its scores on " (self.rows()) ", seed "
@@ -247,8 +265,8 @@ impl SweepData<'_> {
             "Scores while training, on " (self.rows()) ", seed " (self.sweep.spec.seed) ", one line a trial. "
             "The schedule of the learning rate is that of the whole training in all of them."
         };
-        let title = format!("{} on dev rows", self.metric);
-        dev::figure(&format!("{}-dev", self.name), &title, &self.trials, self.best, caption)
+        let title = format!("{} on dev rows{}", self.metric, self.in_unit(", %"));
+        dev::figure(&format!("{}-dev", self.name), &title, self.sweep.spec.unit, &self.trials, self.best, caption)
     }
 
     /// The mean score at every value of every setting.
@@ -265,12 +283,12 @@ impl SweepData<'_> {
                 h3 { "Means by setting" }
                 div class="scroll" { table {
                     thead { tr {
-                        th { "setting" } th { "value" } th class="n" { "trials" } th class="n" { "mean, %" }
+                        th { "setting" } th { "value" } th class="n" { "trials" } th class="n" { "mean" (self.in_unit(", %")) }
                     } }
                     tbody class="means" { @for share in shares { @for (row, group) in share.groups.iter().enumerate() {
                         tr class=(if row == 0 { "first" } else { "" }) {
                             td { @if row == 0 { (share.setting) } } td { (group.value) }
-                            td class="n" { (group.n) } td class="n" { (percent(Some(group.mean))) }
+                            td class="n" { (group.n) } td class="n" { (self.sweep.spec.unit.digits(group.mean)) }
                         }
                     } } }
                 } }

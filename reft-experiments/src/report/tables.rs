@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use maud::{Markup, html};
 
-use super::draw::number::percent;
 use super::figure::Figure;
 use super::link::Links;
 use super::{ReportSources, Section, listed};
+use crate::score::grade::Unit;
 use crate::tables::paper::PrintedRow;
 use crate::tables::spec::TableSpec;
-use crate::tables::table::RowOrigin;
+use crate::tables::table::{RowOrigin, unit_of_title};
 
 /// `results/PROFILE/NAME.csv`, with the same table in Markdown beside it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,9 +119,9 @@ pub fn section(files: &[TableFile], sources: &ReportSources, links: &Links, comp
         match read(&file.csv) {
             Ok(table) => {
                 let part = TablePart { file, table, notes: Notes::read(&file.csv.with_extension("md")), links };
-                let figure = part.figure();
-                parts.push(part.html(&sources.tables, figure.as_ref()));
-                figures.extend(figure);
+                let drawn = part.figures();
+                parts.push(part.html(&sources.tables, &drawn));
+                figures.extend(drawn);
             }
             Err(error) => {
                 let reason = format!("{error:#}");
@@ -171,18 +171,32 @@ impl TablePart<'_> {
         format!("{}-{}", self.file.profile, self.file.name)
     }
 
-    fn figure(&self) -> Option<Figure> {
+    /// A chart of the columns in percent, and one for each kind of loss, on an axis of its own.
+    fn figures(&self) -> Vec<Figure> {
+        let mut units = vec![Unit::Percent];
+        for unit in self.table.columns.iter().map(|column| unit_of_title(column)) {
+            if !units.contains(&unit) {
+                units.push(unit);
+            }
+        }
+        units.into_iter().filter_map(|unit| self.figure(unit)).collect()
+    }
+
+    fn figure(&self, unit: Unit) -> Option<Figure> {
         let printed = self.table.rows.iter().any(ReportRow::printed);
+        let percent = unit == Unit::Percent;
         let caption = html! {
-            "Scores in %, a row for each column of the table" @if printed { "; hollow: as printed in the paper" } "."
-            @if self.table.rows.iter().any(|row| row.sd.is_some()) {
+            @if percent { "Scores in %" } @else { (unit) ", less is better" }
+            ", a row for each column of the table" @if printed { "; hollow: as printed in the paper" } "."
+            @if percent && self.table.rows.iter().any(|row| row.sd.is_some()) {
                 " Whiskers of the average: one sample standard deviation over n seeds."
             }
         };
-        comparison::figure(&self.name(), &self.table, caption)
+        let name = if percent { self.name() } else { format!("{}-{unit}", self.name()) };
+        comparison::figure(&name, &self.table, unit, caption)
     }
 
-    fn html(&self, tables: &Path, figure: Option<&Figure>) -> Markup {
+    fn html(&self, tables: &Path, figures: &[Figure]) -> Markup {
         let title =
             self.notes.title.clone().unwrap_or_else(|| format!("{}, profile {}", self.file.name, self.file.profile));
         html! {
@@ -194,10 +208,8 @@ impl TablePart<'_> {
                 }
             }
             ul class="note" { @for line in &self.notes.lines { li { (marked(line)) } } }
-            @match figure {
-                Some(figure) => (figure.html()),
-                None => p { "No score in this table yet, so there is nothing to draw." }
-            }
+            @for figure in figures { (figure.html()) }
+            @if figures.is_empty() { p { "No score in this table yet, so there is nothing to draw." } }
             (self.beside(tables))
             @if let Some(to) = self.links.to(&self.file.csv) {
                 p class="note" { "Read from " a href=(to) { (self.file.csv.display()) } "." }
@@ -263,6 +275,11 @@ pub(super) fn marked(line: &str) -> Markup {
     }
 }
 
+/// A figure with the digits of its column's unit, or a dash.
+fn figure(column: &str, score: Option<f64>) -> String {
+    score.filter(|score| score.is_finite()).map_or("–".to_owned(), |score| unit_of_title(column).digits(score))
+}
+
 /// Rows with columns of numbers, below the name of their model. Columns that say the same in every row are left out.
 fn grid(table: &ReportTable) -> Markup {
     let average = table.columns.len() - 1;
@@ -284,7 +301,7 @@ fn grid(table: &ReportTable) -> Markup {
                 @for row in rows { tr {
                     td { (row.method) }
                     @for (column, score) in row.scores.iter().enumerate() {
-                        td class="n" { (percent(*score)) @if column == average { (spread(row)) } }
+                        td class="n" { (figure(&table.columns[column], *score)) @if column == average { (spread(row)) } }
                     }
                     @if counted { td class="n" { (if row.n.is_empty() { "–" } else { &row.n }) } }
                     td class="n" { (row.params.map_or("–".to_owned(), |params| format!("{params:.4}"))) }

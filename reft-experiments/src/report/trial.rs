@@ -1,7 +1,7 @@
 //! A sweep's trials as the page tells them.
 
 use crate::store::RunId;
-use crate::store::record::{Record, Rung, Score, mean_merit};
+use crate::store::record::{Record, Rung, Score, mean_figure};
 use crate::sweep::folder::{Survey, Sweep};
 use crate::sweep::halving::{Halving, TrialStage};
 use crate::sweep::space::SearchPoint;
@@ -38,7 +38,7 @@ impl TrialEnd {
 pub struct RungScore {
     /// The part, from 0 to 1.
     pub part: f64,
-    /// In percent.
+    /// In percent, or a loss as it is.
     pub score: f64,
     /// Rows scored; none where the file does not say.
     pub n: Option<usize>,
@@ -113,7 +113,7 @@ fn rungs(sweep: &Sweep, view: &RunView, run: &RunId) -> Vec<Option<RungScore>> {
         }
         let same = |known: &&Rung| (known.part - part).abs() < 1e-9;
         let known = view.state.rungs.iter().find(same)?;
-        let score = mean_merit(&known.scores);
+        let score = mean_figure(&known.scores);
         score.is_finite().then(|| RungScore { part, score, n: rows(known.scores.values()) })
     };
     (0..halving.rungs).map(scored).collect()

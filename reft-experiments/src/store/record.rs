@@ -124,14 +124,6 @@ impl Score {
         }
     }
 
-    /// The figure, of a loss or of added time with its sign turned: more is better always.
-    pub fn merit(self) -> f64 {
-        match self.unit() {
-            Unit::Percent => self.figure(),
-            Unit::Loss(_) | Unit::AddedTime => -self.figure(),
-        }
-    }
-
     /// Rows whose prompts or texts were longer than `data.max_length` and were cut.
     pub fn cut(self) -> usize {
         match self {
@@ -148,9 +140,9 @@ impl Score {
     }
 }
 
-/// Mean over tasks of their accuracies in percent, where a loss counts with its sign turned; NaN without tasks.
-pub fn mean_merit(scores: &BTreeMap<String, Score>) -> f64 {
-    scores.values().map(|score| score.merit()).sum::<f64>() / scores.len() as f64
+/// Mean over tasks of their figures, which must be of one unit to mean anything; NaN without tasks.
+pub fn mean_figure(scores: &BTreeMap<String, Score>) -> f64 {
+    scores.values().map(|score| score.figure()).sum::<f64>() / scores.len() as f64
 }
 
 /// Scores of a run that is trained in part.

@@ -325,10 +325,11 @@ impl Sweep {
         let place = self.folder.display().to_string();
         let plan = self.spec.plan(point, &place)?;
         let chosen_by = format!(
-            "sweep {name}, trial {trial} of {} with seed {}: {} {score:.2} on dev rows, run {run}{}",
+            "sweep {name}, trial {trial} of {} with seed {}: {} {} on dev rows, run {run}{}",
             self.manifest.trials.len(),
             self.spec.seed,
             self.spec.metric.name(&plan),
+            self.spec.shown(score),
             self.spec.caveat(&plan)
         );
         let plans = self.spec.last_plans(point, &chosen_by, &place)?;

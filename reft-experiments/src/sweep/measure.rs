@@ -3,14 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::plan::RunPlan;
+use crate::score::grade::Unit;
 use crate::score::metric;
+use crate::score::scoring::Scoring;
+use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
 
 /// What a trial is judged by, on the dev rows of `data.eval`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialMetric {
-    /// Right answers in %, the mean over tasks.
+    /// Right answers in %, or what a user's data set is scored by: the mean over tasks.
     #[default]
     Accuracy,
     /// Answers preferred to a reference's in %, the mean over tasks; needs a judge (`reft judge`).
@@ -23,11 +26,33 @@ impl TrialMetric {
     /// The name in messages, for runs on the tasks of this one.
     pub fn name(self, run: &RunPlan) -> String {
         match (self, labelled(run)) {
-            (Self::Accuracy, _) => "accuracy".to_owned(),
+            (Self::Accuracy, _) => {
+                let mut names: Vec<String> = run.data.eval.iter().map(|&id| scored_by(id)).collect();
+                names.dedup();
+                names.join(" and ")
+            }
             (Self::WinRate, _) => "win rate".to_owned(),
             (Self::Glue, Some(task)) => task.metric().to_string(),
             (Self::Glue, None) => "a metric of GLUE".to_owned(),
         }
+    }
+
+    /// What a run's score is measured in.
+    ///
+    /// # Errors
+    /// When its tasks are measured in different units, which have no mean: in which, and what to do.
+    pub fn unit(self, run: &RunPlan) -> Result<Unit, String> {
+        let unit = |id: &TaskId| id.task().own().map_or(Unit::Percent, |set| set.scoring.unit());
+        let mut units = run.data.eval.iter().map(unit);
+        let first = units.next().unwrap_or(Unit::Percent);
+        if self == Self::WinRate || units.all(|unit| unit == first) {
+            return Ok(first);
+        }
+        let said = run.data.eval.iter().map(|&id| format!("{} by {}", id.key(), scored_by(id)));
+        Err(format!(
+            "{} have no mean to choose by: score all data sets alike, or make a sweep for each",
+            said.collect::<Vec<_>>().join(", ")
+        ))
     }
 
     /// Whether the tasks that a run scores are measured so.
@@ -48,11 +73,22 @@ impl TrialMetric {
             format!(
                 "{} is not how {} is scored: accuracy for tasks with right answers, win_rate for judged ones, glue for an \
                  encoder's",
-                self.name(run),
+                if self == Self::Accuracy { "accuracy".to_owned() } else { self.name(run) },
                 tasks()
             )
         };
         if fits { Ok(()) } else { Err(reason()) }
+    }
+}
+
+/// What a task is scored by, in a word.
+fn scored_by(id: TaskId) -> String {
+    match id.task().own().map(|set| &set.scoring) {
+        Some(graded @ (Scoring::WordsF1 | Scoring::RougeL | Scoring::Bleu | Scoring::Nll | Scoring::Perplexity)) => {
+            graded.to_string()
+        }
+        Some(Scoring::Choices) => "acc".to_owned(),
+        _ => metric::Metric::Accuracy.to_string(),
     }
 }
 
@@ -67,6 +103,25 @@ mod tests {
 
     use super::*;
     use crate::config::read::resolve;
+    use crate::score::grade::Grade;
+
+    #[test]
+    fn a_score_of_the_users_has_its_own_name_and_unit_and_different_ones_have_no_mean() {
+        let set = |name: &str, score: &str| json!({"name": name, "file": format!("{name}.jsonl"), "prompt": "q", "completion": "a", "score": score});
+        let of = |sets: Vec<serde_json::Value>| {
+            resolve(json!({"data": {"train": sets.clone(), "eval": sets}}), "a test").expect("valid")
+        };
+        let metric = TrialMetric::Accuracy;
+        let (loss, words) =
+            (of(vec![set("a", "nll"), set("b", "nll")]), of(vec![set("c", "exact"), set("d", "rouge_l")]));
+        assert_eq!((metric.name(&loss), metric.unit(&loss)), ("nll".to_owned(), Ok(Unit::Loss(Grade::Nll))));
+        assert_eq!((metric.name(&words), metric.unit(&words)), ("accuracy and rouge_l".to_owned(), Ok(Unit::Percent)));
+        for scores in [["nll", "exact"], ["nll", "perplexity"]] {
+            let mixed = of(vec![set("e", scores[0]), set("f", scores[1])]);
+            let reason = metric.unit(&mixed).expect_err("refused");
+            assert!(reason.starts_with("e by nll, f by ") && reason.contains("a sweep for each"), "{reason}");
+        }
+    }
 
     #[test]
     fn a_metric_fits_the_tasks_that_are_measured_by_it() {

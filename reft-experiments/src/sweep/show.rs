@@ -32,8 +32,10 @@ fn state(view: &RunView, fate: Option<TrialStage>, stopped: bool) -> String {
     }
 }
 
-fn percent(score: Option<f64>) -> String {
-    score.filter(|score| !score.is_nan()).map_or("-".to_owned(), |score| format!("{score:.2}"))
+/// A view's last score, or a dash.
+fn figure(sweep: &Sweep, view: &RunView) -> String {
+    let score = view.standing.scores.last().map(|&score| sweep.spec.score(score)).filter(|score| !score.is_nan());
+    score.map_or("-".to_owned(), |score| sweep.spec.shown(score))
 }
 
 /// Every trial in a line, and the final runs, with what is left to do.
@@ -46,7 +48,7 @@ pub fn table(sweep: &Sweep, survey: &Survey) -> String {
         let mark = if best == Some(number) { "*" } else { "" };
         rows.push(vec![
             format!("{number}{mark}"),
-            percent(view.standing.scores.last().map(|&score| sweep.spec.score(score))),
+            figure(sweep, view),
             view.state.seconds().to_string(),
             state(view, Some(*fate), survey.stopped),
             trial.run.to_string(),
@@ -55,9 +57,8 @@ pub fn table(sweep: &Sweep, survey: &Survey) -> String {
     }
     if let (Some(chosen), Some(last)) = (&sweep.manifest.chosen, &sweep.spec.last) {
         for ((run, view), seed) in chosen.runs.iter().zip(&survey.last).zip(&last.seeds) {
-            let score = view.standing.scores.last().map(|&score| sweep.spec.score(score));
             let seconds = view.state.seconds().to_string();
-            let (score, state) = (percent(score), state(view, None, false));
+            let (score, state) = (figure(sweep, view), state(view, None, false));
             rows.push(vec!["test".to_owned(), score, seconds, state, run.to_string(), format!("seed={seed}")]);
         }
     }
@@ -77,8 +78,7 @@ pub fn line(sweep: &Sweep, survey: &Survey) -> String {
     let counted = [(pruned, "pruned"), (failed, "failed"), (running, "running")];
     parts.extend(counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     if let Some(best) = sweep.best(survey) {
-        let score = survey.trials[best].standing.scores.last().map(|&score| sweep.spec.score(score));
-        parts.push(format!("best trial {best} with {}", percent(score)));
+        parts.push(format!("best trial {best} with {}", figure(sweep, &survey.trials[best])));
     }
     if !survey.last.is_empty() {
         parts.push(format!(

@@ -23,16 +23,23 @@ use crate::config::read::{
     LocatedSettings as Settings, beside, defaults, dtype_of, nest, resolve, resolve_at, run_tree, typed_at, written,
 };
 use crate::data::split::Selection;
+use crate::score::grade::Unit;
 
 /// Which end of the metric is sought.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
-    /// The largest.
-    #[default]
+    /// The largest; of losses, what to avoid.
     Highest,
-    /// The smallest: what to avoid.
+    /// The smallest; of percents, what to avoid.
     Lowest,
+}
+
+impl Goal {
+    /// The better end.
+    fn of(unit: Unit) -> Self {
+        if unit.better(1.0, 0.0) { Self::Highest } else { Self::Lowest }
+    }
 }
 
 /// `final:` what is done with the winner, on test rows.
@@ -61,8 +68,7 @@ struct RawSweepSpec {
     patience: Option<usize>,
     #[serde(default)]
     metric: TrialMetric,
-    #[serde(default)]
-    goal: Goal,
+    goal: Option<Goal>,
     #[serde(default = "first_seed")]
     seed: u64,
     #[serde(rename = "final")]
@@ -94,6 +100,8 @@ pub struct SweepSpec {
     pub metric: TrialMetric,
     /// Which end of it is sought.
     pub goal: Goal,
+    /// What it is measured in; of points that are listed perhaps in more than this.
+    pub unit: Unit,
     /// The one seed of all trials, and of the search.
     pub seed: u64,
     /// What is done with the winner.
@@ -169,7 +177,7 @@ impl SweepSpec {
             let values: Values = typed_at(&values, places).map_err(|error| in_space(error, places, &full))?;
             space.push(Parameter { key, values });
         }
-        let spec = Self {
+        let mut spec = Self {
             title: written.title,
             space: Space(space),
             method: written.method,
@@ -178,7 +186,8 @@ impl SweepSpec {
             hours: written.hours,
             patience: written.patience,
             metric: written.metric,
-            goal: written.goal,
+            goal: Goal::Highest,
+            unit: Unit::Percent,
             seed: written.seed,
             last: written.last,
             run: Value::Object(written.run),
@@ -190,6 +199,8 @@ impl SweepSpec {
         };
         let base = spec.plan(&first, "").map_err(|error| Self::located(error, places, &first))?;
         check(&spec, &base).map_err(|(key, reason)| ConfigError::value(places, key, reason))?;
+        spec.unit = spec.metric.unit(&base).unwrap_or(Unit::Percent);
+        spec.goal = written.goal.unwrap_or(Goal::of(spec.unit));
         spec.check_runs(places)?;
         Ok(spec)
     }
@@ -204,6 +215,14 @@ impl SweepSpec {
         match self.goal {
             Goal::Highest => metric,
             Goal::Lowest => -metric,
+        }
+    }
+
+    /// A figure of the metric as people read it.
+    pub fn shown(&self, figure: f64) -> String {
+        match self.unit {
+            Unit::Percent | Unit::AddedTime => format!("{figure:.2}"),
+            Unit::Loss(_) => format!("{figure:.4}"),
         }
     }
 
@@ -239,7 +258,8 @@ impl SweepSpec {
         }
         let in_final = |error: ConfigError| error.renamed(places, |key| format!("final.run.{key}"));
         let last = self.last_plans(&origin, "a check", "").map_err(in_final)?;
-        match last.first().map_or(Ok(()), |plan| self.metric.fits(plan)) {
+        let unit = |plan| self.metric.fits(plan).and_then(|()| self.metric.unit(plan).map(|_| ()));
+        match last.first().map_or(Ok(()), unit) {
             Ok(()) => Ok(()),
             Err(reason) => Err(ConfigError::value(places, "final.run", reason)),
         }

@@ -9,7 +9,7 @@ use crate::alpaca_eval::annotations;
 use crate::alpaca_eval::win_rate::WinRate;
 use crate::store::RunPaths;
 use crate::store::claim::ClaimView;
-use crate::store::record::{Record, mean_merit};
+use crate::store::record::{Record, mean_figure};
 use crate::store::state::RunState;
 
 /// What is known of a run.
@@ -42,7 +42,7 @@ impl RunView {
             Err(error) => return Ok(Self { state, ..Self::broken(error.to_string()) }),
         };
         let rung = |number| state.rungs.iter().find(|rung| (rung.part - halving.part(number)).abs() < 1e-9);
-        let known = (0..halving.rungs).map_while(|number| Some(spec.score(mean_merit(&rung(number)?.scores))));
+        let known = (0..halving.rungs).map_while(|number| Some(spec.score(mean_figure(&rung(number)?.scores))));
         let mut scores: Vec<f64> = known.collect();
         if let Some(record) = &record {
             // A run that another command did to its end has no scores at rungs: its last one stands for them.
@@ -79,7 +79,7 @@ impl RunView {
 /// A complete run's figure; NaN where a judge was not asked.
 fn metric(metric: TrialMetric, record: &Record, paths: &RunPaths) -> Result<f64> {
     match metric {
-        TrialMetric::Accuracy | TrialMetric::Glue => Ok(mean_merit(&record.scores)),
+        TrialMetric::Accuracy | TrialMetric::Glue => Ok(mean_figure(&record.scores)),
         TrialMetric::WinRate => {
             let mut rates = Vec::new();
             for id in &record.plan.data.eval {

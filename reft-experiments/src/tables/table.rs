@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::paper::PrintedRow;
 use super::spec::RowPlan;
-use crate::score::grade::Unit;
+use crate::score::grade::{Grade, Unit};
 use crate::score::stats::{Aggregate, Statistic, estimate};
 use crate::store::record::{Parameters, Record};
 use crate::tasks::TaskId;
@@ -207,6 +207,12 @@ pub fn title(task: TaskId) -> String {
         Unit::Percent => task.column().to_owned(),
         unit @ (Unit::Loss(_) | Unit::AddedTime) => format!("{} ({unit})", task.column()),
     }
+}
+
+/// What a column with this title is measured in: the reverse of [`title`].
+pub fn unit_of_title(title: &str) -> Unit {
+    let losses = [Grade::Nll, Grade::Perplexity].map(Unit::Loss);
+    losses.into_iter().find(|unit| title.ends_with(&format!(" ({unit})"))).unwrap_or(Unit::Percent)
 }
 
 impl ResultsRow {

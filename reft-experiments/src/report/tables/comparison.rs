@@ -10,6 +10,8 @@ use crate::report::draw::number::percent;
 use crate::report::draw::scale::{Domain, Scale};
 use crate::report::draw::{Drawing, text};
 use crate::report::figure::Figure;
+use crate::score::grade::Unit;
+use crate::tables::table::unit_of_title;
 
 /// A mark for a row of the CSV.
 #[derive(Clone)]
@@ -31,18 +33,20 @@ struct MarkSeries {
     printed: bool,
 }
 
-/// The chart; `None` where the table has no score.
-pub fn figure(name: &str, table: &ReportTable, caption: Markup) -> Option<Figure> {
+/// The chart of the columns in one unit; `None` where they have no score.
+pub fn figure(name: &str, table: &ReportTable, unit: Unit, caption: Markup) -> Option<Figure> {
     let series = series(table);
+    let columns: Vec<String> =
+        table.columns.iter().filter(|column| unit_of_title(column) == unit).map(Clone::clone).collect();
     let mut data = Data::new(&["task", "model", "method", "score", "sd", "n", "origin"]);
     let mut marks = Vec::new();
-    for (column, task) in table.columns.iter().enumerate() {
+    for (column, task) in table.columns.iter().enumerate().filter(|(_, task)| columns.contains(task)) {
         for (index, row) in table.rows.iter().enumerate() {
             let Some(score) = row.scores.get(column).copied().flatten() else { continue };
             let sd = row.sd.filter(|_| column + 1 == table.columns.len());
             let cells = [task, &row.model, &row.method, &number(Some(score)), &number(sd), &row.n, &row.origin];
             let number = data.push(cells.map(Clone::clone).to_vec());
-            let says = format!("{}: {task} {} %", series[index].name, percent(Some(score)));
+            let says = format!("{}: {task} {}", series[index].name, unit.with(score));
             marks.push(ComparisonMark { row: number, task: task.clone(), score, sd, series: index, says });
         }
     }
@@ -52,9 +56,11 @@ pub fn figure(name: &str, table: &ReportTable, caption: Markup) -> Option<Figure
     let averages = table.rows.iter().zip(&series).filter_map(|(row, series)| {
         Some(format!("{} {}", series.name, percent(Some(row.scores.last().copied().flatten()?))))
     });
-    let alt = format!("Scores by task; averages in %: {}", averages.collect::<Vec<_>>().join(", "));
-    let columns = table.columns.clone();
-    let draw = Box::new(move |width| draw(&columns, &series, &marks, width));
+    let alt = match unit {
+        Unit::Percent => format!("Scores by task; averages in %: {}", averages.collect::<Vec<_>>().join(", ")),
+        Unit::Loss(_) | Unit::AddedTime => format!("{unit} by task, less is better"),
+    };
+    let draw = Box::new(move |width| draw(&columns, &series, &marks, unit, width));
     Some(Figure { name: name.to_owned(), alt, caption, data, draw })
 }
 
@@ -83,7 +89,7 @@ fn class(series: &MarkSeries) -> String {
     if series.printed { format!("printed hollow s{look}") } else { format!("f{look}") }
 }
 
-fn draw(columns: &[String], series: &[MarkSeries], marks: &[ComparisonMark], width: f64) -> Drawing {
+fn draw(columns: &[String], series: &[MarkSeries], marks: &[ComparisonMark], unit: Unit, width: f64) -> Drawing {
     let there = series.iter().enumerate().filter(|(index, _)| marks.iter().any(|mark| mark.series == *index));
     let sign = |series: &MarkSeries| html! { path class=(class(series)) d=(SHAPES[series.look]) {} };
     let (key, top) = legend(&there.map(|(_, series)| (sign(series), series.name.clone())).collect::<Vec<_>>(), width);
@@ -92,7 +98,10 @@ fn draw(columns: &[String], series: &[MarkSeries], marks: &[ComparisonMark], wid
     let (first, last) = (top + 8.0, top + 8.0 + slot * columns.len() as f64);
     let scores = || marks.iter().map(|mark| mark.score);
     let (low, high) = (scores().fold(0.0, f64::min), scores().fold(1.0, f64::max));
-    let domain = Domain::Linear(1.06 * low, 1.06 * high);
+    let domain = match unit {
+        Unit::Percent => Domain::Linear(1.06 * low, 1.06 * high),
+        Unit::Loss(_) | Unit::AddedTime => Domain::linear(scores()),
+    };
     let x = Scale { column: "score".to_owned(), domain, pixels: [left, width - 14.0] };
     let y = Scale { column: "task".to_owned(), domain: Domain::Band(columns.to_vec()), pixels: [first, last] };
     let place = |mark: &ComparisonMark, score: f64| {
@@ -111,14 +120,14 @@ fn draw(columns: &[String], series: &[MarkSeries], marks: &[ComparisonMark], wid
     };
     let read_back = |scale: &Scale| serde_json::to_string(scale).expect("plain data");
     let body = html! {
-        (key) (axes(&x, &y, left))
+        (key) (axes(&x, &y, unit, left))
         g data-x=(read_back(&x)) data-y=(read_back(&y)) { @for mark in marks { (drawn(mark)) } }
     };
     Drawing { height: last + 40.0, body }
 }
 
 /// A line between two tasks, a heavier one above the average, and numbers below.
-fn axes(x: &Scale, y: &Scale, left: f64) -> Markup {
+fn axes(x: &Scale, y: &Scale, unit: Unit, left: f64) -> Markup {
     let ([start, end], [top, bottom]) = (x.pixels, y.pixels);
     let ticks = y.ticks(1.0);
     let count = ticks.len();
@@ -130,12 +139,13 @@ fn axes(x: &Scale, y: &Scale, left: f64) -> Markup {
         @for (index, tick) in ticks.iter().enumerate() {
             (label((left - 10.0, tick.at + 4.0), Anchor::End, "", &text::shortened(&tick.label, left - 12.0)))
             @if index > 0 {
-                @let (above, class) = (tick.at - 0.5 * y.slot(), if index + 1 == count { "axis" } else { "grid" });
+                @let average = unit == Unit::Percent && index + 1 == count;
+                @let (above, class) = (tick.at - 0.5 * y.slot(), if average { "axis" } else { "grid" });
                 (rule((0.0, above), (end, above), class))
             }
         }
         (rule((start, top), (start, bottom), "axis"))
         (rule((start, bottom), (end, bottom), "axis"))
-        (label((end, bottom + 33.0), Anchor::End, "soft", "%"))
+        (label((end, bottom + 33.0), Anchor::End, "soft", &unit.to_string()))
     }
 }

@@ -46,6 +46,9 @@ fn methods(spec: &SweepSpec, base: &RunPlan) -> Vec<Check> {
     let judged = spec.metric == TrialMetric::WinRate;
     let (halved, known) = (spec.halving.rungs > 1, !matches!(spec.method, SearchMethod::Tpe(_)));
     let metric = spec.metric.fits(base);
+    // Nothing is chosen of points that are listed.
+    let unit =
+        spec.metric.unit(base).map(|_| ()).or_else(|reason| if spec.method.is_listed() { Ok(()) } else { Err(reason) });
     let text = str::to_owned;
     vec![
         ("halving", !halved || !judged, text("a win rate is known after the last rung only: leave it out")),
@@ -53,5 +56,6 @@ fn methods(spec: &SweepSpec, base: &RunPlan) -> Vec<Check> {
         ("patience", spec.patience.is_none() || !halved, text("with halving the trials are counted: leave it out")),
         ("method", !judged || known, text("a judge comes after all trials: method grid or random")),
         ("metric", metric.is_ok(), metric.err().unwrap_or_default()),
+        ("run.data.eval", unit.is_ok(), unit.err().unwrap_or_default()),
     ]
 }
