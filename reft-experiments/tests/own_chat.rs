@@ -108,11 +108,11 @@ fn prompts_are_the_references() {
     fixtures.each(|what, tokenizer, case, turns, begun| {
         let answered = [turns, &[json!({"role": "assistant", "content": "what is learned"})]].concat();
         let (Some(text), true, Some(row)) = (case["text"].as_str(), begun, row(&answered)) else { return };
-        let prompt = conversation::prompt(&row.conversation, tokenizer);
+        let prompt = conversation::prompt(&row, tokenizer);
         assert_eq!(prompt.unwrap_or_else(|error| panic!("{what}: {error}")), text, "{what}");
         compared[0] += 1;
         if case["ids"].is_array() {
-            let ids = conversation::prompt_ids(&row.conversation, tokenizer).expect("the same text");
+            let ids = conversation::prompt_ids(&row, tokenizer).expect("the same text");
             assert_eq!(ids, integers(&case["ids"]), "{what}");
             compared[1] += 1;
         }

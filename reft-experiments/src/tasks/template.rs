@@ -26,7 +26,7 @@ impl PromptTemplate {
     /// When the tokenizer has no chat template.
     pub fn prompt(self, task: &dyn Task, row: &Row, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
         if !row.conversation.is_empty() {
-            return conversation::prompt(&row.conversation, tokenizer);
+            return conversation::prompt(row, tokenizer);
         }
         match self {
             Self::Task => Ok(task.prompt(row)),
@@ -40,7 +40,7 @@ impl PromptTemplate {
     /// When the tokenizer has no chat template, or cannot encode the prompt.
     pub fn encode(self, task: &dyn Task, row: &Row, tokenizer: &Tokenizer) -> Result<Vec<i64>, TokenizerError> {
         if !row.conversation.is_empty() {
-            return conversation::prompt_ids(&row.conversation, tokenizer);
+            return conversation::prompt_ids(row, tokenizer);
         }
         tokenizer.encode(&self.prompt(task, row, tokenizer)?, self.specials())
     }

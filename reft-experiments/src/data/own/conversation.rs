@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::spec::TrainedTurns;
 use crate::data::encode::Example;
+use crate::data::row::Row;
 
 /// The turns of a row's conversation.
 pub fn turns(conversation: &str) -> Vec<Value> {
@@ -15,22 +16,33 @@ pub fn turns(conversation: &str) -> Vec<Value> {
 ///
 /// # Errors
 /// When the tokenizer has no chat template, or the template refuses the conversation.
-pub fn prompt(conversation: &str, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
-    let turns = turns(conversation);
+pub fn prompt(row: &Row, tokenizer: &Tokenizer) -> Result<String, TokenizerError> {
+    let turns = turns(&row.conversation);
     let last = turns
         .iter()
         .rposition(|turn| turn["role"] == "assistant")
         .expect("a turn of the assistant's, checked when the row was read");
     let before = &turns[..last];
-    tokenizer.chat_text(&Conversation { ending: PromptEnding::Prompt, ..Conversation::new(before) })
+    let asked = Conversation { ending: PromptEnding::Prompt, ..Conversation::new(before) };
+    tokenizer.chat_text(&asked).map_err(|error| placed(error, &row.place))
+}
+
+/// An error of the template's with the place of the row that it refuses.
+fn placed(error: TokenizerError, place: &str) -> TokenizerError {
+    match error {
+        TokenizerError::Chat(what) if !place.is_empty() => {
+            TokenizerError::Chat(format!("{place}: {what}: change the row, or take it out"))
+        }
+        other => other,
+    }
 }
 
 /// The tokens of that text: special tokens stand in it.
 ///
 /// # Errors
 /// The same.
-pub fn prompt_ids(conversation: &str, tokenizer: &Tokenizer) -> Result<Vec<i64>, TokenizerError> {
-    tokenizer.encode(&prompt(conversation, tokenizer)?, Specials::None)
+pub fn prompt_ids(row: &Row, tokenizer: &Tokenizer) -> Result<Vec<i64>, TokenizerError> {
+    tokenizer.encode(&prompt(row, tokenizer)?, Specials::None)
 }
 
 /// An example for the assistant's last turn, or for each of its turns: its prompt is all that precedes the turn, and the end of
@@ -46,7 +58,7 @@ pub fn examples(
     name: &str,
 ) -> Result<Vec<Example>, TokenizerError> {
     let turns = turns(conversation);
-    let chat = tokenizer.chat_ids(&Conversation::new(&turns))?;
+    let chat = tokenizer.chat_ids(&Conversation::new(&turns)).map_err(|error| placed(error, name))?;
     let said: Vec<_> = chat.said.iter().filter(|said| !said.is_empty()).collect();
     let Some((last, before)) = said.split_last() else {
         return Err(TokenizerError::Chat(

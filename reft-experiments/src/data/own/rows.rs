@@ -119,13 +119,12 @@ pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<R
     let Some(turns) = read.as_ref().or(cell.as_ref()).and_then(Value::as_array) else {
         return Err(row.fault("messages is no list of turns: write [{\"role\": \"user\", \"content\": \"…\"}, …]"));
     };
-    for (number, turn) in (1..).zip(turns) {
-        if turn.get("role").and_then(Value::as_str).is_none() {
-            return Err(
-                row.fault(format!("turn {number} has no role: write {{\"role\": \"user\", \"content\": \"…\"}}"))
-            );
-        }
+    if turns.is_empty() {
+        return Err(row.fault("messages is empty: write turns of the user and the assistant, or take the row out"));
     }
+    (1..)
+        .zip(turns)
+        .try_for_each(|(number, turn)| check_turn(turn).map_err(|what| row.fault(format!("turn {number} {what}"))))?;
     let Some(last) = turns.iter().rposition(|turn| turn["role"] == "assistant") else {
         return Err(row.fault("the conversation has no turn of the assistant: add one, or take the row out"));
     };
@@ -150,6 +149,33 @@ pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<R
     };
     let conversation = Value::Array(turns.clone()).to_string();
     Ok(Row { instruction, output: said.clone(), answer: said, conversation, ..Row::default() })
+}
+
+/// Who speaks in conversations that chat templates know.
+const ROLES: [&str; 7] = ["system", "developer", "user", "assistant", "tool", "function", "ipython"];
+
+/// Whether a turn is one.
+///
+/// # Errors
+/// What is wrong with it, and the remedy.
+fn check_turn(turn: &Value) -> Result<(), String> {
+    let Some(role) = turn.get("role").and_then(Value::as_str) else {
+        return Err("has no role: write {\"role\": \"user\", \"content\": \"…\"}".to_owned());
+    };
+    if !ROLES.contains(&role) {
+        return Err(format!("has the role `{role}`: the roles are {}", ROLES.join(", ")));
+    }
+    let kind = match turn.get("content") {
+        // What calls a function has none.
+        None | Some(Value::Null | Value::String(_)) => return Ok(()),
+        Some(Value::Array(parts)) if parts.iter().all(Value::is_object) => return Ok(()),
+        Some(Value::Array(_)) => "a list of other things than parts",
+        Some(Value::Bool(_) | Value::Number(_)) => "a number or truth value",
+        Some(Value::Object(_)) => "an object",
+    };
+    Err(format!(
+        "has {kind} as its content: write a text, or a list of parts such as {{\"type\": \"text\", \"text\": \"…\"}}"
+    ))
 }
 
 /// What a turn says: a text, or the texts among its parts.

@@ -1,6 +1,6 @@
 //! The rows of a causal model's run: read, limited, identified, and made into training examples.
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Error, Result, bail};
 use rayon::prelude::*;
 use reft_core::rng::Seed;
 
@@ -164,7 +164,7 @@ impl CausalRows {
             let trained = id.task().own().map(|set| set.trained).unwrap_or_default();
             let name = row.name(id.key(), index);
             let turns = conversation::examples(&row.conversation, trained, tokenizer, max_length, &name);
-            let turns = turns.with_context(|| name)?.into_iter();
+            let turns = turns?.into_iter();
             turns.map(|example| sequences(example, row, None)).collect()
         };
         let rows: Vec<(usize, &(TaskId, Row))> = rows.iter().enumerate().collect();

@@ -151,6 +151,22 @@ fn bad_rows_and_descriptions_are_answered_in_one_line_with_the_remedy() {
         ),
         ("{\"messages\": \"hello\"}", chat(), ["row 1: messages is no list of turns", "\"role\""]),
         ("{\"messages\": [{\"from\": \"user\"}]}", chat(), ["row 1: turn 1 has no role", "\"role\""]),
+        ("{\"messages\": []}", chat(), ["row 1: messages is empty", "take the row out"]),
+        (
+            "{\"messages\": [{\"role\": \"human\", \"content\": \"x\"}, {\"role\": \"assistant\", \"content\": \"y\"}]}",
+            chat(),
+            ["row 1: turn 1 has the role `human`", "the roles are system, developer, user, assistant"],
+        ),
+        (
+            "{\"messages\": [{\"role\": \"user\", \"content\": 3}, {\"role\": \"assistant\", \"content\": \"y\"}]}",
+            chat(),
+            ["row 1: turn 1 has a number or truth value as its content", "write a text"],
+        ),
+        (
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}, {\"role\": \"assistant\", \"content\": [\"y\"]}]}",
+            chat(),
+            ["row 1: turn 2 has a list of other things than parts as its content", "write a text"],
+        ),
     ] {
         let error = refused("a.jsonl", text, description);
         assert_eq!(error.lines().count(), 1, "{error}");
