@@ -29,6 +29,8 @@ pub enum Init {
     },
     /// The same everywhere.
     Constant(f32),
+    /// The values that the tensor declared before it begins with, which has the same shape.
+    Previous,
 }
 
 /// What a parameter must satisfy after every optimiser step.

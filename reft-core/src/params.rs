@@ -43,8 +43,8 @@ impl Stack {
         }
     }
 
-    /// Initial values `[S, ..]`, drawn on the host so that they do not depend on the device.
-    fn initial(&self, rng: &mut ChaCha8Rng) -> Tensor {
+    /// Initial values `[S, ..]`, drawn on the host so that they do not depend on the device. `previous` are those of the stack before.
+    fn initial(&self, rng: &mut ChaCha8Rng, previous: Option<&Tensor>) -> Tensor {
         let count = self.numel() as usize;
         let mut uniform = |low: f32, high: f32| -> Vec<f32> {
             let range = Uniform::new(low, high).expect("low < high");
@@ -59,11 +59,12 @@ impl Stack {
             Init::Orthonormal => StandardNormal.sample_iter(rng).take(count).collect(),
             Init::Normal { sd } => StandardNormal.sample_iter(rng).take(count).map(|value: f32| value * sd).collect(),
             Init::Constant(value) => vec![value; count],
+            Init::Previous => return previous.expect("no tensor is declared before it").reshape(self.shape()),
         };
         let values = Tensor::from_slice(&values).reshape(self.shape());
         match self.declared.init {
             Init::Orthonormal => orthonormalise(&values),
-            Init::Linear { .. } | Init::Unit | Init::Normal { .. } | Init::Constant(_) => values,
+            Init::Linear { .. } | Init::Unit | Init::Normal { .. } | Init::Constant(_) | Init::Previous => values,
         }
     }
 }
@@ -89,7 +90,10 @@ pub struct ParamSet {
 impl ParamSet {
     /// Fresh parameters, drawn in the order of the stacks.
     pub fn new(stacks: Vec<Stack>, rng: &mut ChaCha8Rng, device: Device) -> Self {
-        let values: Vec<Tensor> = stacks.iter().map(|stack| stack.initial(rng).flatten(0, -1)).collect();
+        let mut values: Vec<Tensor> = Vec::with_capacity(stacks.len());
+        for stack in &stacks {
+            values.push(stack.initial(rng, values.last()).flatten(0, -1));
+        }
         let flat = joined(&values).to_device(device).set_requires_grad(true);
         let count = stacks.iter().map(Stack::numel).sum();
         Self { flat, stacks, groups: vec![ParamGroup { count, lr: None }], moving: None }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use support::Dir;
 
-/// A template in ChatML that refuses the word `forbidden`.
+/// A chat template that refuses the word `forbidden`.
 const TEMPLATE: &str = "{% for m in messages %}{% if 'forbidden' in m['content'] %}{{ raise_exception('no such words here') }}\
     {% endif %}<{{ m['role'] }}>{{ m['content'] }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
 

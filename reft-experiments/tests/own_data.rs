@@ -48,6 +48,29 @@ fn the_configuration_that_flags_stand_for_is_one_that_trains() {
     assert!(trained.status.success(), "{}", texts(&trained).1);
 }
 
+/// The numbers in `dev loss: A before, B after (n rows)`.
+fn dev_losses(said: &str) -> (f64, f64) {
+    let line = said.lines().find_map(|line| line.strip_prefix("dev loss: ")).unwrap_or_else(|| panic!("{said}"));
+    let number = |word: usize| line.split(' ').nth(word).and_then(|text| text.parse().ok()).expect("a number");
+    (number(0), number(2))
+}
+
+#[test]
+fn the_usual_setting_lowers_the_dev_loss_of_few_rows_and_of_many() {
+    let answers = ["red", "green", "blue"];
+    for rows in [24, 90] {
+        let dir = Dir::new();
+        let row = |n: usize| format!("{{\"question\": \"colour {n}\", \"answer\": \"it is {}\"}}\n", answers[n % 3]);
+        dir.write("faq.jsonl", &(0..rows).map(row).collect::<String>());
+        let output = dir.run(&[&["train", "--data", "faq.jsonl"][..], &TINY].concat());
+        let (said, wrong) = texts(&output);
+        assert!(output.status.success(), "{wrong}");
+        let (before, after) = dev_losses(&said);
+        assert!(after < 0.9 * before, "{rows} rows: {said}");
+        assert_eq!(wrong.contains("are kept: dev loss"), rows > 50, "the best of several looks: {wrong}");
+    }
+}
+
 #[test]
 fn choices_are_scored_by_likelihood_in_both_ways() {
     let dir = Dir::new();

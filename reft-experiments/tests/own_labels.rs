@@ -88,6 +88,51 @@ fn classes_are_found_kept_beside_the_adapter_and_predicted_with_their_probabilit
 }
 
 #[test]
+fn rows_that_are_too_long_are_counted_and_named() {
+    let dir = dir();
+    let rows = std::fs::read_to_string(dir.path().join("words.tsv")).expect("there");
+    let long = format!("{}\tdog\tanimal\n", "cat ".repeat(80));
+    dir.write("words.tsv", &format!("{rows}{long}"));
+    let cut = ["--set", "data.max_length=24"];
+    let (_, said) = trained(&dir, &cut);
+    // Row 31 is in the training rows or in the dev rows.
+    let line = said.lines().find(|line| line.contains("cut to 24 tokens")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("raise data.max_length to keep them whole; they are words.tsv row 31"), "{line}");
+    let run = std::fs::read_dir(dir.path().join("runs")).expect("runs").next().expect("one").expect("readable").path();
+    let record: Value =
+        serde_json::from_str(&std::fs::read_to_string(run.join("record.json")).expect("a record")).expect("JSON");
+    assert_eq!(
+        (&record["too_long"][0]["rows"], &record["too_long"][0]["named"][0]),
+        (&1.into(), &"words.tsv row 31 (line 32)".into())
+    );
+}
+
+#[test]
+fn small_classes_are_in_every_split() {
+    let dir = Dir::new();
+    add(&dir, "bert", "encoder");
+    let rows: String = (0..40).map(|n| format!("text {n},{}\n", if n % 13 == 12 { "rare" } else { "usual" })).collect();
+    dir.write("rare.csv", &format!("text,label\n{rows}"));
+    let set = "[{file: rare.csv, text: text, label: label, split: {dev: 0.1, test: 0.1}}]";
+    dir.write(
+        "run.yaml",
+        "model: encoder\ndtype: f32\nadapt: {reft: {intervention: loreft, rank: 1, positions: f1}}\n",
+    );
+    let counted = |split: &str| {
+        let sets = ["train", "eval"].map(|part| format!("data.{part}={set}"));
+        let split = format!("data.eval_split={split}");
+        let output = dir.run(&["train", "run.yaml", "--set", &sets[0], "--set", &sets[1], "--set", &split]);
+        let (said, wrong) = texts(&output);
+        assert!(output.status.success(), "{wrong}");
+        let run = said.lines().find_map(|line| line.strip_prefix("run ")).expect("a run").to_owned();
+        let said = lines(&dir.path().join(run).join("predictions-rare.jsonl"));
+        (said.len(), said.iter().filter(|line| line["expected"] == "rare").count())
+    };
+    assert_eq!(counted("dev"), (4, 1));
+    assert_eq!(counted("{test: {chosen_by: nothing}}"), (4, 1));
+}
+
+#[test]
 fn a_file_with_labels_is_scored_as_training_scored_it() {
     let dir = dir();
     // The dev rows of the file that was trained on are those that the run scored.

@@ -71,6 +71,26 @@ impl SourceActivation {
     }
 }
 
+/// What an edit is before it has learned anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EditStart {
+    /// A random one, as in the paper and its library: the model is not itself at first.
+    #[default]
+    Random,
+    /// None: training begins at the base model. `W` begins as `B` where `B h` is taken off, at 0 where it is not; `b` at 0. A
+    /// constant source cannot follow `B h` and begins at 0.
+    Identity,
+}
+
+impl EditStart {
+    // serde's `skip_serializing_if` passes a reference.
+    #[expect(clippy::trivially_copy_pass_by_ref)]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Edits in a learned low-rank subspace: LoReFT, DiReFT and table 17.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -84,10 +104,13 @@ pub struct LowRank {
     /// Optional nonlinearity on the source.
     #[serde(default)]
     pub activation: SourceActivation,
+    /// What the edit is at first.
+    #[serde(default, skip_serializing_if = "EditStart::is_default")]
+    pub start: EditStart,
 }
 
 const fn cell(basis: Basis, source: EditSource, difference: bool) -> LowRank {
-    LowRank { basis, source, difference, activation: SourceActivation::Identity }
+    LowRank { basis, source, difference, activation: SourceActivation::Identity, start: EditStart::Random }
 }
 
 /// Eq. 2.
@@ -133,11 +156,16 @@ impl Intervention for LowRank {
                 role: ParameterRole::InterventionMatrix,
             },
         };
-        let weight = free("weight", &[rank, d], Init::Linear { fan: d });
+        let [weight, bias, constant] = match (self.start, self.difference) {
+            (EditStart::Random, _) => [Init::Linear { fan: d }, Init::Linear { fan: d }, Init::Unit],
+            (EditStart::Identity, true) => [Init::Previous, Init::Constant(0.0), Init::Constant(0.0)],
+            (EditStart::Identity, false) => [Init::Constant(0.0); 3],
+        };
+        let weight = free("weight", &[rank, d], weight);
         match self.source {
-            EditSource::Affine => vec![basis, weight, free("bias", &[rank], Init::Linear { fan: d })],
+            EditSource::Affine => vec![basis, weight, free("bias", &[rank], bias)],
             EditSource::Linear => vec![basis, weight],
-            EditSource::Constant => vec![basis, free("bias", &[rank], Init::Unit)],
+            EditSource::Constant => vec![basis, free("bias", &[rank], constant)],
         }
     }
 

@@ -6,6 +6,7 @@ mod shown;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use reft_core::interventions::low_rank::{EditStart, LOREFT, LowRank};
 use serde_json::{Map, Value, json};
 
 use crate::config::plan::RunPlan;
@@ -111,7 +112,7 @@ impl DataArgs {
         let rows = task.task().rows(DataKind::Real, &Split::TrainWithoutDev, &session.sources)?.len();
         let setting = if task.task().labelled().is_some() { labelled(rows) } else { answered(rows) };
         let mut reft = Map::from_iter([
-            ("intervention".to_owned(), json!("loreft")),
+            ("intervention".to_owned(), setting.intervention()),
             ("rank".to_owned(), json!(self.rank.unwrap_or(setting.rank))),
             ("positions".to_owned(), json!(self.positions.as_deref().unwrap_or(setting.positions))),
         ]);
@@ -123,6 +124,8 @@ impl DataArgs {
         });
         if task.task().labelled().is_some() {
             train["model_dropout"] = json!(false);
+        } else if setting.begins_at_base {
+            train["validation"] = json!({"rows": VALIDATED});
         }
         let tree = json!({
             "model": self.model.as_deref().unwrap_or(setting.model),
@@ -144,23 +147,39 @@ struct Setting {
     epochs: u64,
     batch_size: usize,
     lr: f64,
+    /// Whether the edits begin at none instead of random ones.
+    begins_at_base: bool,
 }
 
-/// Of a causal model that learns so many rows.
+impl Setting {
+    /// LoReFT.
+    fn intervention(&self) -> Value {
+        let start = EditStart::Identity;
+        if self.begins_at_base { json!({"low_rank": LowRank { start, ..LOREFT }}) } else { json!("loreft") }
+    }
+}
+
+/// Of a causal model that learns so many rows. A few teach a style by the last token of the prompt, and are seen often enough to undo
+/// random edits. Of many, answers may be long, and what edits of a prompt do fades along them: all tokens are edited, and training
+/// begins at the base model, which is hard to come back to in so few updates.
 fn answered(rows: usize) -> Setting {
     let (epochs, batch_size) = pace(rows);
-    let (rank, positions) = if rows <= FEW { (4, "l1") } else { (8, "f7+l7") };
-    Setting { model: "smollm2", rank, positions, epochs, batch_size, lr: 4e-3 }
+    let few = rows <= FEW;
+    let (rank, positions, lr) = if few { (4, "l1", 4e-3) } else { (8, "all", 2e-3) };
+    Setting { model: "smollm2", rank, positions, epochs, batch_size, lr, begins_at_base: !few }
 }
 
 /// Of an encoder that learns so many labels: the setting of table 4 for a small encoder.
 fn labelled(rows: usize) -> Setting {
     let (epochs, batch_size) = pace(rows);
-    Setting { model: "minilm", rank: 8, positions: "prompt", epochs, batch_size, lr: 5e-3 }
+    Setting { model: "minilm", rank: 8, positions: "prompt", epochs, batch_size, lr: 5e-3, begins_at_base: false }
 }
 
 /// At most so many rows are few: they are seen often, and edited in one position.
 const FEW: usize = 50;
+
+/// Dev rows that training is validated on after every epoch, at most.
+const VALIDATED: usize = 100;
 
 /// Epochs and rows of an update for so many rows: about a hundred updates of a few, an epoch of many.
 fn pace(rows: usize) -> (u64, usize) {

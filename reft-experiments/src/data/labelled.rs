@@ -24,8 +24,8 @@ pub struct Labelled {
 pub struct EncodedRows {
     /// In the order of the rows.
     pub rows: Vec<Labelled>,
-    /// How many of them are longer than the maximum length and were cut.
-    pub cut: usize,
+    /// What those are called that are longer than the maximum length and were cut.
+    pub cut: Vec<String>,
 }
 
 /// Tokenises rows in parallel, in order; the longer of two texts is cut until both fit into `max_length` tokens.
@@ -45,9 +45,9 @@ pub fn encode(
         // Only a row that fills the maximum can have been cut.
         let cut = ids.len() >= max_length
             && tokenizer.encode_pair(&row.instruction, second, usize::MAX)?.ids.len() > ids.len();
-        Ok((Labelled { ids, types, target: target(row), name: format!("{task} row {index}") }, cut))
+        Ok((Labelled { ids, types, target: target(row), name: row.name(task, index) }, cut))
     };
     let encoded = rows.par_iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
-    let cut = encoded.iter().filter(|(_, cut)| *cut).count();
+    let cut = encoded.iter().filter(|(_, cut)| *cut).map(|(row, _)| row.name.clone()).collect();
     Ok(EncodedRows { rows: encoded.into_iter().map(|(row, _)| row).collect(), cut })
 }

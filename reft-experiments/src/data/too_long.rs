@@ -83,6 +83,7 @@ impl fmt::Display for TooLong {
         let names = self.names("; they are ");
         let what = match purpose {
             RowUse::Training => "training rows",
+            RowUse::Scoring if *fate == LengthAction::PairCut => "scored rows",
             RowUse::Scoring => "prompts",
         };
         match fate {

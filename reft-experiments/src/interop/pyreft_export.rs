@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use reft_core::adapt_config::AdaptMethod;
 use reft_core::adaptations::reft::ReftSpec;
+use reft_core::intervention::PhiSettings;
+use reft_core::interventions::low_rank::{EditStart, LowRank};
 use reft_core::method::InterventionSpec;
 use reft_core::positions::{Positions, TyingGroup};
 use reft_core::site::{Component, LayerId};
@@ -76,14 +78,21 @@ pub fn write(ours: &AdapterOnBase, head: &NamedTensors, out: &Path) -> Result<()
 
 fn class(method: &InterventionSpec) -> Result<&'static str> {
     match method {
-        InterventionSpec::Named(name) if name.library.ends_with("Intervention") => Ok(name.library),
-        InterventionSpec::Named(_) | InterventionSpec::Spelled(_) => {
-            bail!(
-                "intervention {} is no class of pyreft: loreft, direft, ortho_direft, noreft, consreft and lobireft are",
-                method.title()
-            )
+        InterventionSpec::Named(name) if name.library.ends_with("Intervention") => return Ok(name.library),
+        InterventionSpec::Named(_) => {}
+        // Where it began makes no difference to what it is.
+        InterventionSpec::Spelled(phi) => {
+            let trained = phi.get::<LowRank>().map(|phi| LowRank { start: EditStart::Random, ..*phi });
+            let same = LowRank::names().into_iter().find(|name| Some(name.settings) == trained);
+            if let Some(name) = same {
+                return Ok(name.library);
+            }
         }
     }
+    bail!(
+        "intervention {} is no class of pyreft: loreft, direft, ortho_direft, noreft, consreft and lobireft are",
+        method.title()
+    )
 }
 
 fn component(component: Component) -> Result<&'static str> {

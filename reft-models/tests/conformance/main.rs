@@ -16,6 +16,7 @@ use reft_core::adaptations::reft::ReftSpec;
 use reft_core::method::{self, InterventionSpec};
 use reft_core::{AdaptSpec, adaptations, interventions};
 use reft_models::families::families;
+use serde_json::json;
 
 use checks::Case;
 use fixture::Fixture;
@@ -46,12 +47,17 @@ fn subjects() -> Vec<Subject> {
         spec: with(InterventionSpec::Named(name)),
         starts_as_base: interventions::registry().find(name.phi.key()).expect("registered").starts_as_identity,
     });
+    let begun = [true, false].map(|difference| {
+        let phi = json!({"low_rank": {"basis": "orthonormal", "source": "affine", "difference": difference, "start": "identity"}});
+        let name = format!("reft {phi}");
+        Subject { name, spec: with(serde_json::from_value(phi).expect("valid")), starts_as_base: true }
+    });
     // An interchange has no effect without another run to take states from; `golden_studies` covers it.
     let alone = |subject: &Subject| {
         let sets = subject.spec.interventions();
         sets.iter().all(|set| !set.intervention.phi().as_intervention().takes_source())
     };
-    of_table.chain(spelled).chain(named).filter(alone).collect()
+    of_table.chain(spelled).chain(named).chain(begun).filter(alone).collect()
 }
 
 #[derive(Default)]

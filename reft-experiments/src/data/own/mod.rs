@@ -24,6 +24,7 @@ pub mod rows;
 pub mod set;
 pub mod spec;
 mod split_files;
+mod strata;
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Which rows of a data set are for training, for choosing and for reporting.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use rand::seq::SliceRandom;
@@ -8,6 +8,7 @@ use reft_core::rng::Seed;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::strata;
 use crate::data::row::Row;
 
 /// How much of a data set one split gets.
@@ -101,11 +102,14 @@ pub struct Splits {
     pub dev: Portion,
     /// Rows to report.
     pub test: Portion,
+    /// Whether every class has its part of each split; of rows with classes it has, unless this says otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stratify: Option<bool>,
 }
 
 impl Default for Splits {
     fn default() -> Self {
-        Self { train: None, dev: Portion::Part(0.1), test: Portion::Part(0.0) }
+        Self { train: None, dev: Portion::Part(0.1), test: Portion::Part(0.0), stratify: None }
     }
 }
 
@@ -121,28 +125,20 @@ pub struct SplitRows {
 }
 
 /// Deals rows out to splits, always in the same way: questions are held out, not rows, so that every copy of one goes to the
-/// same split. Named portions get none here.
-pub fn deal(rows: Vec<Row>, dev: &Portion, test: &Portion) -> SplitRows {
-    let mut copies: HashMap<String, usize> = HashMap::new();
-    let mut questions: Vec<String> = Vec::new();
+/// same split. Named portions get none here. With `class`, every class has its part of each split.
+pub fn deal(rows: Vec<Row>, dev: &Portion, test: &Portion, class: Option<fn(&Row) -> &str>) -> SplitRows {
+    let rooms = [dev.count(rows.len()), test.count(rows.len())];
+    let mut strata: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    // Copies of a question are of the class of the first.
+    let mut firsts: HashMap<String, &Row> = HashMap::new();
     for row in &rows {
-        let count = copies.entry(row.question()).or_default();
-        if *count == 0 {
-            questions.push(row.question());
-        }
-        *count += 1;
+        let first = firsts.entry(row.question()).or_insert(row);
+        strata.entry(class.map_or("", |class| class(first))).or_default().push(row);
     }
-    questions.shuffle(&mut Seed(0).stream("own split", 0));
-    let mut rooms = [dev.count(rows.len()), test.count(rows.len())];
-    let mut held: HashMap<String, HeldOut> = HashMap::new();
-    for question in questions {
-        let copies = copies[&question];
-        let fits = [HeldOut::Dev, HeldOut::Test].into_iter().find(|held| rooms[*held as usize] >= copies);
-        if let Some(split) = fits {
-            rooms[split as usize] -= copies;
-            held.insert(question, split);
-        }
-    }
+    let counts: Vec<usize> = strata.values().map(Vec::len).collect();
+    let rooms = if counts.len() > 1 { strata::rooms(&counts, rooms) } else { vec![rooms; counts.len()] };
+    let held: HashMap<String, HeldOut> =
+        strata.values().zip(rooms).flat_map(|(rows, rooms)| held_out(rows, rooms)).collect();
     let mut dealt = SplitRows::default();
     for row in rows {
         match held.get(&row.question()) {
@@ -152,6 +148,30 @@ pub fn deal(rows: Vec<Row>, dev: &Portion, test: &Portion) -> SplitRows {
         }
     }
     dealt
+}
+
+/// The questions that are held out of some rows, where dev and test have room for so many rows.
+fn held_out(rows: &[&Row], mut rooms: [usize; 2]) -> HashMap<String, HeldOut> {
+    let mut copies: HashMap<String, usize> = HashMap::new();
+    let mut questions: Vec<String> = Vec::new();
+    for row in rows {
+        let count = copies.entry(row.question()).or_default();
+        if *count == 0 {
+            questions.push(row.question());
+        }
+        *count += 1;
+    }
+    questions.shuffle(&mut Seed(0).stream("own split", 0));
+    let mut held: HashMap<String, HeldOut> = HashMap::new();
+    for question in questions {
+        let copies = copies[&question];
+        let fits = [HeldOut::Dev, HeldOut::Test].into_iter().find(|held| rooms[*held as usize] >= copies);
+        if let Some(split) = fits {
+            rooms[split as usize] -= copies;
+            held.insert(question, split);
+        }
+    }
+    held
 }
 
 /// The splits that are held out of training.
@@ -177,17 +197,31 @@ mod tests {
 
     #[test]
     fn splits_are_always_the_same_disjoint_and_hold_every_copy_of_a_question_together() {
-        let dealt = deal(rows(300, 100), &Portion::Part(0.1), &Portion::Rows(60));
+        let dealt = deal(rows(300, 100), &Portion::Part(0.1), &Portion::Rows(60), None);
         assert_eq!([dealt.train.len(), dealt.dev.len(), dealt.test.len()], [210, 30, 60]);
-        assert_eq!(deal(rows(300, 100), &Portion::Part(0.1), &Portion::Rows(60)), dealt);
+        assert_eq!(deal(rows(300, 100), &Portion::Part(0.1), &Portion::Rows(60), None), dealt);
         let asked = |rows: &[Row]| rows.iter().map(|row| row.instruction.clone()).collect::<HashSet<_>>();
         let parts = [asked(&dealt.train), asked(&dealt.dev), asked(&dealt.test)];
         assert!(parts[0].is_disjoint(&parts[1]) && parts[0].is_disjoint(&parts[2]) && parts[1].is_disjoint(&parts[2]));
     }
 
     #[test]
+    fn every_class_has_its_part_of_each_split() {
+        let class = |row: usize| if row.is_multiple_of(20) { "rare" } else { ["a", "b"][row % 2] };
+        let row = |n: usize| Row { instruction: n.to_string(), answer: class(n).to_owned(), ..Row::default() };
+        let all = || (0..100).map(row).collect::<Vec<_>>();
+        let dealt = deal(all(), &Portion::Part(0.1), &Portion::Rows(10), Some(|row| &row.answer));
+        for (split, rows, size) in [("train", &dealt.train, 80), ("dev", &dealt.dev, 10), ("test", &dealt.test, 10)] {
+            let count = |class: &str| rows.iter().filter(|row| row.answer == class).count();
+            assert_eq!(rows.len(), size, "{split}");
+            assert!(count("rare") >= 1 && count("a") * 2 >= size - 2 && count("b") * 3 >= size, "{split}: {rows:?}");
+        }
+        assert_eq!(deal(all(), &Portion::Part(0.1), &Portion::Rows(10), Some(|row| &row.answer)), dealt);
+    }
+
+    #[test]
     fn a_few_rows_still_have_a_dev_row_unless_none_is_wanted() {
-        let count = |dev| deal(rows(4, 4), &dev, &Portion::Part(0.0)).dev.len();
+        let count = |dev| deal(rows(4, 4), &dev, &Portion::Part(0.0), None).dev.len();
         assert_eq!((count(Portion::Part(0.1)), count(Portion::Part(0.0)), count(Portion::Rows(2))), (1, 0, 2));
     }
 

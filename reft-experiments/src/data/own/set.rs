@@ -56,7 +56,15 @@ impl OwnSet {
             return Err(format!("score: {scoring} needs {needs}: give these, or choose another score"));
         }
         classes::check(&spec, &scoring)?;
+        if spec.split.stratify == Some(true) && scoring.kind() != ScoringKind::Classes {
+            return Err("split.stratify: these rows have no classes: leave it out".to_owned());
+        }
         Ok(Self { name: spec.name(), parts, scoring, trained: spec.turns.unwrap_or_default(), spec })
+    }
+
+    /// Whether its rows have classes.
+    fn has_classes(&self) -> bool {
+        self.scoring.kind() == ScoringKind::Classes
     }
 
     /// The rows of a split.
@@ -97,7 +105,10 @@ impl OwnSet {
         };
         let splits = &self.spec.split;
         let learned = self.read(&place, &files.train, sources)?;
-        let mut dealt = deal(learned, &portion(&splits.dev, &files.dev), &portion(&splits.test, &files.test));
+        let class: fn(&Row) -> &str = |row| &row.answer;
+        let class = splits.stratify.unwrap_or(self.has_classes()).then_some(class);
+        let [dev, test] = [portion(&splits.dev, &files.dev), portion(&splits.test, &files.test)];
+        let mut dealt = deal(learned, &dev, &test, class);
         for (files, rows) in [(&files.dev, &mut dealt.dev), (&files.test, &mut dealt.test)] {
             if let Some(files) = files {
                 *rows = self.read(&place, files, sources)?;

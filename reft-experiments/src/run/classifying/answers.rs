@@ -61,13 +61,14 @@ impl Reader<'_> {
             task,
             purpose,
             fate: LengthAction::PairCut,
-            rows: encoded.cut,
+            rows: encoded.cut.len(),
             of,
             max_length,
             named: Vec::new(),
             end: String::new(),
         };
-        Ok((encoded, cut.some()))
+        let cut = cut.naming(encoded.cut.iter().cloned()).some();
+        Ok((encoded, cut))
     }
 
     /// Gives the rows of a task their labels and scores them.
@@ -87,7 +88,7 @@ impl Reader<'_> {
         let predictions = rows.iter().zip(&answers.pairs).map(|(row, pair)| prediction(labels, row, *pair)).collect();
         let task = id.task();
         let second = task.labelled().and_then(LabelledTask::second);
-        let score = Some(Score::measured(task.metric(), second, &answers, encoded.cut));
+        let score = Some(Score::measured(task.metric(), second, &answers, encoded.cut.len()));
         Ok(TaskScore { task: id, predictions, too_long, score })
     }
 }

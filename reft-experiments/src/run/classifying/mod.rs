@@ -28,7 +28,7 @@ use super::memory::settle;
 use super::named::NamedRun;
 use super::session::LoadedEncoder;
 use crate::config::parity::ParityPoint;
-use crate::config::plan::RunPlan;
+use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::labelled::Labelled;
 use crate::data::too_long::{RowUse, TooLong};
 use crate::store::record::{Parameters, Score};
@@ -54,8 +54,10 @@ impl Experiment for ClassificationExperiment {
         let (plan, outputs) = (run.plan, rows.labels.outputs());
         let reader = rows.reader(loaded);
         let (training, too_long) = reader.encode(&rows.train, RowUse::Training)?;
-        let (watched, _) = reader.encode(rows.watched(), RowUse::Scoring)?;
-        if let Some(cut) = &too_long {
+        let (watched, watched_cut) = reader.encode(rows.watched(), RowUse::Scoring)?;
+        // Of rows that are scored in the end it is said there.
+        let watched_cut = watched_cut.filter(|_| plan.data.eval_split != EvalSplit::Dev);
+        for cut in too_long.iter().chain(&watched_cut) {
             eprintln!("{cut}");
         }
         // Before weights that are trained are copied.
