@@ -214,7 +214,7 @@ mod tests {
         for (split, rows, size) in [("train", &dealt.train, 80), ("dev", &dealt.dev, 10), ("test", &dealt.test, 10)] {
             let count = |class: &str| rows.iter().filter(|row| row.answer == class).count();
             assert_eq!(rows.len(), size, "{split}");
-            assert!(count("rare") >= 1 && count("a") * 2 >= size - 2 && count("b") * 3 >= size, "{split}: {rows:?}");
+            assert!(count("rare") >= 1 && ["a", "b"].iter().all(|class| count(class) * 3 >= size), "{split}: {rows:?}");
         }
         assert_eq!(deal(all(), &Portion::Part(0.1), &Portion::Rows(10), Some(|row| &row.answer)), dealt);
     }
