@@ -10,7 +10,7 @@ use crate::adaptations::AdaptSpec;
 use crate::adaptations::components::positive;
 use crate::adaptations::lora::LoraSpec;
 use crate::adaptations::reft::ReftSpec;
-use crate::adaptations::several::{CombinedAdaptations, Member, TrainingOrder, jointly};
+use crate::adaptations::several::{CombinedAdaptations, Member, TrainingOrder};
 use crate::lender::Lender;
 use crate::rng::Seed;
 use crate::site::Dims;
@@ -26,17 +26,19 @@ pub struct MemberSpec {
     pub lr: Option<f64>,
 }
 
-/// Several adaptations trained together: a list of `{adapt: {...}, lr: 1e-3}`.
+/// Several adaptations, trained together (`joint`) or one after the other in this order, each on top of those before (`staged`): a
+/// list of `{adapt: {...}, lr: 1e-3}`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct JointSpec(pub Vec<MemberSpec>);
+pub struct MembersSpec<const STAGED: bool>(pub Vec<MemberSpec>);
 
-/// Several adaptations trained one after the other, in this order, each on top of those before: the same list.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct StagedSpec(pub Vec<MemberSpec>);
+/// Trained together.
+pub type JointSpec = MembersSpec<false>;
 
-impl AdaptConfig for JointSpec {
+/// Trained one after the other.
+pub type StagedSpec = MembersSpec<true>;
+
+impl<const STAGED: bool> AdaptConfig for MembersSpec<STAGED> {
     fn build(
         &self,
         dims: &Dims,
@@ -44,11 +46,14 @@ impl AdaptConfig for JointSpec {
         seed: Seed,
         device: Device,
     ) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(jointly(members(&self.0, (dims, lender), seed, device)?))
+        let order = if STAGED { TrainingOrder::Stages } else { TrainingOrder::Together };
+        let members = members(&self.0, (dims, lender), seed, device)?;
+        Ok(Box::new(CombinedAdaptations::new(members, order)))
     }
 
     fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        trainable(&self.0, dims)
+        check(&self.0)?;
+        self.0.iter().map(|member| member.adapt.trainable(dims)).sum()
     }
 
     fn members(&self) -> Vec<&dyn AdaptConfig> {
@@ -56,69 +61,25 @@ impl AdaptConfig for JointSpec {
     }
 
     fn title(&self) -> String {
-        title(&self.0, " + ")
+        let titles: Vec<String> = self.0.iter().map(|member| member.adapt.title()).collect();
+        titles.join(if STAGED { " then " } else { " + " })
     }
 }
 
-impl AdaptMethod for JointSpec {
-    const KEY: &'static str = "joint";
-    const TITLE: &'static str = "several, together";
+impl<const STAGED: bool> AdaptMethod for MembersSpec<STAGED> {
+    const KEY: &'static str = if STAGED { "staged" } else { "joint" };
+    const TITLE: &'static str = if STAGED { "several, in stages" } else { "several, together" };
     const PARAMETERS: &'static str = "the sum over the members";
     const STARTS_AS_BASE: bool = false;
 
     fn example() -> Self {
         Self(vec![member(LoraSpec::example()), member(ReftSpec::example())])
     }
-}
-
-impl AdaptConfig for StagedSpec {
-    fn build(
-        &self,
-        dims: &Dims,
-        lender: &dyn Lender,
-        seed: Seed,
-        device: Device,
-    ) -> Result<Box<dyn Adaptation>, SpecError> {
-        Ok(Box::new(CombinedAdaptations::new(members(&self.0, (dims, lender), seed, device)?, TrainingOrder::Stages)))
-    }
-
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        trainable(&self.0, dims)
-    }
-
-    fn members(&self) -> Vec<&dyn AdaptConfig> {
-        self.0.iter().map(|member| member.adapt.config()).collect()
-    }
-
-    fn title(&self) -> String {
-        title(&self.0, " then ")
-    }
-}
-
-impl AdaptMethod for StagedSpec {
-    const KEY: &'static str = "staged";
-    const TITLE: &'static str = "several, in stages";
-    const PARAMETERS: &'static str = "the sum over the members";
-    const STARTS_AS_BASE: bool = false;
-
-    fn example() -> Self {
-        Self(vec![member(LoraSpec::example()), member(ReftSpec::example())])
-    }
-}
-
-/// The members' titles.
-fn title(specs: &[MemberSpec], between: &str) -> String {
-    specs.iter().map(|member| member.adapt.title()).collect::<Vec<_>>().join(between)
 }
 
 /// An adaptation as a member.
 fn member<M: AdaptMethod>(settings: M) -> MemberSpec {
     MemberSpec { adapt: AdaptSpec::new(settings), lr: None }
-}
-
-fn trainable(specs: &[MemberSpec], dims: &Dims) -> Result<i64, SpecError> {
-    check(specs)?;
-    specs.iter().map(|member| member.adapt.trainable(dims)).sum()
 }
 
 /// Refuses lists that cannot be trained.

@@ -6,22 +6,19 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::adapt_config::{AdaptConfig, AdaptMethod, SpecError};
-use crate::adaptation::Adaptation;
 use crate::adaptations::components::{
-    ComponentAdaptation, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementError, PlacementSpec,
-    SiteRows, count, everywhere, positive, probability,
+    ComponentConfig, ComponentMethod, ComponentSite, FrozenInputs, Placement, PlacementError, PlacementSpec, SiteRows,
+    everywhere, positive, probability,
 };
 use crate::adaptations::own_weights::BitFit;
-use crate::adaptations::several::{self, Member};
 use crate::decay::ParameterRole;
 use crate::intervention::{Constraint, Init, ParameterSpec};
 use crate::layers::Layers;
 use crate::lender::Lender;
 use crate::positions::{Positions, Truncation};
-use crate::rng::Seed;
 use crate::site::{Component, Dims, Site};
 
 /// Which of the model's biases are trained beside the low-rank maps.
@@ -100,72 +97,37 @@ pub(crate) fn low_rank(place: &ComponentSite, rank: i64) -> Vec<ParameterSpec> {
     ]
 }
 
-impl LoraSpec {
-    fn at(&self, dims: &Dims) -> Result<Placement, SpecError> {
+impl ComponentConfig for LoraSpec {
+    fn check(&self) -> Result<(), SpecError> {
         check_rank(self.rank)?;
         positive("alpha", self.alpha)?;
-        probability(self.dropout)?;
+        probability(self.dropout)
+    }
+
+    fn placement(&self, _: &dyn Lender) -> PlacementSpec<'_> {
         let Self { components, layers, positions, truncation, .. } = self;
         let (positions, truncation) = (*positions, *truncation);
-        PlacementSpec { method: "lora", components, layers, positions, truncation }.linear(dims)
+        PlacementSpec { method: Self::KEY, components, layers, positions, truncation }
     }
 
-    fn method(&self) -> Lora {
-        let scale = scale(self.alpha, self.rank, self.rslora);
-        Lora { rank: self.rank, scale, dropout: self.dropout, bias: self.bias == LoraBias::LoraOnly }
-    }
-
-    /// Refuses maps without biases where biases are to be trained.
-    fn check_biases(&self, at: &Placement, lender: &dyn Lender) -> Result<(), SpecError> {
+    /// Linear maps; those without biases are refused where biases are to be trained.
+    fn sites(&self, dims: &Dims, lender: &dyn Lender) -> Result<Placement, SpecError> {
+        let placement = self.placement(lender).linear(dims)?;
         let bare = |site: &&Site| lender.linear(**site).is_some_and(|map| map.bias.is_none());
-        match at.sites().iter().find(bare) {
+        match placement.sites().iter().find(bare) {
             Some(site) if self.bias == LoraBias::LoraOnly => Err(PlacementError::NoBias(site.to_string()).into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl AdaptConfig for LoraSpec {
-    fn build(
-        &self,
-        dims: &Dims,
-        lender: &dyn Lender,
-        seed: Seed,
-        device: Device,
-    ) -> Result<Box<dyn Adaptation>, SpecError> {
-        let at = self.at(dims)?;
-        self.check_biases(&at, lender)?;
-        let low_rank = ComponentAdaptation::new(Box::new(self.method()), at, (dims, lender), seed, device)?;
-        match self.bias {
-            LoraBias::None | LoraBias::LoraOnly => Ok(Box::new(low_rank)),
-            LoraBias::All => {
-                let biases = BitFit {}.build(dims, lender, seed, device)?;
-                Ok(several::jointly(vec![Member::named("lora", Box::new(low_rank)), Member::named("bias", biases)]))
-            }
+            _ => Ok(placement),
         }
     }
 
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
-        match self.bias {
-            LoraBias::None | LoraBias::LoraOnly => Ok(count(&self.method(), &self.at(dims)?, dims)),
-            LoraBias::All => Err(SpecError::OwnWeights("lora with bias: all")),
-        }
+    fn method(&self, _: &dyn Lender) -> Box<dyn ComponentMethod> {
+        let scale = scale(self.alpha, self.rank, self.rslora);
+        let bias = self.bias == LoraBias::LoraOnly;
+        Box::new(Lora { rank: self.rank, scale, dropout: self.dropout, bias })
     }
 
-    fn own_weights(&self) -> bool {
-        self.bias == LoraBias::All
-    }
-
-    fn computes_with_weights(&self) -> bool {
-        self.bias == LoraBias::LoraOnly
-    }
-
-    fn trains_own(&self, name: &str) -> bool {
-        self.bias == LoraBias::All && BitFit {}.trains_own(name)
-    }
-
-    fn title(&self) -> String {
-        Self::TITLE.to_owned()
+    fn beside(&self) -> Option<(&'static str, &'static dyn AdaptConfig)> {
+        (self.bias == LoraBias::All).then_some(("bias", &BitFit {}))
     }
 }
 

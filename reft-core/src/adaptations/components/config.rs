@@ -8,6 +8,7 @@ use tch::Device;
 use super::{ComponentAdaptation, ComponentMethod, FrozenInputs, Placement, PlacementSpec, count};
 use crate::adapt_config::{AdaptConfig, AdaptMethod, LentTensors, SpecError};
 use crate::adaptation::Adaptation;
+use crate::adaptations::several::{Member, jointly};
 use crate::lender::Lender;
 use crate::rng::Seed;
 use crate::site::Dims;
@@ -33,6 +34,11 @@ pub trait ComponentConfig: Any + Debug + Send + Sync {
 
     /// The method with these settings, for a model that lends this of itself.
     fn method(&self, lender: &dyn Lender) -> Box<dyn ComponentMethod>;
+
+    /// What these settings train together with the method: its name in files and its settings.
+    fn beside(&self) -> Option<(&'static str, &'static dyn AdaptConfig)> {
+        None
+    }
 }
 
 impl<C: ComponentConfig + AdaptMethod> AdaptConfig for C {
@@ -45,12 +51,24 @@ impl<C: ComponentConfig + AdaptMethod> AdaptConfig for C {
     ) -> Result<Box<dyn Adaptation>, SpecError> {
         self.check()?;
         let sites = self.sites(dims, lender)?;
-        Ok(Box::new(ComponentAdaptation::new(self.method(lender), sites, (dims, lender), seed, device)?))
+        let method = ComponentAdaptation::new(self.method(lender), sites, (dims, lender), seed, device)?;
+        let Some((name, beside)) = self.beside() else { return Ok(Box::new(method)) };
+        let beside = beside.build(dims, lender, seed, device)?;
+        Ok(jointly(vec![Member::named(C::KEY, Box::new(method)), Member::named(name, beside)]))
     }
 
     fn trainable(&self, dims: &Dims, lender: &dyn Lender) -> Result<i64, SpecError> {
         self.check()?;
-        Ok(count(self.method(lender).as_ref(), &self.sites(dims, lender)?, dims))
+        let beside = self.beside().map_or(Ok(0), |(_, beside)| beside.trainable(dims, lender))?;
+        Ok(count(self.method(lender).as_ref(), &self.sites(dims, lender)?, dims) + beside)
+    }
+
+    fn own_weights(&self) -> bool {
+        self.beside().is_some_and(|(_, beside)| beside.own_weights())
+    }
+
+    fn trains_own(&self, name: &str) -> bool {
+        self.beside().is_some_and(|(_, beside)| beside.trains_own(name))
     }
 
     fn computes_with_weights(&self) -> bool {
