@@ -1,4 +1,4 @@
-//! Which parameters decay under AdamW. The only place that decides.
+//! Weight decay of AdamW: which parameters it falls on. The only place that decides.
 //!
 //! | parameter | [`Decay::All`] | [`Decay::Matrices`] | [`Decay::Pyreft`] |
 //! |---|---|---|---|

@@ -239,7 +239,7 @@ mod tests {
     const EXTENTS: [Extent; 2] = [Extent { len: 3, prompt: 2 }, Extent { len: 5, prompt: 4 }];
 
     #[test]
-    fn rows_follow_the_padding() {
+    fn row_indices_follow_the_padding() {
         let check = |padding, rows: i64, firsts: [i64; 2]| {
             let layout = Layout::new(&EXTENTS, padding);
             assert_eq!(layout.rows(), rows);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_part_continues_after_the_past() {
+    fn positions_of_a_decoding_step_continue_after_the_cached_tokens() {
         let next = |span: &Span| Span { past: span.len, len: 1, ..*span };
         let step = Layout::of(Layout::packed(&EXTENTS).spans().iter().map(next));
         assert_eq!(step.rows(), 2);

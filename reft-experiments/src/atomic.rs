@@ -1,4 +1,4 @@
-//! Files that are complete or not there.
+//! Atomic writes: a file is complete or not there.
 
 use std::fs::Permissions;
 use std::io::Write;

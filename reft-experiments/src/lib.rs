@@ -31,7 +31,7 @@
 #![forbid(unsafe_code)]
 
 #[macro_use]
-pub mod say;
+pub mod console;
 
 pub mod alpaca_eval;
 mod atomic;

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use reft_experiments::cli::Cli;
+use reft_experiments::console;
 use reft_experiments::machine::openmp;
-use reft_experiments::say;
 use reft_models::hub::HubError;
 
 fn main() -> ExitCode {
     reft_models::memory::keep_freed();
     // A panic is a defect of this program; its place is worth more to a user than a backtrace.
     std::panic::set_hook(Box::new(|info| {
-        say::aside(format_args!("error: internal error, please report it: {info}\n"));
+        console::stderr(format_args!("error: internal error, please report it: {info}\n"));
     }));
     let outcome = std::panic::catch_unwind(|| {
         let cli = Cli::read();
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
                 Some(HubError::NotSetUp { .. }) => "; `make model` downloads it".to_owned(),
                 _ => String::new(),
             };
-            say::aside(format_args!("error: {}{remedy}\n", say::in_a_line(&error)));
+            console::stderr(format_args!("error: {}{remedy}\n", console::in_a_line(&error)));
             ExitCode::FAILURE
         }
         Err(_) => ExitCode::from(2),

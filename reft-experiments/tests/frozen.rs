@@ -6,11 +6,11 @@ use reft_core::site::{Component, LayerId, Site};
 use reft_core::testing::{Tol, assert_close, golden_dir, normal};
 use reft_core::{AdaptSpec, Adaptation};
 use reft_experiments::data::encode::Example;
+use reft_experiments::train::activation_cache::CacheBudget;
+use reft_experiments::train::activation_caches::ActivationCaches;
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::FrozenForward;
-use reft_experiments::train::kept::CacheBudget;
 use reft_experiments::train::learner::{Learner, UpdateRules};
-use reft_experiments::train::shelf::ActivationCaches;
 use reft_models::model::Decoder;
 use reft_models::registry;
 use reft_models::weights::Weights;
@@ -96,10 +96,10 @@ fn loreft(model: &dyn Decoder, rank: i64, positions: &str, layer: usize) -> Box<
     spec.build(model.dims(), Seed(5), Device::Cpu).expect("it fits")
 }
 
-/// Gradient of LoReFT at these positions and layers, the shelf's contents used; and where they came from.
-fn from_shelf(
+/// Gradient of LoReFT at these positions and layers, the contents of the LRU cache used; and where they came from.
+fn from_caches(
     model: &dyn Decoder,
-    shelf: &ActivationCaches,
+    caches: &ActivationCaches,
     rank: i64,
     positions: &str,
     layer: usize,
@@ -107,8 +107,8 @@ fn from_shelf(
     let mut adaptation = loreft(model, rank, positions, layer);
     let (examples, budget) = (examples(), CacheBudget { memory: 1 << 20, disk: 0 });
     let mut frozen = FrozenForward::new(model, adaptation.as_ref(), 17, budget);
-    let reserved = frozen.reserve(&refs(&examples), 30, shelf);
-    let held = frozen.fill(&refs(&examples), 30, shelf).expect("it pays");
+    let reserved = frozen.reserve(&refs(&examples), 30, caches);
+    let held = frozen.fill(&refs(&examples), 30, caches).expect("it pays");
     assert_eq!(reserved == 0, held.contains("earlier run"), "{held}: {reserved} bytes are new");
     let mut objective = Causal::new(model, frozen, 1 << 20);
     let batch: Vec<&Example> = examples.iter().collect();
@@ -122,12 +122,12 @@ fn from_shelf(
 fn runs_share_what_neither_can_change_and_nothing_else() {
     let path = golden_dir().join("models/llama3");
     let model = registry::load(&Weights::open(&path).expect("a model"), Kind::Float, Device::Cpu).expect("a model");
-    let shelf = ActivationCaches::default();
+    let caches = ActivationCaches::default();
     // Each rank, position and layer once alone and once after the others: equal to the last bit.
     let cases = [(4, "l1", 1, false), (2, "l1", 1, true), (4, "l2", 1, false), (4, "l1", 0, false), (4, "l1", 1, true)];
     for (rank, positions, layer, shared) in cases {
-        let (alone, _) = from_shelf(model.as_ref(), &ActivationCaches::default(), rank, positions, layer);
-        let (together, held) = from_shelf(model.as_ref(), &shelf, rank, positions, layer);
+        let (alone, _) = from_caches(model.as_ref(), &ActivationCaches::default(), rank, positions, layer);
+        let (together, held) = from_caches(model.as_ref(), &caches, rank, positions, layer);
         assert_eq!(held.contains("earlier run"), shared, "rank {rank}, {positions}, layer {layer}: {held}");
         assert_close(&held, &together, &alone, Tol::Exact);
     }
@@ -136,8 +136,8 @@ fn runs_share_what_neither_can_change_and_nothing_else() {
     others[3].ids[2] += 1;
     let adaptation = loreft(model.as_ref(), 4, "l1", 1);
     let frozen = FrozenForward::new(model.as_ref(), adaptation.as_ref(), 17, CacheBudget { memory: 1 << 20, disk: 0 });
-    assert_eq!(frozen.reserve(&refs(&examples()), 30, &shelf), 0);
-    assert!(frozen.reserve(&refs(&others), 30, &shelf) > 0);
+    assert_eq!(frozen.reserve(&refs(&examples()), 30, &caches), 0);
+    assert!(frozen.reserve(&refs(&others), 30, &caches) > 0);
 }
 
 /// Dropout masks of the way back are those of the way forth: the gradient is that of the loss as it was computed.

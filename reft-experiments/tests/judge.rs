@@ -325,7 +325,7 @@ fn a_killed_judge_goes_on_where_it_was_and_asks_nothing_twice() {
 }
 
 #[test]
-fn nothing_is_asked_before_yes_is_said() {
+fn no_request_is_sent_before_the_confirmation() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let stub = Stub::start(|asked, _| fair(asked));
     let arguments = [&JUDGE[..], &["--limit", "3", "--price-in", "1000", "--price-out", "2000"]].concat();

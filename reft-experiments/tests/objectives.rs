@@ -11,14 +11,14 @@ use reft_core::rng::Seed;
 use reft_core::testing::{golden_dir, normal};
 use reft_core::value_reader;
 use reft_experiments::data::encode::Example;
+use reft_experiments::train::activation_cache::CacheBudget;
+use reft_experiments::train::activation_caches::ActivationCaches;
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::FrozenForward;
-use reft_experiments::train::kept::CacheBudget;
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_experiments::train::model_with_loss::ModelWithLoss;
 use reft_experiments::train::objectives::{ObjectiveSpec, registry};
 use reft_experiments::train::sequences::Sequences;
-use reft_experiments::train::shelf::ActivationCaches;
 use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry as models;
@@ -143,11 +143,11 @@ const WAYS: [Way; 4] = [
 /// Loss and gradient of all rows as one batch.
 fn gradient(model: &dyn Decoder, objective: &ObjectiveSpec, rows: &[Sequences], way: Way) -> (f64, Tensor) {
     let mut adaptation = adapted(model);
-    let (budget, shelf) = (CacheBudget { memory: 1 << 20, disk: 0 }, ActivationCaches::default());
+    let (budget, caches) = (CacheBudget { memory: 1 << 20, disk: 0 }, ActivationCaches::default());
     let frozen =
         if way.cached { FrozenForward::new(model, adaptation.as_ref(), 64, budget) } else { FrozenForward::off(model) };
     let mut causal = Causal::new(model, frozen, way.micro_tokens).minimising(objective.objective());
-    (causal.recompute, causal.shelf) = (way.recompute, way.cached.then_some(&shelf));
+    (causal.recompute, causal.caches) = (way.recompute, way.cached.then_some(&caches));
     causal.prepare(adaptation.as_ref(), rows, 0, 1).expect("nothing to read");
     let _draws = Seed(1).seed_libtorch("dropout", 0);
     let batch: Vec<&Sequences> = rows.iter().collect();

@@ -247,7 +247,7 @@ fn a_chart_that_says_otherwise_than_its_csv_is_noticed() {
         let other = rows[row][&column].parse::<f64>().expect("a number") * 1.1 + 0.1;
         rows[row].insert(column.clone(), other.to_string());
         let outcome = std::panic::catch_unwind(|| charts::check(&name, &svg, &rows));
-        assert!(outcome.is_err(), "{name}: nobody saw that {column} of row {row} is {other}");
+        assert!(outcome.is_err(), "{name}: the check did not see that {column} of row {row} is {other}");
     }
 }
 
@@ -313,7 +313,7 @@ fn a_loss_has_a_chart_of_its_own_with_its_own_axis_and_digits() {
 }
 
 #[test]
-fn figures_are_told_of_with_their_notes_in_the_order_of_their_numbers() {
+fn figures_are_listed_with_their_notes_in_the_order_of_their_numbers() {
     let made = made();
     let html = page(&made, "out");
     let section =

@@ -34,7 +34,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
-fn a_record_stands_for_this_model_configuration_tokenizer_and_template_alone() {
+fn a_record_is_reused_only_for_the_same_weights_configuration_tokenizer_and_template() {
     let dir = Dir::new();
     dir.write("run.yaml", RUN);
     let model = dir.path().join("model");

@@ -46,7 +46,7 @@ fn arrays_give_what_local_workers_give_through_time_outs_and_cancelled_tasks() {
             })
             .collect::<Vec<_>>()
     };
-    wait("nobody is at work", || states_now().into_iter().filter(|state| at_work(state)).count() > 1);
+    wait("no task is running", || states_now().into_iter().filter(|state| at_work(state)).count() > 1);
     let running = queue("running");
     // One is cancelled; another is told that its time is over, as Slurm tells it.
     slurm("scancel", &[&running[1]]);
@@ -60,11 +60,11 @@ fn arrays_give_what_local_workers_give_through_time_outs_and_cancelled_tasks() {
     assert!(ended(&runs), "{:?}", states(&runs).values().map(endings).collect::<Vec<_>>());
     assert!(
         states(&runs).values().any(|state| endings(state).contains(&"timed_out".to_owned())),
-        "nobody was timed out"
+        "no task ran out of time"
     );
     let lost =
         |state: &Value| state["attempts"].as_array().is_some_and(|all| all.iter().any(|one| one["ended"][0] == "lost"));
-    assert!(states(&runs).values().any(lost), "nobody was cancelled at work");
+    assert!(states(&runs).values().any(lost), "no running task was cancelled");
     assert!(outcome(&runs) == expected, "another outcome");
     assert!(submit(&dir).starts_with("6 trials: 2 complete, 4 pruned"), "nothing is left to submit");
 }

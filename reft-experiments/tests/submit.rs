@@ -84,7 +84,7 @@ fn an_array_beyond_the_site_s_limit_is_split_or_leads_to_pieces_per_task() {
 }
 
 #[test]
-fn no_number_is_no_job() {
+fn output_of_sbatch_without_a_job_number_is_an_error() {
     let dir = site("echo 'the queue is closed'");
     let shown = dir.run(&["sweep", "submit", "tiny.yaml", "cluster.yaml", "--dry-run"]);
     assert_eq!(text(&shown.stdout).matches("#SBATCH --time=01:00:00").count(), 3, "{}", text(&shown.stderr));

@@ -81,7 +81,7 @@ fn a_sweep_is_gone_on_with_by_other_code_and_not_by_another_results_version() {
 }
 
 #[test]
-fn a_trial_that_went_on_is_the_run_that_never_stopped() {
+fn a_promoted_trial_equals_an_uninterrupted_run() {
     let dir = dir();
     said(&dir, &["sweep", "run", "tiny.yaml"]);
     let runs = dir.path().join("runs");
@@ -186,7 +186,7 @@ fn drivers_and_workers_killed_at_many_moments_lose_nothing_and_change_nothing() 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lost = |attempt: &Value| attempt["ended"][0] == "lost";
     let died = |state: &Value| state["attempts"].as_array().is_some_and(|attempts| attempts.iter().any(lost));
-    assert!(states(&runs).values().any(died), "nobody was killed at work");
+    assert!(states(&runs).values().any(died), "no worker was killed within a trial");
     for (run, state) in states(&runs) {
         let expected: &[&[&str]] = &[&["rung"], &["complete"], &["rung", "complete"]];
         let endings = endings(&state);

@@ -81,11 +81,11 @@ fn two_workers_one_worker_and_killed_workers_come_to_the_same() {
     killed_time_and_again(&start, &killed, 6);
     assert!(done("2", "killed") == expected, "killed workers: another outcome");
     let lost = |state: &Value| state["attempts"].to_string().contains("lost");
-    assert!(states(&killed).values().any(lost), "nobody was killed at work");
+    assert!(states(&killed).values().any(lost), "no worker was killed within a trial");
 }
 
 #[test]
-fn a_trial_that_went_on_is_the_run_that_never_stopped() {
+fn a_promoted_trial_equals_an_uninterrupted_run() {
     let dir = dir();
     // Four epochs: the rung is within the second. Three: it ends the first.
     for (epochs, update) in [(4, 4), (3, 3)] {
@@ -131,7 +131,7 @@ fn a_trial_that_went_on_is_the_run_that_never_stopped() {
 }
 
 #[test]
-fn the_held_rows_are_read_once_by_each_run_of_the_winner_and_by_nobody_else() {
+fn the_held_rows_are_read_once_by_each_run_of_the_winner_and_by_no_other_run() {
     let dir = dir();
     let status = said(&dir, &["sweep", "run", "glue.yaml", "--workers", "2"]);
     assert!(status.contains("6 trials: 2 complete, 4 pruned") && status.contains("2 of 2 test runs"), "{status}");

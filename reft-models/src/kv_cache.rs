@@ -1,4 +1,4 @@
-//! Keys and values of tokens that were already seen, for every layer.
+//! The KV cache: keys and values of past tokens, for every layer.
 //!
 //! A cache is rows, like everything else: a sequence owns consecutive rows and [`Span::past_row`] says where they begin.
 //! Sequences of any length live side by side, and a new one may take the rows of one that is done.

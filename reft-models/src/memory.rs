@@ -1,4 +1,4 @@
-//! How the C library hands out memory.
+//! Settings of the C library's allocator.
 
 /// Keeps freed memory for the next tensor. By default glibc gives blocks of megabytes back to the system at once, and
 /// the next pass pays for every page of them again (about a tenth of a training step).

@@ -1,4 +1,4 @@
-//! Checkpoints on disk: safetensors, PyTorch pickles and GGUF behind one door, in Hugging Face's names and layout.
+//! Checkpoints on disk: safetensors, PyTorch pickles and GGUF by one interface, in Hugging Face's names and layout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -49,7 +49,7 @@ fn floats(shape: Vec<usize>, value: f32) -> (Dtype, Vec<usize>, Vec<u8>) {
 }
 
 #[test]
-fn what_a_port_reads_without_reading_is_what_it_reads() {
+fn tensors_recorded_without_a_checkpoint_are_those_that_a_port_reads() {
     for name in ["llama1", "llama3", "llama-tied", "llama1-bin", "bert", "roberta"] {
         let weights = Weights::open(&golden_dir().join("models").join(name)).expect("a tiny model");
         let listed = tensors_read(&weights).expect("a port");

@@ -135,7 +135,7 @@ fn only_control_tokens_end_a_turn() {
 }
 
 #[test]
-fn the_class_decides_what_stands_around_a_text() {
+fn the_tokenizer_class_decides_the_special_tokens_around_a_text() {
     let (with, without) = (words(&[], &["<s>", "A"]), words(&[], &["A"]));
     let config = |class: Value, switches: Value| {
         let mut config = json!({"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": class});

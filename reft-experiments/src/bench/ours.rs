@@ -23,9 +23,9 @@ use crate::store::environment::peak_memory_mib;
 use crate::tasks::Task;
 use crate::tasks::commonsense::ARC_E;
 use crate::tasks::template::PromptTemplate;
+use crate::train::activation_cache::CacheBudget;
 use crate::train::causal::Causal;
 use crate::train::frozen::FrozenForward;
-use crate::train::kept::CacheBudget;
 use crate::train::learner::{Learner, UpdateRules};
 
 const MAX_LENGTH: usize = 512;
@@ -97,7 +97,7 @@ fn train(
     let Some(rows) = rows.get(..job.trained()) else { bail!("too few rows") };
     let examples = examples(loaded, rows)?;
     let mut frozen = FrozenForward::new(model, adaptation, MAX_LENGTH, CacheBudget { memory: 4 << 30, disk: 0 });
-    frozen.fill(&examples.iter().collect::<Vec<_>>(), 4096, &loaded.shelf);
+    frozen.fill(&examples.iter().collect::<Vec<_>>(), 4096, &loaded.caches);
     let trained = examples.iter().map(|example| frozen.trained(example)).sum::<usize>() as f64;
     let blocks = model.dims().layers - adaptation.frontier().blocks;
     let mut objective = Causal::new(model, frozen, 4096);

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_changed_text_is_not_lost() {
+    fn text_behind_replacement_characters_is_printed() {
         let mut out = Vec::new();
         let mut stream = Stream { out: &mut out, printed: 0 };
         stream.show("ü", false);

@@ -8,7 +8,7 @@ use reft_core::positions::Positions;
 use reft_core::rng::Seed;
 use tch::{Device, no_grad};
 
-use crate::data::labels::KeptLabels;
+use crate::data::labels::SavedLabels;
 use crate::interop::ours::LoadedBase;
 use crate::interop::{self, ImportSettings, ImportedAdapter};
 use crate::tasks::TaskId;
@@ -65,7 +65,7 @@ impl Args {
             adapter_file::save(&folder.join("adapter"), &base_model, &foreign.spec, adaptation.as_ref())?;
             if let Some(task) = self.task {
                 let head = head(&foreign, base.dims().width).with_context(|| self.folder.display().to_string())?;
-                let labels = task.task().labelled().and_then(LabelledTask::known).map(KeptLabels::from);
+                let labels = task.task().labelled().and_then(LabelledTask::known).map(SavedLabels::from);
                 let note = HeadNote { task: task.key().to_owned(), base_model: base_model.clone(), labels };
                 head_file::save(&folder.join("head.safetensors"), &head, &note)?;
             }

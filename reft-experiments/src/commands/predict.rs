@@ -13,8 +13,8 @@ use crate::config::plan::DeviceSpec;
 use crate::data::own::cells;
 use crate::data::own::spec::DataSpec;
 use crate::machine::fast;
-use crate::run::kept_task::KeptTask;
 use crate::run::predict::{Answered, Line, Request};
+use crate::run::saved_task::SavedTask;
 
 /// Arguments of `reft predict`.
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ impl Args {
     /// When the rows, the adapter or the model cannot be read, or the answers cannot be written.
     pub fn run(self) -> Result<()> {
         let format = self.format()?;
-        let kept = KeptTask::read(&self.adapter)?;
+        let kept = SavedTask::read(&self.adapter)?;
         let spec = self.spec(&kept)?;
         let name = spec.name();
         let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));
@@ -126,7 +126,7 @@ impl Args {
     }
 
     /// The task of the rows, with the columns that are named here.
-    fn spec(&self, kept: &KeptTask) -> Result<DataSpec> {
+    fn spec(&self, kept: &SavedTask) -> Result<DataSpec> {
         let place = self.adapter.display();
         let names = || kept.tasks.iter().map(DataSpec::name).collect::<Vec<_>>();
         let found = match &self.task {

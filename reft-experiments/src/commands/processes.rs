@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, bail};
 use reft_models::distributed::{GroupError, ProcessGroup, Rendezvous};
 
+use crate::console;
 use crate::machine::last_words::{LastWords, last_line};
 use crate::machine::launched::{LaunchError, LaunchedRank};
 use crate::machine::{env, gpus};
-use crate::say;
 use crate::train::error::TrainError;
 use crate::train::ranks::RanksError;
 
@@ -53,7 +53,7 @@ impl Processes {
             }
             (Some(started), _) => {
                 if started.meeting.rank > 0 {
-                    say::hush();
+                    console::silence_stderr();
                 }
                 Ok(Self { group: Some(Rc::new(started.join()?)), started: Vec::new() })
             }

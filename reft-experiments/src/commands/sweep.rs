@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::console::in_a_line;
 use crate::data::source::DataSources;
 use crate::run::overlaps;
-use crate::say::in_a_line;
 use crate::store::state::{AttemptEnd, RunState};
 use crate::sweep::folder::Sweep;
 use crate::sweep::launch::local::LocalLauncher;

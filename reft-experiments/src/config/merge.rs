@@ -1,4 +1,4 @@
-//! Settings over settings.
+//! Merging of configurations: keys of one replace those of another.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -32,7 +32,7 @@ pub enum LabelColumn {
 /// Labels as files beside a trained model keep them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum KeptLabels {
+pub enum SavedLabels {
     /// The names of the classes, in the order of the head's outputs.
     Classes(Vec<String>),
     /// A score from 0 to this.
@@ -41,7 +41,7 @@ pub enum KeptLabels {
     Number,
 }
 
-impl From<Labels> for KeptLabels {
+impl From<Labels> for SavedLabels {
     fn from(labels: Labels) -> Self {
         match labels {
             Labels::Classes(names) => Self::Classes(names.iter().map(|name| (*name).to_owned()).collect()),
@@ -51,12 +51,12 @@ impl From<Labels> for KeptLabels {
     }
 }
 
-impl From<&KeptLabels> for Labels {
-    fn from(kept: &KeptLabels) -> Self {
+impl From<&SavedLabels> for Labels {
+    fn from(kept: &SavedLabels) -> Self {
         match kept {
-            KeptLabels::Classes(names) => Self::classes(names.iter().cloned()),
-            KeptLabels::Score(most) => Self::Score(*most),
-            KeptLabels::Number => Self::Number,
+            SavedLabels::Classes(names) => Self::classes(names.iter().cloned()),
+            SavedLabels::Score(most) => Self::Score(*most),
+            SavedLabels::Number => Self::Number,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Lines of a data file that a run did without.
+//! Broken lines of a data file that a run skipped.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What a row must say beside its question for the use that is made of it.
+//! Which fields of a row are required beside its question, by the use that is made of it.
 
 use std::fmt;
 

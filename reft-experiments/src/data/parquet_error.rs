@@ -67,7 +67,7 @@ pub enum ParquetError {
     },
     /// A label that the task does not have.
     #[error(
-        "{path}: row {row}, column `label`: {label} is not one of {task}, which has {known}: the file is damaged or another task's, or of a test set, whose labels (-1) nobody publishes"
+        "{path}: row {row}, column `label`: {label} is not one of {task}, which has {known}: the file is damaged or another task's, or of a test set, whose labels (-1) are not published"
     )]
     Label {
         /// The file.

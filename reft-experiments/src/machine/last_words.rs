@@ -1,4 +1,4 @@
-//! What a child process says, read as it comes: a pipe that is not drained holds 64 KiB, then its writer waits.
+//! Output of a child process, read as it comes: a pipe that is not drained holds 64 KiB, then its writer waits.
 
 use std::io::Read;
 use std::thread::JoinHandle;

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_said_is_set() {
+    fn unset_thread_variables_are_set_and_the_users_are_kept() {
         assert_eq!(set(&[], 4), "OMP_NUM_THREADS=4 GOMP_SPINCOUNT=10000");
         assert_eq!(set(&[], 1), "OMP_NUM_THREADS=1");
         assert_eq!(set(&[("OMP_NUM_THREADS", "8")], 4), "GOMP_SPINCOUNT=10000");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn it_happens_once_and_what_was_set_is_nobody_s_wish() {
+    fn variables_set_by_the_program_itself_do_not_count_as_the_users() {
         let again = [("REFT_CHOSE", "OMP_NUM_THREADS,GOMP_SPINCOUNT"), ("OMP_NUM_THREADS", "4")];
         assert_eq!(set(&again, 4), "");
         assert_eq!(asked(&testing::env(&again)), None);

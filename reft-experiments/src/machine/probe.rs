@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f32_is_about_as_fast_as_itself() {
+    fn the_slowdown_is_a_finite_ratio() {
         let slower = slowdown(Dtype::F32);
         assert!(slower.is_finite() && slower > 0.0, "{slower}");
     }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_libtorch_may_not_use_does_not_count() {
+    fn instruction_sets_disabled_by_environment_variables_do_not_count() {
         let usable = |processor: &CpuInfo, variables: &[(&str, &str)]| {
             processor.usable_bf16(&testing::env(variables)).map_err(|reason| reason.contains(variables[0].0))
         };

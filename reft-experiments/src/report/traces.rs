@@ -1,4 +1,4 @@
-//! What a run wrote down while it trained, thinned to what a chart can show.
+//! Training traces of a run, thinned to the resolution of a chart.
 
 use super::gather::ReportRun;
 use crate::train::best::Epoch;

@@ -1,4 +1,4 @@
-//! A sweep's trials as the page tells them.
+//! A sweep's trials as rows and marks of the page.
 
 use crate::store::RunId;
 use crate::store::record::{Record, Rung, Score, mean_figure};

@@ -10,7 +10,7 @@
 //! | `classifying/` | an encoder under a head that gives every row its label |
 //! | `studying/` | a causal model whose edits are measured as a study of the paper's says |
 //! | `session.rs`, `saved.rs` | models that are loaded, and what was trained on them read back |
-//! | `kept_task.rs`, `predict.rs` | what a model was trained for, kept beside it; rows of other files answered by it |
+//! | `saved_task.rs`, `predict.rs` | what a model was trained for, kept beside it; rows of other files answered by it |
 //! | `memory.rs`, `context.rs`, `prediction.rs` | memory that a run needs, a model's context length, a row's answer |
 
 pub mod answering;
@@ -19,7 +19,6 @@ mod classifying;
 pub mod context;
 pub mod experiment;
 mod fit;
-pub mod kept_task;
 pub mod memory;
 pub mod named;
 mod perform;
@@ -27,6 +26,7 @@ pub mod predict;
 pub mod prediction;
 mod runner;
 pub mod saved;
+pub mod saved_task;
 pub mod session;
 mod studying;
 

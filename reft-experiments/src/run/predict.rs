@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::answering::evaluation::Evaluator;
 use super::answering::saved::OpenedDecoder;
 use super::classifying::saved::Classifier;
-use super::kept_task::KeptTask;
 use super::prediction::{Prediction, graded};
 use super::saved::SavedFiles;
+use super::saved_task::SavedTask;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::labels::Labels;
 use crate::data::own::asked::AskedRow;
@@ -29,7 +29,7 @@ use crate::train::classification::Taken;
 /// What is to be answered, and by what.
 pub struct Request<'a> {
     /// What the model was trained for.
-    pub kept: &'a KeptTask,
+    pub kept: &'a SavedTask,
     /// The task of these that the rows are of.
     pub spec: DataSpec,
     /// The folder of the adapter, or of a head that was trained alone.

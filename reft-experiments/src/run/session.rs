@@ -26,7 +26,7 @@ use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::DataSources;
 use crate::machine::fast;
 use crate::machine::memory::AvailableMemory;
-use crate::train::shelf::ActivationCaches;
+use crate::train::activation_caches::ActivationCaches;
 
 /// A model with its tokenizer.
 pub struct LoadedDecoder {
@@ -39,7 +39,7 @@ pub struct LoadedDecoder {
     /// Where its weights can be read again, for runs that train them.
     pub weights: Weights,
     /// The activation caches of its runs.
-    pub shelf: ActivationCaches,
+    pub caches: ActivationCaches,
 }
 
 impl LoadedDecoder {
@@ -60,7 +60,7 @@ impl LoadedDecoder {
         let base = base_model(id, &identity, decoder.dims());
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
         let tokenizer = tokenizer(weights.path(), bounds)?;
-        Ok(Self { decoder, tokenizer, base, weights, shelf: ActivationCaches::default() })
+        Ok(Self { decoder, tokenizer, base, weights, caches: ActivationCaches::default() })
     }
 
     /// The model, as it lends of itself.

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_falls_as_soon_as_it_can() {
+    fn decoding_may_stop_once_the_right_answer_is_out_of_reach() {
         let vocabulary = vocabulary();
         let verdicts = Verdicts::new([SOUGHT].into_iter(), Some(&vocabulary));
         let hopeless = |said: &str, left: usize| verdicts.hopeless(&SOUGHT, said, said.as_bytes(), left);
@@ -253,7 +253,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_was_given_up_would_have_been_wrong(
+        fn answers_that_were_stopped_early_would_have_been_wrong(
             head in prop::collection::vec(prop::sample::select(VOCABULARY), 0..3),
             body in prop::sample::subsequence(vec!["the answer", "the", " answer", " is", " a12", " ", "a", "12"], 0..8),
             tail in prop::collection::vec(prop::sample::select(VOCABULARY), 0..3),

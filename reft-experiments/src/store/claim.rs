@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_who_try_one_has_the_claim() {
+    fn one_of_several_threads_gets_the_claim() {
         let (_folder, path) = file();
         let taken: Vec<Option<Claim>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Claim::take(&path).expect("writable"))).collect();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_process_is_dead_and_a_far_one_lives_while_it_is_heard_of() {
+    fn a_local_owner_is_alive_by_its_process_and_a_remote_one_by_its_heartbeat() {
         let (_folder, path) = file();
         let mut observed = Observations::default();
         let begin = Instant::now();

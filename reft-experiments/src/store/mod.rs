@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_means_the_result_and_not_the_text_of_the_sources() {
+    fn run_ids_depend_on_what_decides_results_and_not_on_the_sources() {
         let plan = RunPlan::default();
         let name = |change: &dyn Fn(&mut Environment)| {
             let mut environment = environment();

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_goes_on_as_soon_as_that_is_certain_and_not_before() {
+    fn a_trial_is_promoted_as_soon_as_no_running_trial_can_displace_it() {
         let two = Halving { eta: 2, rungs: 2 };
         let fates = |scores: &[Option<f64>]| {
             let standing = |score: &Option<f64>| standing(&score.map_or(vec![], |score| vec![score]));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_worse_than_any_score_and_do_not_hold_others_up() {
+    fn failed_trials_rank_below_all_others_and_delay_no_promotion() {
         let two = Halving { eta: 2, rungs: 2 };
         let failed = TrialScores { scores: vec![], failed: true };
         let fates = two.fates(&[failed.clone(), standing(&[0.0]), failed.clone(), failed]);
@@ -189,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_end_does_not_depend_on_the_order_of_work(
+        fn the_outcome_does_not_depend_on_the_order_in_which_trials_run(
             scores in prop::collection::vec(prop::collection::vec(0..6i32, 3), 1..14),
             fails in prop::collection::vec(prop::bool::weighted(0.2), 14),
             pick in prop::collection::vec(0..100usize, 1..40),

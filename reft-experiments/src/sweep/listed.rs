@@ -58,7 +58,7 @@ mod tests {
         let trees = [
             json!({"adapt": reft(0), "seed": 1}),
             json!({"adapt": {"bitfit": {}}, "seed": 2, "train": {"lr": 1e-2}}),
-            json!({"adapt": reft(3), "seed": 1, "data": {"eval_split": {"test": {"chosen_by": "nobody"}}}}),
+            json!({"adapt": reft(3), "seed": 1, "data": {"eval_split": {"test": {"chosen_by": "a person"}}}}),
         ];
         let plans: Vec<RunPlan> = trees.into_iter().map(|tree| resolve(tree, "a test").expect("valid")).collect();
         let plans: Vec<&RunPlan> = plans.iter().collect();

@@ -1,4 +1,4 @@
-//! What trials are compared by.
+//! The objective value that trials are compared by.
 
 use serde::{Deserialize, Serialize};
 

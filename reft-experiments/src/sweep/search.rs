@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn no_point_is_drawn_that_nobody_asked_for() {
+    fn random_search_draws_no_surplus_points() {
         let range =
             |key: &str| Parameter { key: key.to_owned(), values: Values::Range { low: 0.0, high: 1.0, log: false } };
         let space = Space((0..20).map(|key| range(&key.to_string())).collect());

@@ -1,4 +1,4 @@
-//! What a person sees of a sweep.
+//! Status of a sweep as text.
 
 use super::folder::{Survey, Sweep};
 use super::halving::TrialStage;

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn later_points_are_better_than_those_by_chance() {
+    fn tpe_proposes_better_points_than_random_search() {
         let mean =
             |tried: &[FinishedTrial]| tried.iter().filter_map(|tried| tried.score).sum::<f64>() / tried.len() as f64;
         let tried = sweep(&Tpe::default(), 60, 1);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_no_reason_to_stop_and_no_point_comes_twice() {
+    fn the_search_continues_after_failures_and_repeats_no_point() {
         let mut tried = sweep(&Tpe::default(), 20, 3);
         tried.iter_mut().step_by(3).for_each(|tried| tried.score = None);
         let points = Tpe::default().propose(&space(), Seed(3), &tried, 4);

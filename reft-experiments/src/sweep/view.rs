@@ -1,4 +1,4 @@
-//! A trial as its files show it.
+//! State of a trial, read from its files.
 
 use anyhow::Result;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::folder::{Sweep, TrialJob, WorkerAction};
+use crate::console::{in_a_line, no_room};
 use crate::run::session::Session;
 use crate::run::{Claiming, Resume, RunOutcome, Runner};
-use crate::say::{in_a_line, no_room};
 use crate::store::claim::Claim;
 use crate::store::state::{AttemptEnd, RunState};
 

@@ -10,8 +10,8 @@ use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Tensor, no_grad};
 
+use super::activation_cache::{ActivationCache, CacheBudget, CachedExample};
 use super::batches;
-use super::kept::{ActivationCache, CacheBudget, CachedExample};
 use super::objective::Objective;
 use super::outputs::{AskedRows, Outputs};
 use crate::data::encode::Example;

@@ -9,6 +9,7 @@ use reft_core::params::ParamSet;
 use reft_models::model::Decoder;
 use tch::{Kind, Tensor};
 
+use super::activation_caches::ActivationCaches;
 use super::base_states::BaseStates;
 use super::error::TrainError;
 use super::frozen::{FrozenForward, SplitPass};
@@ -17,7 +18,6 @@ use super::objective::Objective;
 use super::objectives::ObjectiveSpec;
 use super::outputs::{AskedRows, Outputs};
 use super::sequences::TrainingRow;
-use super::shelf::ActivationCaches;
 use super::validation::Validation;
 use super::{batches, recompute};
 use crate::data::encode::Example;
@@ -29,7 +29,7 @@ pub struct Causal<'a, E = Example> {
     /// What of it no update can change.
     pub frozen: FrozenForward<'a>,
     /// Where that is found or put when training begins; none to keep nothing new.
-    pub shelf: Option<&'a ActivationCaches>,
+    pub caches: Option<&'a ActivationCaches>,
     /// Tokens in one pass at most; a larger batch is accumulated over several.
     pub micro_tokens: usize,
     /// Blocks between two states that are kept for the backward pass; 0 keeps everything.
@@ -45,7 +45,7 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
     pub fn new(model: &'a dyn Decoder, frozen: FrozenForward<'a>, micro_tokens: usize) -> Self {
         let objective = Arc::clone(ObjectiveSpec::default().objective());
         let base = BaseStates::new(model);
-        Self { model, frozen, shelf: None, micro_tokens, recompute: 0, validation: None, objective, base }
+        Self { model, frozen, caches: None, micro_tokens, recompute: 0, validation: None, objective, base }
     }
 
     /// The same model under another objective.
@@ -102,18 +102,18 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
 
     /// Makes room for what can be kept of these rows between updates, and gives the bytes of memory that it will take anew.
     pub fn reserve(&self, examples: &[E]) -> usize {
-        let Some(shelf) = self.shelf else { return 0 };
+        let Some(caches) = self.caches else { return 0 };
         let adapted: Vec<&Example> = examples.iter().flat_map(TrainingRow::adapted).collect();
         let base: Vec<&Example> = examples.iter().flat_map(TrainingRow::base).collect();
-        let new = self.frozen.reserve(&adapted, self.micro_tokens, shelf);
+        let new = self.frozen.reserve(&adapted, self.micro_tokens, caches);
         let states = BaseStates::size(self.model, self.objective.as_ref(), &base);
         new.saturating_add(states).min(self.frozen.room().memory)
     }
 
     /// Keeps what can be kept between updates, and says what that is.
-    fn keep(&mut self, examples: &[E], shelf: &ActivationCaches) {
+    fn keep(&mut self, examples: &[E], caches: &ActivationCaches) {
         let adapted: Vec<&Example> = examples.iter().flat_map(TrainingRow::adapted).collect();
-        if let Some(held) = self.frozen.fill(&adapted, self.micro_tokens, shelf) {
+        if let Some(held) = self.frozen.fill(&adapted, self.micro_tokens, caches) {
             eprintln!("{held}");
         }
         let base: Vec<&Example> = examples.iter().flat_map(TrainingRow::base).collect();
@@ -148,14 +148,14 @@ impl<E: TrainingRow> ModelWithLoss for Causal<'_, E> {
         None
     }
 
-    /// Keeps what can be kept, if there is a shelf.
+    /// Keeps what can be kept, if there are caches to keep it in.
     fn prepare(&mut self, _: &dyn Adaptation, examples: &[E], done: u64, _: u64) -> Result<(), TrainError> {
         if let Some(validation) = &mut self.validation {
             // A look after `done` updates is behind the checkpoint that has as many.
             validation.best.resume(done + 1);
         }
-        if let Some(shelf) = self.shelf {
-            self.keep(examples, shelf);
+        if let Some(caches) = self.caches {
+            self.keep(examples, caches);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What training cannot change, computed once.
+//! The part of forward passes that training cannot change, computed once: what fills the activation cache.
 //!
 //! The base model is frozen, so two parts of an example's forward pass are the same in every epoch:
 //!
@@ -24,11 +24,11 @@ use reft_models::model::{Decoder, Pass};
 use sha2::{Digest, Sha256};
 use tch::{Tensor, no_grad};
 
+use super::activation_cache::{ActivationCache, CacheBudget, CachedExample};
+use super::activation_caches::{ActivationCacheKey, ActivationCaches};
 use super::batches;
-use super::kept::{ActivationCache, CacheBudget, CachedExample};
 use super::objective::Objective;
 use super::objectives::ObjectiveSpec;
-use super::shelf::{ActivationCacheKey, ActivationCaches};
 use crate::data::encode::Example;
 
 /// Splits examples into the part that cannot change and the part that is trained, and remembers the former.
@@ -128,30 +128,30 @@ impl<'a> FrozenForward<'a> {
         ActivationCacheKey { frontier, first_edited, tokens, budget: self.budget, examples: hash.finalize().into() }
     }
 
-    /// Makes room on the shelf for all of these, within the budget, and gives the bytes of memory that they will take anew.
-    pub fn reserve(&self, examples: &[&Example], tokens: usize, shelf: &ActivationCaches) -> usize {
-        if !self.pays() || shelf.find(&self.key(examples, tokens)).is_some() {
+    /// Makes room in the LRU cache for all of these, within the budget, and gives the bytes of memory that they will take anew.
+    pub fn reserve(&self, examples: &[&Example], tokens: usize, caches: &ActivationCaches) -> usize {
+        if !self.pays() || caches.find(&self.key(examples, tokens)).is_some() {
             return 0;
         }
         let size = self.size(examples);
-        shelf.make_room(self.budget, size);
+        caches.make_room(self.budget, size);
         size.min(self.budget.memory)
     }
 
-    /// Takes what is kept of these examples from the shelf, or computes it and puts it there, as far as the budget goes
+    /// Takes what is kept of these examples from the LRU cache, or computes it and puts it there, as far as the budget goes
     /// and if it pays; says what is held. In the order of length, whatever order training has: a resumed run then holds
     /// the very same numbers.
-    pub fn fill(&mut self, examples: &[&Example], tokens: usize, shelf: &ActivationCaches) -> Option<String> {
+    pub fn fill(&mut self, examples: &[&Example], tokens: usize, caches: &ActivationCaches) -> Option<String> {
         if !self.pays() {
             return None;
         }
         let key = self.key(examples, tokens);
-        let found = shelf.find(&key);
+        let found = caches.find(&key);
         let whence = if found.is_some() { "as an earlier run left it" } else { "computed now" };
         self.kept = found.unwrap_or_else(|| {
-            shelf.make_room(self.budget, self.size(examples));
+            caches.make_room(self.budget, self.size(examples));
             let kept = Rc::new(self.compute_all(examples, tokens));
-            shelf.put(key, Rc::clone(&kept));
+            caches.put(key, Rc::clone(&kept));
             kept
         });
         Some(format!(

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor, no_grad};
 
 use super::head::ClassificationHead;
-use crate::data::labels::KeptLabels;
+use crate::data::labels::SavedLabels;
 
 /// The key of the note among a file's metadata.
 const NOTE: &str = "head";
@@ -28,7 +28,7 @@ pub struct HeadNote {
     pub base_model: BaseModel,
     /// What its outputs stand for; none of heads of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<KeptLabels>,
+    pub labels: Option<SavedLabels>,
 }
 
 /// A head that cannot be written or used.

@@ -1,5 +1,7 @@
 //! The training loop and its parts.
 
+pub mod activation_cache;
+pub mod activation_caches;
 pub mod adamw;
 mod base_states;
 pub mod batches;
@@ -12,7 +14,6 @@ pub mod frozen;
 pub mod head;
 pub mod head_file;
 pub mod interchange;
-pub mod kept;
 pub mod learner;
 pub mod likelihood;
 pub mod model_with_loss;
@@ -25,7 +26,6 @@ pub mod ranks;
 mod recompute;
 pub mod schedule;
 pub mod sequences;
-pub mod shelf;
 mod spill;
 pub mod tensorboard;
 pub mod trainer;

@@ -1,4 +1,4 @@
-//! What a person sees of a run: a bar with loss and time left on a terminal, plain lines elsewhere.
+//! Progress of a run: a bar with loss and remaining time on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

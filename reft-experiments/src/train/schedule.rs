@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rises_then_falls() {
+    fn the_learning_rate_rises_in_the_warm_up_then_decays() {
         let schedule = Schedule::new(SchedulerType::Linear, 1.0, 0.1, 20);
         let eighteenths = |step| (schedule.at(step) * 18.0).round() as i64;
         assert_eq!([0, 1, 2, 3, 11, 19, 20].map(eighteenths), [0, 9, 18, 17, 9, 1, 0]);

@@ -68,7 +68,7 @@ mod tests {
     use reft_core::testing::{Tol, assert_close, normal};
 
     #[test]
-    fn what_is_put_is_got() {
+    fn spilled_tensors_are_read_back_bit_for_bit() {
         let mut spill = SpillFile::new().expect("a temporary file");
         let tensors = [normal(&[3, 5], 1), normal(&[2, 0, 4], 2), normal(&[4, 3], 3).tr().to_kind(Kind::BFloat16)];
         let stored: Vec<SpilledTensor> = tensors.iter().map(|tensor| spill.put(tensor).expect("room")).collect();

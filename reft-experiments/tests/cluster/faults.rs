@@ -148,7 +148,7 @@ fn a_drained_node_and_cancelled_arrays_only_cost_time() {
         slurm("scancel", &[job]);
     }
     wait("cancelled arrays do not end", idle);
-    assert!(open > 0 && !arrays.is_empty(), "nobody was cancelled at work");
+    assert!(open > 0 && !arrays.is_empty(), "no running task was cancelled");
     finish(&dir);
     check(&dir);
 }

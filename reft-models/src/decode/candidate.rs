@@ -1,4 +1,4 @@
-//! What a search proposes to take next, and what comes of it.
+//! Candidates for the next token of a search, and the continuations that come of them.
 
 use super::Generation;
 

@@ -180,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn an_end_waits_for_enough_tokens() {
+    fn end_tokens_are_masked_below_the_minimum_of_new_tokens() {
         let rule = MinNewTokens { min: 2, ends: vec![0] };
         assert_eq!(after(&rule, &[5, 5, 5], 2, &[1.0, 2.0]), [NONE, 2.0]);
         assert_eq!(after(&rule, &[5, 5, 5, 5], 2, &[1.0, 2.0]), [1.0, 2.0]);
     }
 
     #[test]
-    fn only_likely_tokens_stay() {
+    fn top_k_and_top_p_mask_unlikely_tokens() {
         assert_eq!(after(&TopK { k: 2 }, &[], 0, &[1.0, 3.0, 2.0, 2.0]), [NONE, 3.0, 2.0, 2.0]);
         let scores = [0.5f32, 0.3, 0.15, 0.05].map(f32::ln);
         assert_eq!(after(&TopP { p: 0.7, keep: 1 }, &[], 0, &scores), [scores[0], scores[1], NONE, NONE]);

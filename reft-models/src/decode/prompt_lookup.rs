@@ -1,4 +1,4 @@
-//! Guesses at how an answer goes on, from what this and other answers said before.
+//! Prompt-lookup speculative decoding: drafts from n-grams that this and other answers had before.
 //!
 //! Answers to one task repeat each other ("the correct answer is …"), and long ones repeat themselves. A guess is fed
 //! together with the last token, and the pass that follows says of every guessed token whether greedy decoding would
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn an_answer_is_guessed_from_another_and_from_itself() {
         let mut guesses = PromptLookup::new(8, 2);
-        assert_eq!(guesses.of(0, 9), [] as [i64; 0], "nobody has said anything");
+        assert_eq!(guesses.of(0, 9), [] as [i64; 0], "nothing was generated yet");
         guesses.learn(0, &[5, 6, 7, 8, 9], 0);
         assert_eq!(guesses.of(1, 9), [5, 6, 7, 8], "how the other began");
         assert_eq!(guesses.of(1, 2), [5, 6], "no more than there is room for");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_grows_with_success_and_ends_with_failure() {
+    fn the_draft_length_grows_after_accepted_drafts_and_drops_to_0_after_rejected_ones() {
         let mut guesses = PromptLookup::new(8, 3);
         guesses.learn(0, &(0..40).collect::<Vec<i64>>(), 0);
         guesses.learn(1, &[0, 1, 2, 3, 4], 4);

@@ -1,4 +1,4 @@
-//! Which prompts run, and where their keys and values lie in the cache.
+//! Scheduling: which prompts run, and in which slots of the KV cache.
 //!
 //! The cache is divided into *places*, each with room for one lane from its prompt's first token to its last new one.
 //! A running prompt owns as many neighbouring places as there are beams.

@@ -1,4 +1,4 @@
-//! One prompt's continuation: which tokens it takes next, when it is complete.
+//! Decoding state of one prompt: which tokens it takes next, when its answer is complete.
 //!
 //! A search has *lanes*, the continuations it follows side by side. After a pass it looks at its lanes' scores and says
 //! which lane goes on with which token; a lane may go on more than once, another not at all.

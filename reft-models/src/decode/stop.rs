@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_become_a_stop_text_waits() {
+    fn a_possible_beginning_of_a_stop_text_is_held_back() {
         let stop = texts(&["\n\n", "###", "äöü"]);
         for (said, expected) in
             [("a\n", "a"), ("a ##", "a "), ("a #b", "a #b"), ("xäö", "x"), ("xö", "xö"), ("a###", "a"), ("", "")]

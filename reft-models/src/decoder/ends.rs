@@ -1,4 +1,4 @@
-//! The two ends of a decoder, the embedding and the head: one tensor or two.
+//! Embedding and head of a decoder, tied or not.
 
 use super::DecoderError;
 use super::config::DecoderConfig;

@@ -1,4 +1,4 @@
-//! What the kernels refuse: each case changes one thing about arguments that are taken.
+//! Argument checks of the kernels: each case changes one argument of a valid call.
 
 use tch::{Kind, Tensor, no_grad};
 
@@ -210,7 +210,7 @@ const GROWING: &[Case] = &[
 ];
 
 #[test]
-fn attention_takes_sound_arguments_only() {
+fn invalid_arguments_of_attention_are_refused() {
     assert!(Call::sound(false).run().is_ok());
     for &(what, change, expected) in FIXED {
         let mut call = Call::sound(false);
@@ -239,7 +239,7 @@ fn a_cache_does_not_grow_while_gradients_are_on() {
 }
 
 #[test]
-fn a_past_that_changed_since_has_no_gradient() {
+fn backward_after_an_in_place_change_of_the_cache_is_refused() {
     let mut call = Call::sound(false);
     call.qkv = call.qkv.set_requires_grad(true);
     let loss = call.run().expect("sound").sum(Kind::Float);
@@ -258,7 +258,7 @@ fn a_gradient_of_a_gradient_is_refused() {
 }
 
 #[test]
-fn normalisation_takes_sound_arguments_only() {
+fn invalid_arguments_of_normalisation_are_refused() {
     let (x, w) = (normal(&[3, 8], 1), normal(&[8], 2));
     assert!(rms_norm(&x, &w, 1e-5).is_ok());
     let strided = normal(&[8, 3], 1).tr();
@@ -289,7 +289,7 @@ fn normalisation_takes_sound_arguments_only() {
 }
 
 #[test]
-fn the_gated_unit_takes_sound_arguments_only() {
+fn invalid_arguments_of_the_gated_unit_are_refused() {
     assert!(gated(&normal(&[3, 8], 1), GateActivation::Silu).is_ok());
     check("odd width", gated(&normal(&[3, 7], 1), GateActivation::Silu), "its width 7 is odd");
     check("[B, T, 2 D]", gated(&normal(&[1, 3, 8], 1), GateActivation::Silu), "x must have 2 dimensions, not 3");
@@ -301,11 +301,11 @@ fn the_gated_unit_takes_sound_arguments_only() {
 }
 
 #[test]
-fn a_packed_weight_takes_sound_arguments_only() {
+fn invalid_arguments_of_packed_weights_are_refused() {
     let narrow = |shape: &[i64]| normal(shape, 1).to_kind(Kind::BFloat16);
     let Some(packed) = Packed::new(&narrow(&[6, 8])) else {
         eprintln!(
-            "a_packed_weight_takes_sound_arguments_only: this processor packs no bf16 weights, nothing to refuse"
+            "invalid_arguments_of_packed_weights_are_refused: this processor packs no bf16 weights, nothing to refuse"
         );
         return;
     };
@@ -320,10 +320,10 @@ fn a_packed_weight_takes_sound_arguments_only() {
 }
 
 #[test]
-fn a_weight_in_panels_takes_sound_arguments_only() {
+fn invalid_arguments_of_weights_in_panels_are_refused() {
     let Some(packed) = Packed::new(&normal(&[6, 8], 1)) else {
         eprintln!(
-            "a_weight_in_panels_takes_sound_arguments_only: this processor packs no f32 weights, nothing to refuse"
+            "invalid_arguments_of_weights_in_panels_are_refused: this processor packs no f32 weights, nothing to refuse"
         );
         return;
     };

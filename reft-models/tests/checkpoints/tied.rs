@@ -16,7 +16,7 @@ fn tied() -> Folder {
 }
 
 #[test]
-fn one_name_is_enough_and_equal_ones_are_one() {
+fn a_tied_weight_is_read_under_either_name_and_counted_once() {
     let embedding_only = tied().write();
     let expected = embedding_only.logits();
     let parameters = embedding_only.load().expect("loaded").parameters();
@@ -35,7 +35,7 @@ fn one_name_is_enough_and_equal_ones_are_one() {
 }
 
 #[test]
-fn different_ones_are_not_tied_and_that_is_said() {
+fn a_head_that_differs_from_the_embedding_is_not_tied_and_that_is_noted() {
     let mut folder = tied();
     folder.tensors.insert(HEAD.to_owned(), folder.tensors[EMBEDDING].flip([0]));
     let folder = folder.write();
@@ -55,7 +55,7 @@ fn different_ones_are_not_tied_and_that_is_said() {
 }
 
 #[test]
-fn without_leave_to_tie_a_missing_end_is_an_error() {
+fn a_missing_embedding_or_head_is_an_error_unless_the_two_are_tied() {
     let folder = tied().set("tie_word_embeddings", json!(false)).write();
     let message = folder.load().map(|_| ()).expect_err("no head");
     check_message("no head", &message, &[HEAD, "\"tie_word_embeddings\": true"]);

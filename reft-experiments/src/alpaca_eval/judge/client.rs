@@ -1,4 +1,4 @@
-//! Questions to a server and what it answers, asked again where that may help.
+//! HTTP client of a judge: chat-completion requests, with retries where these may help.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Where a judge is asked, and with which key.
+//! Address and API key of a judge's server.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What judging will cost, before it is paid for.
+//! Cost estimate of judging, before a request is sent.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What was asked and answered so far. A line is added as soon as a reply comes, so that nothing is paid for twice.
+//! Journal of requests and replies. A line is added as soon as a reply comes, so that nothing is paid for twice.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

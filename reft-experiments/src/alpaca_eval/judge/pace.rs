@@ -1,4 +1,4 @@
-//! How fast a judge is asked, and how long to wait when it refuses.
+//! Rate limit of requests, and back-off after refusals.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_an_interval_apart_whoever_asks() {
+    fn requests_of_all_threads_are_an_interval_apart() {
         let gate = RateLimiter::new(RequestInterval::per_minute(120).interval);
         let now = Instant::now() + Duration::from_secs(9);
         let waits = [0, 0, 0, 1250, 9000].map(|later| gate.turn(now + Duration::from_millis(later)).as_millis());

@@ -1,4 +1,4 @@
-//! What a judge is asked, and what its reply means.
+//! Prompt template of a judge, and the parsing of its replies.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_is_left_as_it_is() {
+    fn placeholders_within_substituted_texts_are_not_expanded() {
         let template = JudgePrompt::parse("{instruction}|{output_a}|{output_b}|{instruction}", Path::new("t.txt"));
         let filled = template.expect("valid").fill("{output_b}", "1", "{x}");
         assert_eq!(filled, "{output_b}|1|{x}|{output_b}");

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_a_place_and_a_text_is_first_looked_for_among_the_choices() {
+    fn an_integer_is_an_index_and_a_string_is_matched_with_the_choices_first() {
         let row = CellRow { file: Path::new("a.csv").into(), place: "row 1".to_owned(), cells: serde_json::Map::new() };
         let choices = ["2", "1", "0"].map(str::to_owned);
         for (answer, expected) in [(json!("2"), 0), (json!(2), 2), (json!("A"), 0), (json!(" 0 "), 2), (json!(0), 0)] {

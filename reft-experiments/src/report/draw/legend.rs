@@ -1,4 +1,4 @@
-//! What colours and shapes mean, in lines that are as long as there is room.
+//! Legends of charts: colours and shapes with their names, wrapped to the width.
 
 use maud::{Markup, html};
 

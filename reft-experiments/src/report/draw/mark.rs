@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_methods_keep_their_looks_and_others_take_free_ones() {
+    fn known_methods_keep_their_colours_and_others_take_free_ones() {
         let of = |methods: &[&str]| looks(&methods.iter().map(|&method| method.to_owned()).collect::<Vec<_>>());
         assert_eq!(of(&["base model", "DiReFT", "LoReFT (e=3)"]), [7, 1, 0]);
         assert_eq!(of(&["custom", "LoReFT", "LoReFT (1K)", "LoReFTX"]), [1, 0, 2, 3]);

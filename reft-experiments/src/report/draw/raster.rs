@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_drawn_by_the_font_that_travels_along() {
+    fn text_is_rendered_with_the_embedded_font() {
         let style = format!("<style>{}</style>", super::super::ink::on_white());
         assert_eq!(drawn(""), 0);
         let (m, i) =

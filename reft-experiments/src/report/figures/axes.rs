@@ -1,4 +1,4 @@
-//! What is drawn to the right and upwards, for every figure that is made of lines.
+//! Axes of the figures that are made of lines.
 
 /// Source of our own lines.
 pub const OURS: &str = "ours";

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_frozen_is_there_while_training_and_while_scoring() {
+    fn frozen_tensors_are_used_in_training_and_in_scoring() {
         for (training, scoring) in [(5 << 30, 1 << 30), (1 << 30, 5 << 30)] {
             let estimate = CausalMemory { weights: 0, training, scoring, frozen: 2 << 30, trained: 0 };
             assert_eq!(estimate.total(), FIXED + (7 << 30));

@@ -18,10 +18,10 @@ use self::memory::CausalMemory;
 pub use self::rows::CausalRows;
 use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
 use super::fit::{Fit, TrainingReached};
-use super::kept_task::KeptTask;
 use super::memory::settle;
 use super::named::NamedRun;
 use super::prediction::{Prediction, graded};
+use super::saved_task::SavedTask;
 use super::session::LoadedDecoder;
 use crate::config::plan::{RunPlan, ValidationPlan};
 use crate::data::labels::Labels;
@@ -31,10 +31,10 @@ use crate::score::metric::LabelledPredictions;
 use crate::store::record::{Parameters, Score};
 use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
+use crate::train::activation_cache::CacheBudget;
 use crate::train::best::Best;
 use crate::train::causal::Causal;
 use crate::train::frozen::FrozenForward;
-use crate::train::kept::CacheBudget;
 use crate::train::model_with_loss::TokenRow;
 use crate::train::sequences::{Sequences, TrainingRow};
 use crate::train::validation::{Validation, ValidationRule};
@@ -112,7 +112,7 @@ impl Trainee for Answerer<'_> {
     fn keep(&self) -> Result<()> {
         if let Some(CausalTrainee { spec, adaptation, .. }) = &self.adapted {
             adapter_file::save(&self.run.paths.adapter(), &self.loaded.base, spec, adaptation.as_ref())?;
-            KeptTask::of(self.run.plan, None).save(&self.run.paths.adapter())?;
+            SavedTask::of(self.run.plan, None).save(&self.run.paths.adapter())?;
         }
         Ok(())
     }
@@ -162,14 +162,14 @@ pub(super) fn train<E: TrainingRow>(
         None => FrozenForward::off(model),
     };
     // What is seen once is not kept: it would not be asked for again.
-    let shelf = (train.epochs > 1).then_some(&loaded.shelf);
+    let caches = (train.epochs > 1).then_some(&loaded.caches);
     let causal = Causal::new(model, frozen, train.micro_batch_tokens);
     let mut causal = causal.minimising(train.objective.objective());
-    (causal.recompute, causal.validation, causal.shelf) = (train.recompute_blocks, validation, shelf);
+    (causal.recompute, causal.validation, causal.caches) = (train.recompute_blocks, validation, caches);
     let kept = causal.reserve(examples);
-    if shelf.is_none() {
+    if caches.is_none() {
         // What this run has no use for may be the memory that it needs.
-        loaded.shelf.clear();
+        loaded.caches.clear();
     }
     let (dims, parameters) = (model.dims(), model.parameters());
     let graph = dims.layers - adaptation.frontier().blocks;

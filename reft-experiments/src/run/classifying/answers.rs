@@ -1,4 +1,4 @@
-//! What an encoder takes rows for, and what that comes to.
+//! Predictions of an encoder, and their scores.
 
 use anyhow::Result;
 use reft_core::adaptation::{Adaptation, Mode};

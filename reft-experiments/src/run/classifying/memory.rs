@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gradients_reach_decides_and_a_run_that_cannot_fit_is_refused_with_what_to_change() {
+    fn memory_depends_on_the_blocks_with_gradients_and_a_run_that_cannot_fit_is_refused() {
         let reft = |layers| json!({"reft": {"intervention": "loreft", "rank": 1, "positions": "f3", "layers": layers}});
         let [none, half, every] = [json!(null), reft(json!([11])), reft(json!("all"))].map(|adapt| estimate_of(&adapt));
         let [biases, full] = [json!({"bitfit": {}}), json!({"full": {}})].map(|adapt| estimate_of(&adapt));

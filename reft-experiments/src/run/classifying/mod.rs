@@ -23,9 +23,9 @@ pub use self::rows::ClassificationRows;
 use self::rows::scored;
 use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
 use super::fit::{Fit, TrainingReached};
-use super::kept_task::KeptTask;
 use super::memory::settle;
 use super::named::NamedRun;
+use super::saved_task::SavedTask;
 use super::session::LoadedEncoder;
 use crate::config::parity::ParityPoint;
 use crate::config::plan::{EvalSplit, RunPlan};
@@ -126,7 +126,7 @@ impl Trainee for ClassificationTrainee<'_> {
         if let Some(spec) = &plan.adapt {
             adapter_file::save(&paths.adapter(), &self.loaded.base, spec, self.adaptation.as_ref())?;
         }
-        let kept = KeptTask::of(plan, Some(self.rows.labels));
+        let kept = SavedTask::of(plan, Some(self.rows.labels));
         kept.save(&if plan.adapt.is_some() { paths.adapter() } else { paths.folder().to_owned() })?;
         let (task, base_model) = (self.task().key().to_owned(), self.loaded.base.clone());
         let note = HeadNote { task, base_model, labels: Some(self.rows.labels.into()) };

@@ -11,7 +11,7 @@ use tch::Kind;
 use super::answers::Reader;
 use super::rows::{check_held, scored};
 use crate::config::plan::RunPlan;
-use crate::data::labels::{KeptLabels, Labels};
+use crate::data::labels::{Labels, SavedLabels};
 use crate::data::row::Row;
 use crate::data::source::DataSources;
 use crate::data::too_long::{RowUse, TooLong};
@@ -82,7 +82,7 @@ impl Classifier {
 }
 
 /// What the outputs of a head stand for: what the task says, else what was kept with the head.
-fn labels(task: &dyn LabelledTask, kept: Option<&KeptLabels>) -> Result<Labels> {
+fn labels(task: &dyn LabelledTask, kept: Option<&SavedLabels>) -> Result<Labels> {
     match (task.known(), kept.map(Labels::from)) {
         (Some(known @ Labels::Classes(names)), Some(kept @ Labels::Classes(trained)))
             if names != trained && names.len() == trained.len() && task.own().is_some() =>

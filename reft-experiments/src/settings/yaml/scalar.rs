@@ -1,4 +1,4 @@
-//! What a single word of a document means.
+//! Scalars of YAML: what a plain or quoted word is read as.
 
 use granit_parser::{ScalarStyle, Tag};
 use serde_json::{Number, Value};

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_workers_are_quoted_from_their_logs() {
+    fn last_words_of_a_worker_without_output_come_from_its_log() {
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(log.path(), "one\ntwo\n\n").expect("writable");
         let child = Command::new("true").stdout(Stdio::piped()).spawn().expect("a program");

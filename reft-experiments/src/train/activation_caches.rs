@@ -1,14 +1,14 @@
-//! What the runs of one process share of the frozen cache. The trials of a sweep differ in rates and ranks far more often
-//! than in rows and layers, and a trial that goes on needs what it needed before.
+//! The LRU cache of activation caches, which the runs of one process share. The trials of a sweep differ in learning rates and ranks
+//! far more often than in rows and layers, and a promoted trial needs the activations of its last rung again.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use reft_core::adaptation::Frontier;
 
-use super::kept::{ActivationCache, CacheBudget};
+use super::activation_cache::{ActivationCache, CacheBudget};
 
-/// What decides the numbers that are kept, for one model.
+/// What decides the cached activations of one model.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ActivationCacheKey {
     /// Blocks below the first edit.
@@ -23,12 +23,12 @@ pub struct ActivationCacheKey {
     pub examples: [u8; 32],
 }
 
-/// What was kept for the last few keys, as many as fit into the budget of one; the latest used are at the end.
+/// Activation caches by key, as many as fit into the budget of one; the most recently used are at the end.
 #[derive(Default, Debug)]
 pub struct ActivationCaches(RefCell<Vec<(ActivationCacheKey, Rc<ActivationCache>)>>);
 
 impl ActivationCaches {
-    /// What was kept for a key.
+    /// The activation cache of a key, which is then the most recently used.
     pub fn find(&self, key: &ActivationCacheKey) -> Option<Rc<ActivationCache>> {
         let mut sets = self.0.borrow_mut();
         let place = sets.iter().position(|(other, _)| other == key)?;
@@ -38,7 +38,7 @@ impl ActivationCaches {
         Some(kept)
     }
 
-    /// Gives the least recently used up until `needed` more bytes fit into a budget, or nothing is left.
+    /// Drops the least recently used until `needed` more bytes fit into a budget, or nothing is left.
     pub fn make_room(&self, budget: CacheBudget, needed: usize) {
         let mut sets = self.0.borrow_mut();
         let (memory, disk) = (needed.min(budget.memory), needed.saturating_sub(budget.memory));
@@ -54,12 +54,12 @@ impl ActivationCaches {
         }
     }
 
-    /// Gives everything up.
+    /// Drops everything.
     pub fn clear(&self) {
         self.0.borrow_mut().clear();
     }
 
-    /// Keeps a set for later runs.
+    /// Keeps an activation cache for later runs.
     pub fn put(&self, key: ActivationCacheKey, kept: Rc<ActivationCache>) {
         self.0.borrow_mut().push((key, kept));
     }
@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::data::encode::Example;
-    use crate::train::kept::CachedExample;
+    use crate::train::activation_cache::CachedExample;
 
     /// A key of its own for each number of tokens.
     fn key(tokens: usize) -> ActivationCacheKey {
@@ -89,17 +89,17 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_when_room_is_needed() {
-        let shelf = ActivationCaches::default();
+        let caches = ActivationCaches::default();
         for tokens in [1, 2] {
-            shelf.make_room(key(0).budget, 400);
-            shelf.put(key(tokens), kept());
+            caches.make_room(key(0).budget, 400);
+            caches.put(key(tokens), kept());
         }
-        assert_eq!(shelf.find(&key(1)).map(|kept| kept.memory()), Some(400));
-        shelf.make_room(key(0).budget, 400);
-        assert!(shelf.find(&key(1)).is_some(), "used last");
-        assert!(shelf.find(&key(2)).is_none(), "used before");
+        assert_eq!(caches.find(&key(1)).map(|kept| kept.memory()), Some(400));
+        caches.make_room(key(0).budget, 400);
+        assert!(caches.find(&key(1)).is_some(), "used last");
+        assert!(caches.find(&key(2)).is_none(), "used before");
         // More than the budget is never kept, so what is wanted beyond it leaves no room for others.
-        shelf.make_room(key(0).budget, 5000);
-        assert!(shelf.find(&key(1)).is_none());
+        caches.make_room(key(0).budget, 5000);
+        assert!(caches.find(&key(1)).is_none());
     }
 }

@@ -7,7 +7,7 @@ use reft_models::tokenizer::TokenizerVersion;
 use serde::{Deserialize, Serialize};
 
 use crate::config::plan::{EvalPlan, RunPlan};
-use crate::data::labels::{KeptLabels, Labels};
+use crate::data::labels::{Labels, SavedLabels};
 use crate::data::own::spec::DataSpec;
 use crate::data::text::{self, TextError};
 use crate::tasks::labelled::LabelledTask;
@@ -18,12 +18,12 @@ const FILE: &str = "task.json";
 
 /// What a model was trained for.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct KeptTask {
+pub struct SavedTask {
     /// The tasks, as configurations describe data sets; empty where no description says them.
     pub tasks: Vec<DataSpec>,
     /// What the outputs of an encoder's head stand for; none of causal models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<KeptLabels>,
+    pub labels: Option<SavedLabels>,
     /// Tokens of a row at most.
     pub max_length: usize,
     /// How a question is put to a causal model.
@@ -37,7 +37,7 @@ pub struct KeptTask {
 
 /// A file that cannot be written or used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeptTaskError {
+pub enum SavedTaskError {
     /// Not writable.
     #[error("{path}: {source}: check the path, its permissions and the space left")]
     Write {
@@ -68,7 +68,7 @@ pub enum KeptTaskError {
     },
 }
 
-impl KeptTask {
+impl SavedTask {
     /// What a plan trains for; `labels` are those of an encoder's head.
     pub fn of(plan: &RunPlan, labels: Option<Labels>) -> Self {
         let mut tasks: Vec<DataSpec> = Vec::new();
@@ -83,7 +83,7 @@ impl KeptTask {
         }
         Self {
             tasks,
-            labels: labels.map(KeptLabels::from),
+            labels: labels.map(SavedLabels::from),
             max_length: plan.data.max_length,
             template: plan.data.template,
             tokenizer: plan.tokenizer,
@@ -95,22 +95,22 @@ impl KeptTask {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn save(&self, folder: &Path) -> Result<(), KeptTaskError> {
+    pub fn save(&self, folder: &Path) -> Result<(), SavedTaskError> {
         let path = folder.join(FILE);
         let json = serde_json::to_vec_pretty(self).expect("plain data");
-        crate::atomic::write(&path, &json).map_err(|source| KeptTaskError::Write { path, source })
+        crate::atomic::write(&path, &json).map_err(|source| SavedTaskError::Write { path, source })
     }
 
     /// Reads that of a folder.
     ///
     /// # Errors
     /// When it is missing or damaged.
-    pub fn read(folder: &Path) -> Result<Self, KeptTaskError> {
+    pub fn read(folder: &Path) -> Result<Self, SavedTaskError> {
         let path = folder.join(FILE);
         if !path.exists() {
-            return Err(KeptTaskError::Missing { path });
+            return Err(SavedTaskError::Missing { path });
         }
         let text = text::read(&path)?;
-        value_reader::read_json(&text).map_err(|error| KeptTaskError::Damaged { path, reason: error.to_string() })
+        value_reader::read_json(&text).map_err(|error| SavedTaskError::Damaged { path, reason: error.to_string() })
     }
 }

@@ -1,69 +1,69 @@
-//! What the program says, and what becomes of it when the stream is closed or full: a log on a full disk must not end a run whose results
-//! lie elsewhere, and `reft results | head` is no defect.
+//! Messages on standard output and standard error. A stream that is closed or full ends no run: the results may lie on another disk than
+//! the log, and `reft results | head` closes the pipe early.
 //!
-//! The macros here take the place of the standard library's of the same names, which panic then.
+//! The macros here replace the standard library's of the same names, which panic when a stream cannot be written.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Errors that are for want of room, and what to do about them.
+/// Errors of a full disk or quota.
 const ROOM: [ErrorKind; 2] = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
 
 macro_rules! eprintln {
-    ($($text:tt)*) => { $crate::say::note(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::console::stderr_unless_silenced(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 #[cfg(feature = "program")]
 macro_rules! eprint {
-    ($($text:tt)*) => { $crate::say::note(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::console::stderr_unless_silenced(format_args!($($text)*)) };
 }
 
 #[cfg(feature = "program")]
 macro_rules! println {
-    ($($text:tt)*) => { $crate::say::aloud(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::console::stdout(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 #[cfg(feature = "program")]
 macro_rules! print {
-    ($($text:tt)*) => { $crate::say::aloud(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::console::stdout(format_args!($($text)*)) };
 }
 
-/// Whether this process leaves what it has to say to another that says the same.
-static HUSHED: AtomicBool = AtomicBool::new(false);
+/// Whether standard error is left to another process that prints the same.
+static STDERR_SILENCED: AtomicBool = AtomicBool::new(false);
 
-/// From now on this process says nothing on standard error but why it ends.
-pub fn hush() {
-    HUSHED.store(true, Ordering::Relaxed);
+/// From now on this process prints nothing on standard error but the error that ends it.
+pub fn silence_stderr() {
+    STDERR_SILENCED.store(true, Ordering::Relaxed);
 }
 
-/// To standard error, unless another process says the same.
-pub fn note(text: Arguments<'_>) {
-    if !HUSHED.load(Ordering::Relaxed) {
-        aside(text);
+/// To standard error, unless another process prints the same.
+pub fn stderr_unless_silenced(text: Arguments<'_>) {
+    if !STDERR_SILENCED.load(Ordering::Relaxed) {
+        stderr(text);
     }
 }
 
-/// To standard error, as far as it takes it.
-pub fn aside(text: Arguments<'_>) {
+/// To standard error; what cannot be written is dropped.
+pub fn stderr(text: Arguments<'_>) {
     let _ = std::io::stderr().write_fmt(text);
 }
 
-/// To standard output. When that takes no more, the program ends: quietly if its reader is gone.
+/// To standard output. When that cannot be written, the program ends: without an error if the pipe was closed.
 #[cfg(feature = "program")]
-pub(crate) fn aloud(text: Arguments<'_>) {
+pub(crate) fn stdout(text: Arguments<'_>) {
     match std::io::stdout().write_fmt(text) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
-            aside(format_args!("error: standard output: {error}: free some space there and repeat the command\n"));
+            stderr(format_args!("error: standard output: {error}: free some space there and repeat the command\n"));
             std::process::exit(1);
         }
     }
 }
 
-/// An error and its causes in one line. What the line says already is not said again, and for want of room there is one
-/// remedy whatever the error is otherwise about.
+/// An error and its causes in one line, without causes that are part of what stands before them. An error of a full disk ends with one
+/// remedy, whatever else it is about.
 pub fn in_a_line(error: &anyhow::Error) -> String {
     let add = |line: String, cause: String| match (line.is_empty(), line.contains(&cause)) {
         (true, _) => cause,
@@ -76,7 +76,7 @@ pub fn in_a_line(error: &anyhow::Error) -> String {
     format!("{}: free some space there and repeat the command", &line[..end])
 }
 
-/// What could not be written because the disk, or the user's part of it, is full.
+/// The error of a full disk or quota among the causes.
 pub(crate) fn no_room(error: &anyhow::Error) -> Option<&std::io::Error> {
     let mut io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.find(|error| ROOM.contains(&error.kind()))
@@ -92,7 +92,7 @@ mod tests {
     use crate::store::record::RecordError;
 
     #[test]
-    fn a_cause_is_said_once_and_want_of_room_with_its_remedy() {
+    fn causes_are_not_repeated_and_a_full_disk_has_its_remedy() {
         let full = || RecordError::Io { path: "r.json".into(), source: Error::from_raw_os_error(28) };
         let error = Err::<(), _>(full()).context("trial 3").expect_err("an error");
         assert_eq!(

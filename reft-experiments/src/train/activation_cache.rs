@@ -1,4 +1,5 @@
-//! Where the part of a forward pass that training cannot change is kept: in memory, and in a file once that is used up.
+//! The activation cache: what a forward pass computes below the first edit, which training cannot change, for each example; in memory,
+//! and in a temporary file once that is used up.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use tch::Tensor;
 use super::spill::{SpillFile, SpilledTensor, bytes};
 use crate::data::encode::{Example, ExampleDigest};
 
-/// How much may be kept between updates.
+/// How much may be cached between updates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CacheBudget {
     /// Bytes in memory.
