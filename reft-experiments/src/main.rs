@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use reft_experiments::cli::Cli;
+use reft_experiments::commands::arguments;
 use reft_experiments::console;
 use reft_experiments::machine::openmp;
 use reft_models::hub::HubError;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
                 Some(HubError::NotSetUp { .. }) => "; `make model` downloads it".to_owned(),
                 _ => String::new(),
             };
-            console::stderr(format_args!("error: {}{remedy}\n", console::in_a_line(&error)));
+            console::stderr(format_args!("error: {}{remedy}\n", console::in_a_line(&arguments::named(error))));
             ExitCode::FAILURE
         }
         Err(_) => ExitCode::from(2),

@@ -227,7 +227,7 @@ fn a_judge_that_thinks_its_reply_away_is_an_error_unless_it_spoke_before() {
     };
     let (stub, court) = (Stub::start(move |_, _| thinking(json!(null), "length")), Court::new());
     let error = court.run(&stub, 5, quick(), 1).expect_err("nothing is said").to_string();
-    assert!(error.contains("used all 16 tokens of its reply before it said anything: raise --max-tokens"), "{error}");
+    assert!(error.contains("used all 16 tokens of its reply before it said anything: allow more, such as"), "{error}");
     assert_eq!(stub.numbers(), [0], "nothing else is asked");
 
     let mostly = move |asked: &Asked, _| match asked.number {

@@ -90,7 +90,7 @@ fn a_vector_is_an_adapter_and_strength_0_is_the_base_model() {
     assert_ne!(says(&["--adapter", "glad", "--strength=-40"]), strong);
 
     let error = refused(&dir, &["generate", "a", "--adapter", "glad", "--strength", "1,2"]);
-    assert!(error.contains("glad: --strength: 2 strengths for 1 sets"), "{error}");
+    assert!(error.contains("--strength: glad: 2 strengths for 1 sets"), "{error}");
     let error = refused(&dir, &["generate", "a", "--adapter", "glad", "--strength", "nan"]);
     assert!(error.contains("strength NaN is not finite"), "{error}");
     dir.write("same.jsonl", "{\"positive\": \"a\", \"negative\": \"a\"}\n");

@@ -1,5 +1,6 @@
 //! One file per command of `reft`.
 
+pub mod arguments;
 pub mod bench;
 pub mod chat;
 mod chat_model;
@@ -31,7 +32,8 @@ pub mod win_rate;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use reft_core::adapt_config::SpecError;
 use reft_core::adaptation::Adaptation;
 use tch::Device;
 
@@ -103,12 +105,10 @@ impl BaseArgs {
     /// The same, with the adapters' interventions at these strengths where some are given.
     fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<OpenedDecoder> {
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
-        OpenedDecoder::at_strengths(
-            (adapters, strengths),
-            self.model.as_deref(),
-            self.dtype.unwrap_or_default().on(device),
-            device,
-        )
+        let dtype = self.dtype.unwrap_or_default().on(device);
+        let opened = OpenedDecoder::at_strengths((adapters, strengths), self.model.as_deref(), dtype, device);
+        let of_strengths = |error: &Error| !strengths.is_empty() && error.is::<SpecError>();
+        opened.map_err(|error| if of_strengths(&error) { error.context("--strength") } else { error })
     }
 }
 

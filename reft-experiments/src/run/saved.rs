@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::experiment::TaskScore;
 use crate::config::plan::RunPlan;
@@ -24,17 +24,30 @@ impl SavedFiles {
     ///
     /// # Errors
     /// When neither is there.
-    pub fn head(&self) -> Result<PathBuf> {
+    pub fn head(&self) -> Result<PathBuf, OpenError> {
         let of_adapter = || {
             let folder = self.adapter.as_ref()?;
             let inside = folder.join(HEAD);
             Some(if inside.exists() { inside } else { folder.parent().unwrap_or(Path::new("")).join(HEAD) })
         };
-        self.head.clone().or_else(of_adapter).context(
-            "no classification head: give --adapter with the folder `adapter` of a run, or --head with its head.safetensors \
-             where the head alone was trained",
-        )
+        self.head.clone().or_else(of_adapter).ok_or(OpenError::NoHead)
     }
+}
+
+/// What was trained cannot be opened for what is asked of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Neither a model nor an adapter, which would name one.
+    #[error("no model: name a trained adapter, or a base model such as smollm2")]
+    NoModel,
+    /// A head for a task without labels.
+    #[error("{0} is no task that is classified: leave the classification head out, or name a GLUE task")]
+    HeadWithoutLabels(&'static str),
+    /// No head for a task with labels.
+    #[error(
+        "no classification head: name the folder `adapter` of a run, or its head.safetensors where the head alone was trained"
+    )]
+    NoHead,
 }
 
 /// A model with what was trained on it.

@@ -176,7 +176,7 @@ fn remedy(status: u16) -> &'static str {
     match status {
         401 | 403 => "check OPENAI_API_KEY",
         402 => "add credit at the provider, or use another key",
-        300..=399 | 404 => "check OPENAI_BASE_URL and --judge-model",
-        _ => "check --judge-model, --max-tokens and the length of the prompts",
+        300..=399 | 404 => "check OPENAI_BASE_URL and the judge's name",
+        _ => "check the judge's name, the tokens of a reply and the length of the prompts",
     }
 }

@@ -23,8 +23,8 @@ pub enum ClientError {
     },
     /// The judge spent all tokens of its reply on thinking.
     #[error(
-        "{url}: the judge used all {max_tokens} tokens of its reply before it said anything: raise --max-tokens, such as to \
-         {enough} for a judge that thinks first", enough = .max_tokens.saturating_mul(4).max(4096)
+        "{url}: the judge used all {max_tokens} tokens of its reply before it said anything: allow more, such as {enough} \
+         for a judge that thinks first", enough = .max_tokens.saturating_mul(4).max(4096)
     )]
     Unfinished {
         /// The address.
@@ -45,7 +45,7 @@ pub enum ClientError {
     /// Asking again did not help.
     #[error(
         "{url}: {reason}, in the last of {attempts} attempts: run the command again later (what is judged is kept), \
-         with a lower --rpm or a higher --timeout-s"
+         with fewer requests a minute or a longer time-out"
     )]
     GaveUp {
         /// The address.

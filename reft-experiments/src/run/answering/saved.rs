@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adapter_file::SavedAdapter;
 
@@ -12,7 +12,7 @@ use super::rows::scored;
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::DataSources;
 use crate::run::experiment::TaskScore;
-use crate::run::saved::{SavedFiles, SavedModel};
+use crate::run::saved::{OpenError, SavedFiles, SavedModel};
 use crate::run::session::{LoadedDecoder, base_as_saved, warn_of_precision};
 
 /// A model with adapters.
@@ -46,14 +46,14 @@ impl OpenedDecoder {
             let mut saved = SavedAdapter::read(path)?;
             if !strengths.is_empty() {
                 let scaled = saved.config.adapt.with_strengths(strengths);
-                saved.config.adapt = scaled.with_context(|| format!("{}: --strength", path.display()))?;
+                saved.config.adapt = scaled.with_context(|| path.display().to_string())?;
             }
             Ok(saved)
         };
         let saved = adapters.iter().map(read).collect::<Result<Vec<_>>>()?;
         let trained_on = saved.first().map(|saved| saved.config.base_model.id.as_str());
         let Some(model) = model.or(trained_on) else {
-            bail!("no model: give --adapter with a trained adapter, or --model with a base model such as smollm2")
+            return Err(OpenError::NoModel.into());
         };
         let loaded = LoadedDecoder::open(model, dtype, device)?;
         let named = |(path, saved): (&PathBuf, &SavedAdapter)| {
@@ -71,10 +71,7 @@ impl OpenedDecoder {
     /// As for [`OpenedDecoder::new`], or when a head is named, which no task here has.
     pub fn of_plan(files: &SavedFiles, model: Option<&str>, plan: &RunPlan) -> Result<Self> {
         if files.head.is_some() {
-            bail!(
-                "--head: {} is no task that is classified: leave it out, or name a GLUE task",
-                plan.data.eval[0].key()
-            );
+            return Err(OpenError::HeadWithoutLabels(plan.data.eval[0].key()).into());
         }
         let model = model.or_else(|| files.adapter.is_none().then_some(plan.model.as_str()));
         Self::new(files.adapter.as_slice(), model, plan.dtype, plan.device)

@@ -1,0 +1,31 @@
+//! Which arguments of the program an error of the library is about.
+
+use anyhow::Error;
+
+use crate::alpaca_eval::judge::JudgeError;
+use crate::alpaca_eval::judge::error::ClientError;
+use crate::run::saved::OpenError;
+
+/// The same error with the arguments that it is about, where it is about some.
+pub fn named(error: Error) -> Error {
+    match opening(&error).or_else(|| judging(&error)) {
+        Some(arguments) => error.context(arguments),
+        None => error,
+    }
+}
+
+fn opening(error: &Error) -> Option<&'static str> {
+    Some(match error.downcast_ref()? {
+        OpenError::NoModel => "--adapter or --model",
+        OpenError::HeadWithoutLabels(_) => "--head",
+        OpenError::NoHead => "--adapter or --head",
+    })
+}
+
+fn judging(error: &Error) -> Option<&'static str> {
+    match error.downcast_ref()? {
+        JudgeError::Client(ClientError::Unfinished { .. }) => Some("--max-tokens"),
+        JudgeError::Client(ClientError::GaveUp { .. }) => Some("--rpm, --timeout-s"),
+        JudgeError::Client(_) | JudgeError::Journal(_) => None,
+    }
+}
