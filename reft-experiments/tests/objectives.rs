@@ -61,7 +61,7 @@ fn preferences() -> Vec<Sequences> {
             example
         };
         let adapted: Vec<Example> = (0..2 + row % 2).map(choice).collect();
-        Sequences { base: adapted.clone(), adapted, name: format!("row {row}") }
+        Sequences { base: adapted.clone(), adapted, name: format!("row {row}"), class: None }
     };
     (0..4).map(row).collect()
 }
@@ -73,7 +73,7 @@ fn with_context() -> Vec<Sequences> {
         let context = [7, 11, 13, 5];
         let ids = context.iter().chain(&example.ids).copied().collect();
         let base = Example { ids, prompt: example.prompt + context.len(), ..example.clone() };
-        Sequences { name: example.name.clone(), adapted: vec![example], base: vec![base] }
+        Sequences { name: example.name.clone(), adapted: vec![example], base: vec![base], class: None }
     };
     (0..4).map(row).collect()
 }

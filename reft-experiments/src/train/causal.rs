@@ -1,11 +1,13 @@
 //! A causal model under an objective: what of every objective is the same. Micro-batches, the activation cache, gradient
 //! checkpointing, the base model's states and validation are here; the loss is the objective's.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::hooks::Hooks;
-use reft_core::params::ParamSet;
+use reft_core::params::{ParamSet, Stack};
+use reft_core::rng::Seed;
 use reft_models::model::Decoder;
 use tch::{Kind, Tensor};
 
@@ -37,6 +39,8 @@ pub struct Causal<'a, E = Example> {
     /// Dev rows that are looked at in between; none to look at nothing.
     pub validation: Option<&'a mut Validation<E>>,
     objective: Arc<dyn Objective>,
+    /// The objective's own parameters; none where it has none.
+    head: Option<ParamSet>,
     base: BaseStates<'a>,
 }
 
@@ -45,14 +49,56 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
     pub fn new(model: &'a dyn Decoder, frozen: FrozenForward<'a>, micro_tokens: usize) -> Self {
         let objective = Arc::clone(ObjectiveSpec::default().objective());
         let base = BaseStates::new(model);
-        Self { model, frozen, caches: None, micro_tokens, recompute: 0, validation: None, objective, base }
+        Self { model, frozen, caches: None, micro_tokens, recompute: 0, validation: None, objective, head: None, base }
     }
 
-    /// The same model under another objective.
+    /// The same model under another objective; its own parameters, where it has some, begin at values drawn by seed 0.
     #[must_use]
     pub fn minimising(self, objective: &Arc<dyn Objective>) -> Self {
         let (frozen, objective) = (self.frozen.asked_by(objective), Arc::clone(objective));
-        Self { frozen, objective, ..self }
+        Self { frozen, objective, head: None, ..self }.seeded(Seed(0))
+    }
+
+    /// The same with the objective's own parameters at fresh values drawn by this seed.
+    #[must_use]
+    pub fn seeded(self, seed: Seed) -> Self {
+        let declared = self.objective.parameters(self.model.dims().width);
+        let stacks: Vec<Stack> = declared.into_iter().map(|declared| Stack { declared, sites: 1 }).collect();
+        let fresh = |stacks| ParamSet::new(stacks, &mut seed.stream("head", 0), self.model.options().1);
+        let head = (!stacks.is_empty()).then(|| fresh(stacks));
+        Self { head, ..self }
+    }
+
+    /// What the objective is computed from, given the last block's output `[N, D]`.
+    fn outputs<'m>(&self, asked: &AskedRows, model: &'m dyn Decoder, h: &Tensor, rows: &[&E]) -> Outputs<'m> {
+        let parameters = self.head.iter().flat_map(ParamSet::views).map(|view| view.squeeze_dim(0)).collect();
+        asked.of(model, h).with_head(rows.iter().map(|row| row.class()).collect(), parameters)
+    }
+
+    /// What `read` makes of the adapted model's outputs of each micro-batch of these rows, without dropout and gradients.
+    ///
+    /// # Errors
+    /// When interventions overlap.
+    pub fn evaluate<T>(
+        &self,
+        adaptation: &dyn Adaptation,
+        rows: &[&E],
+        read: impl Fn(&Outputs<'_>, &[&E]) -> T,
+    ) -> Result<Vec<T>, OverlapError> {
+        let (step, frozen) = (adaptation.begin(Mode::Eval), FrozenForward::off(self.model).asked_by(&self.objective));
+        let own = step.weights().map(|weights| self.model.on(weights).expect("weights that it lent"));
+        let model = own.as_deref().unwrap_or(self.model);
+        let lengths: Vec<usize> = rows.iter().map(|row| row.tokens()).collect();
+        let of_part = |part: Range<usize>| {
+            let rows = &rows[part];
+            let (split, asked) = self.lay_out(&frozen, own.as_deref(), rows);
+            let hooks = step.hooks(&split.layout)?;
+            Ok(tch::no_grad(|| {
+                let h = split.all_blocks(model, hooks.as_ref(), &asked.rows);
+                read(&self.outputs(&asked, model, &h, rows), rows)
+            }))
+        };
+        batches::micro(&lengths, self.micro_tokens).into_iter().map(of_part).collect()
     }
 
     /// These rows in one pass, as the model with weights `own` of its own (where it has any) runs them.
@@ -78,25 +124,13 @@ impl<'a, E: TrainingRow> Causal<'a, E> {
 
     /// Mean loss of these rows, without dropout and gradients.
     fn mean_loss(&self, adaptation: &dyn Adaptation, rows: &[E]) -> Result<f64, OverlapError> {
-        let (step, frozen) = (adaptation.begin(Mode::Eval), FrozenForward::off(self.model).asked_by(&self.objective));
-        let own = step.weights().map(|weights| self.model.on(weights).expect("weights that it lent"));
-        let model = own.as_deref().unwrap_or(self.model);
         let rows: Vec<&E> = rows.iter().collect();
-        let lengths: Vec<usize> = rows.iter().map(|row| row.tokens()).collect();
         // Other rows of the same names are kept.
         let unknown = BaseStates::new(self.model);
-        let mut sum = 0.0;
-        for part in batches::micro(&lengths, self.micro_tokens) {
-            let rows = &rows[part];
-            let (split, asked) = self.lay_out(&frozen, own.as_deref(), rows);
-            let base = self.base(&unknown, rows);
-            let hooks = step.hooks(&split.layout)?;
-            let loss = tch::no_grad(|| {
-                let h = split.all_blocks(model, hooks.as_ref(), &asked.rows);
-                self.objective.loss(&asked.of(model, &h), &base)
-            });
-            sum += loss.to_kind(Kind::Double).double_value(&[]);
-        }
+        let loss = |adapted: &Outputs<'_>, rows: &[&E]| {
+            self.objective.loss(adapted, &self.base(&unknown, rows)).to_kind(Kind::Double).double_value(&[])
+        };
+        let sum: f64 = self.evaluate(adaptation, &rows, loss)?.into_iter().sum();
         Ok(sum / self.scored(&rows).max(1) as f64)
     }
 
@@ -141,11 +175,11 @@ impl<E: TrainingRow> ModelWithLoss for Causal<'_, E> {
     type Example = E;
 
     fn params(&self) -> Option<&ParamSet> {
-        None
+        self.head.as_ref()
     }
 
     fn params_mut(&mut self) -> Option<&mut ParamSet> {
-        None
+        self.head.as_mut()
     }
 
     /// Keeps what can be kept, if there are caches to keep it in.
@@ -176,7 +210,7 @@ impl<E: TrainingRow> ModelWithLoss for Causal<'_, E> {
             let (split, asked) = self.lay_out(&self.frozen, own.as_deref(), rows);
             let base = self.base(&self.base, rows);
             let hooks = step.hooks(&split.layout)?;
-            let loss = |h: &Tensor| self.objective.loss(&asked.of(model, h), &base) / scored;
+            let loss = |h: &Tensor| self.objective.loss(&self.outputs(&asked, model, h, rows), &base) / scored;
             let mean = match self.recompute {
                 0 => pass(model, &split, hooks.as_ref(), &asked.rows, &loss),
                 every => recompute::gradients(&split, model, hooks.as_ref(), &asked.rows, &loss, every),
@@ -198,8 +232,8 @@ impl<E: TrainingRow> ModelWithLoss for Causal<'_, E> {
         }
         // Taken out meanwhile: its rows are looked at by the model that holds it.
         let Some(validation) = self.validation.take() else { return Ok(None) };
-        let looked =
-            validation.look([done, per_epoch], adaptation, |rows, adaptation| self.mean_loss(adaptation, rows));
+        let sets: Vec<&ParamSet> = std::iter::once(adaptation.params()).chain(&self.head).collect();
+        let looked = validation.look([done, per_epoch], &sets, |rows| self.mean_loss(adaptation, rows));
         self.validation = Some(validation);
         looked
     }

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Range;
 
+use reft_core::intervention::ParameterSpec;
 use reft_models::tokenizer::TokenizerError;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,6 +27,12 @@ pub trait Objective: Any + Debug + Send + Sync {
     /// When a value is out of its range.
     fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Parameters of its own on a model of this width, one site each, trained beside the adaptation's and not counted with them:
+    /// a head. None if this is left out. The outputs hold them ([`Outputs::parameters`]).
+    fn parameters(&self, _width: i64) -> Vec<ParameterSpec> {
+        Vec::new()
     }
 
     /// The sequences of a training row: those that the adapted model runs, and those that the base model runs without edits.

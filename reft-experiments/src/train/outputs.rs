@@ -53,7 +53,8 @@ impl AskedRows {
     /// The same, given the states `[M, D]` in these rows alone.
     pub fn with_states<'m>(&self, model: &'m dyn Decoder, states: Tensor) -> Outputs<'m> {
         let next = self.next.shallow_clone();
-        Outputs { model, states, next, counts: self.counts.clone(), sequences: self.sequences.clone() }
+        let (counts, sequences) = (self.counts.clone(), self.sequences.clone());
+        Outputs { model, states, next, counts, sequences, classes: Vec::new(), parameters: Vec::new() }
     }
 
     /// How many belong to each sequence.
@@ -71,9 +72,28 @@ pub struct Outputs<'m> {
     pub next: Tensor,
     counts: Vec<i64>,
     sequences: Vec<usize>,
+    classes: Vec<Option<i64>>,
+    /// The objective's own parameters, in the order in which it declares them.
+    pub parameters: Vec<Tensor>,
 }
 
 impl Outputs<'_> {
+    /// The same with the classes of the training rows and the objective's own parameters.
+    #[must_use]
+    pub fn with_head(self, classes: Vec<Option<i64>>, parameters: Vec<Tensor>) -> Self {
+        Self { classes, parameters, ..self }
+    }
+
+    /// The states behind the final norm, `[M, D]` in the model's type.
+    pub fn normalised(&self) -> Tensor {
+        self.model.normalise(&self.states)
+    }
+
+    /// The class of each training row, in order; nothing of the base model's outputs.
+    pub fn classes(&self) -> &[Option<i64>] {
+        &self.classes
+    }
+
     /// Logits `[M, V]`, f32.
     pub fn logits(&self) -> Tensor {
         self.model.logits(&self.states).to_kind(Kind::Float)

@@ -17,6 +17,11 @@ pub trait TrainingRow: TokenRow {
     fn part(&self) -> Option<usize> {
         None
     }
+
+    /// Its class, from 0; none of a row without one.
+    fn class(&self) -> Option<i64> {
+        None
+    }
 }
 
 impl TokenRow for Example {
@@ -44,12 +49,14 @@ pub struct Sequences {
     pub base: Vec<Example>,
     /// The task and the row, for messages.
     pub name: String,
+    /// The row's class, from 0; none of a row without one.
+    pub class: Option<i64>,
 }
 
 impl Sequences {
     /// One sequence, and none of the base model.
     pub fn of(example: Example) -> Self {
-        Self { name: example.name.clone(), adapted: vec![example], base: Vec::new() }
+        Self { name: example.name.clone(), adapted: vec![example], base: Vec::new(), class: None }
     }
 }
 
@@ -70,6 +77,10 @@ impl TrainingRow for Sequences {
 
     fn base(&self) -> &[Example] {
         &self.base
+    }
+
+    fn class(&self) -> Option<i64> {
+        self.class
     }
 }
 

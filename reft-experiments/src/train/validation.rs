@@ -1,6 +1,7 @@
 //! Validation of a causal model while it is trained: the mean loss of dev rows, the step with the lowest one, and early stopping.
 
-use reft_core::adaptation::{Adaptation, OverlapError};
+use reft_core::adaptation::OverlapError;
+use reft_core::params::ParamSet;
 use serde::{Deserialize, Serialize};
 
 use super::best::{Best, SelectionScore};
@@ -56,21 +57,21 @@ pub struct Validation<E> {
 }
 
 impl<E> Validation<E> {
-    /// Looks at the rows after `done` updates, if it is time; the loss.
+    /// Looks at the rows after `done` updates, if it is time; the loss. `sets` are the parameters that it is a loss of.
     ///
     /// # Errors
     /// When interventions overlap, or a file cannot be written.
     pub fn look(
         &mut self,
         [done, per_epoch]: [u64; 2],
-        adaptation: &dyn Adaptation,
-        loss: impl Fn(&[E], &dyn Adaptation) -> Result<f64, OverlapError>,
+        sets: &[&ParamSet],
+        loss: impl Fn(&[E]) -> Result<f64, OverlapError>,
     ) -> Result<Option<f64>, TrainError> {
         if !self.rule.applies(done, per_epoch) {
             return Ok(None);
         }
-        let loss = Some(loss(&self.rows, adaptation)?).filter(|loss| loss.is_finite());
-        self.best.offer(DevLoss { update: done, loss }, &[adaptation.params()])?;
+        let loss = Some(loss(&self.rows)?).filter(|loss| loss.is_finite());
+        self.best.offer(DevLoss { update: done, loss }, sets)?;
         Ok(loss)
     }
 

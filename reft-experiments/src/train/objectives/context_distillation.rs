@@ -40,7 +40,7 @@ impl Objective for ContextDistillation {
         let with_context = ids.len();
         ids.extend(&example.ids[example.ids.len() - example.labels()..]);
         let base = Example { ids, prompt: with_context, name: example.name.clone(), lost: example.lost };
-        Ok(Sequences { name: example.name.clone(), adapted: vec![example], base: vec![base] })
+        Ok(Sequences { name: example.name.clone(), adapted: vec![example], base: vec![base], class: None })
     }
 
     fn loss(&self, adapted: &Outputs<'_>, base: &Outputs<'_>) -> Tensor {

@@ -55,7 +55,7 @@ impl Objective for Dpo {
         let sequence =
             |choice: usize| text.example(prompt, &row.choices[choice], format!("{name} choice {}", choice + 1));
         let adapted = std::iter::once(row.right).chain(others).map(sequence).collect::<Result<Vec<_>, _>>()?;
-        Ok(Sequences { base: adapted.clone(), adapted, name })
+        Ok(Sequences { base: adapted.clone(), adapted, name, class: None })
     }
 
     /// One: a row.

@@ -3,6 +3,7 @@
 pub mod context_distillation;
 pub mod cross_entropy;
 pub mod dpo;
+pub mod sequence_classification;
 
 use std::any::Any;
 use std::borrow::Cow;
