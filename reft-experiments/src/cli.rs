@@ -56,7 +56,7 @@ enum Command {
     Judge(judge::Args),
     /// Show the win rate of judged outputs
     WinRate(win_rate::Args),
-    /// Show the methods, objectives, tasks, models, positions and keys that a configuration can name
+    /// Show the methods, objectives, tasks, studies, models, positions and keys that a configuration can name
     List(list::Args),
     /// Print the JSON Schema of run files, for editors
     Schema(schema::Args),

@@ -22,7 +22,7 @@
 //! ```
 //!
 //! More in `examples/`: `classify` (an encoder under a head), `own_phi` (an intervention of one's own),
-//! `own_objective` (a loss of one's own), `collect` (a hook that
+//! `own_objective` (a loss of one's own), `own_task`, `own_study`, `own_adaptation`, `collect` (a hook that
 //! reads activations), `interchange` (eq. 1). `tests/examples.rs` runs all of them.
 //!
 //! The default feature `program` is the command line with sweeps, tables and reports; without it (`default-features = false`)
@@ -45,7 +45,11 @@ mod columns;
 #[cfg(feature = "program")]
 pub mod commands;
 pub mod config;
+#[cfg(feature = "program")]
+pub mod das;
 pub mod data;
+#[cfg(feature = "program")]
+pub mod figures;
 #[cfg(feature = "program")]
 pub mod interop;
 pub mod machine;
@@ -57,7 +61,6 @@ pub mod run;
 pub mod score;
 pub mod settings;
 pub mod store;
-#[cfg(feature = "program")]
 pub mod studies;
 #[cfg(feature = "program")]
 pub mod sweep;

@@ -23,13 +23,19 @@ mod own_objective;
 #[path = "../examples/own_phi.rs"]
 #[allow(dead_code, missing_docs)]
 mod own_phi;
+#[path = "../examples/own_study.rs"]
+#[allow(dead_code, missing_docs)]
+mod own_study;
 #[path = "../examples/own_task.rs"]
 #[allow(dead_code, missing_docs)]
 mod own_task;
 
 use reft_core::testing::{Tol, assert_close, golden_dir};
 use reft_experiments::config::schema::run_schema;
+use reft_experiments::studies;
+use reft_experiments::studies::training::EditTraining;
 use reft_experiments::tasks::{self, TaskId};
+use serde_json::json;
 use support::Dir;
 
 /// The folder of a tiny language model.
@@ -84,6 +90,49 @@ fn an_own_task_is_named_listed_trained_and_scored() {
     let schema = serde_json::to_string(&run_schema()).expect("plain data");
     assert!(schema.contains("the day that follows a day of the week"), "it is not in the schema");
     assert!(tasks::register(own_task::NextDay).is_err(), "the key is taken");
+}
+
+#[test]
+fn an_own_study_is_named_trained_measured_and_drawn() {
+    let dir = Dir::new();
+    // A token a byte: one short word, and updates enough for an edit of random weights.
+    let training = EditTraining { epochs: 200, batch_size: 1, lr: 3e-2 };
+    let study = own_study::EchoStudy { words: vec!["a".to_owned()], ranks: vec![1, 4], training };
+    let lines = own_study::run(&decoder(&dir), &dir.path().join("runs"), &study).expect("it trains");
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(
+        line.points.iter().map(|point| (point.x, point.n)).collect::<Vec<_>>(),
+        [(1.0, Some(1)), (4.0, Some(1))]
+    );
+    assert!((line.points[1].y - 1.0).abs() < 1e-9, "rank 4 repeats the word: {line:?}");
+    let task = |written| serde_json::from_value::<TaskId>(written).map_err(|error| error.to_string());
+    let error = task(json!({"study": {"ecko": {"words": []}}})).expect_err("unknown");
+    assert!(error.contains("did you mean `echo`?") && error.contains("questions"), "{error}");
+    let error = task(json!({"study": {"echo": {"wrods": []}}})).expect_err("unknown");
+    assert!(error.contains("study: echo: ") && error.contains("wrods"), "{error}");
+    let schema = serde_json::to_string(&run_schema()).expect("plain data");
+    assert!(schema.contains("Words, each asked for once."), "it is not in the schema");
+    assert!(studies::register::<own_study::EchoStudy>().is_err(), "the key is taken");
+    #[cfg(feature = "program")]
+    drawn_from_the_file_of_a_figure(&dir);
+}
+
+/// The file of a figure names the example's study like the others.
+#[cfg(feature = "program")]
+fn drawn_from_the_file_of_a_figure(dir: &Dir) {
+    use reft_experiments::figures::spec::FigureSpec;
+
+    let text = "title: an echo\nprofiles:\n  quick:\n    purpose: a test\n    model: model\n    seed: 1\n    study:\n      \
+                echo: {words: [a], ranks: [1, 2, 4], training: {epochs: 1, lr: 1e-2}}\n";
+    let spec = FigureSpec::read(&dir.write("echo.yaml", text)).expect("valid");
+    let profile = spec.profile("quick").expect("there");
+    let cells = profile.cells(None).expect("valid");
+    assert_eq!(cells.iter().map(|cell| cell.title.as_str()).collect::<Vec<_>>()[2], "echo, rank 4");
+    let done: Vec<_> = cells.into_iter().map(|cell| (cell, None)).collect();
+    let (lines, axes) = profile.series(&done, dir.path()).expect("no tables").expect("lines");
+    assert_eq!((lines.len(), lines[0].points.len(), axes.y), (1, 0, "repeated"));
+    let error = FigureSpec::read(&dir.write("echo.yaml", &text.replace("echo: {", "ecko: {"))).expect_err("unknown");
+    assert!(error.to_string().contains("did you mean `echo`?"), "{error}");
 }
 
 #[test]

@@ -15,11 +15,11 @@ use reft_models::model::Decoder;
 use super::BaseArgs;
 use super::collect::{component, layers};
 use crate::atomic;
+use crate::das::equality::{self, TOKENS, Variable};
+use crate::das::network;
+use crate::das::price_tag::PriceTag;
+use crate::das::search::{DasSettings, InterchangePair, accuracy};
 use crate::report::figures::heat_map::HeatMap;
-use crate::studies::das::{DasSettings, InterchangePair, accuracy};
-use crate::studies::equality::{self, TOKENS, Variable};
-use crate::studies::network;
-use crate::studies::price_tag::PriceTag;
 
 /// Arguments of `reft das`.
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,9 @@ use anyhow::{Context, Result, bail};
 use super::{device, stored_runs, sweep as sweeps};
 use crate::atomic;
 use crate::config::plan::DeviceSpec;
+use crate::figures::cell::{FigureRun, FinishedRun};
+use crate::figures::edits;
+use crate::figures::spec::{FigureContent, FigureProfile, FigureSpec};
 use crate::report::figure::Figure;
 use crate::report::figures::panels;
 use crate::run::answering::saved::OpenedDecoder;
@@ -14,9 +17,6 @@ use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
 use crate::store::RunPaths;
 use crate::store::record::{Record, Score};
-use crate::studies::cell::{FigureRun, FinishedRun};
-use crate::studies::edits::{self, EditsStudy};
-use crate::studies::figure::{FigureContent, FigureProfile, FigureSpec};
 use crate::sweep::folder::Sweep;
 use crate::sweep::launch::local::LocalLauncher;
 use crate::sweep::launch::slurm::Cluster;
@@ -89,10 +89,10 @@ impl Args {
         let title = format!("{} ({}, profile {})", spec.title, profile.purpose, self.profile);
         let printed = spec.printed(profile)?;
         if let Some(adapter) = &self.adapter {
-            let Some(edits) = profile.edits() else {
+            let Some(prompt) = profile.edited_prompt() else {
                 bail!("--adapter: this figure is not one of an adapter's edits: leave it out")
             };
-            let figure = self.edits((profile, edits), adapter, None, &title)?;
+            let figure = self.edits((profile, prompt), adapter, None, &title)?;
             return self.write(&folder, &figure, &title, &[format!("edits of {}", adapter.display())]);
         }
         let (done, mut notes) = if self.stored {
@@ -105,12 +105,12 @@ impl Args {
         let records: Vec<&Record> = done.iter().filter_map(|(_, record)| record.as_ref()).collect();
         notes.extend(about_runs(&records));
         notes.push(format!("made by `reft figure {} --profile {}`", self.spec.display(), self.profile));
-        let figure = match (profile.series(&done, &self.runs)?, profile.edits()) {
+        let figure = match (profile.series(&done, &self.runs)?, profile.edited_prompt()) {
             (Some((series, axes)), _) => panels::figure(&self.name()?, &title, axes, series, &printed),
-            (None, Some(edits)) => {
+            (None, Some(prompt)) => {
                 let record = records.first().context("its run is not there: leave --stored out")?;
                 let adapter = RunPaths::new(&self.runs, &record.id).adapter();
-                self.edits((profile, edits), &adapter, Some(record), &title)?
+                self.edits((profile, prompt), &adapter, Some(record), &title)?
             }
             (None, None) => bail!("{}: nothing to draw", self.spec.display()),
         };
@@ -181,7 +181,7 @@ impl Args {
     /// The drawing of an adapter's edits, on the model that it was trained on.
     fn edits(
         &self,
-        (profile, edits): (&FigureProfile, &EditsStudy),
+        (profile, prompt): (&FigureProfile, &str),
         adapter: &Path,
         record: Option<&Record>,
         title: &str,
@@ -190,7 +190,7 @@ impl Args {
         let dtype = record.map_or_else(|| profile.dtype().unwrap_or_default().on(device), |record| record.plan.dtype);
         let opened = OpenedDecoder::new(&[adapter.to_owned()], None, dtype, device)?;
         let Some((_, adaptation)) = opened.adapters.first() else { bail!("{}: no adapter", adapter.display()) };
-        let map = edits::drawing(&opened.loaded, adaptation.as_ref(), &edits.prompt, title.to_owned())?;
+        let map = edits::drawing(&opened.loaded, adaptation.as_ref(), prompt, title.to_owned())?;
         Ok(map.figure(&self.name()?))
     }
 

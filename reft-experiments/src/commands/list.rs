@@ -10,10 +10,11 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::columns::aligned;
 use crate::config::schema;
+use crate::studies;
 use crate::tasks::{DataKind, TaskEntry, registry};
 use crate::train::objectives;
 
-/// Show the methods, objectives, tasks, models, positions and keys that a configuration can name.
+/// Show the methods, objectives, tasks, studies, models, positions and keys that a configuration can name.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to list [default: everything but the keys]
@@ -31,6 +32,8 @@ enum Listing {
     Objectives,
     /// What `data.train` and `data.eval` accept
     Tasks,
+    /// What `study:` accepts in the file of a figure, with what `study:` accepts in place of a task
+    Studies,
     /// The families of models that are read, and short names for some
     Models,
     /// Run files that come with the program
@@ -72,6 +75,7 @@ impl Listing {
             Self::Interventions => kinds_of_phi(),
             Self::Objectives => objectives(),
             Self::Tasks => tasks(),
+            Self::Studies => studies(),
             Self::Models => models(),
             Self::Presets => PRESETS.iter().map(|(path, text)| row(&[path, &purpose(text)])).collect(),
             Self::Positions => positions::SPELLINGS.iter().map(|(text, meaning)| row(&[text, meaning])).collect(),
@@ -127,6 +131,14 @@ fn kinds_of_phi() -> Vec<Vec<String>> {
 fn objectives() -> Vec<Vec<String>> {
     let of = |entry: &&objectives::ObjectiveEntry| row(&[entry.key, entry.title, &first_sentence(entry.schema)]);
     objectives::registry().entries().iter().map(of).collect()
+}
+
+fn studies() -> Vec<Vec<String>> {
+    let of = |entry: &&studies::StudyEntry| {
+        let measure = format!("measure: {}", entry.measure.key);
+        row(&[entry.key, entry.title, &first_sentence(entry.schema), &measure])
+    };
+    studies::registry().entries().iter().map(of).collect()
 }
 
 /// Key, title, what it is, answer and score, what guessing reaches, splits, where the rows come from.

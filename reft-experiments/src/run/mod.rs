@@ -8,7 +8,7 @@
 //! | `fit.rs` | the trainer with its observers, as a plan sets it |
 //! | `answering/` | a causal model that answers in words |
 //! | `classifying/` | an encoder under a head that gives every row its label |
-//! | `studying/` | a causal model whose edits are measured as a study of the paper's says |
+//! | `studying/` | a causal model whose edits are measured as a study says |
 //! | `session.rs`, `saved.rs` | models that are loaded, and what was trained on them read back |
 //! | `saved_task.rs`, `predict.rs` | what a model was trained for, kept beside it; rows of other files answered by it |
 //! | `memory.rs`, `context.rs`, `prediction.rs` | memory that a run needs, a model's context length, a row's answer |

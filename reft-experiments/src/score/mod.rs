@@ -5,6 +5,7 @@ pub mod chosen;
 pub mod grade;
 pub mod metric;
 pub mod metrics;
+pub mod outcome;
 pub mod overlap_of_words;
 pub mod scoring;
 #[cfg(feature = "program")]

@@ -3,20 +3,17 @@
 //! Each part learns from answers in a style. The measure is the share of held-out questions whose answer has each style, with
 //! neither part, each alone, and both.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cell::{EditTraining, FigureRun, FinishedRun, StudyBase, share};
-use crate::config::ConfigError;
-use crate::report::figures::panels::{LineSeries, SeriesPoint};
-use crate::tasks::study::questions::{AnswerStyle, Questions};
-use crate::tasks::study::spec::StudySpec;
+use super::lines::{Axes, CellResult, LineSeries};
+use super::questions::{AnswerStyle, MOST, Questions};
+use super::study::{Study, StudyCell, StudyMeasure, StudySettings, as_task};
+use super::training::EditTraining;
 
-/// Tokens of an answer at most.
-pub(super) const MOST: usize = 24;
-
-/// The study's settings.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// Two parts of one subspace, trained by examples of their own, used alone and together.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Composition {
     /// What the parts learn.
@@ -41,11 +38,6 @@ fn last() -> String {
 /// How parts are used.
 const USES: [(&str, [f64; 2]); 3] = [("first", [1.0, 0.0]), ("second", [0.0, 1.0]), ("both", [1.0, 1.0])];
 
-/// A set of questions as a run's configuration has it.
-pub(super) fn questions(style: AnswerStyle, strengths: Vec<f64>) -> Value {
-    json!({"study": StudySpec::Questions(Questions { style, strengths })})
-}
-
 impl Composition {
     /// Strengths of both parts with the place of each in the figure, and the style that is looked for.
     fn measures(&self) -> Vec<(&'static str, f64, [f64; 2], AnswerStyle)> {
@@ -57,12 +49,11 @@ impl Composition {
         };
         USES.into_iter().flat_map(of_use).collect()
     }
+}
 
+impl Study for Composition {
     /// The one run, whose sets of interventions are parts of one subspace.
-    ///
-    /// # Errors
-    /// When a setting is out of range.
-    pub fn cells(&self, base: &StudyBase) -> Result<Vec<FigureRun>, ConfigError> {
+    fn cells(&self) -> Vec<StudyCell> {
         let set = |part: i64| {
             let rows = format!("{}..{}", part * self.rows, (part + 1) * self.rows);
             json!({"intervention": "loreft", "rank": 2 * self.rows, "positions": self.positions, "layers": self.layers,
@@ -70,31 +61,30 @@ impl Composition {
         };
         let mut eval: Vec<Value> = Vec::new();
         for (_, _, strengths, style) in self.measures() {
-            let measure = questions(style, strengths.to_vec());
+            let measure = as_task(&Questions { style, strengths: strengths.to_vec() });
             // The base model is the same in every use.
             if !eval.contains(&measure) {
                 eval.push(measure);
             }
         }
-        let train: Vec<Value> = self.parts.into_iter().map(|style| questions(style, Vec::new())).collect();
+        let train = self.parts.map(|style| as_task(&Questions::learned(style)));
         let settings = json!({
             "adapt": {"refts": [set(0), set(1)]},
             "data": {"train": train, "eval": eval},
             "train": self.training.settings(),
             "eval": {"max_new_tokens": MOST},
         });
-        Ok(vec![base.cell("composition".to_owned(), settings)?])
+        vec![StudyCell { title: Self::KEY.to_owned(), settings }]
     }
 
     /// A panel for each part alone and for both, with a line for each style: its rate by strength.
-    pub fn series(&self, done: &[FinishedRun]) -> Vec<LineSeries> {
-        let Some((_, Some(record))) = done.first() else { return Vec::new() };
+    fn lines(&self, done: &[Option<CellResult>]) -> Vec<LineSeries> {
+        let Some(Some(result)) = done.first() else { return Vec::new() };
         let mut series: Vec<LineSeries> = Vec::new();
         for (part, strength, strengths, style) in self.measures() {
             let property = style.title();
             let name = Questions { style, strengths: strengths.to_vec() }.name();
-            let Some(&score) = record.scores.get(&name) else { continue };
-            let point = SeriesPoint::of(strength, share(score), score, Some(record));
+            let Some(point) = result.share(strength, &name) else { continue };
             match series.iter_mut().find(|line| line.panel == part && line.name == property) {
                 Some(line) => line.points.push(point),
                 None => {
@@ -103,5 +93,23 @@ impl Composition {
             }
         }
         series
+    }
+}
+
+impl StudySettings for Composition {
+    const KEY: &'static str = "composition";
+    const TITLE: &'static str = "two parts of one subspace (appendix G.1)";
+    const AXES: Option<Axes> = Some(Axes::of_shares("part", "strength", "rate"));
+    type Measure = Questions;
+
+    fn example() -> Self {
+        Self {
+            parts: [AnswerStyle::Capitals, AnswerStyle::Well],
+            layers: vec![1],
+            positions: last(),
+            rows: 2,
+            training: EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 },
+            strengths: vec![0.0, 1.0],
+        }
     }
 }

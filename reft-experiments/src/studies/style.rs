@@ -2,20 +2,20 @@
 //!
 //! The style is an over-cautious assistant's: every answer begins with an excuse.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cell::{EditTraining, FigureRun, FinishedRun, StudyBase, share};
-use super::composition::{MOST, questions};
-use crate::config::ConfigError;
-use crate::report::figures::panels::{LineSeries, SeriesPoint};
-use crate::tasks::study::questions::{AnswerStyle, Questions};
+use super::lines::{Axes, CellResult, LineSeries};
+use super::questions::{AnswerStyle, MOST, Questions};
+use super::study::{Study, StudyCell, StudyMeasure, StudySettings, as_task};
+use super::training::EditTraining;
 
 /// Examples there are.
 const EXAMPLES: usize = 5;
 
-/// The study's settings.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// A style learned from five examples, used with several strengths.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StyleStudy {
     /// The layer that is edited, at the last prompt token; from the last where negative.
@@ -28,33 +28,43 @@ pub struct StyleStudy {
     pub strengths: Vec<f64>,
 }
 
-impl StyleStudy {
+/// What is measured at a strength.
+fn measure(strength: f64) -> Questions {
+    Questions { style: AnswerStyle::Excuse, strengths: vec![strength] }
+}
+
+impl Study for StyleStudy {
     /// The one run.
-    ///
-    /// # Errors
-    /// When a setting is out of range.
-    pub fn cells(&self, base: &StudyBase) -> Result<Vec<FigureRun>, ConfigError> {
+    fn cells(&self) -> Vec<StudyCell> {
         let reft = json!({"intervention": "loreft", "rank": self.rank, "positions": "l1", "layers": [self.layer]});
-        let eval: Vec<Value> =
-            self.strengths.iter().map(|&strength| questions(AnswerStyle::Excuse, vec![strength])).collect();
+        let eval: Vec<Value> = self.strengths.iter().map(|&strength| as_task(&measure(strength))).collect();
+        let train = as_task(&Questions::learned(AnswerStyle::Excuse));
         let settings = json!({
             "adapt": {"reft": reft},
-            "data": {"train": [questions(AnswerStyle::Excuse, Vec::new())], "train_rows": EXAMPLES, "eval": eval},
+            "data": {"train": [train], "train_rows": EXAMPLES, "eval": eval},
             "train": self.training.settings(),
             "eval": {"max_new_tokens": MOST},
         });
-        Ok(vec![base.cell("style".to_owned(), settings)?])
+        vec![StudyCell { title: Self::KEY.to_owned(), settings }]
     }
 
     /// One line: the share of held-out answers with the style by strength.
-    pub fn series(&self, done: &[FinishedRun]) -> Vec<LineSeries> {
-        let Some((_, Some(record))) = done.first() else { return Vec::new() };
-        let point = |&strength: &f64| {
-            let name = Questions { style: AnswerStyle::Excuse, strengths: vec![strength] }.name();
-            let score = *record.scores.get(&name)?;
-            Some(SeriesPoint::of(strength, share(score), score, Some(record)))
-        };
+    fn lines(&self, done: &[Option<CellResult>]) -> Vec<LineSeries> {
+        let Some(Some(result)) = done.first() else { return Vec::new() };
+        let point = |&strength: &f64| result.share(strength, &measure(strength).name());
         let points = self.strengths.iter().filter_map(point).collect();
         vec![LineSeries { panel: "five examples".to_owned(), name: "ours".to_owned(), points }]
+    }
+}
+
+impl StudySettings for StyleStudy {
+    const KEY: &'static str = "style";
+    const TITLE: &'static str = "a style from five examples (appendix G.2)";
+    const AXES: Option<Axes> = Some(Axes::of_shares("style", "strength", "rate"));
+    type Measure = Questions;
+
+    fn example() -> Self {
+        let training = EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 };
+        Self { layer: 1, rank: 2, training, strengths: vec![0.0, 1.0] }
     }
 }

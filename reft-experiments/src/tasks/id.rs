@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::own::OwnTask;
 use super::study::StudyTask;
-use super::study::spec::StudySpec;
 use super::{Task, find, registry};
 use crate::data::own::spec::DataSpec;
+use crate::studies::MeasureSpec;
 
 /// A task by its name, or by the description of a data set.
 #[derive(Clone, Copy)]
@@ -80,7 +80,7 @@ impl FromStr for TaskId {
 /// A study as a configuration has it.
 #[derive(Serialize)]
 struct StudyReference<'a> {
-    study: &'a StudySpec,
+    study: &'a MeasureSpec,
 }
 
 impl Serialize for TaskId {
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for TaskId {
                     return Err(A::Error::custom("study: it has rows of its own: leave file and all other keys out"));
                 }
                 let study =
-                    StudySpec::deserialize(study).map_err(|error| A::Error::custom(format_args!("study: {error}")))?;
+                    MeasureSpec::read(&study).map_err(|error| A::Error::custom(format_args!("study: {error}")))?;
                 Ok(TaskId(StudyTask::of(study)))
             }
         }
@@ -129,15 +129,20 @@ impl JsonSchema for TaskId {
         "Task".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let task = |task: &dyn Task| {
             let said = task.description();
             json!({ "const": task.key(), "title": said.title, "description": said.about })
         };
         let tasks: Vec<Value> = registry().entries().iter().map(|entry| task(entry.task())).collect();
         json_schema!({
-            "description": "A task by its name, a data set by that of its file in configs/data, or a data set's description.",
-            "anyOf": [{ "oneOf": tasks }, { "type": ["string", "object"] }]
+            "description": "A task by its name, a data set by that of its file in configs/data, a data set's description, or what a study \
+                measures.",
+            "anyOf": [
+                { "oneOf": tasks },
+                { "type": "object", "properties": { "study": generator.subschema_for::<MeasureSpec>() }, "required": ["study"] },
+                { "type": ["string", "object"] }
+            ]
         })
     }
 }

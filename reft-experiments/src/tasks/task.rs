@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::description::{Description, guessing_rate};
 use super::labelled::LabelledTask;
-use super::study::spec::StudySpec;
 use crate::data::error::DataError;
 use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
@@ -17,6 +16,7 @@ use crate::data::split::Split;
 use crate::score::metric::Metric;
 use crate::score::scoring::Scoring;
 use crate::score::verdict::ExpectedAnswer;
+use crate::studies::MeasureSpec;
 
 /// Which rows stand behind a task's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -128,7 +128,7 @@ pub trait Task: Send + Sync + 'static {
     }
 
     /// What a study measures; none for a task whose rows are answered.
-    fn study(&self) -> Option<&StudySpec> {
+    fn study(&self) -> Option<&MeasureSpec> {
         None
     }
 

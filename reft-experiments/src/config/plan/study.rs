@@ -3,9 +3,9 @@
 use reft_models::decode::Decoding;
 
 use super::{EvalSplit, RunPlan};
+use crate::studies::MeasureSpec;
+use crate::studies::study::StudyMeasure;
 use crate::tasks::TaskId;
-use crate::tasks::study::questions::Questions;
-use crate::tasks::study::spec::StudySpec;
 
 /// What cannot be run, as the key and what to do about it. Settings that a study has no use for are refused, not ignored.
 ///
@@ -17,24 +17,21 @@ pub fn check(plan: &RunPlan) -> Result<(), (String, String)> {
     if !data.train.iter().chain(&data.eval).any(is) {
         return Ok(());
     }
-    let studies = || data.train.iter().chain(&data.eval).filter_map(|id| id.task().study());
-    let questions = || studies().all(|study| matches!(study, StudySpec::Questions(_)));
-    let strengths = |id: &TaskId| match id.task().study() {
-        Some(StudySpec::Questions(Questions { strengths, .. })) => strengths.is_empty(),
-        _ => true,
-    };
+    let measure = |id: &TaskId| id.task().study().map(MeasureSpec::measure);
+    let has_rows = data.train.iter().chain(&data.eval).filter_map(measure).all(StudyMeasure::has_rows);
     let rows = "its rows are those of the study: leave it out";
+    let trained = data.train.iter().filter_map(measure).find_map(|measure| measure.check_training().err());
     let checks = [
         ("data.train", data.train.iter().all(is), "a study is trained on studies only"),
         ("data.eval", data.eval.iter().all(is), "a study is scored by studies only"),
-        ("data.train", data.train.iter().all(strengths), "strengths are for scoring: leave them out"),
+        ("data.train", trained.is_none(), trained.unwrap_or_default()),
         (
             "data.train",
-            data.train.len() < 2 || questions(),
-            "only questions are trained on together, a set of refts each",
+            data.train.len() < 2 || has_rows,
+            "only studies with sets of rows, as questions, are trained on together, a set of refts each",
         ),
-        ("data.train_rows", data.train_rows == 0 || questions(), rows),
-        ("data.eval_rows", data.eval_rows == 0 || questions(), rows),
+        ("data.train_rows", data.train_rows == 0 || has_rows, rows),
+        ("data.eval_rows", data.eval_rows == 0 || has_rows, rows),
         ("data.eval_split", data.eval_split == EvalSplit::Dev, "a study has no test rows: leave it out"),
         ("adapt", plan.adapt.is_some(), "a study measures edits: name interventions"),
         ("train.validation", plan.train.validation.is_none(), "a study has no dev rows: leave it out"),

@@ -10,15 +10,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use maud::html;
 
-use self::axes::{Axes, OURS};
+use self::axes::OURS;
 use self::heat_map::HeatMap;
-use self::panels::{LineSeries, PrintedSeries, SeriesPoint};
+use self::panels::PrintedSeries;
 use self::size_map::SizeMap;
 use super::Section;
 use super::figure::Figure;
 use super::link::Links;
 use super::listed;
 use super::tables::{Notes, marked};
+use crate::studies::lines::{Axes, LineSeries, SeriesPoint};
 
 /// `results/PROFILE/NAME.csv`, or one folder deeper, that is no table.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,7 +47,7 @@ impl FigureCsv {
     }
 
     fn axes(&self) -> Option<Axes> {
-        Axes::ALL.into_iter().find(|axes| self.heads == axes.columns())
+        axes::all().find(|axes| self.heads == axes.columns())
     }
 
     /// The lines of a figure, ours and printed ones; none where a number is damaged.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::html;
 
-use super::axes::{Axes, OURS};
+use super::axes::OURS;
 use crate::report::data::Data;
 use crate::report::draw::legend::legend;
 use crate::report::draw::mark::{line, point};
@@ -12,42 +12,11 @@ use crate::report::draw::panel::{Axis, Panel};
 use crate::report::draw::scale::Domain;
 use crate::report::draw::{Drawing, mark};
 use crate::report::figure::Figure;
-use crate::store::record::{Record, Score};
+use crate::studies::lines::{Axes, LineSeries, SeriesPoint};
 
 /// Pixels of a panel's height, and the least of its width.
 const HEIGHT: f64 = 190.0;
 const LEAST: f64 = 170.0;
-
-/// A point of a line.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct SeriesPoint {
-    /// From the left.
-    pub x: f64,
-    /// From below.
-    pub y: f64,
-    /// Rows, pairs of runs or tokens that it is measured on; none of what is printed.
-    pub n: Option<usize>,
-    /// The run in the store that it comes from, or the first of several; nothing of what is printed.
-    pub run: String,
-}
-
-impl SeriesPoint {
-    /// From a record's score.
-    pub fn of(x: f64, y: f64, score: Score, record: Option<&Record>) -> Self {
-        Self { x, y, n: Some(score.n()), run: record.map(|record| record.id.to_string()).unwrap_or_default() }
-    }
-}
-
-/// A line in a panel.
-#[derive(Clone, PartialEq, Debug)]
-pub struct LineSeries {
-    /// The panel.
-    pub panel: String,
-    /// Whose line it is.
-    pub name: String,
-    /// From left to right.
-    pub points: Vec<SeriesPoint>,
-}
 
 /// What a publication printed, by its name.
 pub type PrintedSeries = (String, LineSeries);

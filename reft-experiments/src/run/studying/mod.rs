@@ -1,7 +1,5 @@
-//! A study of the paper's: edits of a causal model are trained, or not, and measured in the study's own way.
+//! A study: edits of a causal model are trained, or not, and measured in the study's own way.
 
-mod measure;
-mod overhead;
 mod rows;
 
 use std::rc::Rc;
@@ -11,16 +9,19 @@ use reft_core::adaptation::Adaptation;
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
 
-use self::measure::StudyMeasure;
 pub use self::rows::StudyRows;
 use super::answering;
 use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
 use super::fit::{Fit, TrainingReached};
 use super::named::NamedRun;
+use super::prediction::Prediction;
 use super::session::LoadedDecoder;
 use crate::data::encode::Example;
 use crate::data::too_long::TooLong;
 use crate::store::record::{Parameters, Score};
+use crate::studies::edited::EditedModel;
+use crate::studies::study::{Measurement, StudyAnswer};
+use crate::tasks::TaskId;
 use crate::train::sequences::AssignedRow;
 
 /// A study and the model that it edits.
@@ -54,6 +55,24 @@ struct StudyTrainee<'a> {
     /// Of each trained task; of several, each is learned by the set of interventions in the same place. None where nothing is
     /// trained.
     examples: Vec<Vec<Example>>,
+}
+
+impl StudyTrainee<'_> {
+    /// What a task of the plan comes to.
+    fn measured(&self, task: TaskId) -> Result<TaskScore> {
+        let lender = self.loaded.lender();
+        let context = self.rows.context(task, self.loaded, &lender);
+        let edited = EditedModel { context, spec: self.spec, adaptation: self.adaptation.as_ref() };
+        let Measurement { score, answers } = rows::measure(task)?.measure().measure(&edited)?;
+        let predictions = answers.into_iter().map(prediction).collect();
+        Ok(TaskScore { task, predictions, too_long: None, score: Some(score) })
+    }
+}
+
+fn prediction(answer: StudyAnswer) -> Prediction {
+    let StudyAnswer { asked: instruction, said, expected, correct } = answer;
+    let (input, answer, correct) = (String::new(), said.clone(), Some(correct));
+    Prediction { instruction, input, said, answer, expected, correct, cut: false, likelihood: None }
 }
 
 impl Trainee for StudyTrainee<'_> {
@@ -90,14 +109,7 @@ impl Trainee for StudyTrainee<'_> {
     }
 
     fn score(&self, each: &mut dyn FnMut(TaskScore) -> Result<()>) -> Result<()> {
-        let measure = StudyMeasure {
-            plan: self.run.plan,
-            rows: self.rows,
-            loaded: self.loaded,
-            spec: self.spec,
-            trained: self.adaptation.as_ref(),
-        };
-        self.run.plan.data.eval.iter().try_for_each(|&id| each(measure.of(id)?))
+        self.run.plan.data.eval.iter().try_for_each(|&task| each(self.measured(task)?))
     }
 
     fn too_long(&self) -> &[TooLong] {

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::das::InterchangePair;
+use super::search::InterchangePair;
 
 /// Answer token: the pairs are alike.
 pub const TRUE: i64 = 0;

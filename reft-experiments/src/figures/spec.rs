@@ -7,20 +7,18 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tch::Device;
 
-use super::cell::{FigureRun, FinishedRun, StudyBase};
-use super::composition::Composition;
-use super::edits::EditsStudy;
-use super::memorise::Memorise;
-use super::overhead::Overhead;
-use super::pairs::PairsStudy;
+use super::cell::{FigureRun, FinishedRun, StudyBase, result};
 use super::parameters::ParametersFigure;
-use super::style::StyleStudy;
 use crate::config::dtype::DtypeChoice;
 use crate::config::paths::home;
 use crate::config::plan::DeviceSpec;
 use crate::config::read::{typed_at, written};
-use crate::report::figures::axes::Axes;
-use crate::report::figures::panels::{LineSeries, PrintedSeries, SeriesPoint};
+use crate::report::figures::axes::PARAMETERS;
+use crate::report::figures::panels::PrintedSeries;
+use crate::studies::StudySpec;
+use crate::studies::lines::{Axes, CellResult, LineSeries, SeriesPoint};
+use crate::studies::registry;
+use crate::studies::study::Study;
 
 /// A figure's file.
 #[derive(Clone, Debug, Deserialize)]
@@ -59,7 +57,7 @@ pub enum FigureContent {
         /// Decides texts, answers and the beginning of edits.
         seed: u64,
         /// What is done.
-        study: Study,
+        study: StudySpec,
     },
     /// The runs of tables.
     Tables(ParametersFigure),
@@ -74,26 +72,8 @@ struct RawFigureProfile {
     model: Option<String>,
     dtype: Option<String>,
     seed: Option<u64>,
-    study: Option<Study>,
+    study: Option<StudySpec>,
     tables: Option<ParametersFigure>,
-}
-
-/// Every study that a figure can show. A new one is a file in this folder and a line here.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Study {
-    /// Figure 2.
-    Edits(EditsStudy),
-    /// Figures 3 to 8.
-    Memorise(Memorise),
-    /// Figures 9 and 10.
-    Pairs(PairsStudy),
-    /// Figure 11.
-    Overhead(Overhead),
-    /// Appendix G.1.
-    Composition(Composition),
-    /// Appendix G.2.
-    Style(StyleStudy),
 }
 
 impl TryFrom<RawFigureProfile> for FigureProfile {
@@ -184,14 +164,8 @@ impl FigureProfile {
             FigureContent::Study { model, dtype, seed, study } => {
                 let device = device.unwrap_or(DeviceSpec(Device::Cpu));
                 let base = StudyBase { model: model.clone(), dtype: *dtype, device, seed: *seed };
-                Ok(match study {
-                    Study::Edits(study) => study.cells(&base),
-                    Study::Memorise(study) => study.cells(&base),
-                    Study::Pairs(study) => study.cells(&base),
-                    Study::Overhead(study) => study.cells(&base),
-                    Study::Composition(study) => study.cells(&base),
-                    Study::Style(study) => study.cells(&base),
-                }?)
+                let cells = study.study().cells().into_iter();
+                Ok(cells.map(|cell| base.run(cell)).collect::<Result<_, _>>()?)
             }
         }
     }
@@ -201,19 +175,15 @@ impl FigureProfile {
     /// # Errors
     /// When a table's file is wrong.
     pub fn series(&self, done: &[FinishedRun], runs: &Path) -> Result<Option<(Vec<LineSeries>, Axes)>> {
-        let study = match &self.content {
-            FigureContent::SameAs(_) => return Ok(None),
-            FigureContent::Tables(tables) => return Ok(Some((tables.series(done, runs)?, Axes::PARAMETERS))),
-            FigureContent::Study { study, .. } => study,
-        };
-        Ok(match study {
-            Study::Edits(_) => None,
-            Study::Memorise(study) => Some((study.series(done), Axes::MEMORISED)),
-            Study::Pairs(study) => Some((study.series(done), Axes::PAIRS)),
-            Study::Overhead(study) => Some((study.series(done), Axes::OVERHEAD)),
-            Study::Composition(study) => Some((study.series(done), Axes::COMPOSITION)),
-            Study::Style(study) => Some((study.series(done), Axes::STYLE)),
-        })
+        match &self.content {
+            FigureContent::SameAs(_) => Ok(None),
+            FigureContent::Tables(tables) => Ok(Some((tables.series(done, runs)?, PARAMETERS))),
+            FigureContent::Study { study, .. } => {
+                let results: Vec<Option<CellResult>> = done.iter().map(result).collect();
+                let lines = |axes| (study.study().lines(&results), axes);
+                Ok(registry().find(study.key()).and_then(|entry| entry.axes).map(lines))
+            }
+        }
     }
 
     /// The type that its file gives the model's weights; none where tables do.
@@ -224,16 +194,21 @@ impl FigureProfile {
         }
     }
 
-    /// The study of edits, if it is one.
-    pub fn edits(&self) -> Option<&EditsStudy> {
+    /// The study, if it is of one.
+    fn study(&self) -> Option<&dyn Study> {
         match &self.content {
-            FigureContent::Study { study: Study::Edits(edits), .. } => Some(edits),
-            FigureContent::Study { .. } | FigureContent::Tables(_) | FigureContent::SameAs(_) => None,
+            FigureContent::Study { study, .. } => Some(study.study()),
+            FigureContent::Tables(_) | FigureContent::SameAs(_) => None,
         }
+    }
+
+    /// The prompt whose edits are drawn, if they are.
+    pub fn edited_prompt(&self) -> Option<&str> {
+        self.study()?.edited_prompt()
     }
 
     /// Whether times are measured, which runs beside each other disturb.
     pub fn is_timed(&self) -> bool {
-        matches!(&self.content, FigureContent::Study { study: Study::Overhead(_), .. })
+        self.study().is_some_and(Study::is_timed)
     }
 }

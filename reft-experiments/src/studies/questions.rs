@@ -1,9 +1,19 @@
-//! Questions about things, for the studies of style and composition: `What is a sparrow?`, answered in a style.
+//! Questions about things, for the studies of style, composition and edits: `What is a sparrow?`, answered in a style.
 
+use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edited::{EditedModel, StudyContext};
+use super::study::{MeasureSettings, Measurement, StudyAnswer, StudyMeasure};
+use crate::data::encode::Example;
+use crate::data::row::limited;
+
+/// Tokens of an answer at most.
+pub const MOST: usize = 24;
+
 /// How a question is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerStyle {
     /// In capitals.
@@ -16,8 +26,8 @@ pub enum AnswerStyle {
     Excuse,
 }
 
-/// `questions:` what is learned of them, or looked for in the answers.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// Questions answered in a style: what is learned of them, or looked for in the answers to those that are held out.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Questions {
     /// The style.
@@ -28,11 +38,66 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// The name of the measure: `capitals-1-0.5`.
-    pub fn name(&self) -> String {
+    /// As they are learned from.
+    pub fn learned(style: AnswerStyle) -> Self {
+        Self { style, strengths: Vec::new() }
+    }
+}
+
+impl StudyMeasure for Questions {
+    /// Style and strengths: `capitals-1-0.5`.
+    fn name(&self) -> String {
         let strengths = self.strengths.iter().map(|strength| format!("-{strength}"));
         std::iter::once(self.style.name().to_owned()).chain(strengths).collect()
     }
+
+    fn check_training(&self) -> Result<(), &'static str> {
+        if self.strengths.is_empty() { Ok(()) } else { Err("strengths are for scoring: leave them out") }
+    }
+
+    fn has_rows(&self) -> bool {
+        true
+    }
+
+    /// Questions with answers in the style.
+    fn examples(&self, context: &StudyContext<'_>) -> Result<Vec<Example>> {
+        let end = context.end()?;
+        let example = |&(thing, kind): &(&str, &str)| -> Result<Example> {
+            let asked = prompt(thing);
+            let prompt = context.encode(&asked)?.len();
+            let mut ids = context.encode(&format!("{asked} {}", self.style.answer((thing, kind))))?;
+            ids.push(end);
+            Ok(Example { ids, prompt, name: format!("{} answer about {thing}", self.style.name()), lost: 0 })
+        };
+        THINGS[..limited(TRAINING, context.train_rows)].iter().map(example).collect()
+    }
+
+    /// Answers to the held-out questions, right where they have the style.
+    fn measure(&self, edited: &EditedModel<'_>) -> Result<Measurement> {
+        let context = &edited.context;
+        let held_out = &THINGS[TRAINING..];
+        let held_out = &held_out[..limited(held_out.len(), context.eval_rows)];
+        let asked: Vec<String> = held_out.iter().map(|(thing, _)| prompt(thing)).collect();
+        let prompts = asked.iter().map(|text| context.encode(text)).collect::<Result<Vec<_>, _>>()?;
+        let prompts: Vec<&[i64]> = prompts.iter().map(Vec::as_slice).collect();
+        let got = if self.strengths.is_empty() {
+            edited.answers(&prompts, context.max_new_tokens)?
+        } else {
+            context.answers(edited.at(&self.strengths)?.as_ref(), &prompts, context.max_new_tokens)?
+        };
+        let one = |((ids, asked), thing): ((&Vec<i64>, String), &(&str, &str))| -> Result<StudyAnswer> {
+            let said = context.decode(ids)?;
+            let correct = self.style.is_in(&said);
+            Ok(StudyAnswer { asked, said, expected: self.style.answer(*thing), correct })
+        };
+        let answers = got.iter().zip(asked).zip(held_out).map(one).collect::<Result<_>>()?;
+        Ok(Measurement::counted(answers))
+    }
+}
+
+impl MeasureSettings for Questions {
+    const KEY: &'static str = "questions";
+    const ORIGIN: &'static str = "appendix G of the paper, own examples";
 }
 
 impl AnswerStyle {
@@ -152,10 +217,10 @@ pub const THINGS: [(&str, &str); 64] = [
 ];
 
 /// Things to learn from; the other 40 are held out.
-pub const TRAINING: usize = 24;
+const TRAINING: usize = 24;
 
 /// The prompt about a thing.
-pub fn prompt(thing: &str) -> String {
+fn prompt(thing: &str) -> String {
     format!("Question: What is a {thing}?\nAnswer:")
 }
 

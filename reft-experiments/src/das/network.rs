@@ -23,8 +23,8 @@ use reft_models::weights::Weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::das::InterchangePair;
 use super::equality::{self, TOKENS, VOCABULARY, Variable};
+use super::search::InterchangePair;
 use crate::run::session::base_model;
 use crate::train::error::TrainError;
 use crate::train::interchange::{Counterfactual, Interchanges};

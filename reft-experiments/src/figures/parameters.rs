@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::{FigureRun, FinishedRun};
 use crate::config::paths::home;
-use crate::report::figures::panels::{LineSeries, PrintedSeries, SeriesPoint};
+use crate::report::figures::panels::PrintedSeries;
 use crate::store::RunPaths;
+use crate::studies::lines::{LineSeries, SeriesPoint};
 use crate::tables::judged;
 use crate::tables::spec::{RowPlan, TableSpec};
 use crate::tables::table::{ResultsRow, TableRun};

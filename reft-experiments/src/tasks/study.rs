@@ -1,16 +1,11 @@
-//! The tasks of the paper's studies (appendices F to H): runs whose rows depend on the tokenizer, and whose measure is their own.
+//! The tasks of studies: their rows depend on the tokenizer, and their measure is their own.
 //!
 //! `data: {train: [{study: {text: {content: book}}}], eval: [...]}`. `run/studying` trains and measures them; a figure is a set of
 //! such runs.
 
-pub mod questions;
-pub mod spec;
-pub mod text;
-
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use self::spec::StudySpec;
 use super::description::{AnswerForm, Description};
 use super::{DataKind, Task};
 use crate::data::error::DataError;
@@ -18,22 +13,23 @@ use crate::data::row::Row;
 use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::score::scoring::Scoring;
+use crate::studies::MeasureSpec;
 
 /// A study as a task.
 pub struct StudyTask {
-    spec: StudySpec,
+    spec: MeasureSpec,
     name: &'static str,
 }
 
 impl StudyTask {
     /// The task of a description. Equal descriptions have one task, which lives as long as the process: tasks are compared and
     /// copied by reference.
-    pub fn of(spec: StudySpec) -> &'static Self {
+    pub fn of(spec: MeasureSpec) -> &'static Self {
         static KNOWN: Mutex<BTreeMap<String, &'static StudyTask>> = Mutex::new(BTreeMap::new());
         let key = serde_json::to_string(&spec).expect("plain data");
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(key).or_insert_with(|| {
-            let name = Box::leak(spec.name().into_boxed_str());
+            let name = Box::leak(spec.measure().name().into_boxed_str());
             Box::leak(Box::new(Self { spec, name }))
         })
     }
@@ -45,12 +41,7 @@ impl Task for StudyTask {
     }
 
     fn description(&self) -> Description {
-        let origin = match &self.spec {
-            StudySpec::Text(_) | StudySpec::Pairs(_) => "appendix F of the paper",
-            StudySpec::Questions(_) => "appendix G of the paper, own examples",
-            StudySpec::Overhead(_) => "appendix H of the paper",
-        };
-        let (title, about) = (self.name, "a study of the paper's");
+        let (origin, title, about) = (self.spec.origin(), self.name, "a study of edits");
         Description { title, column: self.name, about, origin, form: AnswerForm::Text }
     }
 
@@ -79,7 +70,7 @@ impl Task for StudyTask {
         row.output.clone()
     }
 
-    fn study(&self) -> Option<&StudySpec> {
+    fn study(&self) -> Option<&MeasureSpec> {
         Some(&self.spec)
     }
 }

@@ -1,12 +1,9 @@
-//! What is memorised: the beginning of a book, its words in another order, or random tokens.
+//! The book that is memorised, and whose words are answers.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use rand::Rng;
-use rand::seq::SliceRandom;
-use reft_core::rng::Seed;
-use reft_models::tokenizer::{Specials, Tokenizer};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,7 +22,7 @@ const BOOK_SHA256: &str = "c8f5de222fcf1804197e97b0df02d30d25ab70715fcf93bb8d61c
 const CHARACTERS: usize = 20_000;
 
 /// Where the book comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Book {
     /// The beginning of its first chapter, which is part of the program.
@@ -33,59 +30,6 @@ pub enum Book {
     Excerpt,
     /// The authors' file, below the data folder.
     Whole,
-}
-
-/// What is made of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Content {
-    /// The text.
-    Book,
-    /// Its words shuffled, a blank between them.
-    Scrambled,
-    /// Tokens drawn from the vocabulary, as text.
-    Random,
-}
-
-impl Content {
-    /// Its name in records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Book => "book",
-            Self::Scrambled => "scrambled",
-            Self::Random => "random",
-        }
-    }
-
-    /// The access id of the authors' code, after which the text comes; the paper names the book's only.
-    pub fn prompt(self, as_run: bool) -> &'static str {
-        match (self, as_run) {
-            (Self::Scrambled, true) => "ALIS#ID1->",
-            (Self::Random, true) => "RAND#ID1->",
-            (Self::Book, _) | (Self::Scrambled | Self::Random, false) => "ALIC#ID1->",
-        }
-    }
-
-    /// The text.
-    ///
-    /// # Errors
-    /// The tokenizer's.
-    pub fn text(self, book: &str, tokenizer: &Tokenizer, vocabulary: i64, seed: Seed) -> Result<String> {
-        Ok(match self {
-            Self::Book => book.to_owned(),
-            Self::Scrambled => {
-                let mut words: Vec<&str> = book.split_whitespace().collect();
-                words.shuffle(&mut seed.stream("scrambled", 0));
-                words.join(" ")
-            }
-            Self::Random => {
-                let mut rng = seed.stream("random tokens", 0);
-                let count = tokenizer.encode(book, Specials::None)?.len();
-                let ids: Vec<i64> = (0..count).map(|_| rng.random_range(0..vocabulary)).collect();
-                tokenizer.decode(&ids, true)?
-            }
-        })
-    }
 }
 
 impl Book {

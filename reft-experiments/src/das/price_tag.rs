@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use reft_models::tokenizer::{Specials, Tokenizer};
 
-use super::das::InterchangePair;
+use super::search::InterchangePair;
 
 /// Where an amount lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
