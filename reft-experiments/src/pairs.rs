@@ -36,7 +36,7 @@ pub fn answer(
 ) -> Result<String> {
     let ids = loaded.tokenizer.encode(prompt, Specials::AsModel)?;
     let step = adaptation.map(|adaptation| adaptation.begin(Mode::Eval));
-    let stop = Stopping { max_new: max_new_tokens, ends: loaded.tokenizer.ends().to_vec() };
+    let stop = Stopping { max_new: max_new_tokens, ends: loaded.tokenizer.answer_ends() };
     let (model, decoding) = (loaded.decoder.as_ref(), Decoding::default());
     let generator = Generator { model, adaptation: step.as_deref(), batch: 1, stop, decoding: &decoding, seed: 0 };
     let answers = generator.run(&[&ids], &undecided)?;

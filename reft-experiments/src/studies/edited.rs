@@ -99,7 +99,7 @@ impl StudyContext<'_> {
     /// # Errors
     /// When interventions overlap.
     pub fn answers(&self, edits: &dyn Adaptation, prompts: &[&[i64]], most: usize) -> Result<Vec<Vec<i64>>> {
-        let ends = self.tokenizer.ends().to_vec();
+        let ends = self.tokenizer.answer_ends();
         let decoding = Decoding::default();
         let step = edits.begin(Mode::Eval);
         let generator = Generator {

@@ -92,7 +92,7 @@ impl DrawnPairs {
         let (tokenizer, mut rng) = (context.tokenizer, context.seed.stream("answers", 0));
         let count = self.count;
         if !self.as_run {
-            let (ends, vocabulary) = (tokenizer.ends(), context.model.dims().vocab);
+            let (ends, vocabulary) = (tokenizer.answer_ends(), context.model.dims().vocab);
             let token = || loop {
                 let id = rng.random_range(0..vocabulary);
                 if !ends.contains(&id) {
