@@ -165,7 +165,7 @@ impl Setting {
 fn answered(rows: usize) -> Setting {
     let (epochs, batch_size) = pace(rows);
     let few = rows <= FEW;
-    let (rank, positions, lr) = if few { (4, "l1", 4e-3) } else { (8, "all", 2e-3) };
+    let (rank, positions, lr) = if few { (4, "l1", 4e-3) } else { (8, "all", 1e-3) };
     Setting { model: "smollm2", rank, positions, epochs, batch_size, lr, begins_at_base: !few }
 }
 
