@@ -87,8 +87,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             rounds = [(theirs(model, ids, clock), ours(folder, which)) for _ in range(ROUNDS)]
-        for which, part in enumerate(["prefill", "token"]):
-            them, us = min(one[which] for one, _ in rounds), min(one[which] for _, one in rounds)
+        for at, part in enumerate(["prefill", "token"]):
+            them, us = min(one[at] for one, _ in rounds), min(one[at] for _, one in rounds)
             shape = f"{config.num_hidden_layers} x {config.hidden_size}, {size:.0f}M"
             print(f"{name} ({shape}) {part}: transformers {them:.1f}, reft {us:.1f}, ratio {them / us:.2f}")
 
