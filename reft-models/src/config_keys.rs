@@ -242,6 +242,28 @@ pub const DISTILBERT: &[KnownKey] = &[
     always("tie_word_embeddings"),
 ];
 
+/// Of ModernBERT.
+pub const MODERNBERT: &[KnownKey] = &[
+    // Base and large have none, and so has this port.
+    only("attention_dropout", Neutral::Number(0.0)),
+    only("embedding_dropout", Neutral::Number(0.0)),
+    only("mlp_dropout", Neutral::Number(0.0)),
+    only("position_embedding_type", Neutral::Text("absolute")),
+    // The head of masked language modelling is not read.
+    always("decoder_bias"),
+    always("tie_word_embeddings"),
+    always("sparse_prediction"),
+    always("sparse_pred_ignore_index"),
+    // How weights were initialised, and how the library runs.
+    always("initializer_cutoff_factor"),
+    always("deterministic_flash_attn"),
+    always("reference_compile"),
+    always("repad_logits_with_grad"),
+    // Of other norms, in the files of the first version; the epsilon is `norm_eps`.
+    always("layer_norm_eps"),
+    always("gradient_checkpointing"),
+];
+
 /// Of a GGUF file's section of the model.
 pub const GGUF: &[KnownKey] = &[
     // The table of tokens says it too.

@@ -8,6 +8,22 @@ use tch::{Device, Kind, Tensor};
 
 use crate::raw_config::ModelConfigError;
 
+/// A kind of file that is read, for lists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileKind {
+    /// What it is called.
+    pub name: String,
+    /// What of it is read, and what is left out and why, in a line.
+    pub about: String,
+}
+
+impl FileKind {
+    /// One of these.
+    pub(crate) fn new(name: impl Into<String>, about: impl Into<String>) -> Self {
+        Self { name: name.into(), about: about.into() }
+    }
+}
+
 /// A checkpoint that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::decoder::FAMILIES;
 use crate::encoder;
+use crate::gguf;
 
 /// What a family's models are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +20,10 @@ pub enum FamilyKind {
 pub struct ModelFamily {
     /// As `model_type` names it.
     pub key: &'static str,
+    /// As `architectures` names it; of an encoder the beginning, before `Model` and `For...`.
+    pub architecture: &'static str,
+    /// As GGUF files name it; none where it is not read from those.
+    pub gguf: Option<&'static str>,
     /// What its models are for.
     pub kind: FamilyKind,
     /// Models of it.
@@ -33,6 +38,8 @@ pub struct ModelFamily {
 pub fn families() -> Vec<ModelFamily> {
     let decoders = FAMILIES.iter().map(|port| ModelFamily {
         key: port.model_type,
+        architecture: port.architecture,
+        gguf: gguf::architecture_of(port.architecture),
         kind: FamilyKind::Decoder,
         title: port.title,
         about: port.about,
@@ -40,9 +47,11 @@ pub fn families() -> Vec<ModelFamily> {
     });
     let encoders = encoder::EncoderFamily::ALL.into_iter().map(|family| ModelFamily {
         key: family.name(),
+        architecture: family.class(),
+        gguf: None,
         kind: FamilyKind::Encoder,
         title: family.title(),
-        about: "absolute positions, exact GELU; the checkpoint's own classification head is read if it is there",
+        about: family.about(),
         example: family.example(),
     });
     decoders.chain(encoders).collect()

@@ -16,9 +16,25 @@ use self::block::Storage;
 use self::config::GgufContext;
 use self::dialect::{DIALECTS, GgufDialect};
 use self::header::{Entry, Header, Metadata};
-use crate::container::{Container, Encoding, WeightsError, bytes_of, open_error};
+use crate::container::{Container, Encoding, FileKind, WeightsError, bytes_of, open_error};
 use crate::mapped::{Mapped, mapped};
 use crate::raw_config::RawConfig;
+
+/// GGUF files, for lists.
+pub(crate) fn file_kind() -> FileKind {
+    let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
+    let read = names(&mut block::READ.iter().map(|(_, name, _)| *name));
+    let unread = names(&mut block::UNREAD.iter().map(|(_, name)| *name));
+    FileKind::new(
+        "*.gguf",
+        format!("{read}, made f32, f16 or bf16 as they are read; not {unread}; one file, not split ones"),
+    )
+}
+
+/// What GGUF files call a model of this architecture; none where such files are not read.
+pub fn architecture_of(hugging_face: &str) -> Option<&'static str> {
+    DIALECTS.iter().find(|dialect| dialect.hugging_face == hugging_face).map(|dialect| dialect.architecture)
+}
 
 /// A GGUF file of a decoder.
 pub struct GgufFile {

@@ -284,7 +284,7 @@ impl RmsNorm {
 #[derive(Debug)]
 pub struct LayerNorm {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     eps: f64,
 }
 
@@ -296,17 +296,36 @@ impl LayerNorm {
     pub fn load(source: &WeightSource<'_>, name: &str, width: i64, eps: f64) -> Result<Self, WeightsError> {
         let source = source.sub(name);
         let (weight, bias) = if source.contains("gamma") { ("gamma", "beta") } else { ("weight", "bias") };
-        Ok(Self { weight: source.tensor(weight, &[width])?, bias: source.tensor(bias, &[width])?, eps })
+        Ok(Self { weight: source.tensor(weight, &[width])?, bias: Some(source.tensor(bias, &[width])?), eps })
+    }
+
+    /// The same where the configuration says whether there is a bias.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape, or a bias is there that should not be.
+    pub fn load_with(
+        source: &WeightSource<'_>,
+        name: &str,
+        (width, eps): (i64, f64),
+        bias: Bias,
+    ) -> Result<Self, WeightsError> {
+        if bias == Bias::With {
+            return Self::load(source, name, width, eps);
+        }
+        let source = source.sub(name);
+        source.without("bias")?;
+        Ok(Self { weight: source.tensor("weight", &[width])?, bias: None, eps })
     }
 
     /// Its numbers, to be computed with elsewhere.
     pub fn lent(&self) -> NormWeight {
-        NormWeight { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), eps: self.eps }
+        let bias = self.bias.as_ref().map_or_else(|| self.weight.zeros_like(), Tensor::shallow_clone);
+        NormWeight { weight: self.weight.shallow_clone(), bias, eps: self.eps }
     }
 
     /// `[N, D] -> [N, D]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, false)
+        x.layer_norm(self.weight.size(), Some(&self.weight), self.bias.as_ref(), self.eps, false)
     }
 }
 

@@ -19,7 +19,8 @@
 //! | the mask of a last character of several tokens | its first token | all of them |
 //! | no `eos_token_id` in Llama's files | 2 | none |
 //!
-//! The slow tokenizers also decode otherwise; [`TokenizerVersion::Slow`] does so too, for Llama's class. Other slow tokenizers are not read.
+//! The slow tokenizers also decode otherwise, and of SentencePiece's Unigram models T5's slow one has other ids around combining marks
+//! and `user_defined` pieces, Llama's none for pieces spelled as bytes in the text; [`TokenizerVersion::Slow`] does so too, for Llama's class. Other slow tokenizers are not read.
 
 mod bounds;
 mod byte_level;
@@ -37,6 +38,7 @@ mod sentencepiece;
 mod slow;
 mod template;
 mod turns;
+mod unigram;
 mod wordpiece;
 
 use std::collections::{BTreeMap, HashMap};
@@ -53,10 +55,10 @@ pub use self::conversation::{Conversation, Message, PromptEnding, Role};
 pub use self::pieces::Continuation;
 use self::template::Templates;
 pub use self::template::{Clock, ClockError};
-use crate::container::WeightsError;
+use crate::container::{FileKind, WeightsError};
 
 /// The files of a model's folder that may decide how text becomes tokens and when an answer ends.
-pub(crate) const FILES: [&str; 11] = [
+pub(crate) const FILES: [&str; 13] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -68,7 +70,15 @@ pub(crate) const FILES: [&str; 11] = [
     "vocab.txt",
     "merges.txt",
     "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "spiece.model",
 ];
+
+/// Every kind of file that a tokenizer is read from.
+pub fn file_kinds() -> Vec<FileKind> {
+    let in_gguf = gguf::KINDS.iter().map(|(kind, about)| FileKind::new(format!("*.gguf: {kind}"), *about));
+    folder::file_kinds().chain(in_gguf).collect()
+}
 
 /// A tokenizer that cannot be read, or a text it cannot encode.
 #[derive(Debug, thiserror::Error)]

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::container::{Container, first_line, open_error};
-use crate::gguf::GgufFile;
+use crate::gguf::{self, GgufFile};
 use crate::pickle::PickleFile;
 use crate::safetensors_file::SafetensorsFile;
 
-pub use crate::container::WeightsError;
+pub use crate::container::{FileKind, WeightsError};
 
 /// A checkpoint, tensor by tensor; nothing is read before it is asked for.
 pub struct Weights {
@@ -236,13 +236,37 @@ fn read_json(path: &Path) -> Result<Value, WeightsError> {
 }
 
 /// The files of a folder; safetensors before pickles.
+/// A kind of file that holds the weights of a folder.
+struct WeightsFormat {
+    /// Its name; with `.index.json` behind it the list of its shards.
+    file: &'static str,
+    about: &'static str,
+    open: fn(&Path) -> Result<Box<dyn Container>, WeightsError>,
+}
+
+/// The first that is there is read.
+const FORMATS: [WeightsFormat; 2] = [
+    WeightsFormat {
+        file: "model.safetensors",
+        about: "or its shards by model.safetensors.index.json; f32, f16, bf16 and f64, mapped and read tensor by tensor; not quantised \
+                ones (bitsandbytes, GPTQ, AWQ, FP8), whose numbers are not the model's",
+        open: |path| Ok(Box::new(SafetensorsFile::open(path)?)),
+    },
+    WeightsFormat {
+        file: "pytorch_model.bin",
+        about: "or its shards by pytorch_model.bin.index.json; tensors alone are read from the pickle, nothing in it is run",
+        open: |path| Ok(Box::new(PickleFile::open(path)?)),
+    },
+];
+
+/// Every kind of file that weights are read from.
+pub fn formats() -> Vec<FileKind> {
+    let folder = FORMATS.iter().map(|format| FileKind::new(format.file, format.about));
+    folder.chain([gguf::file_kind()]).collect()
+}
+
 fn open_folder(folder: &Path) -> Result<Vec<Box<dyn Container>>, WeightsError> {
-    type Open = fn(&Path) -> Result<Box<dyn Container>, WeightsError>;
-    let formats: [(&str, Open); 2] = [
-        ("model.safetensors", |path| Ok(Box::new(SafetensorsFile::open(path)?))),
-        ("pytorch_model.bin", |path| Ok(Box::new(PickleFile::open(path)?))),
-    ];
-    for (single, open) in formats {
+    for WeightsFormat { file: single, open, .. } in FORMATS {
         let index = folder.join(format!("{single}.index.json"));
         if folder.join(single).exists() {
             return Ok(vec![open(&folder.join(single))?]);

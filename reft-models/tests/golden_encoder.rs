@@ -9,7 +9,7 @@ use reft_core::hooks::{Collect, Hooks, NoHooks};
 use reft_core::layout::{Extent, Layout, Padding};
 use reft_core::rng::Seed;
 use reft_core::site::{Component, LayerId, Site};
-use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, indices, load_golden};
+use reft_core::testing::{Tol, assert_close, device, golden_dir, golden_json, golden_tensors, load_golden};
 use reft_models::encoder::{Encoder, EncoderFamily, EncoderPass};
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
@@ -69,8 +69,7 @@ fn check_forward(model: &Encoder, golden: &BTreeMap<String, Tensor>, padding: Pa
             let name = format!("hidden_{}", site.layer.0 + 1);
             assert_close(&name, &state.index_select(0, &rows), &expected(&name), TOLERANCE);
         }
-        let firsts: Vec<i64> = layout.spans().iter().map(|span| span.row).collect();
-        let scores = model.classify(&h.index_select(0, &indices(&firsts))).expect("a head");
+        let scores = model.classify(&model.pooled(&h, &layout)).expect("a head");
         assert_close("logits", &scores, &golden["logits"], TOLERANCE);
     }
 }
@@ -95,7 +94,7 @@ fn golden_reft_class_scores_with_interventions() {
         let ids = golden["input_ids"].flatten(0, -1);
         let len = ids.numel() as i64;
         let layout = Layout::packed(&[Extent { len, prompt: case["prompt_length"].as_i64().expect("a length") }]);
-        let scores = |h: &Tensor| model.classify(&h.narrow(0, 0, 1)).expect("a head");
+        let scores = |h: &Tensor| model.classify(&model.pooled(h, &layout)).expect("a head");
         let hidden =
             |hooks: &dyn Hooks| model.hidden(&ids, None, &EncoderPass { layout: &layout, hooks, mode: Mode::Eval });
         let base = scores(&hidden(&NoHooks));

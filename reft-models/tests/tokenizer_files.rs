@@ -338,10 +338,22 @@ type Damaged<'a> = (&'a [(&'a str, &'a [u8])], &'a [&'a str]);
 #[test]
 fn damaged_vocabularies_are_named() {
     let unigram = [0x12, 0x02, 0x18, 0x01]; // trainer_spec { model_type: UNIGRAM }
-    let cases: [Damaged<'_>; 7] = [
+    let words = [0x12, 0x02, 0x18, 0x03]; // trainer_spec { model_type: WORD }
+    let one = [&[0x0a, 0x03, 0x0a, 0x01, b'a'][..], &unigram].concat(); // pieces { piece: "a" }
+    let mapped = [&one[..], &[0x1a, 0x03, 0x12, 0x01, 0xff]].concat(); // normalizer_spec { precompiled_charsmap }
+    let gemma = ("tokenizer_config.json", &br#"{"tokenizer_class": "GemmaTokenizer"}"#[..]);
+    let t5 = ("tokenizer_config.json", &br#"{"tokenizer_class": "T5Tokenizer"}"#[..]);
+    let cases: [Damaged<'_>; 11] = [
         (&[], &["tokenizer.json", "tokenizer.model", "merges.txt"]),
         (&[("tokenizer.model", b"\x0a\xffxyz")], &["tokenizer.model", "truncated"]),
-        (&[("tokenizer.model", &unigram)], &["tokenizer.model", "another kind than BPE", "tokenizer.json"]),
+        (&[("tokenizer.model", &unigram)], &["tokenizer.model", "no pieces"]),
+        (&[("tokenizer.model", &words)], &["tokenizer.model", "words or letters", "tokenizer.json"]),
+        (
+            &[("spiece.model", &one), gemma],
+            &["spiece.model", "kind Unigram", "T5Tokenizer", "GemmaTokenizer", "tokenizer.json"],
+        ),
+        (&[("spiece.model", &one), t5], &["spiece.model", "no piece `</s>`"]),
+        (&[("spiece.model", &mapped), t5], &["spiece.model", "replacements are damaged"]),
         (&[("vocab.json", b"{\"a\": 0}")], &["merges.txt", "no such file"]),
         (&[("vocab.json", b"[1]"), ("merges.txt", b"")], &["vocab.json", "not a list of tokens"]),
         (&[("vocab.json", b"{\"a\": 0}"), ("merges.txt", b"#version: 0.2\nab\n")], &["merges.txt", "not a pair"]),

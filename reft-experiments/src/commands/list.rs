@@ -5,7 +5,8 @@ use clap::ValueEnum;
 use reft_core::site::Component;
 use reft_core::{adaptations, interventions, method, positions};
 use reft_models::families::{FamilyKind, families};
-use reft_models::hub;
+use reft_models::weights::FileKind;
+use reft_models::{hub, tokenizer, weights};
 use schemars::{Schema, SchemaGenerator};
 
 use crate::columns::aligned;
@@ -34,7 +35,7 @@ enum Listing {
     Tasks,
     /// What `study:` accepts in the file of a figure, with what `study:` accepts in place of a task
     Studies,
-    /// The families of models that are read, and short names for some
+    /// The families of models and the kinds of files that are read, and short names for some models
     Models,
     /// Run files that come with the program
     Presets,
@@ -167,10 +168,17 @@ fn models() -> Vec<Vec<String>> {
             FamilyKind::Decoder => "decoder",
             FamilyKind::Encoder => "encoder",
         };
-        row(&[family.key, kind, family.title, family.about])
+        let gguf = family.gguf.map_or(String::new(), |name| format!(", gguf {name}"));
+        row(&[family.key, kind, &format!("{}{gguf}", family.architecture), family.title, family.about])
     });
-    let aliases = hub::ALIASES.iter().map(|alias| row(&[alias.name, "name", alias.place, "in the user's cache"]));
-    families.chain(aliases).collect()
+    let file = |kind: &'static str| move |file: FileKind| row(&[&file.name, kind, "", "", &file.about]);
+    let files = weights::formats().into_iter().map(file("weights"));
+    let vocabularies = tokenizer::file_kinds().into_iter().map(file("tokenizer"));
+    let aliases = hub::ALIASES.iter().map(|alias| {
+        let how = if alias.on_request { "fetched by make model MODEL=... only: its terms are its maker's" } else { "" };
+        row(&[alias.name, "name", alias.place, "in the user's cache", how])
+    });
+    families.chain(files).chain(vocabularies).chain(aliases).collect()
 }
 
 fn components() -> Vec<Vec<String>> {

@@ -64,13 +64,12 @@ impl Classification<'_> {
         let trained = step.weights().map(|weights| self.encoder.on(weights).expect("weights that it lent"));
         let encoder = trained.as_ref().unwrap_or(self.encoder);
         let h = encoder.hidden(&ids, Some(&types), &EncoderPass { layout: &layout, hooks: hooks.as_ref(), mode });
-        let first: Vec<i64> = layout.spans().iter().map(|span| span.row).collect();
-        let first = h.index_select(0, &Tensor::from_slice(&first).to_device(device));
+        let pooled = encoder.pooled(&h, &layout);
         let dropout = match mode {
             Mode::Train => encoder.config().dropout,
             Mode::Eval => DropoutRates::OFF,
         };
-        Ok(self.head.forward(&first, dropout))
+        Ok(self.head.forward(&pooled, dropout))
     }
 
     /// What the watched rows score now; none where none are watched, or the metric is undefined.

@@ -6,15 +6,25 @@ use reft_core::site::Dims;
 use tch::{Device, Kind, Tensor};
 
 use crate::kernels::{self, AttentionMask, AttentionShape, Past};
+use crate::rope::{Angles, Rope};
 
 /// Which tokens of a pass see each other, and how that is computed; made once for all layers.
 #[derive(Debug)]
 pub struct EncoderAttentionPlan(EncoderAttentionForm);
 
+/// Attention of a layer whose positions are in its rotation and not in the embeddings.
+#[derive(Debug)]
+pub struct RotaryAttention {
+    /// Of queries and keys.
+    pub rope: Rope,
+    /// A token sees those at most so many places before and behind it; none for all.
+    pub reach: Option<i64>,
+}
+
 #[derive(Debug)]
 enum EncoderAttentionForm {
-    /// The rows as they are: no padding, nothing kept for the way back. Nothing is rotated, since positions are in the
-    /// embeddings: cosines are 1 and sines 0.
+    /// The rows as they are: no padding, nothing kept for the way back. Where positions are in the embeddings nothing is
+    /// rotated: cosines are 1 and sines 0.
     Kernel { sequences: Tensor, cos: Tensor, sin: Tensor },
     /// A padded block and libtorch's product, which drops probabilities too.
     Block(PaddedSequences),
@@ -27,15 +37,41 @@ impl EncoderAttentionPlan {
         if !kernels::cover(kind, device) || dropout > 0.0 {
             return Self::block(layout, kind, device, dropout);
         }
-        let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, 0, 0]);
-        let sequences = Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]);
         let halves = [layout.rows(), dims.head_width / 2];
         let like = (Kind::Float, device);
-        Self(EncoderAttentionForm::Kernel {
-            sequences,
-            cos: Tensor::ones(halves, like),
-            sin: Tensor::zeros(halves, like),
-        })
+        Self::kernel(layout, Tensor::ones(halves, like), Tensor::zeros(halves, like))
+    }
+
+    fn kernel(layout: &Layout, cos: Tensor, sin: Tensor) -> Self {
+        let of_span = layout.spans().iter().flat_map(|span| [span.row, span.len, 0, 0]);
+        let sequences = Tensor::from_slice(&of_span.collect::<Vec<_>>()).view([-1, 4]);
+        Self(EncoderAttentionForm::Kernel { sequences, cos, sin })
+    }
+
+    /// For a pass of this layout in layers of this kind, behind a prefix of so many rows where there is one: all tokens see
+    /// the prefix, and the sequences' positions begin behind it.
+    pub fn rotary(
+        kind_of_layer: &RotaryAttention,
+        layout: &Layout,
+        (kind, device): (Kind, Device),
+        prefix: Option<i64>,
+    ) -> Self {
+        let angles = kind_of_layer.rope.of_pass(layout, prefix.unwrap_or(0), (kind, device));
+        let longest = layout.spans().iter().map(|span| span.len).max().unwrap_or(0);
+        let reach = kind_of_layer.reach.filter(|reach| longest > reach + 1);
+        if kernels::cover(kind, device) && prefix.is_none() && reach.is_none() {
+            let (cos, sin) = angles.tables();
+            return Self::kernel(layout, cos.shallow_clone(), sin.shallow_clone());
+        }
+        let mut block = PaddedSequences::new(layout, kind, device, 0.0);
+        if let Some(reach) = reach {
+            let at = Tensor::arange(longest, (Kind::Int64, device));
+            let beyond = (at.unsqueeze(1) - at.unsqueeze(0)).abs().gt(reach);
+            let unseen = Tensor::zeros([longest, longest], (kind, device)).masked_fill(&beyond, f64::NEG_INFINITY);
+            block.mask = &block.mask + &unseen;
+        }
+        let block = block.behind(prefix.unwrap_or(0));
+        Self(EncoderAttentionForm::Block(PaddedSequences { angles: Some(angles), ..block }))
     }
 
     /// The same through libtorch's operations whatever the type and place: what the kernel is tested against.
@@ -46,9 +82,7 @@ impl EncoderAttentionPlan {
     /// The same for sequences that attend to this many rows before their own.
     pub fn after(prefix: i64, layout: &Layout, (kind, device): (Kind, Device), dropout: f64) -> Self {
         let block = PaddedSequences::new(layout, kind, device, dropout);
-        let seen = Tensor::zeros([block.sequences, 1, 1, prefix], (kind, device));
-        let mask = Tensor::cat(&[&seen, &block.mask], -1);
-        Self(EncoderAttentionForm::Block(PaddedSequences { mask, ..block }))
+        Self(EncoderAttentionForm::Block(block.behind(prefix)))
     }
 
     /// Queries, keys and values `[N, D]` each; `[N, D]`.
@@ -87,9 +121,12 @@ struct PaddedSequences {
     rows: Tensor,
     /// Cell of each row `[N]`.
     cells: Tensor,
-    /// 0 for a token's cell and -inf for an empty one, `[B, 1, 1, T]`.
+    /// 0 for a token's cell that is seen and -inf for another or an empty one, `[B, 1, 1 or T, T]`, behind a prefix
+    /// `[B, 1, 1 or T, P + T]`.
     mask: Tensor,
     dropout: f64,
+    /// Of queries and keys, by row; none where positions are in the embeddings.
+    angles: Option<Angles>,
 }
 
 impl PaddedSequences {
@@ -110,13 +147,24 @@ impl PaddedSequences {
         let sequences = spans.len() as i64;
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let mask = Tensor::from_slice(&mask).to_device(device).to_kind(kind).view([sequences, 1, 1, longest]);
-        Self { sequences, longest, rows: tensor(&rows), cells: tensor(&cells), mask, dropout }
+        Self { sequences, longest, rows: tensor(&rows), cells: tensor(&cells), mask, dropout, angles: None }
+    }
+
+    /// The same behind this many rows that every token sees.
+    fn behind(self, prefix: i64) -> Self {
+        let [_, _, queries, _] = self.mask.size()[..] else { unreachable!("a mask has four sizes") };
+        let seen = Tensor::zeros([self.sequences, 1, queries, prefix], (self.mask.kind(), self.mask.device()));
+        Self { mask: Tensor::cat(&[&seen, &self.mask], -1), ..self }
     }
 
     fn attend(&self, dims: &Dims, qkv: &[Tensor], prefix: Option<&KeyValuePrefix>) -> Tensor {
         let shape = [self.sequences, self.longest, dims.heads, dims.head_width];
         let block = |x: &Tensor| x.index_select(0, &self.rows).view(shape).transpose(1, 2);
-        let (q, k, v) = (block(&qkv[0]), block(&qkv[1]), block(&qkv[2]));
+        let turned = |x: &Tensor| match &self.angles {
+            Some(angles) => angles.rotate(&x.view([-1, dims.heads, dims.head_width])).view([-1, dims.width]),
+            None => x.shallow_clone(),
+        };
+        let (q, k, v) = (block(&turned(&qkv[0])), block(&turned(&qkv[1])), block(&qkv[2]));
         let (k, v) = match prefix {
             None => (k, v),
             Some(prefix) => {

@@ -1,6 +1,7 @@
 //! An encoder's `config.json`, and everything that follows from it without the weights.
 
 use super::family::{EncoderConfigKeys, EncoderFamily};
+use super::modernbert_config::{self, ModernBertConfig, Pooling};
 use crate::config_keys;
 use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 use reft_core::site::{Dims, Mlp};
@@ -32,7 +33,7 @@ impl DropoutRates {
 }
 
 /// Sizes and constants of an encoder.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct EncoderConfig {
     /// Whose names and head it has.
     pub family: EncoderFamily,
@@ -48,6 +49,10 @@ pub struct EncoderConfig {
     pub eps: f64,
     /// As the model was trained.
     pub dropout: DropoutRates,
+    /// What a classification head reads.
+    pub pooling: Pooling,
+    /// What only ModernBERT's blocks have.
+    pub(super) modern: Option<ModernBertConfig>,
 }
 
 impl EncoderConfig {
@@ -56,6 +61,9 @@ impl EncoderConfig {
     /// # Errors
     /// When a key is missing, wrong, or not understood.
     pub fn read(raw: &RawConfig<'_>, family: EncoderFamily) -> Result<Self, ModelConfigError> {
+        if family == EncoderFamily::ModernBert {
+            return read_modernbert(raw);
+        }
         raw.check_not_quantised()?;
         let (_, _) = (raw.value("architectures"), raw.value("model_type"));
         let keys = family.keys();
@@ -75,14 +83,14 @@ impl EncoderConfig {
             EncoderFamily::Roberta | EncoderFamily::XlmRoberta => {
                 (head.unwrap_or(hidden), head.unwrap_or(hidden), padding + 1)
             }
-            EncoderFamily::DistilBert => (0.0, head.unwrap_or(DEFAULT_DISTILBERT_HEAD), 0),
+            EncoderFamily::DistilBert | EncoderFamily::ModernBert => (0.0, head.unwrap_or(DEFAULT_DISTILBERT_HEAD), 0),
         };
         let (types, eps, known) = match family {
             EncoderFamily::Bert | EncoderFamily::Roberta | EncoderFamily::XlmRoberta => {
                 let types = raw.size("type_vocab_size")?.unwrap_or(DEFAULT_TYPES);
                 (types, raw.positive("layer_norm_eps")?.unwrap_or(DEFAULT_EPS), config_keys::ENCODER)
             }
-            EncoderFamily::DistilBert => (0, DEFAULT_EPS, config_keys::DISTILBERT),
+            EncoderFamily::DistilBert | EncoderFamily::ModernBert => (0, DEFAULT_EPS, config_keys::DISTILBERT),
         };
         let config = Self {
             family,
@@ -92,6 +100,8 @@ impl EncoderConfig {
             first_position,
             eps,
             dropout: DropoutRates { hidden, attention, head_input, head_inner },
+            pooling: Pooling::First,
+            modern: None,
         };
         if config.longest() == 0 {
             let (key, wanted) = ("max_position_embeddings", format!("more than {first_position}"));
@@ -106,9 +116,17 @@ impl EncoderConfig {
         (self.positions - self.first_position).max(0) as usize
     }
 
+    /// Rows of the table of positions; 0 where queries and keys are rotated instead.
+    pub(super) fn position_rows(&self) -> i64 {
+        if self.modern.is_some() { 0 } else { self.positions }
+    }
+
     /// Every tensor of the encoder, by its name below the family's prefix, with its shape. Heads and poolers are not
     /// among them.
     pub fn tensors(&self) -> Vec<(String, Vec<i64>)> {
+        if let Some(modern) = &self.modern {
+            return modern.tensors(&self.dims);
+        }
         let Dims { layers, width, mlp_width, vocab, .. } = self.dims;
         let names = self.family.names();
         let mut tensors = Vec::new();
@@ -141,6 +159,29 @@ impl EncoderConfig {
     pub fn parameters(&self) -> i64 {
         self.tensors().iter().map(|(_, shape)| shape.iter().product::<i64>()).sum()
     }
+}
+
+fn read_modernbert(raw: &RawConfig<'_>) -> Result<EncoderConfig, ModelConfigError> {
+    raw.check_not_quantised()?;
+    let (_, _) = (raw.value("architectures"), raw.value("model_type"));
+    let family = EncoderFamily::ModernBert;
+    let dims = Dims { mlp: Mlp::Gated, ..read_dims(raw, family.keys())? };
+    let positions = raw.size("max_position_embeddings")?.unwrap_or(modernbert_config::CONTEXT);
+    let modern = modernbert_config::read(raw, &dims, positions)?;
+    let head_inner = raw.probability(family.keys().head_dropout)?.unwrap_or(0.0);
+    let config = EncoderConfig {
+        family,
+        dims,
+        positions,
+        types: 0,
+        first_position: 0,
+        eps: raw.positive("norm_eps")?.unwrap_or(modernbert_config::EPS),
+        dropout: DropoutRates { head_inner, ..DropoutRates::OFF },
+        pooling: modern.pooling,
+        modern: Some(modern),
+    };
+    raw.finish(&[config_keys::GENERAL, config_keys::MODERNBERT])?;
+    Ok(config)
 }
 
 fn read_dims(raw: &RawConfig<'_>, keys: &EncoderConfigKeys) -> Result<Dims, ModelConfigError> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::modernbert_config;
 use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 use crate::weights::Weights;
 
@@ -16,10 +17,16 @@ pub enum EncoderFamily {
     XlmRoberta,
     /// BERT without token types and pooler; the head has a layer of its own.
     DistilBert,
+    /// Rotated positions, windows in most layers, norms before attention and MLP.
+    ModernBert,
 }
 
 /// What a family calls the modules of a block, below it.
 pub(super) struct EncoderModuleNames {
+    /// The table of tokens, below `embeddings`.
+    pub words: &'static str,
+    /// Its norm.
+    pub embedding_norm: &'static str,
     /// Where the blocks are.
     pub blocks: &'static str,
     pub qkv: [&'static str; 3],
@@ -31,6 +38,8 @@ pub(super) struct EncoderModuleNames {
 }
 
 const BERT: EncoderModuleNames = EncoderModuleNames {
+    words: "word_embeddings",
+    embedding_norm: "LayerNorm",
     blocks: "encoder.layer",
     qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
     o: "attention.output.dense",
@@ -41,6 +50,8 @@ const BERT: EncoderModuleNames = EncoderModuleNames {
 };
 
 const DISTILBERT: EncoderModuleNames = EncoderModuleNames {
+    words: "word_embeddings",
+    embedding_norm: "LayerNorm",
     blocks: "transformer.layer",
     qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     o: "attention.out_lin",
@@ -49,6 +60,10 @@ const DISTILBERT: EncoderModuleNames = EncoderModuleNames {
     down: "ffn.lin2",
     norm2: "output_layer_norm",
 };
+
+/// Its blocks have names of their own.
+const MODERNBERT: EncoderModuleNames =
+    EncoderModuleNames { words: "tok_embeddings", embedding_norm: "norm", blocks: "layers", ..BERT };
 
 /// What a family calls the entries of its configuration.
 pub(super) struct EncoderConfigKeys {
@@ -84,9 +99,11 @@ const DISTILBERT_KEYS: EncoderConfigKeys = EncoderConfigKeys {
     head_dropout: "seq_classif_dropout",
 };
 
+const MODERNBERT_KEYS: EncoderConfigKeys = EncoderConfigKeys { activation: "hidden_activation", ..BERT_KEYS };
+
 impl EncoderFamily {
     /// Every family.
-    pub const ALL: [Self; 4] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert];
+    pub const ALL: [Self; 5] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert, Self::ModernBert];
 
     /// As `model_type` names it.
     pub fn name(self) -> &'static str {
@@ -95,6 +112,7 @@ impl EncoderFamily {
             Self::Roberta => "roberta",
             Self::XlmRoberta => "xlm-roberta",
             Self::DistilBert => "distilbert",
+            Self::ModernBert => "modernbert",
         }
     }
 
@@ -104,6 +122,7 @@ impl EncoderFamily {
             Self::Bert => "bert",
             Self::Roberta | Self::XlmRoberta => "roberta",
             Self::DistilBert => "distilbert",
+            Self::ModernBert => "model",
         }
     }
 
@@ -111,6 +130,7 @@ impl EncoderFamily {
         match self {
             Self::Bert | Self::Roberta | Self::XlmRoberta => &BERT,
             Self::DistilBert => &DISTILBERT,
+            Self::ModernBert => &MODERNBERT,
         }
     }
 
@@ -118,6 +138,7 @@ impl EncoderFamily {
         match self {
             Self::Bert | Self::Roberta | Self::XlmRoberta => &BERT_KEYS,
             Self::DistilBert => &DISTILBERT_KEYS,
+            Self::ModernBert => &MODERNBERT_KEYS,
         }
     }
 
@@ -128,6 +149,24 @@ impl EncoderFamily {
             Self::Roberta => "RoBERTa",
             Self::XlmRoberta => "XLM-RoBERTa",
             Self::DistilBert => "DistilBERT",
+            Self::ModernBert => "ModernBERT base and large",
+        }
+    }
+
+    /// What is read, and what is left out and why, in a line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Bert => {
+                "absolute positions, exact GELU; a classification head is read; not relative positions and not cross-attention, \
+                 which no classifier of the paper has"
+            }
+            Self::Roberta => "as bert, positions from the padding id on; the head reads the first token",
+            Self::XlmRoberta => "as roberta, with a SentencePiece vocabulary; not XLM-RoBERTa-XL, another architecture",
+            Self::DistilBert => "as bert, without token types and pooler",
+            Self::ModernBert => {
+                "global and local layers, biases as the file says, a head that pools the first token or the mean; not the heads of \
+                 masked words, tokens and questions; dropout other than the head's is refused, as base and large have none"
+            }
         }
     }
 
@@ -136,6 +175,7 @@ impl EncoderFamily {
         let positions = match self {
             Self::Bert | Self::DistilBert => 64,
             Self::Roberta | Self::XlmRoberta => 66,
+            Self::ModernBert => return modernbert_config::example(),
         };
         let EncoderConfigKeys { width, heads, layers, inner, activation, .. } = self.keys();
         let mut config = json!({"architectures": [format!("{}Model", self.class())], "model_type": self.name(),
@@ -149,12 +189,13 @@ impl EncoderFamily {
     }
 
     /// How names of its architectures begin.
-    fn class(self) -> &'static str {
+    pub(crate) fn class(self) -> &'static str {
         match self {
             Self::Bert => "Bert",
             Self::Roberta => "Roberta",
             Self::XlmRoberta => "XLMRoberta",
             Self::DistilBert => "DistilBert",
+            Self::ModernBert => "ModernBert",
         }
     }
 
@@ -190,7 +231,7 @@ impl EncoderFamily {
     /// The padding id where a file says none; RoBERTa's positions begin after it.
     pub(super) fn default_padding(self) -> i64 {
         match self {
-            Self::Bert | Self::DistilBert => 0,
+            Self::Bert | Self::DistilBert | Self::ModernBert => 0,
             Self::Roberta | Self::XlmRoberta => 1,
         }
     }

@@ -33,8 +33,25 @@ pub(super) enum BlockType {
     Q6K,
 }
 
+/// Types that are read, by ggml's numbers and names.
+pub(super) const READ: [(u32, &str, Storage); 13] = [
+    (0, "F32", Storage::Plain(Kind::Float)),
+    (1, "F16", Storage::Plain(Kind::Half)),
+    (2, "Q4_0", Storage::Blocks(BlockType::Q4_0)),
+    (3, "Q4_1", Storage::Blocks(BlockType::Q4_1)),
+    (6, "Q5_0", Storage::Blocks(BlockType::Q5_0)),
+    (7, "Q5_1", Storage::Blocks(BlockType::Q5_1)),
+    (8, "Q8_0", Storage::Blocks(BlockType::Q8_0)),
+    (10, "Q2_K", Storage::Blocks(BlockType::Q2K)),
+    (11, "Q3_K", Storage::Blocks(BlockType::Q3K)),
+    (12, "Q4_K", Storage::Blocks(BlockType::Q4K)),
+    (13, "Q5_K", Storage::Blocks(BlockType::Q5K)),
+    (14, "Q6_K", Storage::Blocks(BlockType::Q6K)),
+    (30, "BF16", Storage::Plain(Kind::BFloat16)),
+];
+
 /// Types that ggml has and this project does not read.
-const UNREAD: [(u32, &str); 17] = [
+pub(super) const UNREAD: [(u32, &str); 17] = [
     (9, "Q8_1"),
     (15, "Q8_K"),
     (16, "IQ2_XXS"),
@@ -60,26 +77,12 @@ impl Storage {
     /// # Errors
     /// What it is instead, as words that continue "the tensor is".
     pub(super) fn of(number: u32) -> Result<Self, String> {
-        Ok(match number {
-            0 => Self::Plain(Kind::Float),
-            1 => Self::Plain(Kind::Half),
-            2 => Self::Blocks(BlockType::Q4_0),
-            3 => Self::Blocks(BlockType::Q4_1),
-            6 => Self::Blocks(BlockType::Q5_0),
-            7 => Self::Blocks(BlockType::Q5_1),
-            8 => Self::Blocks(BlockType::Q8_0),
-            10 => Self::Blocks(BlockType::Q2K),
-            11 => Self::Blocks(BlockType::Q3K),
-            12 => Self::Blocks(BlockType::Q4K),
-            13 => Self::Blocks(BlockType::Q5K),
-            14 => Self::Blocks(BlockType::Q6K),
-            30 => Self::Plain(Kind::BFloat16),
-            other => {
-                let known = UNREAD.iter().find(|(number, _)| *number == other);
-                let name = known.map_or_else(|| format!("number {other}"), |(_, name)| (*name).to_owned());
-                return Err(format!("of the type {name}, which is not read"));
-            }
-        })
+        if let Some((.., storage)) = READ.into_iter().find(|(known, ..)| *known == number) {
+            return Ok(storage);
+        }
+        let known = UNREAD.iter().find(|(known, _)| *known == number);
+        let name = known.map_or_else(|| format!("number {number}"), |(_, name)| (*name).to_owned());
+        Err(format!("of the type {name}, which is not read"))
     }
 
     /// Values in a block, and its bytes.

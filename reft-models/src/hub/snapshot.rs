@@ -13,7 +13,8 @@ use crate::weights::shards;
 const CONFIG: &str = "config.json";
 
 /// Files of tokenizers; a model has at least one of these sets' first ones.
-const TOKENIZERS: [&str; 4] = ["tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json"];
+const TOKENIZERS: [&str; 6] =
+    ["tokenizer.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "vocab.txt", "vocab.json"];
 
 /// What some models have.
 const OPTIONAL: [&str; 7] = [

@@ -49,7 +49,12 @@ pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
             parts["normalizer"] = json!({"type": "NFC"});
             parts["pre_tokenizer"] = cut(&[QWEN2], prefix);
         }
-        TokenizerClass::Gpt2 | TokenizerClass::Llama | TokenizerClass::Gemma | TokenizerClass::Bert => {}
+        TokenizerClass::Gpt2
+        | TokenizerClass::Llama
+        | TokenizerClass::Gemma
+        | TokenizerClass::Bert
+        | TokenizerClass::XlmRoberta
+        | TokenizerClass::T5 => {}
     }
     let mut tokenizer = assemble(bpe, &parts).map_err(|reason| wrong(&path, reason))?;
     if class == TokenizerClass::Roberta {
@@ -73,7 +78,9 @@ fn merges(written: &str, class: TokenizerClass) -> Option<Merges> {
         | TokenizerClass::Roberta
         | TokenizerClass::Llama
         | TokenizerClass::Gemma
-        | TokenizerClass::Bert => lines.get(1..)?,
+        | TokenizerClass::Bert
+        | TokenizerClass::XlmRoberta
+        | TokenizerClass::T5 => lines.get(1..)?,
     };
     let lines = lines.iter().map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty());
     lines.map(|line| line.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()))).collect()

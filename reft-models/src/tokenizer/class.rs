@@ -9,6 +9,8 @@ pub(super) enum TokenizerClass {
     Roberta,
     Qwen2,
     Bert,
+    XlmRoberta,
+    T5,
 }
 
 /// A special token's name and its text.
@@ -23,6 +25,8 @@ impl TokenizerClass {
             "GPT2Tokenizer" => Self::Gpt2,
             "RobertaTokenizer" => Self::Roberta,
             "Qwen2Tokenizer" => Self::Qwen2,
+            "XLMRobertaTokenizer" => Self::XlmRoberta,
+            "T5Tokenizer" => Self::T5,
             "BertTokenizer" | "DistilBertTokenizer" => Self::Bert,
             _ => return None,
         })
@@ -35,6 +39,8 @@ impl TokenizerClass {
             "gemma" | "gemma2" | "gemma3" | "gemma3_text" => Self::Gemma,
             "gpt2" | "opt" => Self::Gpt2,
             "roberta" => Self::Roberta,
+            "xlm-roberta" => Self::XlmRoberta,
+            "t5" | "mt5" => Self::T5,
             "qwen2" | "qwen3" => Self::Qwen2,
             "bert" | "distilbert" => Self::Bert,
             _ => return None,
@@ -51,7 +57,7 @@ impl TokenizerClass {
             Self::Gpt2 => {
                 &[("unk_token", "<|endoftext|>"), ("bos_token", "<|endoftext|>"), ("eos_token", "<|endoftext|>")]
             }
-            Self::Roberta => &[
+            Self::Roberta | Self::XlmRoberta => &[
                 ("bos_token", "<s>"),
                 ("eos_token", "</s>"),
                 ("sep_token", "</s>"),
@@ -60,6 +66,7 @@ impl TokenizerClass {
                 ("pad_token", "<pad>"),
                 ("mask_token", "<mask>"),
             ],
+            Self::T5 => &[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "<pad>")],
             Self::Qwen2 => {
                 &[("unk_token", "<|endoftext|>"), ("eos_token", "<|endoftext|>"), ("pad_token", "<|endoftext|>")]
             }

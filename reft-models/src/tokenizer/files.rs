@@ -117,6 +117,13 @@ impl Files {
         self.tokenizer.switch(key)
     }
 
+    /// A whole number of `tokenizer_config.json`.
+    pub(super) fn number(&self, key: &str) -> Result<Option<u64>, TokenizerError> {
+        let Some(entry) = self.tokenizer.entry(key) else { return Ok(None) };
+        let number = entry.as_u64().filter(|&number| number <= 1 << 20);
+        number.map(Some).ok_or_else(|| self.tokenizer.refuse(key, "a number of tokens"))
+    }
+
     /// A special token as the tokenizer's own files describe it, else as its class has it. `special` in any case.
     pub(super) fn named(
         &self,

@@ -13,8 +13,10 @@ use tokenizers::{
 use super::class::TokenizerClass;
 use super::ends::distinct;
 use super::files::{AddedEnds, Files, parse, required, wrong};
+use super::sentencepiece::{Algorithm, StoredModel};
 use super::slow::{Cut, SlowTokenizer, TokenRole as CutRole};
-use super::{Tokenizer, TokenizerError, TokenizerVersion, byte_level, sentencepiece, wordpiece};
+use super::{Tokenizer, TokenizerError, TokenizerVersion, byte_level, sentencepiece, unigram, wordpiece};
+use crate::container::FileKind;
 
 /// What templates call tokens that the tokenizer's files name.
 const SPECIALS: [&str; 7] =
@@ -44,7 +46,7 @@ pub(super) fn open(model: &Path, reading: TokenizerVersion) -> Result<Tokenizer,
     tokenizer.add_named(&named).map_err(said)?;
     tokenizer.name_specials(&named, &files)?;
     tokenizer.templates = files.templates()?;
-    if let Some(added) = files.added_ends(from == sentencepiece::MODEL)? {
+    if let Some(added) = files.added_ends(is_sentencepiece(from))? {
         tokenizer.add_ends(added).map_err(said)?;
     } else if built && byte_level::adds_bos(&files)? {
         let bos = tokenizer.specials.get("bos_token").cloned();
@@ -53,23 +55,73 @@ pub(super) fn open(model: &Path, reading: TokenizerVersion) -> Result<Tokenizer,
     tokenizer.normalise_as_bert(&files.bert_switches()?).map_err(said)?;
     tokenizer.find_twins().map_err(said)?;
     // The first conversions of LLaMA name no token; only the slow tokenizer reads them.
-    if has_slow(&files, reading)? || (from == sentencepiece::MODEL && files.nameless()) {
+    if has_slow(&files, reading)? || (is_sentencepiece(from) && files.nameless()) {
         tokenizer.slow = Some(tokenizer.slowly(&files, &named)?);
     }
     Ok(tokenizer)
 }
 
+/// A file that a folder's vocabulary is in.
+struct VocabularySource {
+    file: &'static str,
+    about: &'static str,
+    open: fn(&Files) -> Result<tokenizers::Tokenizer, TokenizerError>,
+}
+
+/// The first that is there is read.
+const SOURCES: [VocabularySource; 6] = [
+    VocabularySource {
+        file: JSON,
+        about: "every kind that the tokenizers library has; a length limit or padding in it is passed over, as texts are encoded whole",
+        open: |files| read(&files.path(JSON)),
+    },
+    VocabularySource {
+        file: sentencepiece::MODELS[0],
+        about: "SentencePiece: BPE of Llama's and Gemma's classes (Llama's by the slow tokenizer too, tokenizer: slow), Unigram of \
+                Llama's, T5's and XLM-RoBERTa's; not BPE that normalises texts, and not models of words or letters, which no family here has",
+        open: stored,
+    },
+    VocabularySource {
+        file: sentencepiece::MODELS[1],
+        about: "the same under XLM-RoBERTa's name, ids in fairseq's order",
+        open: stored,
+    },
+    VocabularySource {
+        file: sentencepiece::MODELS[2],
+        about: "the same under T5's name, with its extra ids, which decoders of other families use as well",
+        open: stored,
+    },
+    VocabularySource { file: wordpiece::VOCABULARY, about: "WordPiece: BERT, DistilBERT", open: wordpiece::open },
+    VocabularySource {
+        file: byte_level::VOCABULARY,
+        about: "with merges.txt, byte-level BPE: GPT-2, RoBERTa, Qwen 2 and 3; other classes as GPT-2",
+        open: byte_level::open,
+    },
+];
+
+/// The tokenizer of a SentencePiece model.
+fn stored(files: &Files) -> Result<tokenizers::Tokenizer, TokenizerError> {
+    let stored = StoredModel::read(files)?;
+    match stored.algorithm {
+        Algorithm::Bpe => sentencepiece::open(files, &stored),
+        Algorithm::Unigram => unigram::open(files, &stored),
+    }
+}
+
+/// Every kind of file that a folder's tokenizer is read from.
+pub(super) fn file_kinds() -> impl Iterator<Item = FileKind> {
+    SOURCES.iter().map(|source| FileKind::new(source.file, source.about))
+}
+
 /// The tokenizer of the first of the files that is there, and that file.
 fn build(files: &Files) -> Result<(tokenizers::Tokenizer, &'static str), TokenizerError> {
-    let there = [JSON, sentencepiece::MODEL, wordpiece::VOCABULARY, byte_level::VOCABULARY];
-    let from = there.into_iter().find(|name| files.has(name)).unwrap_or(JSON);
-    let inner = match from {
-        sentencepiece::MODEL => sentencepiece::open(files)?,
-        wordpiece::VOCABULARY => wordpiece::open(files)?,
-        byte_level::VOCABULARY => byte_level::open(files)?,
-        _ => read(&files.path(JSON))?,
-    };
-    Ok((inner, from))
+    let source = SOURCES.iter().find(|source| files.has(source.file)).unwrap_or(&SOURCES[0]);
+    Ok(((source.open)(files)?, source.file))
+}
+
+/// Whether a file is a SentencePiece model.
+fn is_sentencepiece(name: &str) -> bool {
+    sentencepiece::MODELS.contains(&name)
 }
 
 /// Whether the slow tokenizer gives the ids.
@@ -80,13 +132,15 @@ fn has_slow(files: &Files, reading: TokenizerVersion) -> Result<bool, TokenizerE
     match files.tokenizer_class()? {
         Some(TokenizerClass::Llama) => Ok(true),
         None if files.class()?.is_some() => Ok(false), // a class that has no slow one
-        None => Ok(files.has(sentencepiece::MODEL)),
+        None => Ok(sentencepiece::MODELS.iter().any(|name| files.has(name))),
         Some(
             TokenizerClass::Gemma
             | TokenizerClass::Gpt2
             | TokenizerClass::Roberta
             | TokenizerClass::Qwen2
-            | TokenizerClass::Bert,
+            | TokenizerClass::Bert
+            | TokenizerClass::XlmRoberta
+            | TokenizerClass::T5,
         ) => {
             let reason = "the slow tokenizer of its class is not read, only Llama's: take the fast one";
             Err(wrong(&files.path("tokenizer_config.json"), reason))
@@ -97,7 +151,7 @@ fn has_slow(files: &Files, reading: TokenizerVersion) -> Result<bool, TokenizerE
 /// The class of a folder that names none, by the file that its vocabulary is in.
 fn usual_class(from: &str) -> TokenizerClass {
     match from {
-        sentencepiece::MODEL => TokenizerClass::Llama,
+        name if is_sentencepiece(name) => TokenizerClass::Llama,
         wordpiece::VOCABULARY => TokenizerClass::Bert,
         _ => TokenizerClass::Gpt2,
     }
@@ -240,7 +294,7 @@ impl Tokenizer {
         let mut slow = SlowTokenizer::open(files, cuts)?;
         if files.nameless() {
             // An empty name is no piece, so it is the unknown one: begin, end and all.
-            let unknown = slow.nameless().map_err(|reason| wrong(&files.path(sentencepiece::MODEL), reason))?;
+            let unknown = slow.nameless().map_err(|reason| wrong(&files.path(sentencepiece::MODELS[0]), reason))?;
             (self.bos, self.eos) = (Some(unknown), Some(unknown));
             self.around = (vec![unknown], Vec::new());
         }

@@ -28,14 +28,29 @@ const SPECIALS: [(&str, &str); 4] = [
     ("pad_token", "tokenizer.ggml.padding_token_id"),
 ];
 
+/// Vocabularies in GGUF files, by what `tokenizer.ggml.model` calls them, for lists.
+pub(super) const KINDS: [(&str, &str); 2] = [
+    (
+        BYTE_LEVEL,
+        "byte-level BPE, cut as tokenizer.ggml.pre says: gpt-2, smollm, llama-bpe, qwen2, default and their other names",
+    ),
+    (
+        SENTENCEPIECE,
+        "SentencePiece's BPE of Llama and Gemma; not Unigram (t5), WordPiece (bert) and RWKV's, with which no family here is stored",
+    ),
+];
+
+const BYTE_LEVEL: &str = "gpt2";
+const SENTENCEPIECE: &str = "llama";
+
 /// Reads the vocabulary of `path`.
 pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     let file = GgufFile::open(path)?;
     let wrong = |reason: String| TokenizerError::Open { path: path.to_owned(), reason };
     let family = file.text("tokenizer.ggml.model")?;
     let (inner, adds_bos) = match family.as_str() {
-        "gpt2" => byte_level(&file)?.map_err(wrong)?,
-        "llama" => (sentencepiece(&file)?.map_err(wrong)?, true),
+        BYTE_LEVEL => byte_level(&file)?.map_err(wrong)?,
+        SENTENCEPIECE => (sentencepiece(&file)?.map_err(wrong)?, true),
         other => return Err(wrong(format!("a `{other}` vocabulary is not read from GGUF files: {ADVICE}"))),
     };
     let special = |key: &str| file.integer(key).ok();

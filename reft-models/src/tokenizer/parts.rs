@@ -1,15 +1,16 @@
 //! A tokenizer of its parts, spelled as in `tokenizer.json`.
 
 use serde_json::{Value, json};
-use tokenizers::models::bpe::BPE;
-use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer};
+use tokenizers::{
+    DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
+};
 
 /// A tokenizer of this model with `normalizer`, `pre_tokenizer`, `post_processor` and `decoder`, where they are given.
-pub(super) fn assemble(bpe: BPE, parts: &Value) -> Result<Tokenizer, String> {
+pub(super) fn assemble(model: impl Into<ModelWrapper>, parts: &Value) -> Result<Tokenizer, String> {
     fn read<T: serde::de::DeserializeOwned>(part: &Value) -> Result<Option<T>, String> {
         serde_json::from_value(part.clone()).map_err(|error| format!("{part} cannot be built: {error}"))
     }
-    let mut tokenizer = Tokenizer::new(bpe);
+    let mut tokenizer = Tokenizer::new(model);
     let normalizer = read::<NormalizerWrapper>(&parts["normalizer"])?;
     tokenizer.with_normalizer(normalizer).map_err(|error| error.to_string())?;
     tokenizer.with_pre_tokenizer(read::<PreTokenizerWrapper>(&parts["pre_tokenizer"])?);

@@ -1,20 +1,21 @@
-//! SentencePiece's vocabulary, from `tokenizer.model` or from a GGUF file: pieces with scores, joined the best first.
+//! SentencePiece's vocabulary, from `tokenizer.model` or from a GGUF file: pieces with scores. Those of a BPE model are joined
+//! here, the best first; those of a Unigram model in `unigram.rs`.
 
 use std::cmp::Reverse;
 use std::fs;
 
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, ModelWrapper, Tokenizer};
 
 use super::TokenizerError;
 use super::class::TokenizerClass;
 use super::files::{Files, wrong};
 use super::parts::assemble;
 
-/// A model's file of that name.
-pub(super) const MODEL: &str = "tokenizer.model";
+/// What a model's file is called: by most classes, by XLM-RoBERTa's, by T5's.
+pub(super) const MODELS: [&str; 3] = ["tokenizer.model", "sentencepiece.bpe.model", "spiece.model"];
 
 /// SentencePiece's space.
 pub(super) const SPACE: &str = "▁";
@@ -27,7 +28,7 @@ struct ModelFile {
     #[prost(message, optional, tag = "2")]
     trainer: Option<TrainerSpec>,
     #[prost(message, optional, tag = "3")]
-    normalizer: Option<Normalizer>,
+    normalizer: Option<NormalizerSpec>,
 }
 
 #[derive(Message)]
@@ -45,10 +46,12 @@ struct TrainerSpec {
     /// 1 is Unigram, 2 is BPE.
     #[prost(int64, optional, tag = "3")]
     model_type: Option<i64>,
+    #[prost(int64, optional, tag = "40")]
+    unknown: Option<i64>,
 }
 
 #[derive(Message)]
-struct Normalizer {
+struct NormalizerSpec {
     #[prost(bytes = "vec", optional, tag = "2")]
     charsmap: Option<Vec<u8>>,
     #[prost(bool, optional, tag = "3")]
@@ -110,23 +113,44 @@ pub(super) struct Pieces {
     pub dummy_prefix: bool,
 }
 
-impl Pieces {
-    /// Those of a model's folder.
+/// How a model finds the pieces of a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Algorithm {
+    /// The likeliest sequence of pieces.
+    Unigram,
+    /// Pieces joined, the best first.
+    Bpe,
+}
+
+/// A file of SentencePiece's, as it is.
+pub(super) struct StoredModel {
+    /// What it is called.
+    pub name: &'static str,
+    pub algorithm: Algorithm,
+    pub pieces: Pieces,
+    /// Place of the unknown piece, as the trainer had it.
+    pub unknown: usize,
+    /// Replacements that normalise a text, as SentencePiece compiles them; none if it is empty.
+    pub charsmap: Vec<u8>,
+}
+
+impl StoredModel {
+    /// That of a model's folder.
     pub(super) fn read(files: &Files) -> Result<Self, TokenizerError> {
-        let path = files.path(MODEL);
-        let bytes = fs::read(&path)
-            .map_err(|error| wrong(&path, format!("{error}: copy the model's tokenizer.model there")))?;
+        let name = MODELS.into_iter().find(|name| files.has(name)).unwrap_or(MODELS[0]);
+        let path = files.path(name);
+        let bytes = fs::read(&path).map_err(|error| wrong(&path, format!("{error}: copy the model's {name} there")))?;
         let file = ModelFile::decode(bytes.as_slice());
         let file = file.map_err(|_| wrong(&path, "truncated or no SentencePiece model: copy it again"))?;
-        if file.trainer.and_then(|trainer| trainer.model_type) != Some(2) {
-            let reason = "a SentencePiece model of another kind than BPE, which is not read: save the model's tokenizer as tokenizer.json";
-            return Err(wrong(&path, reason));
-        }
-        let normalizer = file.normalizer.unwrap_or_default();
-        if normalizer.charsmap.is_some_and(|map| !map.is_empty()) {
-            let reason = "a SentencePiece model that normalises texts, which is not read: save the model's tokenizer as tokenizer.json";
-            return Err(wrong(&path, reason));
-        }
+        let trainer = file.trainer.unwrap_or_default();
+        let algorithm = match trainer.model_type {
+            None | Some(1) => Algorithm::Unigram,
+            Some(2) => Algorithm::Bpe,
+            Some(_) => {
+                let reason = "a SentencePiece model of words or letters, which is not read: save the model's tokenizer as tokenizer.json";
+                return Err(wrong(&path, reason));
+            }
+        };
         let piece = |field: PieceField| Piece {
             text: field.piece.unwrap_or_default(),
             score: field.score.unwrap_or_default(),
@@ -136,7 +160,26 @@ impl Pieces {
         if pieces.is_empty() {
             return Err(wrong(&path, "holds no pieces: copy it again"));
         }
-        Ok(Self { pieces, dummy_prefix: normalizer.dummy_prefix.unwrap_or(true) })
+        let normalizer = file.normalizer.unwrap_or_default();
+        let unknown = trainer.unknown.and_then(|id| usize::try_from(id).ok()).unwrap_or(0);
+        let pieces = Pieces { pieces, dummy_prefix: normalizer.dummy_prefix.unwrap_or(true) };
+        Ok(Self { name, algorithm, pieces, unknown, charsmap: normalizer.charsmap.unwrap_or_default() })
+    }
+}
+
+impl Pieces {
+    /// Those of a model's folder, which must be of the kind that is joined here and leave texts as they are.
+    pub(super) fn read(files: &Files) -> Result<Self, TokenizerError> {
+        let stored = StoredModel::read(files)?;
+        let refused = |what: &str| {
+            let reason = format!("a SentencePiece model {what}: save the model's tokenizer as tokenizer.json");
+            Err(wrong(&files.path(stored.name), reason))
+        };
+        match stored.algorithm {
+            Algorithm::Bpe if stored.charsmap.is_empty() => Ok(stored.pieces),
+            Algorithm::Bpe => refused("of the kind BPE that normalises texts, which is not read"),
+            Algorithm::Unigram => refused("of another kind than BPE, which is not read for this class of tokenizer"),
+        }
     }
 
     /// The unknown piece with its id.
@@ -181,48 +224,60 @@ impl Pieces {
         scored.into_iter().map(|(_, _, left, right)| (left.to_owned(), right.to_owned())).collect()
     }
 
-    /// A tokenizer of this vocabulary as transformers' fast one is.
+    /// A tokenizer that joins these pieces, as transformers' fast one is.
     pub(super) fn tokenizer(&self, spaces: Spaces) -> Result<Tokenizer, String> {
-        let said = |error: tokenizers::Error| error.to_string();
+        let bpe = self.bpe(spaces == Spaces::Gemma).map_err(|error| error.to_string())?;
+        self.around(bpe, &spaces.parts())
+    }
+
+    /// A tokenizer of this model and parts that finds control pieces and user-defined ones in a text.
+    pub(super) fn around(&self, model: impl Into<ModelWrapper>, parts: &Value) -> Result<Tokenizer, String> {
+        let mut tokenizer = assemble(model, parts)?;
+        let found =
+            self.pieces.iter().filter(|piece| matches!(piece.kind, PieceType::Control | PieceType::UserDefined));
+        let token =
+            |piece: &Piece| AddedToken::from(piece.text.clone(), piece.kind == PieceType::Control).normalized(false);
+        tokenizer.add_tokens(found.map(token).collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+        Ok(tokenizer)
+    }
+}
+
+impl Spaces {
+    /// The parts of a tokenizer around its model.
+    pub(super) fn parts(self) -> Value {
         let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
-        let sequence = |normalizers: Vec<serde_json::Value>| json!({"type": "Sequence", "normalizers": normalizers});
+        let sequence = |normalizers: Vec<Value>| json!({"type": "Sequence", "normalizers": normalizers});
         let prepend = json!({"type": "Prepend", "prepend": SPACE});
         let metaspace =
             |scheme: &str| json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": false});
         let mut decoders = vec![replace(SPACE, " "), json!({"type": "ByteFallback"}), json!({"type": "Fuse"})];
-        if matches!(spaces, Spaces::Always | Spaces::First) {
+        if matches!(self, Self::Always | Self::First) {
             decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
         }
         let mut parts = json!({"decoder": {"type": "Sequence", "decoders": decoders}});
-        match spaces {
-            Spaces::Always => parts["normalizer"] = sequence(vec![prepend, replace(" ", SPACE)]),
-            Spaces::Never => parts["normalizer"] = sequence(vec![replace(" ", SPACE)]),
-            Spaces::First => parts["pre_tokenizer"] = metaspace("first"),
-            Spaces::NeverSplit => parts["pre_tokenizer"] = metaspace("never"),
-            Spaces::Gemma => {
+        match self {
+            Self::Always => parts["normalizer"] = sequence(vec![prepend, replace(" ", SPACE)]),
+            Self::Never => parts["normalizer"] = sequence(vec![replace(" ", SPACE)]),
+            Self::First => parts["pre_tokenizer"] = metaspace("first"),
+            Self::NeverSplit => parts["pre_tokenizer"] = metaspace("never"),
+            Self::Gemma => {
                 parts["normalizer"] = replace(" ", SPACE);
                 parts["pre_tokenizer"] = json!({"type": "Split", "pattern": {"String": " "},
                     "behavior": "MergedWithPrevious", "invert": false});
             }
         }
-        let mut tokenizer = assemble(self.bpe(spaces == Spaces::Gemma).map_err(said)?, &parts)?;
-        let found =
-            self.pieces.iter().filter(|piece| matches!(piece.kind, PieceType::Control | PieceType::UserDefined));
-        let token =
-            |piece: &Piece| AddedToken::from(piece.text.clone(), piece.kind == PieceType::Control).normalized(false);
-        tokenizer.add_tokens(found.map(token).collect::<Vec<_>>()).map_err(said)?;
-        Ok(tokenizer)
+        parts
     }
 }
 
-/// The tokenizer of a folder with `tokenizer.model`.
-pub(super) fn open(files: &Files) -> Result<Tokenizer, TokenizerError> {
-    let pieces = Pieces::read(files)?;
-    pieces.tokenizer(spaces(files)?).map_err(|reason| wrong(&files.path(MODEL), format!("{reason}: copy it again")))
+/// The tokenizer of a folder with such a file of the kind BPE.
+pub(super) fn open(files: &Files, stored: &StoredModel) -> Result<Tokenizer, TokenizerError> {
+    let built = Pieces::read(files)?.tokenizer(spaces(files)?);
+    built.map_err(|reason| wrong(&files.path(stored.name), format!("{reason}: copy it again")))
 }
 
 /// How the folder's tokenizer treats spaces.
-fn spaces(files: &Files) -> Result<Spaces, TokenizerError> {
+pub(super) fn spaces(files: &Files) -> Result<Spaces, TokenizerError> {
     if files.tokenizer_class()? == Some(TokenizerClass::Gemma) {
         return Ok(Spaces::Gemma);
     }

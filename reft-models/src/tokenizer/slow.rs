@@ -12,7 +12,7 @@ use tokenizers::{AddedToken, Tokenizer};
 use super::TokenizerError;
 use super::files::{Files, wrong};
 use super::parts::assemble;
-use super::sentencepiece::{MODEL, PieceType, Pieces, SPACE};
+use super::sentencepiece::{MODELS, PieceType, Pieces, SPACE};
 
 /// What SentencePiece prints for the unknown piece.
 const UNKNOWN: &str = " \u{2047} ";
@@ -66,7 +66,7 @@ impl SlowTokenizer {
         let pieces = Pieces::read(files)?;
         let (legacy, prefix) =
             (files.switch("legacy")?.unwrap_or(true), files.switch("add_prefix_space")?.unwrap_or(true));
-        let broken = |reason: String| wrong(&files.path(MODEL), format!("{reason}: copy it again"));
+        let broken = |reason: String| wrong(&files.path(MODELS[0]), format!("{reason}: copy it again"));
         let said = |error: tokenizers::Error| broken(error.to_string());
         let mut inner = assemble(pieces.bpe(false).map_err(said)?, &json!({})).map_err(broken)?;
         let defined = pieces.pieces.iter().filter(|piece| piece.kind == PieceType::UserDefined);

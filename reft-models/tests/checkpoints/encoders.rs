@@ -87,13 +87,50 @@ fn defaults_are_those_of_the_family() {
 }
 
 #[test]
+fn modernbert_is_read_in_both_styles() {
+    let flat = |folder: Folder| {
+        let bases = [("global_rope_theta", 3000.0), ("local_rope_theta", 100.0)];
+        let folder = folder.set("rope_parameters", Value::Null).set("layer_types", Value::Null);
+        bases.iter().fold(folder, |folder, (key, theta)| folder.set(key, json!(theta)))
+    };
+    let expected = hidden(&Folder::of_repository("modernbert").write());
+    let every = flat(Folder::of_repository("modernbert")).set("global_attn_every_n_layers", json!(3));
+    assert_close("version 4", &hidden(&every.write()), &expected, Tol::Exact);
+    let moved = |folder: Folder| (hidden(&folder.write()) - &expected).abs().max().double_value(&[]);
+    assert!(
+        moved(flat(Folder::of_repository("modernbert")).set("global_attn_every_n_layers", json!(1))) > 1e-3,
+        "all are global"
+    );
+    assert!(moved(Folder::of_repository("modernbert").set("local_attention", json!(2))) > 1e-3, "another window");
+    let theta = json!({"full_attention": {"rope_theta": 3000.0}, "sliding_attention": {"rope_theta": 10.0}});
+    assert!(moved(Folder::of_repository("modernbert").set("rope_parameters", theta)) > 1e-3, "another local base");
+}
+
+#[test]
+fn what_modernbert_here_is_not_is_refused_by_name() {
+    let scaled = json!({"full_attention": {"rope_type": "linear", "factor": 2.0}});
+    let cases: [(&str, Value, &[&str]); 6] = [
+        ("hidden_activation", json!("silu"), &["hidden_activation `silu`", "gelu"]),
+        ("classifier_pooling", json!("max"), &["classifier_pooling `max`", "cls and mean"]),
+        ("layer_types", json!(["full_attention"]), &["`layer_types`", "one for each of 4 layers"]),
+        ("attention_dropout", json!(0.1), &["attention_dropout `0.1`", "only 0"]),
+        ("rope_parameters", scaled, &["rope_type `linear`", "only default"]),
+        ("norm_bias", json!(true), &["norm.bias", "is missing"]),
+    ];
+    for (key, value, parts) in cases {
+        let message = load(&Folder::of_repository("modernbert").set(key, value).write()).map(|_| ()).expect_err(key);
+        check_message(key, &message, parts);
+    }
+}
+
+#[test]
 fn what_an_encoder_here_is_not_is_refused_by_name() {
     let cases: &[(&str, &str, Value, &[&str])] = &[
         (
             "bert",
             "model_type",
             json!("electra"),
-            &["model_type `electra`", "bert, roberta, xlm-roberta and distilbert"],
+            &["model_type `electra`", "bert, roberta, xlm-roberta, distilbert and modernbert"],
         ),
         ("bert", "model_type", json!("roberta"), &["`architectures` and `model_type` disagree"]),
         (

@@ -32,6 +32,11 @@ impl Folder {
         Self::of(&format!("families/models/{name}"))
     }
 
+    /// A golden model that only the repository has.
+    pub fn of_repository(name: &str) -> Self {
+        Self::of(&format!("{}/../tests/golden/models/{name}", env!("CARGO_MANIFEST_DIR")))
+    }
+
     fn of(place: &str) -> Self {
         let weights = Weights::open(&golden_dir().join(place)).expect("a golden model");
         let read = |name: &str| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use reft_models::tokenizer::{Specials, Tokenizer, TokenizerVersion, TypedTokens};
 use serde_json::Value;
 
-use super::{Differences, fixtures, integers, list};
+use super::{Differences, fixtures, integers, list, read};
 
 /// The ids that a case gives with special tokens: by the case itself, or by what its tokenizer adds.
 fn with_specials(case: &Value, adds: &Value) -> Vec<i64> {
@@ -102,8 +102,8 @@ fn folder_of(kind: &str) {
     let (folder, all) = fixtures(kind);
     let mut differences = Differences::default();
     // A variant without values is one that no version reads.
-    let read = |entry: &&Value| !entry["about"].is_null();
-    list(&all["variants"]).iter().filter(read).for_each(|entry| variant(&folder, &all, entry, &mut differences));
+    let known = |entry: &&Value| !entry["about"].is_null();
+    list(&all["variants"]).iter().filter(known).for_each(|entry| variant(&folder, &all, entry, &mut differences));
     differences.none();
 }
 
@@ -168,4 +168,30 @@ fn llamas_slow_tokenizer() {
 #[test]
 fn gguf() {
     folder_of("gguf");
+}
+
+/// `scripts/goldens/unigram.py`: only the repository has it.
+#[test]
+fn sentencepiece_unigram() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/tokenizers/unigram"));
+    let all = read(&folder.join("cases.json"));
+    let mut differences = Differences::default();
+    for one in list(&all["variants"]) {
+        variant(folder, &all, one, &mut differences);
+    }
+    differences.none();
+}
+
+#[test]
+fn xlm_robertas_tokenizer_is_known_by_its_model() {
+    let golden = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/tokenizers/unigram/xlm-roberta"));
+    let bare = tempfile::TempDir::new().expect("a folder");
+    for name in ["config.json", "sentencepiece.bpe.model"] {
+        std::fs::copy(golden.join(name), bare.path().join(name)).expect("copied");
+    }
+    let ids = |folder: &Path| {
+        let tokenizer = Tokenizer::open(folder).unwrap_or_else(|error| panic!("{error}"));
+        tokenizer.encode("fill the <mask> of ﬁne words", Specials::AsModel).expect("encoded")
+    };
+    assert_eq!(ids(bare.path()), ids(golden));
 }

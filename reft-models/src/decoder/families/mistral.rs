@@ -20,7 +20,7 @@ pub const FAMILY: DecoderFamily = DecoderFamily {
     model_type: "mistral",
     title: "Mistral 7B, Mistral Nemo",
     about: "a sliding window in all layers or in those of layer_types; not Mixtral's experts and not Mistral 3's images, \
-            which are other architectures",
+            which are other architectures; its GGUF files call themselves llama",
     example: || {
         json!({"architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 16,
             "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
