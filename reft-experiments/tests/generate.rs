@@ -188,3 +188,52 @@ fn a_model_that_computes_nan_says_so() {
         assert!(error.contains(expected) && error.contains("not finite"), "{error}");
     }
 }
+
+/// A SentencePiece file: letters, a space, and a piece of the user's, behind which the two tokenizers of transformers differ.
+fn sentencepiece() -> Vec<u8> {
+    let piece = |text: &str, kind: u8| {
+        let inner = [&[0x0a, text.len() as u8][..], text.as_bytes(), &[0x15, 0, 0, 0, 0, 0x18, kind]].concat();
+        [&[0x0a, inner.len() as u8][..], &inner].concat()
+    };
+    let special = [("<unk>", 2), ("<s>", 3), ("</s>", 3), ("<x>", 4), ("▁", 1)];
+    let mut file: Vec<u8> = special.iter().flat_map(|(text, kind)| piece(text, *kind)).collect();
+    file.extend(('!'..='~').flat_map(|letter| piece(&letter.to_string(), 1)));
+    file.extend([0x12, 0x02, 0x18, 0x02]); // trainer_spec { model_type: BPE }
+    file
+}
+
+#[test]
+fn an_adapter_is_used_with_the_tokenizer_that_it_was_trained_with() {
+    let dir = Dir::new();
+    std::fs::remove_file(dir.path().join("model/tokenizer.json")).expect("it was there");
+    dir.write("model/tokenizer_config.json", r#"{"tokenizer_class": "LlamaTokenizer", "legacy": true}"#);
+    std::fs::write(dir.path().join("model/tokenizer.model"), sentencepiece()).expect("writable");
+    let rows: Vec<String> =
+        (0..12).map(|n| format!("{{\"question\": \"a<x>b {n}\", \"answer\": \"c<x>{n}\"}}")).collect();
+    dir.write("rows.jsonl", &rows.join("\n"));
+    let data = "{file: rows.jsonl, name: own, prompt: \"{{ question }} \", completion: answer, score: nll}";
+    let run = format!(
+        "model: model\ndtype: f32\ndata: {{train: [{data}], eval: [{data}]}}\ntrain: {{epochs: 1}}\n\
+         adapt: {{reft: {{intervention: loreft, rank: 2, positions: l1}}}}\n"
+    );
+    dir.write("run.yaml", &run);
+    let trained = |name: &str| {
+        let trained = said(&dir.run(&["train", "run.yaml", "--set", &format!("tokenizer={name}")]));
+        let run = trained.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder");
+        format!("{run}/adapter")
+    };
+    let (with_slow, with_fast) = (trained("slow"), trained("fast"));
+    let (with_slow, with_fast) = (with_slow.as_str(), with_fast.as_str());
+    let edits = |arguments: &[&str]| said(&dir.run(&[&["inspect", "a<x>b"], arguments].concat()));
+    let slow = edits(&["--adapter", with_slow]);
+    assert_eq!(slow, edits(&["--adapter", with_fast, "--tokenizer", "slow"]));
+    assert_eq!(edits(&["--adapter", with_fast]), edits(&["--adapter", with_slow, "--tokenizer", "fast"]));
+    assert_eq!(edits(&["--adapter", with_fast]).lines().count(), slow.lines().count() + 1, "a space behind <x>");
+    let scored = |arguments: &[&str]| said(&dir.run(&[&["eval", "run.yaml"], arguments].concat()));
+    assert_eq!(scored(&["--adapter", with_slow]), scored(&["--adapter", with_slow, "--set", "tokenizer=slow"]));
+    assert_ne!(scored(&["--adapter", with_slow]), scored(&["--adapter", with_slow, "--tokenizer", "fast"]));
+    let both = ["generate", "a<x>b", "--max-new", "2", "--adapter", with_slow, "--adapter", with_fast];
+    let refused = String::from_utf8_lossy(&dir.run(&both).stderr).into_owned();
+    assert!(refused.contains("different tokenizers") && refused.contains("--tokenizer"), "{refused}");
+    said(&dir.run(&[&both[..], &["--tokenizer", "slow"]].concat()));
+}

@@ -19,6 +19,7 @@ fn opening(error: &Error) -> Option<&'static str> {
         OpenError::NoModel => "--adapter or --model",
         OpenError::HeadWithoutLabels(_) => "--head",
         OpenError::NoHead => "--adapter or --head",
+        OpenError::TwoTokenizers { .. } => "--tokenizer",
     })
 }
 

@@ -41,7 +41,8 @@ impl Args {
     /// When the configuration, the model or the adapter is wrong, or data is missing.
     pub fn run(mut self) -> Result<()> {
         let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
-        let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone() };
+        let tokenizer = self.model.base.tokenizer;
+        let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone(), tokenizer };
         let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;
         fast::say(plan.dtype, plan.device);
         self.note_test_reads(&plan)?;

@@ -35,12 +35,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, bail};
 use reft_core::adapt_config::SpecError;
 use reft_core::adaptation::Adaptation;
+use reft_models::tokenizer::TokenizerVersion;
 use tch::Device;
 
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, RunPlan};
 use crate::config::read::{resolve_at, run_tree};
-use crate::run::answering::saved::OpenedDecoder;
+use crate::run::answering::saved::{DecoderRequest, OpenedDecoder};
 use crate::run::session::LoadedDecoder;
 use crate::store::record::{Record, Score};
 use crate::tables::stored::{self, RunRequest, StoredRun};
@@ -55,6 +56,10 @@ pub struct BaseArgs {
     /// configuration's where there is one, else auto]
     #[arg(long, value_parser = dtype)]
     dtype: Option<DtypeChoice>,
+    /// Which of the model's two tokenizers gives the ids, fast or slow (that of the paper's scripts) [default: the one that the
+    /// adapter was trained with, else the configuration's, else fast]
+    #[arg(long, value_parser = tokenizer)]
+    tokenizer: Option<TokenizerVersion>,
     /// cpu, cuda or cuda:1 [default: the configuration's where there is one, else cpu]
     #[arg(long, value_parser = device)]
     device: Option<DeviceSpec>,
@@ -78,6 +83,14 @@ pub fn dtype(text: &str) -> Result<DtypeChoice, String> {
     text.parse()
 }
 
+fn tokenizer(text: &str) -> Result<TokenizerVersion, String> {
+    match text {
+        "fast" => Ok(TokenizerVersion::Fast),
+        "slow" => Ok(TokenizerVersion::Slow),
+        _ => Err("write fast or slow".to_owned()),
+    }
+}
+
 fn device(text: &str) -> Result<DeviceSpec, String> {
     DeviceSpec::try_from(text.to_owned())
 }
@@ -92,7 +105,11 @@ impl BaseArgs {
         if let Some(device) = self.device {
             written.tree["device"] = String::from(device).into();
         }
+        if let Some(tokenizer) = self.tokenizer {
+            written.tree["tokenizer"] = serde_json::to_value(tokenizer)?;
+        }
         let plan = resolve_at(written.tree, &written.places)?;
+        self.tokenizer = self.tokenizer.or_else(|| plan.asked_tokenizer());
         (self.dtype, self.device) = (Some(DtypeChoice::Fixed(plan.dtype)), Some(plan.device));
         Ok(plan)
     }
@@ -105,8 +122,14 @@ impl BaseArgs {
     /// The same, with the adapters' interventions at these strengths where some are given.
     fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<OpenedDecoder> {
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
-        let dtype = self.dtype.unwrap_or_default().on(device);
-        let opened = OpenedDecoder::at_strengths((adapters, strengths), self.model.as_deref(), dtype, device);
+        let opened = OpenedDecoder::open(&DecoderRequest {
+            adapters,
+            strengths,
+            model: self.model.as_deref(),
+            tokenizer: self.tokenizer,
+            dtype: self.dtype.unwrap_or_default().on(device),
+            device,
+        });
         let of_strengths = |error: &Error| !strengths.is_empty() && error.is::<SpecError>();
         opened.map_err(|error| if of_strengths(&error) { error.context("--strength") } else { error })
     }

@@ -71,7 +71,8 @@ impl Args {
     /// When the rows, the adapter or the model cannot be read, or the answers cannot be written.
     pub fn run(self) -> Result<()> {
         let format = self.format()?;
-        let kept = SavedTask::read(&self.adapter)?;
+        let mut kept = SavedTask::read(&self.adapter)?;
+        kept.tokenizer = self.base.tokenizer.unwrap_or(kept.tokenizer);
         let spec = self.spec(&kept)?;
         let name = spec.name();
         let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));

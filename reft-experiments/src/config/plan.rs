@@ -239,6 +239,11 @@ impl Default for RunPlan {
 }
 
 impl RunPlan {
+    /// The tokenizer, where it is another than the one that is taken unasked.
+    pub fn asked_tokenizer(&self) -> Option<TokenizerVersion> {
+        (!self.tokenizer.is_fast()).then_some(self.tokenizer)
+    }
+
     /// What the run's model does with its rows.
     pub fn kind(&self) -> RunKind {
         if self.data.eval.first().is_some_and(|id| id.task().study().is_some()) {

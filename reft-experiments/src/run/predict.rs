@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::answering::evaluation::Evaluator;
-use super::answering::saved::OpenedDecoder;
+use super::answering::saved::{DecoderRequest, OpenedDecoder};
 use super::classifying::saved::Classifier;
 use super::prediction::{Prediction, graded};
 use super::saved::SavedFiles;
@@ -136,7 +136,7 @@ impl Request<'_> {
             Some(_) => None,
             None => Some(self.folder.join("head.safetensors")),
         };
-        SavedFiles { adapter, head }
+        SavedFiles { adapter, head, tokenizer: Some(self.kept.tokenizer) }
     }
 
     fn classes(&self, task: &'static OwnTask, asked: &[AskedRow], plan: &RunPlan) -> Result<Answered> {
@@ -160,8 +160,14 @@ impl Request<'_> {
 
     fn texts(&self, task: &'static OwnTask, asked: &[AskedRow], plan: &RunPlan) -> Result<Answered> {
         let adapters = self.files().adapter;
-        let mut opened = OpenedDecoder::new(adapters.as_slice(), self.model, plan.dtype, plan.device)?;
-        opened.loaded = opened.loaded.read_by(plan.tokenizer)?;
+        let opened = OpenedDecoder::open(&DecoderRequest {
+            adapters: adapters.as_slice(),
+            strengths: &[],
+            model: self.model,
+            tokenizer: Some(plan.tokenizer),
+            dtype: plan.dtype,
+            device: plan.device,
+        })?;
         let step = opened.adapters.first().map(|(_, adaptation)| adaptation.begin(Mode::Eval));
         let evaluator = Evaluator::new(&opened.loaded, step.as_deref(), plan);
         let rows: Vec<Row> = asked.iter().map(|asked| asked.row.clone()).collect();

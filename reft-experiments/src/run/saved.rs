@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use reft_models::tokenizer::TokenizerVersion;
 
 use super::experiment::TaskScore;
 use crate::config::plan::RunPlan;
@@ -17,6 +18,8 @@ pub struct SavedFiles {
     pub adapter: Option<PathBuf>,
     /// The head's file, if one is named.
     pub head: Option<PathBuf>,
+    /// The model's tokenizer; none for the plan's, or the one that the adapter was trained with.
+    pub tokenizer: Option<TokenizerVersion>,
 }
 
 impl SavedFiles {
@@ -35,7 +38,7 @@ impl SavedFiles {
 }
 
 /// What was trained cannot be opened for what is asked of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OpenError {
     /// Neither a model nor an adapter, which would name one.
     #[error("no model: name a trained adapter, or a base model such as smollm2")]
@@ -48,6 +51,17 @@ pub enum OpenError {
         "no classification head: name the folder `adapter` of a run, or its head.safetensors where the head alone was trained"
     )]
     NoHead,
+    /// Adapters that need different ids.
+    #[error(
+        "{first} and {other} were trained with different tokenizers of the model, slow and fast: open them one at a time, or \
+         choose one of the two"
+    )]
+    TwoTokenizers {
+        /// The first adapter.
+        first: PathBuf,
+        /// One that was trained with the other tokenizer.
+        other: PathBuf,
+    },
 }
 
 /// A model with what was trained on it.

@@ -101,6 +101,24 @@ impl SavedTask {
         crate::atomic::write(&path, &json).map_err(|source| SavedTaskError::Write { path, source })
     }
 
+    /// Which tokenizer the adapter of a folder was trained with: the fast one where nothing is kept.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn tokenizer_of(folder: &Path) -> Result<TokenizerVersion, SavedTaskError> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Ok(TokenizerVersion::Fast);
+        }
+        let text = text::read(&path)?;
+        let kept = serde_json::from_str::<serde_json::Value>(&text);
+        let version = kept.and_then(|mut kept| match kept["tokenizer"].take() {
+            serde_json::Value::Null => Ok(TokenizerVersion::Fast),
+            version => serde_json::from_value(version),
+        });
+        version.map_err(|error| SavedTaskError::Damaged { path, reason: error.to_string() })
+    }
+
     /// Reads that of a folder.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adapter_file::SavedAdapter;
+use reft_models::tokenizer::TokenizerVersion;
 
 use super::answer;
 use super::evaluation::Evaluator;
@@ -13,6 +14,7 @@ use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::DataSources;
 use crate::run::experiment::TaskScore;
 use crate::run::saved::{OpenError, SavedFiles, SavedModel};
+use crate::run::saved_task::SavedTask;
 use crate::run::session::{LoadedDecoder, base_as_saved, warn_of_precision};
 
 /// A model with adapters.
@@ -23,25 +25,56 @@ pub struct OpenedDecoder {
     pub adapters: Vec<(String, Box<dyn Adaptation>)>,
 }
 
+/// What is opened.
+pub struct DecoderRequest<'a> {
+    /// Folders of adapters.
+    pub adapters: &'a [PathBuf],
+    /// What all adapters' interventions are multiplied by, where not as they are.
+    pub strengths: &'a [f64],
+    /// The model; none for the one that the first adapter was trained on.
+    pub model: Option<&'a str>,
+    /// The model's tokenizer; none for the one that the adapters were trained with, else the fast one.
+    pub tokenizer: Option<TokenizerVersion>,
+    /// Type of the base weights.
+    pub dtype: Dtype,
+    /// Where it computes.
+    pub device: DeviceSpec,
+}
+
+impl DecoderRequest<'_> {
+    /// The tokenizer that is meant.
+    fn tokenizer(&self) -> Result<TokenizerVersion> {
+        if let Some(tokenizer) = self.tokenizer {
+            return Ok(tokenizer);
+        }
+        let kept = self.adapters.iter().map(|path| SavedTask::tokenizer_of(path)).collect::<Result<Vec<_>, _>>()?;
+        let Some(&first) = kept.first() else { return Ok(TokenizerVersion::Fast) };
+        match kept.iter().position(|other| *other != first) {
+            None => Ok(first),
+            Some(at) => {
+                let [first, other] = [0, at].map(|at| self.adapters[at].clone());
+                Err(OpenError::TwoTokenizers { first, other }.into())
+            }
+        }
+    }
+}
+
 impl OpenedDecoder {
     /// The model with these adapters; without a model, the one the first was trained on.
     ///
     /// # Errors
     /// When there is no model, or a file is missing, damaged or of another model.
     pub fn new(adapters: &[PathBuf], model: Option<&str>, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        Self::at_strengths((adapters, &[]), model, dtype, device)
+        Self::open(&DecoderRequest { adapters, strengths: &[], model, tokenizer: None, dtype, device })
     }
 
-    /// The same, with all adapters' interventions at these strengths where some are given.
+    /// The same, by a request.
     ///
     /// # Errors
-    /// As for [`OpenedDecoder::new`], or when an adapter has no strength, or other sets of interventions.
-    pub fn at_strengths(
-        (adapters, strengths): (&[PathBuf], &[f64]),
-        model: Option<&str>,
-        dtype: Dtype,
-        device: DeviceSpec,
-    ) -> Result<Self> {
+    /// As for [`OpenedDecoder::new`], or when an adapter has no strength, or other sets of interventions, or adapters were
+    /// trained with different tokenizers and none is asked for.
+    pub fn open(request: &DecoderRequest<'_>) -> Result<Self> {
+        let DecoderRequest { adapters, strengths, model, dtype, device, .. } = *request;
         let read = |path: &PathBuf| -> Result<SavedAdapter> {
             let mut saved = SavedAdapter::read(path)?;
             if !strengths.is_empty() {
@@ -55,7 +88,7 @@ impl OpenedDecoder {
         let Some(model) = model.or(trained_on) else {
             return Err(OpenError::NoModel.into());
         };
-        let loaded = LoadedDecoder::open(model, dtype, device)?;
+        let loaded = LoadedDecoder::open(model, dtype, device)?.read_by(request.tokenizer()?)?;
         let named = |(path, saved): (&PathBuf, &SavedAdapter)| {
             let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
             warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
@@ -74,7 +107,9 @@ impl OpenedDecoder {
             return Err(OpenError::HeadWithoutLabels(plan.data.eval[0].key()).into());
         }
         let model = model.or_else(|| files.adapter.is_none().then_some(plan.model.as_str()));
-        Self::new(files.adapter.as_slice(), model, plan.dtype, plan.device)
+        let tokenizer = files.tokenizer.or_else(|| plan.asked_tokenizer());
+        let (adapters, dtype, device) = (files.adapter.as_slice(), plan.dtype, plan.device);
+        Self::open(&DecoderRequest { adapters, strengths: &[], model, tokenizer, dtype, device })
     }
 }
 
