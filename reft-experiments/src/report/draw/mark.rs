@@ -6,6 +6,19 @@ use maud::{Markup, html};
 
 use super::px;
 
+/// Pixels from one line of text to the next.
+const LEADING: f64 = 16.0;
+
+/// A chart's title in as many lines as its width takes, and the pixels that those beyond the first push the chart down.
+pub fn title(text: &str, width: f64) -> (Markup, f64) {
+    let lines = super::text::wrapped(text, width);
+    let down = |line: usize| LEADING * line as f64;
+    let markup = html! {
+        @for (line, text) in lines.iter().enumerate() { (label((0.0, 14.0 + down(line)), Anchor::Start, "", text)) }
+    };
+    (markup, down(lines.len().saturating_sub(1)))
+}
+
 /// Outlines around the origin, about as large as each other: a look is one of them, with the colour of the same number.
 pub const SHAPES: [&str; 8] = [
     "M-4.2 0a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0-8.4 0Z",

@@ -29,6 +29,19 @@ pub fn shortened(text: &str, room: f64) -> String {
     fitting.unwrap_or_default()
 }
 
+/// The text in lines of whole words, each at most `room` pixels wide; a word that is wider is [`shortened`].
+pub fn wrapped(text: &str, room: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let longer = lines.last().map(|line| format!("{line} {word}")).filter(|longer| width(longer) <= room);
+        match (longer, lines.last_mut()) {
+            (Some(longer), Some(last)) => *last = longer,
+            _ => lines.push(shortened(word, room)),
+        }
+    }
+    lines
+}
+
 /// Where the middle of a text is that should be at `middle` and must lie between 0 and `end` pixels.
 pub fn inside(text: &str, middle: f64, end: f64) -> f64 {
     let half = 0.5 * width(text);
@@ -38,6 +51,15 @@ pub fn inside(text: &str, middle: f64, end: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_title_is_broken_between_words_and_none_is_lost() {
+        let title = "edits of one prompt, by token and layer";
+        let lines = wrapped(title, 120.0);
+        assert!(lines.len() > 1 && lines.iter().all(|line| width(line) <= 120.0), "{lines:?}");
+        assert_eq!(lines.join(" "), title);
+        assert_eq!(wrapped(title, 1e4), [title]);
+    }
 
     #[test]
     fn long_text_keeps_both_ends_and_fits() {

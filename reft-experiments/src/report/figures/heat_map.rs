@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use crate::report::data::Data;
-use crate::report::draw::mark::{Anchor, label};
+use crate::report::draw::mark::{Anchor, label, title};
 use crate::report::draw::scale::{Domain, Scale};
-use crate::report::draw::{Drawing, ink, px, text};
+use crate::report::draw::{Drawing, ink, px};
 use crate::report::figure::Figure;
 
 /// Pixels beside the cells for the rows' names, and above for the title.
@@ -63,17 +63,19 @@ impl HeatMap {
     fn draw(&self, width: f64) -> Drawing {
         let (rows, columns) = (self.rows.1.len(), self.columns.1.len());
         let cell = ((width - LEFT) / columns.max(1) as f64).min(90.0);
-        let bottom = TOP + rows as f64 * CELL;
+        let (title, pushed) = title(&self.title, width);
+        let top = TOP + pushed;
+        let bottom = top + rows as f64 * CELL;
         let band = |(name, words): &(String, Vec<String>), pixels| Scale {
             column: name.clone(),
             domain: Domain::Band(words.clone()),
             pixels,
         };
         let x = band(&self.columns, [LEFT, LEFT + cell * columns as f64]);
-        let y = band(&self.rows, [TOP, bottom]);
+        let y = band(&self.rows, [top, bottom]);
         let read_back = |scale: &Scale| serde_json::to_string(scale).expect("plain data");
         let body = html! {
-            (label((0.0, 14.0), Anchor::Start, "", &text::shortened(&self.title, width)))
+            (title)
             g data-x=(read_back(&x)) data-y=(read_back(&y)) {
                 @for (row, down) in y.ticks(1.0).iter().enumerate() {
                     (label((LEFT - 8.0, down.at + 4.0), Anchor::End, "soft", &down.label))

@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use crate::report::data::{Data, number};
-use crate::report::draw::mark::{Anchor, label, rule};
+use crate::report::draw::mark::{Anchor, label, rule, title};
 use crate::report::draw::scale::{Domain, Scale};
 use crate::report::draw::{Drawing, px, text};
 use crate::report::figure::Figure;
@@ -50,7 +50,9 @@ pub struct SizeMap {
 impl SizeMap {
     fn draw(&self, width: f64) -> Drawing {
         let left = self.rows.iter().map(|row| text::width(row)).fold(0.0, f64::max).min(0.4 * width) + 14.0;
-        let bottom = TOP + LINE * self.rows.len() as f64;
+        let (title, pushed) = title(&self.title, width);
+        let top = TOP + pushed;
+        let bottom = top + LINE * self.rows.len() as f64;
         let right = width.min(left + 90.0 * self.columns.len() as f64);
         let band = |names: &[String], column: &str, pixels| Scale {
             column: column.to_owned(),
@@ -58,16 +60,16 @@ impl SizeMap {
             pixels,
         };
         let x = band(&self.columns, "layer", [left, right]);
-        let y = band(&self.rows, "token", [TOP, bottom]);
+        let y = band(&self.rows, "token", [top, bottom]);
         let largest = self.marks.iter().map(|mark| mark.size / mark.of).fold(f64::MIN_POSITIVE, f64::max);
         let read_back = |scale: &Scale| serde_json::to_string(scale).expect("plain data");
         let body = html! {
-            (label((0.0, 14.0), Anchor::Start, "", &text::shortened(&self.title, width)))
+            (title)
             @for tick in y.ticks(1.0) {
                 (label((left - 8.0, tick.at + 4.0), Anchor::End, "soft", &text::shortened(&tick.label, left - 10.0)))
                 (rule((left, tick.at), (right, tick.at), "grid"))
             }
-            @for tick in x.ticks(1.0) { (label((tick.at, TOP - 8.0), Anchor::Middle, "soft", &tick.label)) }
+            @for tick in x.ticks(1.0) { (label((tick.at, top - 8.0), Anchor::Middle, "soft", &tick.label)) }
             g data-x=(read_back(&x)) data-y=(read_back(&y)) {
                 @for (row, (_, mark)) in self.lines().into_iter().enumerate() {
                     @if let Some(mark) = mark { (self.disc(mark, row, &x, &y, largest)) }
