@@ -81,6 +81,7 @@ pub const fn only(key: &'static str, value: Neutral) -> KnownKey {
 pub const GENERAL: &[KnownKey] = &[
     // Where the file comes from and who wrote it.
     always("_name_or_path"),
+    always("_model_name_or_path"),
     always("name_or_path"),
     always("_commit_hash"),
     always("transformers_version"),
