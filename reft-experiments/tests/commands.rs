@@ -37,6 +37,20 @@ fn a_trained_adapter_is_scored_again_to_the_same_result() {
 }
 
 #[test]
+fn a_run_of_a_configuration_is_copied_where_asked_and_takes_no_flag_of_data_files() {
+    let dir = Dir::new();
+    dir.write("run.yaml", RUN);
+    let refused = dir.reft(&["train", "run.yaml", "--rank", "16"]).output().expect("the program starts");
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && error.contains("--rank"), "{error}");
+    assert!(!dir.path().join("runs").exists());
+    let trained = said(&dir, &["train", "run.yaml", "--set", "train.epochs=1", "--out", "mine"]);
+    let run = trained.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder");
+    let tensors = |folder: &str| std::fs::read(dir.path().join(folder).join("adapter_model.safetensors")).expect("there");
+    assert_eq!(tensors("mine"), tensors(&format!("{run}/adapter")));
+}
+
+#[test]
 fn a_table_has_rows_on_request_and_says_what_they_cost() {
     let dir = Dir::new();
     dir.write("printed.csv", "model,method,params_percent,arc_e,avg,origin\n");

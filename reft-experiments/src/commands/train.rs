@@ -22,6 +22,9 @@ pub struct Args {
     /// Override a setting: --set train.lr=1e-3
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Folder for the adapter, beside the run's own
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Go on from the checkpoint of an interrupted run
     #[arg(long)]
     resume: bool,
@@ -72,7 +75,7 @@ impl Args {
         if self.from_data.is_given() {
             self.from_data.show(&plan, &paths, &mut session)?;
         }
-        Ok(())
+        self.out.as_ref().map_or(Ok(()), |out| train_data::copy_adapter(&plan, &paths, out))
     }
 
     /// Processes that this one starts, itself counted.

@@ -3,7 +3,9 @@
 mod described;
 mod shown;
 
-use std::path::{Path, PathBuf};
+pub use self::shown::copy_adapter;
+
+use std::path::Path;
 
 use anyhow::Result;
 use reft_core::interventions::low_rank::{EditStart, LOREFT, LowRank};
@@ -18,6 +20,8 @@ use crate::tasks::{DataKind, TaskId};
 
 /// The common keys of a run on a file of examples. `--set` has the others.
 #[derive(Debug, clap::Args)]
+// Flags that a configuration would make meaningless: clap does not enforce `requires = "data"` beside what excludes `data`.
+#[group(multiple = true, conflicts_with = "config")]
 pub struct DataArgs {
     /// Train on this file instead of a configuration's data: JSON, JSON lines, CSV, TSV, parquet, a folder of them, or a
     /// name below configs/data
@@ -69,9 +73,6 @@ pub struct DataArgs {
     /// Passes over the rows [default: by their number]
     #[arg(long, requires = "data")]
     epochs: Option<u64>,
-    /// Folder for the adapter [default: the run's folder alone]
-    #[arg(long, requires = "data", value_name = "DIR")]
-    out: Option<PathBuf>,
     /// Show the configuration that the flags stand for, and do nothing
     #[arg(long, requires = "data")]
     print_config: bool,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use reft_core::adaptation::Mode;
 use reft_core::adapter_file::SavedAdapter;
 
@@ -25,28 +25,33 @@ const BASE_ROWS: usize = 200;
 const SHOWN: usize = 3;
 
 impl DataArgs {
-    /// Says what was learned; copies the adapter to `--out`.
+    /// Says what was learned.
     ///
     /// # Errors
-    /// When the adapter cannot be read or copied, or answering fails.
+    /// When the adapter cannot be read, or answering fails.
     pub fn show(&self, plan: &RunPlan, paths: &RunPaths, session: &mut Session) -> Result<()> {
         let Some(&id) = plan.data.eval.first() else { return Ok(()) };
-        if plan.kind().has_head() {
-            labels(id, paths)?;
-        } else {
-            texts(plan, id, paths, session)?;
-        }
-        let Some(out) = &self.out else { return Ok(()) };
-        copy(&paths.adapter(), out)?;
-        let shown = out.display();
-        if plan.kind().has_head() {
-            copy_file(&paths.head(), out)?;
-            println!("\nadapter {shown}: reft predict --adapter {shown} FILE");
-        } else {
-            println!("\nadapter {shown}: reft generate --adapter {shown} \"…\"");
-        }
-        Ok(())
+        if plan.kind().has_head() { labels(id, paths) } else { texts(plan, id, paths, session) }
     }
+}
+
+/// Copies what a run trained into a folder of the user's choice, and says how it is used.
+///
+/// # Errors
+/// When a head alone was trained, or a file cannot be read or written.
+pub fn copy_adapter(plan: &RunPlan, paths: &RunPaths, out: &Path) -> Result<()> {
+    let (adapter, shown) = (paths.adapter(), out.display());
+    if !adapter.exists() {
+        bail!("--out {shown}: this run has no adapter, only {}", paths.head().display());
+    }
+    copy(&adapter, out)?;
+    if plan.kind().has_head() {
+        copy_file(&paths.head(), out)?;
+        println!("\nadapter {shown}: reft predict --adapter {shown} FILE");
+    } else {
+        println!("\nadapter {shown}: reft generate --adapter {shown} \"…\"");
+    }
+    Ok(())
 }
 
 /// A text on one line.
