@@ -46,7 +46,8 @@ fn a_run_of_a_configuration_is_copied_where_asked_and_takes_no_flag_of_data_file
     assert!(!dir.path().join("runs").exists());
     let trained = said(&dir, &["train", "run.yaml", "--set", "train.epochs=1", "--out", "mine"]);
     let run = trained.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder");
-    let tensors = |folder: &str| std::fs::read(dir.path().join(folder).join("adapter_model.safetensors")).expect("there");
+    let tensors =
+        |folder: &str| std::fs::read(dir.path().join(folder).join("adapter_model.safetensors")).expect("there");
     assert_eq!(tensors("mine"), tensors(&format!("{run}/adapter")));
 }
 

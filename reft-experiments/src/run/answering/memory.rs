@@ -21,6 +21,9 @@ pub struct CausalMemory {
     pub trained: usize,
 }
 
+/// Bytes of a value of type f32.
+const F32: usize = 4;
+
 /// What lets a run fit.
 const REMEDY: &str = "use dtype bf16, set train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or \
                       train.frozen_memory_mib";
@@ -49,10 +52,19 @@ impl CausalMemory {
         }
     }
 
+    /// The same with the logits of a training pass, of which no row has more than `asked`: in the model's type and in f32, their
+    /// log-softmax, and the gradients of each.
+    #[must_use]
+    pub fn with_logits(self, plan: &RunPlan, vocab: i64, asked: usize) -> Self {
+        let each = 2 * plan.dtype.kind().elt_size_in_bytes() + 3 * F32;
+        let rows = plan.train.batch_size.saturating_mul(asked).min(plan.train.micro_batch_tokens).max(asked);
+        let logits = rows.saturating_mul(vocab as usize * each);
+        Self { training: self.training.saturating_add(logits), ..self }
+    }
+
     /// The same with room for what is trained: `count` parameters, of a model of `parameters` where its own weights are.
     #[must_use]
     pub fn with_trainable(self, plan: &RunPlan, count: i64, parameters: i64) -> Self {
-        const F32: usize = 4;
         let own = plan.adapt.as_ref().is_some_and(reft_core::AdaptSpec::own_weights);
         // Values, gradient, its parts before they are put together, two moments, the last good values; decay where there is any.
         let copies = if plan.train.weight_decay == 0.0 { 6 } else { 7 };
@@ -116,6 +128,15 @@ mod tests {
         assert!(error.contains("8192 MiB are available, by the memory limit of this container"), "{error}");
         assert!(error.contains("train.micro_batch_tokens"), "{error}");
         assert_eq!(estimate.check(room(1 << 40, MemoryLimit::Machine)), Ok(()));
+    }
+
+    #[test]
+    fn logits_of_a_pass_count_and_no_more_of_them_than_a_micro_batch_has() {
+        let mut plan = RunPlan { dtype: Dtype::Bf16, ..RunPlan::default() };
+        (plan.train.batch_size, plan.train.micro_batch_tokens) = (32, 1024);
+        let estimate = CausalMemory::new(&plan, &llama7b(), 6_738_415_616, 512, 32, 0);
+        let added = |asked| estimate.with_logits(&plan, 32_000, asked).training - estimate.training;
+        assert_eq!([8, 512, 2048].map(added), [256, 1024, 2048].map(|rows| rows * 32_000 * 16));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::prediction::{Prediction, graded};
 use super::saved_task::SavedTask;
 use super::session::LoadedDecoder;
 use crate::config::plan::{RunPlan, ValidationPlan};
+use crate::data::encode::Example;
 use crate::data::labels::Labels;
 use crate::data::row::Row;
 use crate::data::too_long::TooLong;
@@ -173,11 +174,11 @@ pub(super) fn train<E: TrainingRow>(
     }
     let (dims, parameters) = (model.dims(), model.parameters());
     let graph = dims.layers - adaptation.frontier().blocks;
-    let memory = CausalMemory::new(plan, dims, parameters, longest, graph, kept).with_trainable(
-        plan,
-        adaptation.params().count(),
-        parameters,
-    );
+    let outputs = |example: &Example| example.ids.len().saturating_sub(example.prompt);
+    let asked = examples.iter().map(|row| row.adapted().iter().map(outputs).sum()).max().unwrap_or(0);
+    let memory = CausalMemory::new(plan, dims, parameters, longest, graph, kept)
+        .with_logits(plan, dims.vocab, asked)
+        .with_trainable(plan, adaptation.params().count(), parameters);
     settle(&memory, plan.device.0, parameters as usize * plan.dtype.kind().elt_size_in_bytes())?;
     fit.run("", &mut causal, adaptation, examples)
 }
