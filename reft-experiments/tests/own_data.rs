@@ -35,6 +35,40 @@ fn a_file_of_examples_becomes_an_adapter_with_its_loss_before_and_after() {
     }
     let generated = dir.run(&["generate", "--adapter", "adapter", "--dtype", "f32", "--max-new", "3", "what is 3"]);
     assert!(generated.status.success(), "{}", texts(&generated).1);
+    let refused = dir.run(&["eval", "--adapter", "adapter", "--dtype", "f32"]);
+    assert!(!refused.status.success() && texts(&refused).1.contains("which rows?"), "{}", texts(&refused).1);
+}
+
+#[test]
+fn a_prompt_is_put_as_those_of_training_were_and_said_to_be() {
+    let dir = faq();
+    let flags = [
+        "train",
+        "--data",
+        "faq.jsonl",
+        "--epochs",
+        "1",
+        "--prompt",
+        "Q: {{ question }}\nA:",
+        "--completion",
+        "answer",
+    ];
+    let output = dir.run(&[&flags[..], &["--out", "adapter"], &TINY].concat());
+    assert!(output.status.success(), "{}", texts(&output).1);
+    let generate = |rest: &[&str]| {
+        let begin = ["generate", "--adapter", "adapter", "--dtype", "f32", "--max-new", "3"];
+        let output = dir.run(&[&begin[..], rest].concat());
+        assert!(output.status.success(), "{}", texts(&output).1);
+        texts(&output)
+    };
+    let (short, noted) = generate(&["what is 3"]);
+    assert!(noted.contains(r#""Q: what is 3\nA:""#), "{noted}");
+    let whole = "Q: what is 3\nA:";
+    for rest in [&[whole][..], &[whole, "--raw"]] {
+        let (said, noted) = generate(rest);
+        assert!(said == short && !noted.contains("--raw"), "{noted}");
+    }
+    assert!(!generate(&["what is 3", "--raw"]).1.contains("as in the training"));
 }
 
 #[test]

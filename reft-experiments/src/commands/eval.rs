@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::source::DataSources;
@@ -16,7 +16,7 @@ use crate::store::test_reads;
 /// Arguments of `reft eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Configuration whose `data` and `eval` sections are used [default: every default]
+    /// Configuration whose `data` and `eval` sections are used [default: every default; needed with an adapter, or --set data.eval]
     config: Option<PathBuf>,
     /// Override a setting: --set data.eval=[boolq,piqa]
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -40,6 +40,7 @@ impl Args {
     /// # Errors
     /// When the configuration, the model or the adapter is wrong, or data is missing.
     pub fn run(mut self) -> Result<()> {
+        self.names_rows()?;
         let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
         let tokenizer = self.model.base.tokenizer;
         let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone(), tokenizer };
@@ -68,6 +69,19 @@ impl Args {
             Ok(())
         })?;
         keep_scores(self.out.as_deref(), &scores)
+    }
+
+    /// An adapter is not scored on the default's rows, which have nothing to do with what it was trained for.
+    fn names_rows(&self) -> Result<()> {
+        let named = |set: &String| ["data=", "data.eval="].iter().any(|key| set.starts_with(key));
+        let Some(adapter) = self.model.adapter.as_ref().filter(|_| self.config.is_none()) else { return Ok(()) };
+        ensure!(
+            self.overrides.iter().any(named),
+            "{}: which rows? Give the configuration of the adapter's run (its config.yaml), or --set data.eval=[..]; rows of \
+             a file are answered and scored by `reft predict`",
+            adapter.display()
+        );
+        Ok(())
     }
 
     /// Notes that test rows are about to be read, if they are.

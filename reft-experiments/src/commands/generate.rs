@@ -1,5 +1,6 @@
 //! `reft generate`: one prompt, a file of prompts, or a conversation.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -8,6 +9,7 @@ use reft_models::decode::settings::Sampling;
 
 use super::BaseArgs;
 use super::chat_model::ChatModel;
+use crate::run::saved_task::SavedTask;
 
 /// Arguments of `reft generate`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,9 @@ pub struct Args {
     /// interventions where there are several (`--strength 1,0`)
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, requires = "adapters", value_name = "C")]
     strength: Vec<f64>,
+    /// Give the prompt as it is, without what the adapter's prompts in training had around their text
+    #[arg(long, conflicts_with_all = ["file", "chat"])]
+    raw: bool,
     /// Show on stderr which tokens of the prompt are edited, and where
     #[arg(long)]
     show_edits: bool,
@@ -112,9 +117,25 @@ impl Args {
         let (max_new, seed, show_edits) = (self.decoding.max_new, self.decoding.seed, self.show_edits);
         let speaker = ChatModel { opened, decoding, max_new, seed, show_edits };
         match (&self.prompt, &self.file) {
-            (Some(prompt), _) => speaker.one(prompt),
+            (Some(prompt), _) => speaker.one(&self.as_trained(prompt)?),
             (None, Some(file)) => speaker.file(file),
             (None, None) => super::chat::talk(&speaker, &mut std::io::stdin().lock(), &mut std::io::stdout()),
         }
+    }
+
+    /// The prompt as the adapter's were in training, which is said; several adapters are asked the same prompt as it is.
+    ///
+    /// # Errors
+    /// When the file that says what the adapter was trained for is damaged.
+    fn as_trained<'p>(&self, prompt: &'p str) -> Result<Cow<'p, str>> {
+        let [adapter] = self.adapters.as_slice() else { return Ok(Cow::Borrowed(prompt)) };
+        let Some(task) = SavedTask::find(adapter)?.filter(|_| !self.raw) else { return Ok(Cow::Borrowed(prompt)) };
+        let shown = adapter.display();
+        if task.is_of_conversations() {
+            eprintln!("{shown} was trained on conversations: this prompt has no chat template around it; --chat has");
+        }
+        let Some(completed) = task.completed(prompt) else { return Ok(Cow::Borrowed(prompt)) };
+        eprintln!("prompt, as in the training of {shown}: {completed:?} (--raw gives it as it is)");
+        Ok(Cow::Owned(completed))
     }
 }

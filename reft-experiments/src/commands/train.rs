@@ -44,13 +44,16 @@ impl Args {
     /// When the configuration is wrong, something is missing, or training does not stay finite.
     pub fn run(self) -> Result<()> {
         let mut session = Session::from_env();
+        self.out.as_deref().map_or(Ok(()), train_data::check_out)?;
         let plan = if self.from_data.is_given() {
             let written = self.from_data.written(&self.overrides, &session)?;
+            let shown = serde_saphyr::to_string(&written.tree)?;
+            let plan = train_data::plan(written)?;
             if self.from_data.only_shows() {
-                print!("{}", serde_saphyr::to_string(&written.tree)?);
+                print!("{shown}");
                 return Ok(());
             }
-            train_data::plan(written)?
+            plan
         } else {
             run_plan(self.config.as_deref(), &self.overrides)?
         };

@@ -3,7 +3,7 @@
 mod described;
 mod shown;
 
-pub use self::shown::copy_adapter;
+pub use self::shown::{check_out, copy_adapter};
 
 use std::path::Path;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::plan::{EvalPlan, RunPlan};
 use crate::data::labels::{Labels, SavedLabels};
+use crate::data::own::column_template::ColumnTemplate;
 use crate::data::own::spec::DataSpec;
 use crate::data::text::{self, TextError};
 use crate::tasks::labelled::LabelledTask;
@@ -91,6 +92,22 @@ impl SavedTask {
         }
     }
 
+    /// A prompt put as those were that a causal model was trained on: with what their template has around its one column. None
+    /// where the prompt has that already, or where no single text makes a prompt (several data sets or columns,
+    /// conversations, tasks with prompts of their own).
+    pub fn completed(&self, prompt: &str) -> Option<String> {
+        let [task] = self.tasks.as_slice() else { return None };
+        let template = ColumnTemplate::parse(task.prompt.as_deref()?).ok()?;
+        let (before, behind) = template.around()?;
+        let whole = prompt.starts_with(&before) && prompt.ends_with(&behind);
+        (!whole).then(|| format!("{before}{prompt}{behind}"))
+    }
+
+    /// Whether it was trained on conversations.
+    pub fn is_of_conversations(&self) -> bool {
+        self.tasks.iter().any(|task| task.messages.is_some())
+    }
+
     /// Writes it into a folder.
     ///
     /// # Errors
@@ -117,6 +134,14 @@ impl SavedTask {
             version => serde_json::from_value(version),
         });
         version.map_err(|error| SavedTaskError::Damaged { path, reason: error.to_string() })
+    }
+
+    /// That of a folder; none where nothing is kept.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn find(folder: &Path) -> Result<Option<Self>, SavedTaskError> {
+        if folder.join(FILE).exists() { Self::read(folder).map(Some) } else { Ok(None) }
     }
 
     /// Reads that of a folder.

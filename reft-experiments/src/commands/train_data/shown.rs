@@ -35,6 +35,19 @@ impl DataArgs {
     }
 }
 
+/// Refuses a place where no folder can be, before anything is trained.
+///
+/// # Errors
+/// When it is a file, or below one.
+pub fn check_out(out: &Path) -> Result<()> {
+    match out.ancestors().find(|place| place.exists()) {
+        Some(place) if !place.is_dir() => {
+            bail!("--out {}: {} is a file: name a folder", out.display(), place.display())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Copies what a run trained into a folder of the user's choice, and says how it is used.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! A text without `{{` or `{%` is the name of a column, which stands for its cell. Columns are variables; `row` holds all of
 //! them, for names that are no identifiers: `{{ row["#1 String"] }}`.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
@@ -95,6 +96,20 @@ impl ColumnTemplate {
                     .map_err(|error| row.fault(failure(&reason(&error), source, &absent(row, columns))))
             }
         }
+    }
+
+    /// What stands before and behind the cell of the one column that the template prints once; none of any other template.
+    pub fn around(&self) -> Option<(String, String)> {
+        // No text of a template: of Unicode's private use.
+        const CELL: &str = "\u{f0000}";
+        let (source, column) = match self {
+            Self::Column(_) => return Some((String::new(), String::new())),
+            Self::Jinja { source, columns } => (source, columns.first().filter(|_| columns.len() == 1)?),
+        };
+        let cells = BTreeMap::from([(column.as_str(), CELL)]);
+        let rendered = JINJA.render_str(source, Jinja::from(Serde(&cells))).ok()?;
+        let (before, behind) = rendered.split_once(CELL)?;
+        (!behind.contains(CELL)).then(|| (before.to_owned(), behind.to_owned()))
     }
 
     /// The value of a row, where the template is the name of a column or one expression in braces; none for any other text.
