@@ -90,7 +90,7 @@ fn measure() -> Figures {
     answers.insert("greedy".to_owned(), texts(decoder.join("predictions-arc_e.jsonl"), "said"));
     answers.insert("classes".to_owned(), texts(encoder.join("predictions-mrpc.jsonl"), "said"));
     let adapter = decoder.join("adapter").display().to_string();
-    let begin = ["generate", "hello", "--dtype", "f32", "--max-new", "8", "--adapter", &adapter];
+    let begin = ["generate", "hello", "--raw", "--dtype", "f32", "--max-new", "8", "--adapter", &adapter];
     for (name, how) in [("beams", &["--beams", "3"][..]), ("sampled", &["--temperature", "0.7", "--seed", "5"])] {
         answers.insert(name.to_owned(), vec![run(&dir, &[&begin[..], how].concat())]);
     }
