@@ -140,7 +140,7 @@ fn runs_share_what_neither_can_change_and_nothing_else() {
     assert!(frozen.reserve(&refs(&others), 30, &caches) > 0);
 }
 
-/// Dropout masks of the way back are those of the way forth: the gradient is that of the loss as it was computed.
+/// Dropout masks of the backward pass are those of the forward pass: the gradient is that of the loss as it was computed.
 #[test]
 fn recomputed_states_drop_the_same_coordinates() {
     let path = golden_dir().join("models/llama3");

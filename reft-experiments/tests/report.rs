@@ -5,6 +5,7 @@
 mod browser;
 mod charts;
 mod figure_files;
+mod result_files;
 mod support;
 #[expect(dead_code, reason = "what a sweep came to is compared by its own tests")]
 mod sweeps;
@@ -20,26 +21,6 @@ use sweeps::{SWEEP, dir, endings, folder, read, said, states};
 
 /// A title that would end the page if it were not escaped.
 const TITLE: &str = "</title><script>alert(1)</script> & \"Tiny\"";
-
-const TABLE: &str = "\
-model,method,params_percent,aqua,gsm8k,mawps,svamp,avg,sd,n,origin
-LLaMA-7B,LoReFT,0.0309,20.5,25,76,40.5,40.5,0.5,3,ours
-LLaMA-7B,LoReFT,0.031,21.4,26,76.2,46.8,42.6,,1,\"ReFT paper, as printed\"
-LLaMA-7B,DiReFT,0.0309,20,24,70.25,,,,0,ours
-";
-
-const UNPRINTED: &str = "\
-model,method,params_percent,boolq,avg,sd,n,origin
-tiny,base model,,12.5,12.5,,1,ours
-tiny,LoReFT,0.2,-3.25,-3.25,,1,ours
-";
-
-/// A loss beside percents: a table over data sets of the user's.
-const LOSSES: &str = "\
-model,method,params_percent,faq (nll),quiz,avg,sd,n,origin
-tiny,base model,,2.0904,40,,,1,ours
-tiny,LoReFT,0.2,1.9875,60,,,1,ours
-";
 
 /// A folder with a sweep whose scores differ, failed trials, tables, and its report in `out`. Made once for all tests that run
 /// at the same time, and removed after the last of them.
@@ -61,7 +42,7 @@ fn make() -> Dir {
     dir.write("tiny.yaml", &sweep.replace("method: grid", layers));
     said(&dir, &["sweep", "run", "tiny.yaml"]);
     give_scores(&dir.path().join("runs"));
-    tables(&dir);
+    result_files::write(&dir);
     said(&dir, &["report", "--out", "out"]);
     dir
 }
@@ -85,30 +66,6 @@ fn give_scores(runs: &Path) {
             std::fs::write(run.join("epochs.jsonl"), "{\"epoch\":0,\"value\":0.25}\n{\"epoch\":1,\"value\":0.75}\n")
                 .expect("writable");
         }
-    }
-}
-
-/// Tables beside the paper's, figures, and the repository's own folders of what is printed.
-fn tables(dir: &Dir) {
-    for (profile, name, text) in
-        [("paper", "table2", TABLE), ("quick", "table1", UNPRINTED), ("quick", "table2", LOSSES)]
-    {
-        let folder = dir.path().join("results").join(profile);
-        std::fs::create_dir_all(&folder).expect("writable");
-        std::fs::write(folder.join(format!("{name}.csv")), text).expect("writable");
-    }
-    for (name, text) in figure_files::FIGURES {
-        let path = dir.path().join("results").join(name).with_extension("csv");
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
-        std::fs::write(&path, text).expect("writable");
-        std::fs::write(path.with_extension("md"), format!("**{name}, a title**\n\n- made by `reft`\n"))
-            .expect("writable");
-    }
-    let notes = "**Table 2, profile paper**\n\n| a |\n\n- mean over n seeds (1, 2 & 3)\n- made by `reft`\n";
-    std::fs::write(dir.path().join("results/paper/table2.md"), notes).expect("writable");
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for folder in ["paper", "configs"] {
-        std::os::unix::fs::symlink(repository.join(folder), dir.path().join(folder)).expect("a link");
     }
 }
 
@@ -352,7 +309,7 @@ fn what_is_missing_or_damaged_is_said() {
     assert!(
         complaint(&["report"]).contains("nothing to report: no run or sweep in runs, no table or figure in results")
     );
-    tables(&dir);
+    result_files::write(&dir);
     std::fs::write(dir.path().join("results/quick/table9.csv"), "a,b\n1,2\n").expect("writable");
     assert!(complaint(&["report", "--sweep", "none.yaml"]).contains("none.yaml: no such sweep"));
     std::fs::create_dir_all(dir.path().join("runs/0123")).expect("writable");

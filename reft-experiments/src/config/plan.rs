@@ -117,7 +117,7 @@ pub struct TrainPlan {
     pub validation: Option<ValidationPlan>,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
-    /// Gradient checkpointing: blocks that form a group whose states are computed again on the way back; 0 keeps all.
+    /// Gradient checkpointing: blocks that form a group whose states are computed again in the backward pass; 0 keeps all.
     pub recompute_blocks: usize,
     /// Whether what training cannot change is computed once. Results stay the same up to rounding.
     pub frozen_cache: bool,

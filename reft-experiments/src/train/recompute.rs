@@ -1,5 +1,5 @@
-//! Gradient checkpointing: states between groups of blocks are kept, everything inside a group is computed again on the
-//! way back. A pass then needs the memory of one group, for one more forward pass of time.
+//! Gradient checkpointing: states between groups of blocks are kept, everything inside a group is computed again in the
+//! backward pass. A pass then needs the memory of one group, for one more forward pass of time.
 
 use reft_core::hooks::Hooks;
 use reft_models::model::Decoder;

@@ -23,7 +23,7 @@ pub struct RotaryAttention {
 
 #[derive(Debug)]
 enum EncoderAttentionForm {
-    /// The rows as they are: no padding, nothing kept for the way back. Where positions are in the embeddings nothing is
+    /// The rows as they are: no padding, nothing saved for the backward pass. Where positions are in the embeddings nothing is
     /// rotated: cosines are 1 and sines 0.
     Kernel { sequences: Tensor, cos: Tensor, sin: Tensor },
     /// A padded block and libtorch's product, which drops probabilities too.
