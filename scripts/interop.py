@@ -1,8 +1,9 @@
 """Adapters that the program wrote, loaded by peft's and pyreft's own classes.
 
 Every folder of the goldens that peft or pyreft saved is read by `reft import`, written again by `reft export`, loaded by the
-library, and must give the logits that are stored with it; so must what `reft merge` writes, loaded by transformers. Run by `make test-interop PYTHON=...` in an environment that has
-torch, transformers, peft, pyvene and pyreft.
+library, and must give the logits that are stored with it; so must what `reft merge` writes, loaded by transformers. Then a LoRA is
+trained here, answers 50 rows, is exported, and must give the same answers by peft. Run by `make test-interop PYTHON=...` in an
+environment that has torch, transformers, peft, pyvene and pyreft.
 """
 
 import argparse
@@ -118,6 +119,59 @@ def positions(case):
     return "+".join(f"{letter}{count}" for letter, count in parts)
 
 
+ONES = "zero one two three four five six seven eight nine".split()
+
+
+def sums():
+    """150 sums of two digits and more to train on, 50 others to answer, as prompts and completions."""
+    pairs = [(first, second) for first in range(20) for second in range(10)]
+    rows = [{"prompt": f"{first} + {second} =", "completion": " " + " ".join(ONES[int(digit)] for digit in str(first + second))}
+            for first, second in pairs]
+    return [row for at, row in enumerate(rows) if at % 4], rows[::4]
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def answers_by_peft(folder, model, prompts, new_tokens):
+    import transformers
+    from peft import PeftModel
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    adapted = PeftModel.from_pretrained(base(model), folder).eval()
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt")
+        with torch.no_grad():
+            said = adapted.generate(**ids, max_new_tokens=new_tokens, do_sample=False, pad_token_id=0)
+        yield tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True)
+
+
+def same_answers(reft, room):
+    """Whether a LoRA that was trained here answers the same there."""
+    new_tokens = 8
+    train, test = sums()
+    command(reft, "merge", "--model", "smollm2", "--out", room / "model")
+    command(
+        reft, "train", "--model", room / "model", "--data", write_lines(room / "train.jsonl", train),
+        "--prompt", "{{ prompt }}", "--completion", "{{ completion }}", "--epochs", 6, "--set", "dtype=f32",
+        "--set", "adapt={lora: {rank: 8, alpha: 16, components: [q, v]}}", "--set", f"eval.max_new_tokens={new_tokens}",
+        "--out", room / "trained",
+    )
+    rows = write_lines(room / "test.jsonl", test)
+    command(reft, "predict", "--adapter", room / "trained", rows, "--dtype", "f32", "--out", room / "said.jsonl")
+    ours = [json.loads(line)["prediction"] for line in (room / "said.jsonl").read_text().splitlines()]
+    command(reft, "export", room / "trained", "--to", "peft", "--out", room / "peft")
+    theirs = list(answers_by_peft(room / "peft", room / "model", [row["prompt"] for row in test], new_tokens))
+    others = [(row["prompt"], one, other) for row, one, other in zip(test, ours, theirs, strict=True) if one.strip() != other.strip()]
+    for prompt, one, other in others:
+        print(f"{prompt!r}: {one!r} here, {other!r} by peft")
+    right = sum(one.strip() == row["completion"].strip() for one, row in zip(ours, test))
+    print(f"a LoRA trained here (SmolLM2, f32): {len(test) - len(others)} of {len(test)} answers by peft are the same, {right} of ours are right")
+    return not others
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reft", default="target/debug/reft")
@@ -144,6 +198,8 @@ def main():
             difference = worst(got, tensors)
             failed |= not difference <= TOLERANCE
             print(f"{case['case']}: {way} gives the logits to {difference:.1e}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        failed |= not same_answers(arguments.reft, pathlib.Path(name))
     raise SystemExit("a library computes something else" if failed else 0)
 
 

@@ -12,15 +12,17 @@ use reft_core::rng::Seed;
 use reft_core::testing::{Tol, assert_close, golden_dir, indices, normal};
 use reft_experiments::data::encode::Example;
 use reft_experiments::interop::merge::Merged;
-use reft_experiments::interop::model_folder;
 use reft_experiments::interop::ours::{LoadedBase, tensors_of};
+use reft_experiments::interop::{NamedTensors, model_folder};
 use reft_experiments::train::causal::Causal;
 use reft_experiments::train::frozen::FrozenForward;
 use reft_experiments::train::learner::{Learner, UpdateRules};
 use reft_models::attention::PastKeyValues;
+use reft_models::hub;
 use reft_models::lending::LendingDecoder;
 use reft_models::model::{Decoder, Pass};
 use reft_models::registry;
+use reft_models::tokenizer::{Conversation, Specials, Tokenizer};
 use reft_models::weights::Weights;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -106,6 +108,30 @@ fn the_merged_folder_answers_as_model_and_adapter() {
         model_folder::write(&base.weights, &merged.tensors(), &out, 1 << 30).expect("written");
         assert_close(&written.to_string(), &logits(&out, None), &expected, Tol::Absolute(1e-4));
     }
+}
+
+#[test]
+fn a_gguf_file_becomes_a_folder_with_its_tokenizer_and_template() {
+    let gguf = hub::locate("smollm2").expect("`make model` fetched it");
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("model");
+    let weights = Weights::open(&gguf).expect("a model");
+    model_folder::write(&weights, &NamedTensors::new(), &out, usize::MAX).expect("written");
+    assert!(logits(&out, None).equal(&logits(&gguf, None)), "other weights");
+    let (theirs, ours) = (Tokenizer::open(&gguf).expect("read"), Tokenizer::open(&out).expect("read"));
+    let messages = [json!({"role": "user", "content": "Ahoy,  world 2026!"})];
+    let ids = |tokenizer: &Tokenizer| {
+        let chat = tokenizer.chat_ids(&Conversation::new(&messages)).expect("a prompt").ids;
+        (
+            chat,
+            tokenizer.encode(" two  words\n", Specials::AsModel).expect("ids"),
+            tokenizer.answer_ends(),
+            tokenizer.bos(),
+        )
+    };
+    assert_eq!(ids(&theirs), ids(&ours));
+    let config: Value = serde_json::from_slice(&std::fs::read(out.join("config.json")).expect("there")).expect("JSON");
+    assert_eq!(config["model_type"], "llama");
 }
 
 #[test]

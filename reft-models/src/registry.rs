@@ -100,6 +100,15 @@ pub fn tensors_of(config: &Value) -> Result<Vec<(String, Vec<i64>)>, LoadError> 
     Ok(Transformer::tensors(config).map_err(DecoderError::from)?)
 }
 
+/// `model_type` of a decoder's configuration, also where only `architectures` names the model; none where no port knows it.
+pub fn model_type(weights: &Weights) -> Option<&'static str> {
+    let path = weights.config_path();
+    match find(&RawConfig::new(&path, weights.config()).ok()?) {
+        Ok(Architecture::Family(family)) => Some(family.model_type),
+        Ok(Architecture::Unknown(..) | Architecture::Nothing) | Err(_) => None,
+    }
+}
+
 fn read(weights: &Weights, source: &WeightSource<'_>) -> Result<Box<dyn Decoder>, LoadError> {
     let path = weights.config_path();
     let raw = RawConfig::new(&path, weights.config())?;

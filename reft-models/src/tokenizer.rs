@@ -34,6 +34,7 @@ mod folder;
 mod gguf;
 mod parts;
 mod pieces;
+mod save;
 mod sentencepiece;
 mod slow;
 mod template;
@@ -324,16 +325,6 @@ impl Tokenizer {
     /// The begin token.
     pub fn bos(&self) -> Option<i64> {
         self.bos
-    }
-
-    /// Writes it as `tokenizer.json`, for other programs.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), TokenizerError> {
-        let error =
-            |error: tokenizers::Error| TokenizerError::Open { path: path.to_owned(), reason: error.to_string() };
-        self.inner.save(path, false).map_err(error)
     }
 
     /// The end token.

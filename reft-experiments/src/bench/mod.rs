@@ -3,7 +3,6 @@
 //! Every measurement is a process of its own, so that peak memory is that job's. Training is timed by update (median),
 //! so that loading and the first updates do not count; the rest by wall clock.
 
-pub mod export;
 pub mod gemm;
 pub mod ours;
 pub mod overhead;

@@ -4,20 +4,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use reft_models::hub;
 use reft_models::tokenizer::Specials;
+use reft_models::weights::Weights;
 use tch::Device;
 
 use crate::bench::overhead::OverheadPoint;
 use crate::bench::report::{self, Measured};
 use crate::bench::{
-    BenchmarkJob, BenchmarkKind, BenchmarkMethod, BenchmarkResult, SummaryLine, export, lines, ours, overhead, peer,
-    plot, scaling, trained,
+    BenchmarkJob, BenchmarkKind, BenchmarkMethod, BenchmarkResult, SummaryLine, lines, ours, overhead, peer, plot,
+    scaling, trained,
 };
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, Dtype};
 use crate::data::row::Row;
 use crate::data::source::DataSources;
 use crate::data::split::Split;
+use crate::interop::{NamedTensors, model_folder};
 use crate::machine::fast;
 use crate::run::session::LoadedDecoder;
 use crate::tasks::commonsense::ARC_E;
@@ -87,7 +90,9 @@ impl Args {
         ensure!(self.peer.exists(), "{program}: not found: run `make bench`, or scripts/peer.sh, which installs it");
         let scratch = tempfile::tempdir()?;
         let folder = scratch.path().join("model");
-        export::export(&self.model, &folder)?;
+        let weights = Weights::open(&hub::locate(&self.model)?)?;
+        model_folder::write(&weights, &NamedTensors::new(), &folder, usize::MAX)?;
+        drop(weights);
         let (rows, source) = rows();
         let adapter = scratch.path().join("trained");
         let bench = Bench { args: self, folder, rows, scratch };

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use reft_models::hub;
+use reft_models::weights::Weights;
 
 use super::import::head_beside;
-use crate::interop::AdapterOrigin;
 use crate::interop::merge::Merged;
 use crate::interop::ours::AdapterOnBase;
+use crate::interop::{AdapterOrigin, NamedTensors};
 use crate::interop::{model_folder, peft_export, pyreft_export};
 
 /// Arguments of `reft export`.
@@ -61,12 +63,14 @@ impl Args {
 /// Arguments of `reft merge`.
 #[derive(Debug, clap::Args)]
 pub struct MergeArgs {
-    /// An adapter's folder, such as `adapter` of a run
-    adapter: PathBuf,
+    /// An adapter's folder, such as `adapter` of a run [default: none, which writes the model as it is: a .gguf file as a folder
+    /// that transformers reads]
+    #[arg(required_unless_present = "model")]
+    adapter: Option<PathBuf>,
     /// The model's folder to write
     #[arg(long)]
     out: PathBuf,
-    /// The base model [default: the one that it was trained on]
+    /// The base model [default: the one that the adapter was trained on]
     #[arg(long)]
     model: Option<String>,
     /// MiB of a file of weights at most
@@ -80,16 +84,24 @@ impl MergeArgs {
     /// # Errors
     /// When the adapter cannot be merged, with the reason, or a file cannot be read or written.
     pub fn run(self) -> Result<()> {
-        let ours = AdapterOnBase::open(&self.adapter, self.model.as_deref())?;
+        let shard = self.shard_mib.max(1) << 20;
+        let Some(adapter) = &self.adapter else {
+            let model = self.model.context("name an adapter or a model")?;
+            let weights = Weights::open(&hub::locate(&model)?)?;
+            model_folder::write(&weights, &NamedTensors::new(), &self.out, shard)?;
+            println!("{}: {model}, nothing merged", self.out.display());
+            return Ok(());
+        };
+        let ours = AdapterOnBase::open(adapter, self.model.as_deref())?;
         let merge = || {
             let naming = ours.base.naming()?;
             Merged::new(&ours.spec, &ours.tensors, (&ours.base.weights, naming, ours.base.dims()))
         };
-        let mut tensors = merge().with_context(|| self.adapter.display().to_string())?.tensors();
-        for (name, tensor) in head_beside(&self.adapter)? {
+        let mut tensors = merge().with_context(|| adapter.display().to_string())?.tensors();
+        for (name, tensor) in head_beside(adapter)? {
             tensors.insert(format!("classifier.{name}"), tensor);
         }
-        model_folder::write(&ours.base.weights, &tensors, &self.out, self.shard_mib.max(1) << 20)?;
+        model_folder::write(&ours.base.weights, &tensors, &self.out, shard)?;
         println!(
             "{}: {} with {}, {} tensors changed",
             self.out.display(),

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use reft_models::registry;
+use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -16,28 +18,28 @@ use super::NamedTensors;
 const LARGEST_COPY: u64 = 64 << 20;
 
 /// Writes the model of a checkpoint with these tensors in place of its own, as the folder `out`, complete or not at all.
-/// `shard` is the size of a file of weights at most, in bytes.
+/// `shard` is the size of a file of weights at most, in bytes. What a `.gguf` file holds becomes a folder too: f32 weights, the
+/// configuration by transformers' keys, its tokenizer.
 ///
 /// # Errors
-/// When the folder is there already, the checkpoint is no folder, or a file cannot be read or written.
+/// When the folder is there already, transformers has no keys for what the checkpoint says, or a file cannot be read or
+/// written.
 pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize) -> Result<()> {
     let source = weights.path();
-    if !source.is_dir() {
-        bail!(
-            "{}: a merged model needs the files of its tokenizer, which a .gguf file does not hold apart: give --model with the \
-             Hugging Face folder of the same model",
-            source.display()
-        );
-    }
     if out.exists() {
         bail!("{}: is there already: name another folder", out.display());
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     let fresh = tempfile::Builder::new().prefix(".merge-").tempdir_in(parent)?;
-    copy_small_files(source, fresh.path())?;
-    let kind = stored_kind(weights.config())?;
-    let config = config(weights, changed);
+    let mut config = config(weights, changed);
+    if source.is_dir() {
+        copy_small_files(source, fresh.path())?;
+    } else {
+        Tokenizer::open(source)?.save_folder(fresh.path())?;
+        complete(&mut config, weights)?;
+    }
+    let kind = stored_kind(&config)?;
     fs::write(fresh.path().join("config.json"), serde_json::to_vec_pretty(&config)?)?;
     write_shards(weights, changed, fresh.path(), (kind, shard))?;
     fs::rename(fresh.keep(), out).with_context(|| out.display().to_string())
@@ -77,6 +79,20 @@ fn config(weights: &Weights, changed: &NamedTensors) -> Value {
         }
     }
     config
+}
+
+/// What the configuration of a `.gguf` file lacks for transformers.
+fn complete(config: &mut Value, weights: &Weights) -> Result<()> {
+    let path = weights.path().display();
+    if config["rope_scaling"]["rope_type"] == "divided" {
+        bail!(
+            "{path}: its rotary frequencies have divisors that config.json has no key for: name the model's Hugging Face folder"
+        );
+    }
+    let model_type = registry::model_type(weights).with_context(|| format!("{path}: no decoder that is read here"))?;
+    config["model_type"] = json!(model_type);
+    config["torch_dtype"] = json!("float32");
+    Ok(())
 }
 
 /// Biases of 0 for the other maps of a part whose configuration now announces biases.

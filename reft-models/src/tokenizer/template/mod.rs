@@ -66,6 +66,18 @@ impl Templates {
         ))
     }
 
+    /// As `tokenizer_config.json` has them: one text, or a list of named ones; none where there is no template.
+    pub(super) fn as_json(&self) -> Option<serde_json::Value> {
+        match self.named.get(DEFAULT).filter(|_| self.named.len() == 1) {
+            Some(only) => Some(only.clone().into()),
+            None if self.named.is_empty() => None,
+            None => {
+                let entry = |(name, template)| serde_json::json!({ "name": name, "template": template });
+                Some(self.named.iter().map(entry).collect())
+            }
+        }
+    }
+
     /// Whether the template asks for the time.
     pub(super) fn dated(&self) -> bool {
         self.choose(None, false).is_ok_and(|source| source.contains("strftime_now"))
