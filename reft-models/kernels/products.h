@@ -10,22 +10,38 @@ constexpr int TALL = LANES == 16 ? 12 : 6;
 // Rows and depth of the block of x that is packed at once, so that it stays in the second-level cache.
 constexpr int64_t BLOCK = 288, DEPTH = 192;
 
+// Panel rows that are prefetched before they are read: about what a memory access takes, and less than a page.
+constexpr int64_t AHEAD = 32;
+
 // c[R, P PANEL] (+)= a[R, k] b[k, P PANEL]: of a the rows are `row` apart and the columns `column`, of b the panels `next`.
+// Loops over accumulators are unrolled, which keeps them in registers.
 template <int R, int P>
 inline void panel_tile(int64_t k, const float* a, int64_t row, int64_t column, const float* b, int64_t next, float* c,
                        int64_t ldc, bool begins) {
-    Vector sum[R][2 * P];
     for (int r = 0; r < R; r++)
+        for (int v = 0; v < 2 * P; v++) __builtin_prefetch(c + r * ldc + v * LANES, 1);
+    Vector sum[R][2 * P];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
         for (int v = 0; v < 2 * P; v++) sum[r][v] = Vector{};
 #pragma GCC unroll 4
     for (int64_t i = 0; i < k; i++) {
         Vector weights[2 * P];
         for (int p = 0; p < P; p++)
-            for (int v = 0; v < 2; v++) weights[2 * p + v] = at(b + p * next + i * PANEL + v * LANES);
+            for (int v = 0; v < 2; v++) {
+                const float* panel = b + p * next + i * PANEL + v * LANES;
+                __builtin_prefetch(panel + AHEAD * PANEL);
+                weights[2 * p + v] = at(panel);
+            }
+#pragma GCC unroll 16
         for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
             for (int v = 0; v < 2 * P; v++) sum[r][v] += a[r * row + i * column] * weights[v];
     }
+#pragma GCC unroll 16
     for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
         for (int v = 0; v < 2 * P; v++) {
             float* to = c + r * ldc + v * LANES;
             at(to) = begins ? sum[r][v] : at(static_cast<const float*>(to)) + sum[r][v];
