@@ -14,6 +14,7 @@ use crate::adapt_config::SpecError;
 use crate::adaptation::{Adaptation, NamedTensor};
 use crate::adaptations::AdaptSpec;
 use crate::base_model::{BaseModel, Match, WrongBase};
+use crate::f32_bytes;
 use crate::intervention::Constraint;
 use crate::lender::{Lender, NoLender};
 use crate::orthonormal::orthonormalise;
@@ -152,18 +153,12 @@ fn all_tensors(adaptation: &dyn Adaptation) -> Vec<NamedTensor> {
 
 fn serialise(adaptation: &dyn Adaptation) -> Vec<u8> {
     let named = all_tensors(adaptation);
-    let bytes: Vec<Vec<u8>> = named.iter().map(|named| bytes_of(&named.tensor)).collect();
+    let bytes: Vec<Vec<u8>> = named.iter().map(|named| f32_bytes::to_bytes(&named.tensor)).collect();
     let views = named.iter().zip(&bytes).map(|(named, bytes)| {
         let shape = named.tensor.size().into_iter().map(|n| n as usize).collect();
         (named.name.as_str(), TensorView::new(Dtype::F32, shape, bytes).expect("bytes of that shape"))
     });
     safetensors::serialize(views, None).expect("consistent views")
-}
-
-fn bytes_of(tensor: &Tensor) -> Vec<u8> {
-    let flat = tensor.detach().to_device(Device::Cpu).flatten(0, -1);
-    let values = Vec::<f32>::try_from(&flat).expect("a flat f32 tensor");
-    values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
 /// An adapter as read from disk, not yet put on a model.
@@ -289,9 +284,8 @@ fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, AdapterError> {
             return Err(error(format!("tensor `{name}` is {:?}, adapters are F32", view.dtype())));
         }
         let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        let values = view.data().chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes")));
-        let tensor = Tensor::from_slice(&values.collect::<Vec<_>>()).reshape(&shape);
-        tensors.insert(name, tensor);
+        let tensor = f32_bytes::from_bytes(view.data(), &shape);
+        tensors.insert(name, tensor.expect("safetensors checks that bytes are those of the shape"));
     }
     Ok(tensors)
 }

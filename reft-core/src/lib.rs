@@ -39,6 +39,7 @@ pub mod adaptations;
 pub mod adapter_file;
 pub mod base_model;
 pub mod decay;
+pub mod f32_bytes;
 pub mod hooks;
 pub mod intervention;
 pub mod interventions;

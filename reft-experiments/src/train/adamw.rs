@@ -1,10 +1,13 @@
 //! AdamW on one flat tensor, with a state that can be saved: libtorch's own optimiser cannot export its.
 
-use tch::{Tensor, no_grad};
+use tch::{Device, Tensor, no_grad};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
+
+/// Numbers of a part of an update on the CPU: its tensors lie in the second-level cache.
+const PART: i64 = 1 << 17;
 
 /// First and second moments of every trainable number, and the updates done.
 #[derive(Debug)]
@@ -51,30 +54,40 @@ impl AdamW {
         no_grad(|| [&mut self.first, &mut self.second].into_iter().for_each(|moment| drop(moment.zero_())));
     }
 
-    /// One update of `flat` with gradient `grad`, as `torch.optim.AdamW` does it.
+    /// One update of `flat` with gradient `grad`, as `torch.optim.AdamW` does it. On the CPU it is done part by part, so that what
+    /// is in between stays in the cache and asks for no fresh pages.
     pub fn update(&mut self, flat: &Tensor, grad: &Tensor, lr: f64) {
-        no_grad(|| {
-            let mut flat = flat.shallow_clone();
-            self.updates += 1;
-            if let Some(decay) = &self.decay {
-                let shrink = match &self.rates {
-                    None => decay * -lr,
-                    Some(rates) => decay * rates * -lr,
-                };
-                let _ = flat.g_mul_(&(shrink + 1.0));
-            }
-            let _ = self.first.lerp_(grad, 1.0 - BETA1);
-            let _ = self.second.g_mul_scalar_(BETA2).addcmul_(grad, &(grad * (1.0 - BETA2)));
-            let counted = i32::try_from(self.updates - self.began).unwrap_or(i32::MAX);
-            let correction = |beta: f64| 1.0 - beta.powi(counted);
-            let scale = (&self.second / correction(BETA2)).sqrt_().g_add_scalar_(EPS);
-            let step = &self.first * (-lr / correction(BETA1));
-            let step = match &self.rates {
-                None => step,
-                Some(rates) => step * rates,
+        self.updates += 1;
+        let count = flat.numel() as i64;
+        let part = if flat.device() == Device::Cpu { PART } else { count.max(1) };
+        for begin in (0..count).step_by(part as usize) {
+            let len = part.min(count - begin);
+            no_grad(|| self.update_part(flat, grad, lr, |tensor| tensor.narrow(0, begin, len)));
+        }
+    }
+
+    fn update_part(&self, flat: &Tensor, grad: &Tensor, lr: f64, part: impl Fn(&Tensor) -> Tensor) {
+        let (mut flat, grad) = (part(flat), part(grad));
+        let (mut first, mut second) = (part(&self.first), part(&self.second));
+        let rates = self.rates.as_ref().map(&part);
+        if let Some(decay) = self.decay.as_ref().map(&part) {
+            let shrink = match &rates {
+                None => decay * -lr,
+                Some(rates) => decay * rates * -lr,
             };
-            let _ = flat.addcdiv_(&step, &scale);
-        });
+            let _ = flat.g_mul_(&(shrink + 1.0));
+        }
+        let _ = first.lerp_(&grad, 1.0 - BETA1);
+        let _ = second.g_mul_scalar_(BETA2).addcmul_(&grad, &(&grad * (1.0 - BETA2)));
+        let counted = i32::try_from(self.updates - self.began).unwrap_or(i32::MAX);
+        let correction = |beta: f64| 1.0 - beta.powi(counted);
+        let scale = (&second / correction(BETA2)).sqrt_().g_add_scalar_(EPS);
+        let step = &first * (-lr / correction(BETA1));
+        let step = match &rates {
+            None => step,
+            Some(rates) => step * rates,
+        };
+        let _ = flat.addcdiv_(&step, &scale);
     }
 }
 

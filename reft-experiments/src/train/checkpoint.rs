@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use reft_core::f32_bytes;
 use reft_core::params::ParamSet;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use tch::{Device, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
 use super::adamw::AdamW;
 
@@ -82,7 +83,7 @@ pub fn load_parameters(path: &Path, sets: Vec<&mut ParamSet>) -> Result<Option<u
 }
 
 fn write(path: &Path, tensors: &[(String, Tensor)], number: u64) -> Result<(), CheckpointError> {
-    let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| bytes_of(tensor)).collect();
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| f32_bytes::to_bytes(tensor)).collect();
     let updates = number.to_le_bytes();
     let mut views: Vec<(&str, TensorView<'_>)> = Vec::new();
     for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
@@ -91,11 +92,6 @@ fn write(path: &Path, tensors: &[(String, Tensor)], number: u64) -> Result<(), C
     views.push(("updates", TensorView::new(Dtype::U64, vec![1], &updates).expect("eight bytes")));
     let file = safetensors::serialize(views, None).expect("consistent views");
     crate::atomic::write(path, &file).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })
-}
-
-fn bytes_of(tensor: &Tensor) -> Vec<u8> {
-    let values = Vec::<f32>::try_from(&tensor.detach().to_device(Device::Cpu)).expect("a flat f32 tensor");
-    values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
 /// A saved state, read.
@@ -170,14 +166,8 @@ impl Saved {
 
     /// A tensor of `count` numbers.
     fn tensor(&self, name: &str, count: i64) -> Result<Tensor, CheckpointError> {
-        let values = self.view(name, |view| {
-            let numbers = view.data().chunks_exact(4);
-            numbers.map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect::<Vec<_>>()
-        })?;
-        if values.len() as i64 == count {
-            Ok(Tensor::from_slice(&values))
-        } else {
-            Err(self.damaged(format!("{} numbers where this run trains {count}", values.len())))
-        }
+        let (tensor, bytes) =
+            self.view(name, |view| (f32_bytes::from_bytes(view.data(), &[count]), view.data().len()))?;
+        tensor.ok_or_else(|| self.damaged(format!("{} numbers where this run trains {count}", bytes / 4)))
     }
 }

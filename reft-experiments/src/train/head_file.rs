@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use reft_core::adaptation::NamedTensor;
 use reft_core::base_model::{BaseModel, Match, WrongBase};
+use reft_core::f32_bytes;
 use reft_core::rng::Seed;
 use reft_core::value_reader;
 use safetensors::SafeTensors;
@@ -82,7 +83,7 @@ pub struct SavedHead {
     path: PathBuf,
     /// What it was trained on.
     pub note: HeadNote,
-    tensors: Vec<(String, Vec<i64>, Vec<f32>)>,
+    tensors: Vec<(String, Tensor)>,
 }
 
 /// Writes a head, complete or not at all.
@@ -91,11 +92,8 @@ pub struct SavedHead {
 /// When the file system refuses.
 pub fn save(path: &Path, head: &ClassificationHead, note: &HeadNote) -> Result<(), HeadError> {
     let entry = |NamedTensor { name, tensor }| {
-        let flat = tensor.detach().to_device(Device::Cpu).flatten(0, -1);
-        let values = Vec::<f32>::try_from(&flat).expect("a flat f32 tensor");
         let shape: Vec<usize> = tensor.size().into_iter().map(|n| n as usize).collect();
-        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-        (key(&name), shape, bytes)
+        (key(&name), shape, f32_bytes::to_bytes(&tensor))
     };
     let entries: Vec<_> = head.named().into_iter().map(entry).collect();
     let views = entries.iter().map(|(name, shape, bytes)| {
@@ -129,9 +127,9 @@ impl SavedHead {
             if view.dtype() != Dtype::F32 {
                 return Err(damaged(format!("tensor `{name}` is {:?}, heads are F32", view.dtype())));
             }
-            let numbers = view.data().chunks_exact(4);
-            let values = numbers.map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect();
-            tensors.push((name, view.shape().iter().map(|&n| n as i64).collect(), values));
+            let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+            let tensor = f32_bytes::from_bytes(view.data(), &shape);
+            tensors.push((name, tensor.expect("safetensors checks that bytes are those of the shape")));
         }
         Ok(Self { path: path.to_owned(), note, tensors })
     }
@@ -166,12 +164,12 @@ impl SavedHead {
 
     fn fill(&self, name: &str, tensor: &Tensor, task: &'static str, needed: i64) -> Result<(), HeadError> {
         let path = || self.path.clone();
-        let found = self.tensors.iter().find(|(saved, _, _)| saved == name);
+        let found = self.tensors.iter().find(|(saved, _)| saved == name);
         let missing = || HeadError::Damaged { path: path(), reason: format!("tensor `{name}` is missing") };
-        let (_, shape, values) = found.ok_or_else(missing)?;
-        let wanted = tensor.size();
-        if *shape == wanted {
-            no_grad(|| tensor.shallow_clone().copy_(&Tensor::from_slice(values).reshape(shape)));
+        let (_, trained) = found.ok_or_else(missing)?;
+        let (shape, wanted) = (trained.size(), tensor.size());
+        if shape == wanted {
+            no_grad(|| tensor.shallow_clone().copy_(trained));
             return Ok(());
         }
         if shape.len() == wanted.len() && shape[0] != needed && wanted[0] == needed {
