@@ -37,7 +37,7 @@ $(TABLES): model
 	@cargo build -q -p reft-experiments
 	$(REFT) table configs/tables/$@.yaml --profile $(PROFILE) $(if $(METHODS),--methods '$(METHODS)') $(if $(COST),--cost)
 
-figure1: ## Make Figure 1, parameters against score, from the tables' runs (PROFILE=quick, small or paper)
+figure1: ## Make Figure 1, parameters against score, from the tables' runs (PROFILE=quick, commonsense, small or paper)
 figure2: ## Make Figure 2, the edits of a prompt
 figure3: ## Make Figure 3, recovery of the book, 7B (PROFILE=quick, small, paper or as_run)
 figure4: ## Make Figure 4, the same, 13B (PROFILE=paper or as_run; with the default model it is figure 3)

@@ -132,6 +132,7 @@ fn a_gguf_file_becomes_a_folder_with_its_tokenizer_and_template() {
     assert_eq!(ids(&theirs), ids(&ours));
     let config: Value = serde_json::from_slice(&std::fs::read(out.join("config.json")).expect("there")).expect("JSON");
     assert_eq!(config["model_type"], "llama");
+    assert!(config.as_object().is_some_and(|keys| keys.values().all(|value| !value.is_null())), "{config}");
 }
 
 #[test]

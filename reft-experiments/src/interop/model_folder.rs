@@ -90,6 +90,10 @@ fn complete(config: &mut Value, weights: &Weights) -> Result<()> {
         );
     }
     let model_type = registry::model_type(weights).with_context(|| format!("{path}: no decoder that is read here"))?;
+    // What the file does not say is left to transformers, which takes some keys of null for a value.
+    if let Value::Object(keys) = config {
+        keys.retain(|_, value| !value.is_null());
+    }
     config["model_type"] = json!(model_type);
     config["torch_dtype"] = json!("float32");
     Ok(())
