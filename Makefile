@@ -74,7 +74,7 @@ report: setup ## Make a page about runs, sweeps and tables (report/index.html; O
 demo: model ## Teach the default model a style with twenty examples, in a minute or two
 	@echo "compiling (several minutes the first time)"
 	@cargo build -q -p reft-experiments
-	$(REFT) train --data pirate --layers '[12]' --epochs 25 --set eval.max_new_tokens=24 --out target/demo-adapter
+	$(REFT) train --data pirate --layers '[12]' --epochs 25 --set eval.max_new_tokens=24 --out target/demo-adapter --overwrite
 
 bench: model ## Compare speed and memory with pyreft, in one run (installs it into .venv-peer, 5 GB)
 	@scripts/peer.sh

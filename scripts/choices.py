@@ -112,7 +112,7 @@ def by_reft(reft, task, rows, model):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(command)}: {done.stderr}")
-        score = json.loads((room / "out" / "scores.json").read_text())["rows"]
+        score = json.loads((room / "out" / "scores.json").read_text())["scores"]["rows"]
         predictions = [json.loads(line) for line in (room / "out" / "predictions-rows.jsonl").read_text().splitlines()]
     each = [
         {

@@ -27,7 +27,7 @@ enum Command {
     /// Write a project to begin with: data, configuration, README
     New(new::Args),
     /// Train interventions and score them
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Score a base model or a trained adapter
     Eval(eval::Args),
     /// Continue a prompt, with or without an adapter
@@ -79,14 +79,27 @@ enum Command {
     BenchJob(bench::JobArgs),
 }
 
-/// Lets `~` stand for the home folder in every path, also where the shell leaves it (`--runs=~/x`).
+/// The arguments that name adapters.
+const ADAPTERS: [&str; 2] = ["adapter", "adapters"];
+
+/// The folder of an adapter; of a run that has one, the one inside it.
+fn adapter_folder(path: PathBuf) -> PathBuf {
+    let inside = path.join("adapter");
+    let is_adapter = |folder: &Path| folder.join("adapter_config.json").exists();
+    if !is_adapter(&path) && is_adapter(&inside) { inside } else { path }
+}
+
+/// Lets `~` stand for the home folder in every path, also where the shell leaves it (`--runs=~/x`), and a run's folder for that of
+/// its adapter.
 fn with_home(command: Clap) -> Clap {
     let parser = OsStringValueParser::new().map(|path| home(Path::new(&path)));
     let command = command.mut_args(|argument| {
-        if argument.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
-            argument.value_parser(parser.clone())
-        } else {
+        if argument.get_value_parser().type_id() != TypeId::of::<PathBuf>() {
             argument
+        } else if ADAPTERS.contains(&argument.get_id().as_str()) {
+            argument.value_parser(parser.clone().map(adapter_folder))
+        } else {
+            argument.value_parser(parser.clone())
         }
     });
     command.mut_subcommands(with_home)

@@ -52,11 +52,11 @@ fn every_method_scores_again_what_training_recorded() {
         let settings: Vec<&str> = [learned.as_str(), &scored].into_iter().chain(adapt).collect();
         let (run, record) = train(&dir, &settings);
         let out = eval(&dir, &run, &settings[..2]);
-        assert_eq!(json(&out.join("scores.json")), record["scores"], "watched rows, {adapt:?}");
+        assert_eq!(json(&out.join("scores.json"))["scores"], record["scores"], "watched rows, {adapt:?}");
         let with_test: Vec<&str> = settings.iter().copied().chain([TEST]).collect();
         let (run, record) = train(&dir, &with_test);
         let out = eval(&dir, &run, &[settings[0], settings[1], TEST]);
-        assert_eq!(json(&out.join("scores.json")), record["scores"], "held rows, {adapt:?}");
+        assert_eq!(json(&out.join("scores.json"))["scores"], record["scores"], "held rows, {adapt:?}");
         let said =
             |folder: &Path| std::fs::read_to_string(folder.join(format!("predictions-{task}.jsonl"))).expect("there");
         assert_eq!(said(&out), said(&run), "{adapt:?}");

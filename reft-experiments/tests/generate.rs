@@ -92,7 +92,7 @@ fn mistakes_are_answered_with_one_line() {
         assert!(told.starts_with("error: ") && told.contains(expected) && told.lines().count() == 1, "{told}");
     };
     dir.write("empty.txt", "\n");
-    check(&["generate", "--chat"], "chat template: the tokenizer has none");
+    check(&["generate", "--chat"], "--chat-template FILE: the model's tokenizer has no chat template");
     check(&["generate", "--file", "empty.txt"], "empty.txt: the file has no prompts");
     check(&["generate", "--file", "none.txt"], "none.txt: No such file");
     check(&["generate", "hello", "--temperature=-1"], "--temperature: -1: above 0");

@@ -65,7 +65,7 @@ fn classes_are_learned_as_words_and_scored_by_the_task_s_metrics() {
     let scores: Value =
         serde_json::from_str(&std::fs::read_to_string(dir.path().join("said/scores.json")).expect("kept"))
             .expect("JSON");
-    assert_eq!(scores, record["scores"]);
+    assert_eq!(scores["scores"], record["scores"]);
     let name = run.display().to_string();
     let compared = dir.run(&["compare", &name, &name]);
     let said = String::from_utf8_lossy(&compared.stdout).into_owned();

@@ -186,6 +186,7 @@ fn choices_are_scored_as_lm_evaluation_harness_scores_them() {
     assert!(output.status.success(), "{}", texts(&output).1);
     let read = |name: &str| std::fs::read_to_string(dir.path().join("out").join(name)).expect("written");
     let scores: Value = serde_json::from_str(&read("scores.json")).expect("JSON");
+    let scores = &scores["scores"];
     assert_eq!(scores["rows"]["value"], expected["acc"]);
     assert_eq!(scores["rows"]["second"]["value"], expected["acc_norm"]);
     let predictions = read("predictions-rows.jsonl");

@@ -98,7 +98,13 @@ pub enum TokenizerError {
     /// The library's words.
     #[error("the text cannot be tokenised: {0}")]
     Encode(String),
-    /// The tokenizer has no template, or it refuses the conversation.
+    /// The tokenizer has no template.
+    #[error(
+        "the model's tokenizer has no chat template, by which a conversation becomes text: give one (data.chat_template names its \
+         file), or take a chat model"
+    )]
+    NoChatTemplate,
+    /// The template refuses the conversation, or there are several.
     #[error("the conversation cannot be put into the model's chat template: {0}")]
     Chat(String),
     /// A token for which the model's embedding has no row.
@@ -243,6 +249,13 @@ impl Tokenizer {
     #[must_use]
     pub fn at(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// The tokenizer with this chat template, in Jinja, instead of those that came with it.
+    #[must_use]
+    pub fn with_chat_template(mut self, template: &str) -> Self {
+        self.templates = Templates::files(BTreeMap::from([(template::DEFAULT.to_owned(), template.to_owned())]));
         self
     }
 

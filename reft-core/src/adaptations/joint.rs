@@ -51,9 +51,9 @@ impl<const STAGED: bool> AdaptConfig for MembersSpec<STAGED> {
         Ok(Box::new(CombinedAdaptations::new(members, order)))
     }
 
-    fn trainable(&self, dims: &Dims, _: &dyn Lender) -> Result<i64, SpecError> {
+    fn trainable(&self, dims: &Dims, lender: &dyn Lender) -> Result<i64, SpecError> {
         check(&self.0)?;
-        self.0.iter().map(|member| member.adapt.trainable(dims)).sum()
+        self.0.iter().map(|member| member.adapt.config().trainable(dims, lender)).sum()
     }
 
     fn members(&self) -> Vec<&dyn AdaptConfig> {

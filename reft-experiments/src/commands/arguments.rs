@@ -2,13 +2,15 @@
 
 use anyhow::Error;
 
+use reft_models::tokenizer::TokenizerError;
+
 use crate::alpaca_eval::judge::JudgeError;
 use crate::alpaca_eval::judge::error::ClientError;
 use crate::run::saved::OpenError;
 
 /// The same error with the arguments that it is about, where it is about some.
 pub fn named(error: Error) -> Error {
-    match opening(&error).or_else(|| judging(&error)) {
+    match opening(&error).or_else(|| judging(&error)).or_else(|| chatting(&error)) {
         Some(arguments) => error.context(arguments),
         None => error,
     }
@@ -20,7 +22,15 @@ fn opening(error: &Error) -> Option<&'static str> {
         OpenError::HeadWithoutLabels(_) => "--head",
         OpenError::NoHead => "--adapter or --head",
         OpenError::TwoTokenizers { .. } => "--tokenizer",
+        OpenError::TwoChatTemplates { .. } => "--chat-template",
     })
+}
+
+fn chatting(error: &Error) -> Option<&'static str> {
+    match error.downcast_ref()? {
+        TokenizerError::NoChatTemplate => Some("--chat-template FILE"),
+        _ => None,
+    }
 }
 
 fn judging(error: &Error) -> Option<&'static str> {

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use serde::Serialize;
 
+use super::conditions::Conditions;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::source::DataSources;
 use crate::machine::fast;
 use crate::run::saved::SavedFiles;
+use crate::run::saved_task::SavedTask;
 use crate::run::{self, PredictionFile};
 use crate::store::record::Score;
 use crate::store::test_reads;
@@ -42,11 +45,16 @@ impl Args {
     pub fn run(mut self) -> Result<()> {
         self.names_rows()?;
         let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
+        self.fits(&plan)?;
         let tokenizer = self.model.base.tokenizer;
         let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone(), tokenizer };
         let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;
         fast::say(plan.dtype, plan.device);
         self.note_test_reads(&plan)?;
+        let trained = self.model.adapter.as_deref().or(self.head.as_deref());
+        let (rows, at) = ((plan.data.rows(), plan.seed), (plan.dtype, plan.device));
+        let conditions = Conditions::here(&saved.base().id, trained, rows, at);
+        println!("{conditions}");
         let mut scores = BTreeMap::new();
         saved.score(&plan, &DataSources::from_env(), &mut |scored| {
             let key = scored.task.key();
@@ -68,7 +76,7 @@ impl Args {
             }
             Ok(())
         })?;
-        keep_scores(self.out.as_deref(), &scores)
+        keep_scores(self.out.as_deref(), &ScoresFile { conditions, scores })
     }
 
     /// An adapter is not scored on the default's rows, which have nothing to do with what it was trained for.
@@ -84,6 +92,20 @@ impl Args {
         Ok(())
     }
 
+    /// An encoder's adapter is not asked in words.
+    fn fits(&self, plan: &RunPlan) -> Result<()> {
+        let Some(adapter) = self.model.adapter.as_ref().filter(|_| !plan.kind().has_head()) else { return Ok(()) };
+        let labels = SavedTask::find(adapter)?.and_then(|task| task.labels);
+        let (shown, tasks) = (adapter.display(), plan.data.eval.iter().map(|id| id.key()).collect::<Vec<_>>());
+        ensure!(
+            labels.is_none(),
+            "{shown}: an encoder with labels was trained, and {} has none: rows of a file are answered and scored by `reft predict \
+             --adapter {shown} FILE`",
+            tasks.join(", ")
+        );
+        Ok(())
+    }
+
     /// Notes that test rows are about to be read, if they are.
     fn note_test_reads(&self, plan: &RunPlan) -> Result<()> {
         let EvalSplit::Test(selection) = &plan.data.eval_split else { return Ok(()) };
@@ -95,8 +117,17 @@ impl Args {
     }
 }
 
-/// Writes the scores, as a run's record has them, beside the predictions.
-fn keep_scores(out: Option<&Path>, scores: &BTreeMap<&str, Score>) -> Result<()> {
+/// `scores.json`.
+#[derive(Serialize)]
+struct ScoresFile<'a> {
+    #[serde(flatten)]
+    conditions: Conditions,
+    /// As a run's record has them.
+    scores: BTreeMap<&'a str, Score>,
+}
+
+/// Writes the scores beside the predictions.
+fn keep_scores(out: Option<&Path>, scores: &ScoresFile<'_>) -> Result<()> {
     let Some(path) = out.map(|out| out.join("scores.json")) else { return Ok(()) };
     let json = serde_json::to_vec_pretty(scores).expect("plain data");
     crate::atomic::write(&path, &json).with_context(|| format!("{}: cannot be written", path.display()))

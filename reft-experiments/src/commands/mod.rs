@@ -6,6 +6,7 @@ pub mod chat;
 mod chat_model;
 pub mod collect;
 pub mod compare;
+mod conditions;
 pub mod das;
 pub mod eval;
 pub mod export;
@@ -32,12 +33,14 @@ pub mod win_rate;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use reft_core::adapt_config::SpecError;
 use reft_core::adaptation::Adaptation;
 use reft_models::tokenizer::TokenizerVersion;
 use tch::Device;
 
+use self::conditions::Conditions;
+use crate::config::chat_template;
 use crate::config::dtype::DtypeChoice;
 use crate::config::plan::{DeviceSpec, RunPlan};
 use crate::config::read::{resolve_at, run_tree};
@@ -60,6 +63,10 @@ pub struct BaseArgs {
     /// adapter was trained with, else the configuration's, else fast]
     #[arg(long, value_parser = tokenizer)]
     tokenizer: Option<TokenizerVersion>,
+    /// File with a chat template to use in place of the model's own [default: the one that the adapter was trained with, else the
+    /// model's]
+    #[arg(long, value_name = "FILE")]
+    chat_template: Option<PathBuf>,
     /// cpu, cuda or cuda:1 [default: the configuration's where there is one, else cpu]
     #[arg(long, value_parser = device)]
     device: Option<DeviceSpec>,
@@ -102,6 +109,9 @@ impl BaseArgs {
         if let Some(dtype) = self.dtype {
             written.tree["dtype"] = dtype.name().into();
         }
+        if let Some(template) = self.chat_template()? {
+            written.tree["data"]["chat_template"] = template.into();
+        }
         if let Some(device) = self.device {
             written.tree["device"] = String::from(device).into();
         }
@@ -114,6 +124,12 @@ impl BaseArgs {
         Ok(plan)
     }
 
+    /// The text of the chat template, where one is named.
+    fn chat_template(&self) -> Result<Option<String>> {
+        let read = |path: &PathBuf| chat_template::read(&path.display().to_string());
+        self.chat_template.as_ref().map(read).transpose().map_err(|reason| anyhow!("--chat-template: {reason}"))
+    }
+
     /// The model with these adapters; without a model, the one the first was trained on.
     fn open(&self, adapters: &[PathBuf]) -> Result<OpenedDecoder> {
         self.open_with(adapters, &[])
@@ -122,7 +138,9 @@ impl BaseArgs {
     /// The same, with the adapters' interventions at these strengths where some are given.
     fn open_with(&self, adapters: &[PathBuf], strengths: &[f64]) -> Result<OpenedDecoder> {
         let device = self.device.unwrap_or(DeviceSpec(Device::Cpu));
+        let chat_template = self.chat_template()?;
         let opened = OpenedDecoder::open(&DecoderRequest {
+            chat_template: chat_template.as_deref(),
             adapters,
             strengths,
             model: self.model.as_deref(),
@@ -196,10 +214,7 @@ fn print_score(task: &str, score: Score) {
 
 /// A record's scores and cost.
 fn print_record(record: &Record) {
-    let plan = &record.plan;
-    let device = String::from(plan.device);
-    let rows = plan.data.rows();
-    println!("{} on {rows} rows, seed {}, {}, {device}", plan.model, plan.seed, plan.dtype.name());
+    println!("{}", Conditions::of(record));
     record.scores.iter().for_each(|(task, &score)| print_score(task, score));
     let cost = record.cost;
     println!(

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tch::Device;
 
 use super::BaseArgs;
+use super::conditions::Conditions;
 use crate::config::plan::DeviceSpec;
 use crate::data::own::cells;
 use crate::data::own::spec::DataSpec;
@@ -77,7 +78,9 @@ impl Args {
         let name = spec.name();
         let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));
         let dtype = self.base.dtype.unwrap_or_default().on(device);
+        let chat_template = self.base.chat_template()?;
         let request = Request {
+            chat_template: chat_template.as_deref(),
             kept: &kept,
             spec,
             folder: &self.adapter,
@@ -86,8 +89,9 @@ impl Args {
             dtype,
             device,
             max_new: self.max_new,
+            named: self.named(),
         };
-        let Answered { lines, score, too_long } = request.answer()?;
+        let Answered { lines, score, too_long, model, seed } = request.answer()?;
         fast::say(dtype, device);
         if let Some(cut) = &too_long {
             eprintln!("{cut}");
@@ -105,6 +109,8 @@ impl Args {
             }
         }
         if let Some(score) = score {
+            let rows = ("own".to_owned(), seed);
+            eprintln!("{}", Conditions::here(&model, Some(&self.adapter), rows, (dtype, device)));
             eprintln!("{}", super::score_line(&name, score));
             let unknown = lines.iter().filter(|line| line.expected.is_none()).count();
             if unknown > 0 {
@@ -112,6 +118,12 @@ impl Args {
             }
         }
         Ok(())
+    }
+
+    /// Keys of what is right whose columns are named here, and so must be there.
+    fn named(&self) -> Vec<&'static str> {
+        let keys = [("answer", &self.answer), ("label", &self.label)];
+        keys.into_iter().filter(|(_, given)| given.is_some()).map(|(key, _)| key).collect()
     }
 
     fn format(&self) -> Result<PredictionFormat> {

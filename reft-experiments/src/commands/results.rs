@@ -26,7 +26,12 @@ pub struct Args {
     #[arg(long)]
     descending: bool,
     /// Settings shown as further columns, such as adapt.reft.rank
-    #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = "model,seed,train.lr,train.epochs")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_delimiter = ',',
+        default_value = "model,method,dtype,seed,train.lr,train.epochs"
+    )]
     show: Vec<String>,
     /// Write all of it as CSV to this file; - for the screen
     #[arg(long, value_name = "FILE")]
@@ -63,7 +68,12 @@ struct ResultLine<'a> {
     cut: Value,
     /// What the score is measured in.
     unit: Value,
+    /// What was trained, as tables print it.
+    method: Value,
 }
+
+/// The column of what was trained.
+const METHOD: &str = "method";
 
 /// The column of rows whose prompts were longer than `data.max_length`, shown where there are some.
 const CUT: &str = "cut";
@@ -83,7 +93,14 @@ impl<'a> ResultLine<'a> {
                 entry.seconds.into(),
             ];
             let second = score.second().map(|second| (second.metric.key(), (100.0 * second.value).into()));
-            Self { entry, cells, second, cut: score.cut().into(), unit: score.unit().to_string().into() }
+            Self {
+                entry,
+                cells,
+                second,
+                cut: score.cut().into(),
+                unit: score.unit().to_string().into(),
+                method: entry.method().into(),
+            }
         };
         entry.scores.iter().map(line).collect()
     }
@@ -98,6 +115,9 @@ impl<'a> ResultLine<'a> {
         }
         if key == UNIT {
             return &self.unit;
+        }
+        if key == METHOD {
+            return &self.method;
         }
         match &self.second {
             Some((metric, value)) if *metric == key => value,

@@ -164,21 +164,26 @@ pub(super) fn drive(sweep: &mut Sweep, mut local: LocalLauncher) -> Result<()> {
     let why = if frozen == local.threads { "" } else { ", as the sweep was begun: digits depend on their number" };
     local.threads = frozen;
     eprintln!("{}: {} workers with {} threads each{why}", folder.display(), local.workers, local.threads);
-    let (mut said, mut looked, mut done) = (String::new(), None::<std::time::Instant>, 0);
-    local.run(&folder, &runs, &mut || {
-        if looked.is_some_and(|looked| looked.elapsed() < WATCH) {
-            return Ok(done);
-        }
-        looked = Some(std::time::Instant::now());
+    let mut said = String::new();
+    let mut say = |sweep: &mut Sweep| -> Result<usize> {
         let survey = sweep.survey()?;
-        done = survey.trials.iter().chain(&survey.last).map(|view| view.standing.scores.len()).sum();
         let line = show::line(sweep, &survey);
         if line != said {
             eprintln!("{line}");
             said = line;
         }
+        Ok(survey.trials.iter().chain(&survey.last).map(|view| view.standing.scores.len()).sum())
+    };
+    let (mut looked, mut done) = (None::<std::time::Instant>, 0);
+    local.run(&folder, &runs, &mut || {
+        if looked.is_none_or(|looked| looked.elapsed() >= WATCH) {
+            looked = Some(std::time::Instant::now());
+            done = say(sweep)?;
+        }
         Ok(done)
     })?;
+    // The last look may have been while the last of them worked.
+    say(sweep)?;
     status(sweep, false)
 }
 

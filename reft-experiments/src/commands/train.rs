@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, bail, ensure};
 use reft_core::adapt_config::SpecError;
 
 use super::processes::Processes;
-use super::train_data::{self, DataArgs};
+use super::train_data::{self, DataArgs, OutArgs};
 use crate::config::read::run_plan;
+use crate::data::own::cells::Format;
+use crate::run;
 use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
 
@@ -15,16 +17,14 @@ use crate::run::{Claiming, Resume, Runner};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Configuration of the run; none with --data
-    #[arg(required_unless_present = "data")]
     config: Option<PathBuf>,
     #[command(flatten)]
     from_data: DataArgs,
     /// Override a setting: --set train.lr=1e-3
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Folder for the adapter, beside the run's own
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: OutArgs,
     /// Go on from the checkpoint of an interrupted run
     #[arg(long)]
     resume: bool,
@@ -44,7 +44,8 @@ impl Args {
     /// When the configuration is wrong, something is missing, or training does not stay finite.
     pub fn run(self) -> Result<()> {
         let mut session = Session::from_env();
-        self.out.as_deref().map_or(Ok(()), train_data::check_out)?;
+        self.check_config()?;
+        self.out.check_place()?;
         let plan = if self.from_data.is_given() {
             let written = self.from_data.written(&self.overrides, &session)?;
             let shown = serde_saphyr::to_string(&written.tree)?;
@@ -71,14 +72,38 @@ impl Args {
         if !processes.lead() {
             return runner.assist(&plan, &mut session).map_err(|error| self.located(error));
         }
-        let done = runner.execute(&plan, &mut session);
+        let free = self.out.check_free(|| run::run_name(&plan, &mut session));
+        let done = free.and_then(|()| runner.execute(&plan, &mut session));
         let (record, paths) = done.map_err(|error| processes.why(self.located(error)))?;
         super::print_record(&record);
         println!("run {}", paths.folder().display());
         if self.from_data.is_given() {
             self.from_data.show(&plan, &paths, &mut session)?;
         }
-        self.out.as_ref().map_or(Ok(()), |out| train_data::copy_adapter(&plan, &paths, out))
+        let adapter = self.out.keep(&plan, &paths)?;
+        if adapter.exists() {
+            train_data::hint(&plan, &adapter);
+        }
+        Ok(())
+    }
+
+    /// Refuses no configuration, and rows where a configuration is expected.
+    fn check_config(&self) -> Result<()> {
+        let Some(config) = &self.config else {
+            ensure!(
+                self.from_data.is_given(),
+                "what is to be trained? Give a configuration (reft train run.yaml), or a file of examples (reft train --data FILE)"
+            );
+            return Ok(());
+        };
+        let shown = config.display();
+        let holds_rows = match Format::of(config) {
+            None => config.is_dir(),
+            Some(Format::Json) => std::fs::read_to_string(config).is_ok_and(|text| json_rows(&text)),
+            Some(Format::Csv | Format::Tsv | Format::Parquet) => true,
+        };
+        ensure!(!holds_rows, "{shown}: these are rows, no configuration: reft train --data {shown}");
+        Ok(())
     }
 
     /// Processes that this one starts, itself counted.
@@ -95,4 +120,12 @@ impl Args {
     fn located(&self, error: Error) -> Error {
         if error.is::<SpecError>() { error.context(format!("{}: adapt", self.place())) } else { error }
     }
+}
+
+/// Whether a text is a JSON array, or several lines of JSON objects. One object may be a configuration.
+fn json_rows(text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let is_object = |line: &str| serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(line).is_ok();
+    text.starts_with('[') || [lines.next(), lines.next()].into_iter().all(|line| line.is_some_and(is_object))
 }

@@ -1,11 +1,13 @@
 //! `reft train --data FILE`: a run from flags instead of a configuration, and what it taught.
 
 mod described;
+mod out;
 mod shown;
 
-pub use self::shown::{check_out, copy_adapter};
+pub use self::out::OutArgs;
+pub use self::shown::hint;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use reft_core::interventions::low_rank::{EditStart, LOREFT, LowRank};
@@ -57,6 +59,15 @@ pub struct DataArgs {
     /// What there is to choose from: a column that holds a list; or a template for each, given several times
     #[arg(long, requires = "prompt")]
     choices: Vec<String>,
+    /// File with the chat template of conversations, in place of the model's own
+    #[arg(long, requires = "data", value_name = "FILE")]
+    chat_template: Option<PathBuf>,
+    /// Which turns of conversations are trained on [default: last]
+    #[arg(long, requires = "data", value_parser = ["last", "all"])]
+    turns: Option<String>,
+    /// Rows that are held out, such as dev=0.1,test=200: a part, a number of rows, or the file [default: dev=0.1]
+    #[arg(long, requires = "data", value_delimiter = ',', value_name = "SPLIT=ROWS")]
+    split: Vec<String>,
     /// How answers are scored: exact, contains, {regex: ..}, {after: ..}, number, letter, choices, `words_f1`, `rouge_l`, bleu,
     /// nll, perplexity, judge; labels: accuracy, `f1_macro`, `f1_micro`, matthews, pearson, spearman
     #[arg(long, requires = "data")]
@@ -128,12 +139,15 @@ impl DataArgs {
         } else if setting.begins_at_base {
             train["validation"] = json!({"rows": VALIDATED});
         }
-        let tree = json!({
+        let mut tree = json!({
             "model": self.model.as_deref().unwrap_or(setting.model),
             "adapt": {"reft": reft},
             "data": {"train": [set.clone()], "eval": [set], "eval_split": "dev"},
             "train": train,
         });
+        if let Some(template) = &self.chat_template {
+            tree["data"]["chat_template"] = json!(template);
+        }
         let mut written = LocatedSettings { tree, ..LocatedSettings::nothing("the command line") };
         overrides.iter().try_for_each(|text| written.set(text))?;
         Ok(written)

@@ -1,5 +1,6 @@
 //! Configurations: what a user writes, and what it resolves to.
 
+pub mod chat_template;
 pub mod dtype;
 pub mod kind;
 pub mod merge;

@@ -67,6 +67,9 @@ pub struct DataPlan {
     pub max_length: usize,
     /// How a question is put to the model.
     pub template: PromptTemplate,
+    /// A file with the chat template to use in place of the model's own, or for a model that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
     /// How rows with labels (GLUE) are learned: by an encoder's head, or by a causal model as text.
     #[serde(default, skip_serializing_if = "LabelLearning::is_default")]
     pub labels: LabelLearning,
@@ -206,6 +209,7 @@ impl Default for RunPlan {
                 eval_split: EvalSplit::Dev,
                 max_length: 512,
                 template: PromptTemplate::Task,
+                chat_template: None,
                 labels: LabelLearning::Head,
             },
             train: TrainPlan {

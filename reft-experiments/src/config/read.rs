@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use tch::Device;
 
+use super::chat_template;
 use super::dtype::{AUTO, DtypeChoice};
 use super::merge::merge;
 use super::parity;
@@ -75,6 +76,11 @@ pub fn resolve_at(tree: Value, places: &SettingLocations) -> Result<RunPlan, Con
     parity::fill(&mut whole);
     let mut plan: RunPlan = typed_at(&whole, places)?;
     plan.model = paths::setting(&plan.model).map_err(|reason| ConfigError::value(places, "model", reason))?;
+    if let Some(given) = &plan.data.chat_template {
+        let read = chat_template::read(given);
+        plan.data.chat_template =
+            Some(read.map_err(|reason| ConfigError::value(places, "data.chat_template", reason))?);
+    }
     plan.check().map_err(|(key, reason)| ConfigError::value(places, &key, reason))?;
     Ok(plan)
 }

@@ -3,11 +3,15 @@
 //! `choice.rs` decides which implementation a plan takes.
 
 use anyhow::Result;
+use reft_core::adapt_config::SpecError;
+use reft_core::lender::Lender;
+use reft_core::site::Dims;
 
 use super::fit::{Fit, TrainingReached};
 use super::named::NamedRun;
 use super::prediction::Prediction;
 use super::session::Session;
+use crate::config::plan::RunPlan;
 use crate::data::data_file::DataFile;
 use crate::data::left_out::LeftOut;
 use crate::data::too_long::TooLong;
@@ -41,6 +45,12 @@ pub trait RunRows {
 pub trait Experiment {
     /// The rows.
     fn rows(&self) -> &dyn RunRows;
+
+    /// Refuses settings of the adaptation and rows that the model cannot be used with. Nothing is built or written for it.
+    ///
+    /// # Errors
+    /// When they do not fit it.
+    fn check(&self, plan: &RunPlan) -> Result<()>;
 
     /// What is trained and scored, at its initial values. The memory that the run takes is said, and refused where it cannot
     /// fit, at the latest before the first update.
@@ -113,6 +123,18 @@ pub struct TaskScore {
     pub too_long: Option<TooLong>,
     /// What it came to; none where answers are to be judged.
     pub score: Option<Score>,
+}
+
+/// Whether what a plan trains fits a model of these dimensions. The model's own weights, which some methods train, always fit and
+/// are not read for this.
+///
+/// # Errors
+/// When the settings do not.
+pub(super) fn check_settings(plan: &RunPlan, dims: &Dims, lender: &dyn Lender) -> Result<(), SpecError> {
+    match plan.adapt.as_ref().filter(|spec| !spec.own_weights()) {
+        Some(spec) => spec.config().trainable(dims, lender).map(drop),
+        None => Ok(()),
+    }
 }
 
 impl TrainingReached {

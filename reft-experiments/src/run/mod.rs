@@ -33,4 +33,4 @@ mod studying;
 pub use self::choice::{data_fingerprint, open, overlaps};
 pub use self::named::RunOutcome;
 pub use self::perform::PredictionFile;
-pub use self::runner::{Claiming, Resume, Runner};
+pub use self::runner::{Claiming, Resume, Runner, run_name};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use reft_core::adaptation::Mode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -38,12 +38,16 @@ pub struct Request<'a> {
     pub rows: &'a Path,
     /// Another base model than the one it was trained on.
     pub model: Option<&'a str>,
+    /// Another chat template than the one that it was trained with.
+    pub chat_template: Option<&'a str>,
     /// Type of the base weights.
     pub dtype: Dtype,
     /// Where it computes.
     pub device: DeviceSpec,
     /// New tokens of an answer at most, where not as in training.
     pub max_new: Option<usize>,
+    /// Keys of the task's templates that the caller named, whose columns must be there.
+    pub named: Vec<&'static str>,
 }
 
 /// Rows that were answered.
@@ -54,6 +58,10 @@ pub struct Answered {
     pub score: Option<Score>,
     /// Rows that were cut; none if there are none.
     pub too_long: Option<TooLong>,
+    /// The name of the model that answered.
+    pub model: String,
+    /// The seed that it had.
+    pub seed: u64,
 }
 
 /// The answer to one row.
@@ -115,7 +123,7 @@ impl Request<'_> {
     /// When the rows or the model cannot be read, a row is too long, or the model's scores are not finite.
     pub fn answer(&self) -> Result<Answered> {
         let task = OwnTask::over(self.spec.clone()).map_err(anyhow::Error::msg)?;
-        let asked = task.set().asked(self.rows)?;
+        let asked = task.set().asked(self.rows, &self.named)?;
         let mut plan =
             RunPlan { dtype: self.dtype, device: self.device, tokenizer: self.kept.tokenizer, ..RunPlan::default() };
         (plan.data.max_length, plan.data.template) = (self.kept.max_length, self.kept.template);
@@ -142,7 +150,8 @@ impl Request<'_> {
     fn classes(&self, task: &'static OwnTask, asked: &[AskedRow], plan: &RunPlan) -> Result<Answered> {
         let labelled = task.labelled().context("the task that the model was trained for has no labels: train anew")?;
         let classifier = Classifier::open(&self.files(), self.model, plan, labelled)?;
-        let labels = classifier.labels();
+        let (labels, model) = (classifier.labels(), classifier.base().id.clone());
+        check_labels(labels, asked)?;
         let rows: Vec<Row> = asked.iter().map(|asked| asked.row.clone()).collect();
         let (taken, too_long) = classifier.taken(&rows, plan)?;
         let known = |asked: &AskedRow| labels.target(&asked.row.answer).filter(|_| asked.answered);
@@ -155,7 +164,7 @@ impl Request<'_> {
         let pairs = asked.iter().zip(&taken).filter_map(|(asked, taken)| Some((known(asked)?, taken.target))).collect();
         let (answers, cut) = (LabelledPredictions { pairs }, too_long.as_ref().map_or(0, |cut: &TooLong| cut.rows));
         let score = (!answers.pairs.is_empty()).then(|| Score::measured(task.metric(), None, &answers, cut));
-        Ok(Answered { lines: lines.collect(), score, too_long })
+        Ok(Answered { lines: lines.collect(), score, too_long, model, seed: plan.seed })
     }
 
     fn texts(&self, task: &'static OwnTask, asked: &[AskedRow], plan: &RunPlan) -> Result<Answered> {
@@ -164,6 +173,7 @@ impl Request<'_> {
             adapters: adapters.as_slice(),
             strengths: &[],
             model: self.model,
+            chat_template: self.chat_template,
             tokenizer: Some(plan.tokenizer),
             dtype: plan.dtype,
             device: plan.device,
@@ -196,8 +206,21 @@ impl Request<'_> {
             }
         };
         let score = (!predictions.is_empty() && !task.judged()).then(|| graded(task.scoring(), &predictions));
-        Ok(Answered { lines, score, too_long: answered.too_long })
+        let (model, too_long) = (opened.loaded.base.id.clone(), answered.too_long);
+        Ok(Answered { lines, score, too_long, model, seed: plan.seed })
     }
+}
+
+/// Refuses a label that the model does not know: left out it would flatter the score.
+fn check_labels(labels: Labels, asked: &[AskedRow]) -> Result<()> {
+    let strange = |asked: &&AskedRow| asked.answered && labels.target(&asked.row.answer).is_none();
+    let Some(AskedRow { row, .. }) = asked.iter().find(strange) else { return Ok(()) };
+    let known = labels.describe();
+    bail!(
+        "{}: the label `{}` is none of {known}, which the model was trained on: correct it, or take the row out",
+        row.place,
+        row.answer
+    )
 }
 
 fn said(labels: Labels, taken: &Taken) -> Said {

@@ -90,6 +90,7 @@ impl Runner<'_> {
             return Ok((RunOutcome::Complete(Box::new(record)), paths));
         }
         let experiment = rows.load(session)?;
+        experiment.check(plan)?;
         self.once(plan, environment, group, |named| perform(experiment.as_ref(), named, part))
     }
 
@@ -188,6 +189,15 @@ impl Runner<'_> {
         }
         outcome
     }
+}
+
+/// The name of a plan's run.
+///
+/// # Errors
+/// When data or the model's files are missing.
+pub fn run_name(plan: &RunPlan, session: &mut Session) -> Result<RunId> {
+    let rows = choice::rows(plan, &session.sources)?;
+    Ok(RunId::new(plan, &environment(plan, rows.as_ref(), session)?))
 }
 
 /// What a run depends on beside its plan.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use reft_core::base_model::BaseModel;
 use reft_models::tokenizer::TokenizerVersion;
 
 use super::experiment::TaskScore;
@@ -51,6 +52,16 @@ pub enum OpenError {
         "no classification head: name the folder `adapter` of a run, or its head.safetensors where the head alone was trained"
     )]
     NoHead,
+    /// Adapters that need different texts.
+    #[error(
+        "{first} and {other} were trained with different chat templates: open them one at a time, or choose one of the two"
+    )]
+    TwoChatTemplates {
+        /// The first adapter.
+        first: PathBuf,
+        /// One that was trained with another template.
+        other: PathBuf,
+    },
     /// Adapters that need different ids.
     #[error(
         "{first} and {other} were trained with different tokenizers of the model, slow and fast: open them one at a time, or \
@@ -66,6 +77,9 @@ pub enum OpenError {
 
 /// A model with what was trained on it.
 pub trait SavedModel {
+    /// The model below what was trained.
+    fn base(&self) -> &BaseModel;
+
     /// Scores the tasks of a plan, one after the other, as a run of this plan would have scored them.
     ///
     /// # Errors

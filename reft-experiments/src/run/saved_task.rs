@@ -6,11 +6,13 @@ use reft_core::value_reader;
 use reft_models::tokenizer::TokenizerVersion;
 use serde::{Deserialize, Serialize};
 
-use crate::config::plan::{EvalPlan, RunPlan};
+use super::named::NamedRun;
+use crate::config::plan::EvalPlan;
 use crate::data::labels::{Labels, SavedLabels};
 use crate::data::own::column_template::ColumnTemplate;
 use crate::data::own::spec::DataSpec;
 use crate::data::text::{self, TextError};
+use crate::store::RunId;
 use crate::tasks::labelled::LabelledTask;
 use crate::tasks::template::PromptTemplate;
 
@@ -20,6 +22,9 @@ const FILE: &str = "task.json";
 /// What a model was trained for.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct SavedTask {
+    /// The run that trained it; files of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// The tasks, as configurations describe data sets; empty where no description says them.
     pub tasks: Vec<DataSpec>,
     /// What the outputs of an encoder's head stand for; none of causal models.
@@ -29,6 +34,9 @@ pub struct SavedTask {
     pub max_length: usize,
     /// How a question is put to a causal model.
     pub template: PromptTemplate,
+    /// The chat template, where it is not the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
     /// Which tokenizer of the model gives the ids.
     #[serde(default, skip_serializing_if = "TokenizerVersion::is_fast")]
     pub tokenizer: TokenizerVersion,
@@ -70,8 +78,9 @@ pub enum SavedTaskError {
 }
 
 impl SavedTask {
-    /// What a plan trains for; `labels` are those of an encoder's head.
-    pub fn of(plan: &RunPlan, labels: Option<Labels>) -> Self {
+    /// What a run trains for; `labels` are those of an encoder's head.
+    pub fn of(run: &NamedRun<'_>, labels: Option<Labels>) -> Self {
+        let plan = run.plan;
         let mut tasks: Vec<DataSpec> = Vec::new();
         for id in plan.data.train.iter().chain(&plan.data.eval) {
             let task = id.task();
@@ -83,10 +92,12 @@ impl SavedTask {
             tasks.extend(new.filter(|spec| !tasks.contains(spec)));
         }
         Self {
+            run: Some(run.id.clone()),
             tasks,
             labels: labels.map(SavedLabels::from),
             max_length: plan.data.max_length,
             template: plan.data.template,
+            chat_template: plan.data.chat_template.clone(),
             tokenizer: plan.tokenizer,
             eval: plan.eval.clone(),
         }

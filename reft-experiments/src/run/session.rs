@@ -80,6 +80,15 @@ impl LoadedDecoder {
         }
         Ok(self)
     }
+
+    /// The same with this chat template, if there is one, in place of the tokenizer's own.
+    #[must_use]
+    pub fn chatting_by(mut self, template: Option<&str>) -> Self {
+        if let Some(template) = template {
+            self.tokenizer = self.tokenizer.with_chat_template(template);
+        }
+        self
+    }
 }
 
 /// An encoder with its tokenizer.
@@ -202,10 +211,10 @@ fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses
 }
 
 /// What decides which model is loaded.
-type ModelKey = (String, Dtype, DeviceSpec, TokenizerVersion);
+type ModelKey = (String, Dtype, DeviceSpec, TokenizerVersion, Option<String>);
 
 fn key(plan: &RunPlan) -> ModelKey {
-    (plan.model.clone(), plan.dtype, plan.device, plan.tokenizer)
+    (plan.model.clone(), plan.dtype, plan.device, plan.tokenizer, plan.data.chat_template.clone())
 }
 
 /// The model that was loaded last.
@@ -275,7 +284,9 @@ impl Session {
     pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<LoadedDecoder>> {
         self.causal.of(plan, |plan| {
             let passes = ModelPasses::of(plan);
-            LoadedDecoder::open_for(&plan.model, plan.dtype, plan.device, passes)?.read_by(plan.tokenizer)
+            let loaded =
+                LoadedDecoder::open_for(&plan.model, plan.dtype, plan.device, passes)?.read_by(plan.tokenizer)?;
+            Ok(loaded.chatting_by(plan.data.chat_template.as_deref()))
         })
     }
 

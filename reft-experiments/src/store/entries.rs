@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use rayon::prelude::*;
+use reft_core::{AdaptSpec, value_reader};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,6 +32,13 @@ impl RecordSummary {
     fn new(id: RunId, plan: Value, scores: BTreeMap<String, Score>, seconds: f64) -> Self {
         let split = if plan["data"]["eval_split"] == "dev" { "dev" } else { "test" };
         Self { id, plan, scores, split, seconds }
+    }
+
+    /// What was trained, as tables print it; settings of other versions by their key.
+    pub fn method(&self) -> String {
+        let adapt = &self.plan["adapt"];
+        let key = || adapt.as_object().and_then(|adapt| adapt.keys().next()).map_or("base model", String::as_str);
+        value_reader::read::<AdaptSpec>(adapt).map_or_else(|_| key().to_owned(), |spec| spec.title())
     }
 
     /// A setting of its plan by a key such as `train.lr`; in a list keys are places.

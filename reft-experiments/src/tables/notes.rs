@@ -125,13 +125,24 @@ fn too_long(records: &[&Record]) -> Option<String> {
 fn measured(profile: &TableProfile) -> String {
     let other = |task: &TaskId| {
         if let Some(set) = task.task().own() {
-            let less = if unit(*task) == Unit::Percent { "" } else { ", less is better" };
-            return Some(format!(" ({}: {}{less})", task.key(), set.scoring));
+            return Some((task.key(), set.scoring.to_string(), unit(*task) == Unit::Percent));
         }
         let metric = task.task().metric();
-        (metric != Metric::Accuracy).then(|| format!(" ({}: {metric})", task.key()))
+        (metric != Metric::Accuracy).then(|| (task.key(), metric.to_string(), true))
     };
-    format!("accuracy in %{}", profile.tasks.iter().filter_map(other).collect::<String>())
+    let others: Vec<(&str, String, bool)> = profile.tasks.iter().filter_map(other).collect();
+    let alike = others.windows(2).all(|two| two[0].1 == two[1].1);
+    match others.first() {
+        Some((_, metric, percent)) if alike && others.len() == profile.tasks.len() => {
+            format!("{metric}{}", if *percent { " in %" } else { ", less is better" })
+        }
+        _ => {
+            let accuracy = if others.len() < profile.tasks.len() { "accuracy" } else { "scores" };
+            let less = |percent: &bool| if *percent { "" } else { ", less is better" };
+            let listed = others.iter().map(|(key, metric, percent)| format!(" ({key}: {metric}{})", less(percent)));
+            format!("{accuracy} in %{}", listed.collect::<String>())
+        }
+    }
 }
 
 /// The types of the base weights; each with how many runs have it where there are several.

@@ -62,6 +62,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer has no template, or the template refuses the conversation.
     pub fn chat_text(&self, conversation: &Conversation<'_>) -> Result<String, TokenizerError> {
+        self.check_chat(conversation.template)?;
         self.rendered(conversation).map(|rendered| rendered.text).map_err(TokenizerError::Chat)
     }
 
@@ -74,6 +75,7 @@ impl Tokenizer {
     /// When the template refuses the conversation, when it does not say where the assistant's words are, or when a token
     /// lies beyond the model's embedding.
     pub fn chat_ids(&self, conversation: &Conversation<'_>) -> Result<ChatIds, TokenizerError> {
+        self.check_chat(conversation.template)?;
         let Rendered { text, said } = self.rendered(conversation).map_err(TokenizerError::Chat)?;
         let spelled = self.spelled(&text)?;
         let ids: Vec<i64> = spelled.iter().map(|(id, _)| *id).collect();
@@ -88,6 +90,14 @@ impl Tokenizer {
         let ends = self.turn_ends();
         let said = bytes.into_iter().map(|bytes| tokens.with_end(bytes, &ends)).collect();
         Ok(ChatIds { ids, said, found: AssistantTokenSource::Compared })
+    }
+
+    /// Whether there is a chat template: one that came with the tokenizer, or the `asked` one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn check_chat(&self, asked: Option<&str>) -> Result<(), TokenizerError> {
+        if asked.is_none() && self.templates.is_empty() { Err(TokenizerError::NoChatTemplate) } else { Ok(()) }
     }
 
     /// The date that the chat template prints, as `2025-03-09`; none where it prints none.

@@ -40,8 +40,11 @@ pub(super) fn owners(parts: &[ReftPart]) -> Result<Vec<usize>, SpecError> {
 /// Number of trainable parameters of several sets, those of a shared subspace once.
 ///
 /// # Errors
-/// When a specification does not fit the model, or two overlap in a shared subspace.
+/// When a specification does not fit the model, two overlap in a shared subspace, or there is none.
 pub(super) fn trainable(specs: &[ReftSpec], dims: &Dims) -> Result<i64, SpecError> {
+    if specs.is_empty() {
+        return Err(SpecError::Empty);
+    }
     let parts = specs.iter().map(|spec| ReftPart::new(spec, dims)).collect::<Result<Vec<_>, _>>()?;
     let owners = owners(&parts)?;
     let stacks = parts.iter().zip(owners).enumerate().filter(|(index, (_, owner))| index == owner);

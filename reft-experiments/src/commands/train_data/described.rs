@@ -1,12 +1,15 @@
 //! The description of a data set that the flags of `reft train --data` stand for.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use reft_core::value_reader;
 use serde_json::{Map, Value, json};
 
 use super::{DataArgs, yaml_value};
 use crate::commands::unescaped;
 use crate::data::own;
+use crate::data::own::portion::Splits;
 use crate::data::source::DataSources;
+use crate::score::scoring::Scoring;
 
 /// Pairs of columns that are taken for prompt and completion.
 const CUSTOMARY: [(&str, &str); 5] = [
@@ -39,6 +42,7 @@ impl DataArgs {
             ("text", &self.text),
             ("pair", &self.pair),
             ("label", &self.label),
+            ("turns", &self.turns),
         ];
         for (key, value) in flags {
             if let Some(value) = value {
@@ -52,41 +56,75 @@ impl DataArgs {
         if !self.classes.is_empty() {
             set.insert("classes".to_owned(), json!(self.classes));
         }
+        if !self.split.is_empty() {
+            let splits = self.split.iter().map(|text| match text.split_once('=') {
+                Some((split, rows)) => Ok((split.trim().to_owned(), yaml_value(rows))),
+                None => bail!("--split {text}: write which split has how many rows, such as dev=0.1 or test=200"),
+            });
+            let splits = Value::Object(splits.collect::<Result<_>>()?);
+            let given = self.split.join(",");
+            value_reader::read::<Splits>(&splits).map_err(|error| anyhow!("--split {given}: {error}"))?;
+            set.insert("split".to_owned(), splits);
+        }
         if let Some(score) = &self.score {
-            set.insert("score".to_owned(), yaml_value(score));
+            let written = yaml_value(score);
+            value_reader::read::<Scoring>(&written).map_err(|error| anyhow!("--score {score}: {error}"))?;
+            set.insert("score".to_owned(), written);
         }
         if self.prompt.is_none() && self.messages.is_none() && self.text.is_none() {
             let columns = own::columns(data, sources)?;
-            set.extend(customary(data, &columns, set.contains_key("completion"))?);
+            let guessed = customary(data, &columns, &set)?;
+            let said = guessed.iter().map(|guess| format!("{}: column {}", guess.key, guess.column));
+            eprintln!("{} (by the customary names of columns)", said.collect::<Vec<_>>().join("; "));
+            set.extend(guessed.into_iter().map(|guess| (guess.key.to_owned(), Value::String(guess.template))));
         }
         Ok(Value::Object(set))
     }
 }
 
-/// What is taken for prompt and completion, or for texts and label.
-fn customary(data: &str, columns: &[String], completed: bool) -> Result<Vec<(String, Value)>> {
+/// A column that is taken for what a key of a description names.
+struct GuessedColumn {
+    key: &'static str,
+    column: String,
+    /// What the description says.
+    template: String,
+}
+
+impl GuessedColumn {
+    /// The column as it is.
+    fn plain(key: &'static str, column: &str) -> Self {
+        Self { key, column: column.to_owned(), template: column.to_owned() }
+    }
+
+    /// The column as a template, with what stands behind it.
+    fn before(key: &'static str, column: &str, behind: &str) -> Self {
+        Self { template: format!("{{{{ {column} }}}}{behind}"), ..Self::plain(key, column) }
+    }
+}
+
+/// What is taken for prompt and completion, or for texts and label, where it is not given.
+fn customary(data: &str, columns: &[String], given: &Map<String, Value>) -> Result<Vec<GuessedColumn>> {
     let has = |name: &str| columns.iter().any(|column| column == name);
-    let keyed = |key: &str, value: String| (key.to_owned(), Value::String(value));
     if has("messages") {
-        return Ok(vec![keyed("messages", "messages".to_owned())]);
+        return Ok(vec![GuessedColumn::plain("messages", "messages")]);
     }
+    let mut guessed = Vec::new();
     if let Some((prompt, completion)) = CUSTOMARY.iter().find(|(prompt, completion)| has(prompt) && has(completion)) {
-        let completion = (!completed).then(|| keyed("completion", format!("{{{{ {completion} }}}}")));
-        return Ok([keyed("prompt", format!("{{{{ {prompt} }}}}\n"))].into_iter().chain(completion).collect());
-    }
-    let labelled = |(text, pair, label): &&(&str, Option<&str>, &str)| has(text) && pair.is_none_or(has) && has(label);
-    match LABELLED.iter().find(labelled) {
-        Some((text, pair, label)) => {
-            let pair = pair.map(|pair| keyed("pair", pair.to_owned()));
-            Ok([keyed("text", (*text).to_owned()), keyed("label", (*label).to_owned())]
-                .into_iter()
-                .chain(pair)
-                .collect())
-        }
-        None => bail!(
+        guessed.push(GuessedColumn::before("prompt", prompt, "\n"));
+        guessed.push(GuessedColumn::before("completion", completion, ""));
+    } else if let Some((text, pair, label)) =
+        LABELLED.iter().find(|(text, pair, label)| has(text) && pair.is_none_or(has) && has(label))
+    {
+        guessed.push(GuessedColumn::plain("text", text));
+        guessed.extend(pair.map(|pair| GuessedColumn::plain("pair", pair)));
+        guessed.push(GuessedColumn::plain("label", label));
+    } else {
+        bail!(
             "{data}: none of its columns ({}) are customary names for prompt and completion, or for text and label: give \
              --prompt and --completion, or --messages, or --text and --label",
             columns.join(", ")
-        ),
+        );
     }
+    guessed.retain(|guess| !given.contains_key(guess.key));
+    Ok(guessed)
 }

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use reft_core::adaptation::Mode;
 use reft_core::adapter_file::SavedAdapter;
 
 use super::DataArgs;
 use crate::commands::print_score;
 use crate::config::plan::RunPlan;
+use crate::data::own::rows::RowParts;
+use crate::data::own::set::OwnSet;
 use crate::data::row::{Row, limited};
 use crate::run::answering::answer;
 use crate::run::answering::evaluation::Evaluator;
@@ -35,36 +37,29 @@ impl DataArgs {
     }
 }
 
-/// Refuses a place where no folder can be, before anything is trained.
-///
-/// # Errors
-/// When it is a file, or below one.
-pub fn check_out(out: &Path) -> Result<()> {
-    match out.ancestors().find(|place| place.exists()) {
-        Some(place) if !place.is_dir() => {
-            bail!("--out {}: {} is a file: name a folder", out.display(), place.display())
-        }
-        _ => Ok(()),
+/// Scored rows below which it is said that they are few.
+const TELLING: usize = 10;
+
+/// Says of a score of few rows that it is one.
+fn warn_of_few(rows: usize) {
+    if rows < TELLING {
+        let plural = if rows == 1 { "row tells" } else { "rows tell" };
+        println!("a score of {rows} {plural} little: hold out more (--split dev=20)");
     }
 }
 
-/// Copies what a run trained into a folder of the user's choice, and says how it is used.
-///
-/// # Errors
-/// When a head alone was trained, or a file cannot be read or written.
-pub fn copy_adapter(plan: &RunPlan, paths: &RunPaths, out: &Path) -> Result<()> {
-    let (adapter, shown) = (paths.adapter(), out.display());
-    if !adapter.exists() {
-        bail!("--out {shown}: this run has no adapter, only {}", paths.head().display());
-    }
-    copy(&adapter, out)?;
-    if plan.kind().has_head() {
-        copy_file(&paths.head(), out)?;
-        println!("\nadapter {shown}: reft predict --adapter {shown} FILE");
+/// Says how what was trained is used.
+pub fn hint(plan: &RunPlan, adapter: &Path) {
+    let shown = adapter.display();
+    let of = |is: fn(&OwnSet) -> bool| plan.data.eval.iter().any(|id| id.task().own().is_some_and(is));
+    let command = if plan.kind().has_head() || of(|set| set.scoring.kind() == ScoringKind::Choices) {
+        format!("reft predict --adapter {shown} FILE")
+    } else if of(|set| matches!(set.parts, RowParts::Conversation(_))) {
+        format!("reft generate --adapter {shown} --chat")
     } else {
-        println!("\nadapter {shown}: reft generate --adapter {shown} \"…\"");
-    }
-    Ok(())
+        format!("reft generate --adapter {shown} \"…\"")
+    };
+    println!("\nadapter {shown}: {command}");
 }
 
 /// A text on one line.
@@ -79,6 +74,7 @@ fn labels(id: TaskId, paths: &RunPaths) -> Result<()> {
     for one in &predictions {
         *counts.entry(&one.expected).or_default() += 1;
     }
+    warn_of_few(predictions.len());
     if let Some((class, count)) = counts.into_iter().max_by_key(|(_, count)| *count)
         && id.task().labelled().is_some_and(crate::tasks::labelled::LabelledTask::has_classes)
     {
@@ -103,6 +99,7 @@ fn texts(plan: &RunPlan, id: TaskId, paths: &RunPaths, session: &mut Session) ->
     rows.truncate(limited(rows.len(), plan.data.eval_rows));
     let [before, after] = [&evaluators[0], &evaluators[1]].map(|evaluator| loss(evaluator, task, &rows));
     println!("dev loss: {:.4} before, {:.4} after ({} rows)", before?, after?, rows.len());
+    warn_of_few(rows.len());
     if task.scoring().kind() != ScoringKind::Likelihood && !task.judged() {
         let base = answer(&evaluators[0], id, &rows[..limited(rows.len(), BASE_ROWS)])?;
         println!("the base model, for comparison:");
@@ -130,18 +127,4 @@ fn loss(evaluator: &Evaluator<'_>, task: &dyn Task, rows: &[Row]) -> Result<f64>
     let by = || answered.predictions.iter().filter_map(|one| one.likelihood.as_ref());
     let tokens: usize = by().map(|by| by.tokens).sum();
     Ok(-by().flat_map(|by| &by.logs).sum::<f64>() / tokens.max(1) as f64)
-}
-
-/// Copies the files of a folder.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
-        copy_file(&entry?.path(), to)?;
-    }
-    Ok(())
-}
-
-fn copy_file(path: &Path, to: &Path) -> Result<()> {
-    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-    let place = to.join(path.file_name().unwrap_or_default());
-    crate::atomic::write(&place, &bytes).with_context(|| format!("{}: cannot be written", place.display()))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::cell_row::CellRow;
 use super::cells;
-use super::column_template::unknown_column;
+use super::column_template::{ColumnTemplate, unknown_column};
 use super::fault::OwnDataError;
 use super::folder_rows;
 use super::rows::{RowParts, conversation, filled};
@@ -23,15 +23,17 @@ pub struct AskedRow {
 }
 
 impl OwnSet {
-    /// The rows of a file, or of all files of a folder, for this data set's templates.
+    /// The rows of a file, or of all files of a folder, for this data set's templates. The columns of these `named` keys must be
+    /// there; those of other keys that say what is right may be missing.
     ///
     /// # Errors
-    /// When it cannot be read, lacks a column of what is asked, or a row lacks a cell of it.
-    pub fn asked(&self, path: &Path) -> Result<Vec<AskedRow>, OwnDataError> {
+    /// When it cannot be read, lacks a column of what is asked, a row lacks a cell of it, or what would be right is given and
+    /// cannot be.
+    pub fn asked(&self, path: &Path, named: &[&str]) -> Result<Vec<AskedRow>, OwnDataError> {
         let read = folder_rows(path)?;
         let columns = cells::columns(&read);
         for (key, template) in self.parts.templates() {
-            if matches!(key, "completion" | "answer" | "label") {
+            if ANSWERS.contains(&key) && !named.contains(&key) {
                 continue;
             }
             if let Some(what) = unknown_column(key, template, &columns) {
@@ -43,13 +45,40 @@ impl OwnSet {
 
     fn asked_row(&self, cells: &CellRow) -> Result<AskedRow, OwnDataError> {
         let row = self.parts.asked(cells)?;
-        let known = self.parts.row(cells).ok().filter(|row| self.check(cells, row).is_ok());
-        let answered = known.is_some();
-        Ok(AskedRow { row: known.unwrap_or(row), answered })
+        let known = self.parts.row(cells).and_then(|row| self.check(cells, &row).map(|()| row));
+        let known = if self.parts.is_answered(cells) { Some(known?) } else { None };
+        let (answered, place) = (known.is_some(), cells.name());
+        Ok(AskedRow { row: Row { place, ..known.unwrap_or(row) }, answered })
     }
 }
 
+/// Keys that say what is right.
+const ANSWERS: [&str; 3] = ["completion", "answer", "label"];
+
+/// The turns of a conversation's cell; none where it is no list. A table of text holds it as JSON.
+fn turns(row: &CellRow, messages: &ColumnTemplate) -> Result<Option<Vec<Value>>, OwnDataError> {
+    let text = messages.value(row)?.as_ref().map(cells::text).unwrap_or_default();
+    Ok(serde_json::from_str(&text).ok())
+}
+
+/// Whether it is the assistant who speaks in a turn.
+fn is_assistants(turn: &Value) -> bool {
+    turn["role"] == "assistant"
+}
+
 impl RowParts {
+    /// Whether a row has what would be right: none of its cells is missing or blank, and a conversation ends with the
+    /// assistant's turn.
+    fn is_answered(&self, row: &CellRow) -> bool {
+        if let Self::Conversation(messages) = self {
+            let turns = turns(row, messages).ok().flatten().unwrap_or_default();
+            return turns.last().is_some_and(is_assistants);
+        }
+        let is_there = |name: &String| row.cells.get(name).is_some_and(|cell| !cells::text(cell).trim().is_empty());
+        let mut answers = self.templates().into_iter().filter(|(key, _)| ANSWERS.contains(key));
+        answers.all(|(_, template)| template.columns().iter().all(is_there))
+    }
+
     /// A row without its answer.
     ///
     /// # Errors
@@ -66,12 +95,9 @@ impl RowParts {
                 Ok(Row { instruction, output, answer, choices, ..Row::default() })
             }
             Self::Conversation(messages) => {
-                let turns = messages.value(row)?.as_ref().map(cells::text).unwrap_or_default();
-                let Ok(Value::Array(mut turns)) = serde_json::from_str(&turns) else {
-                    return conversation(row, messages);
-                };
+                let Some(mut turns) = turns(row, messages)? else { return conversation(row, messages) };
                 // A turn that is to be said.
-                if turns.last().is_some_and(|turn| turn["role"] != "assistant") {
+                if turns.last().is_some_and(|turn| !is_assistants(turn)) {
                     turns.push(json!({"role": "assistant", "content": "…"}));
                 }
                 let asked = CellRow {

@@ -1,7 +1,8 @@
-//! Tables of text as rows of cells: values separated by commas (RFC 4180) or by tabs.
+//! Tables of text as rows of cells: values separated by commas (RFC 4180), semicolons or tabs.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
@@ -9,18 +10,51 @@ use super::cell_row::{CellRow, place};
 use super::fault::OwnDataError;
 use crate::data::text;
 
+/// What separates values: a comma; a semicolon or a tab where the first line has that and no comma, as spreadsheets write in
+/// many languages.
+fn separator(text: &str) -> char {
+    let (mut quoted, mut found) = (false, BTreeSet::new());
+    for character in text.chars() {
+        match character {
+            '"' => quoted = !quoted,
+            '\n' if !quoted => break,
+            ',' | ';' | '\t' if !quoted => drop(found.insert(character)),
+            _ => {}
+        }
+    }
+    match Vec::from_iter(found)[..] {
+        [only] => only,
+        _ => ',',
+    }
+}
+
+/// Says once of each file that its values are not separated by commas.
+fn say_separator(path: &Path, separator: char) {
+    static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
+        let name = if separator == '\t' { "tabs" } else { "semicolons" };
+        eprintln!("{}: read as values separated by {name}, since its first line has no comma", path.display());
+    }
+}
+
 /// The rows of a file of comma-separated values.
 pub(super) fn read_csv(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
     let text = text::read(path)?;
-    check_quotes(path, &text)?;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
+    let separator = separator(&text);
+    if separator != ',' {
+        say_separator(path, separator);
+    }
+    check_quotes(path, &text, separator)?;
+    let mut builder = csv::ReaderBuilder::new();
+    builder.flexible(true).has_headers(false).delimiter(separator as u8);
+    let mut reader = builder.from_reader(text.as_bytes());
     let mut records = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| OwnDataError::file(path, format!("not readable as CSV ({error})")))?;
         let line = record.position().map_or(0, |position| position.line() as usize);
         records.push((line, record.iter().map(str::to_owned).collect()));
     }
-    rows(path, records, "put a value that holds a comma or a line break in double quotes")
+    rows(path, records, "put a value that holds a separator or a line break in double quotes")
 }
 
 /// The rows of a file of tab-separated values. Quotes are plain characters, as GLUE's files have them.
@@ -66,7 +100,7 @@ fn rows(path: &Path, records: Vec<(usize, Vec<String>)>, remedy: &str) -> Result
 
 /// Refuses a quoted value that never ends, or goes on behind its closing quote: the reader would take what follows, perhaps
 /// the rest of the file, for a part of it.
-fn check_quotes(path: &Path, text: &str) -> Result<(), OwnDataError> {
+fn check_quotes(path: &Path, text: &str, separator: char) -> Result<(), OwnDataError> {
     let (mut line, mut row, mut at_start) = (1, 0, true);
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -86,7 +120,7 @@ fn check_quotes(path: &Path, text: &str) -> Result<(), OwnDataError> {
                     Some(_) => {}
                 }
             }
-            if let Some(next) = characters.peek().filter(|next| !matches!(next, ',' | '\n' | '\r')) {
+            if let Some(next) = characters.peek().filter(|next| **next != separator && !matches!(next, '\n' | '\r')) {
                 let what =
                     format!("`{next}` follows a closing double quote: write a quote inside a value twice (\"\")");
                 return Err(OwnDataError::row(path, &place(row, line), what));
@@ -94,7 +128,7 @@ fn check_quotes(path: &Path, text: &str) -> Result<(), OwnDataError> {
             at_start = false;
             continue;
         }
-        at_start = matches!(character, ',' | '\n');
+        at_start = character == separator || character == '\n';
         if character == '\n' {
             line += 1;
             row += 1;

@@ -16,7 +16,7 @@ use reft_core::{AdaptSpec, adapter_file};
 use self::evaluation::{AnsweredTask, Evaluator};
 use self::memory::CausalMemory;
 pub use self::rows::CausalRows;
-use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
+use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee, check_settings};
 use super::fit::{Fit, TrainingReached};
 use super::memory::settle;
 use super::named::NamedRun;
@@ -49,6 +49,11 @@ pub struct CausalExperiment {
 impl Experiment for CausalExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
+    }
+
+    fn check(&self, plan: &RunPlan) -> Result<()> {
+        check_settings(plan, self.loaded.decoder.dims(), &self.loaded.lender())?;
+        if self.rows.has_conversations() { Ok(self.loaded.tokenizer.check_chat(None)?) } else { Ok(()) }
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
@@ -113,7 +118,7 @@ impl Trainee for Answerer<'_> {
     fn keep(&self) -> Result<()> {
         if let Some(CausalTrainee { spec, adaptation, .. }) = &self.adapted {
             adapter_file::save(&self.run.paths.adapter(), &self.loaded.base, spec, adaptation.as_ref())?;
-            SavedTask::of(self.run.plan, None).save(&self.run.paths.adapter())?;
+            SavedTask::of(self.run, None).save(&self.run.paths.adapter())?;
         }
         Ok(())
     }

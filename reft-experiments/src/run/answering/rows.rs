@@ -20,6 +20,7 @@ use crate::run::context;
 use crate::run::experiment::{Experiment, RunRows};
 use crate::run::session::{LoadedDecoder, Session};
 use crate::tasks::TaskId;
+use crate::tasks::template::PromptTemplate;
 use crate::train::error::TrainError;
 use crate::train::objective::{RowError, TrainingText};
 use crate::train::sequences::Sequences;
@@ -103,6 +104,13 @@ impl CausalRows {
             return Err(TrainError::NoLabels { max_length }.into());
         }
         Ok((examples, too_long))
+    }
+
+    /// Whether some rows are conversations, or are put as ones.
+    pub(super) fn has_conversations(&self) -> bool {
+        let scored = self.eval.iter().flat_map(|(_, rows)| rows);
+        let mut rows = self.train.iter().chain(&self.dev).map(|(_, row)| row).chain(scored);
+        self.plan.data.template == PromptTemplate::Chat || rows.any(|row| !row.conversation.is_empty())
     }
 
     /// Words for turns that the chat template writes without an end: a model does not learn from them to stop.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adapter_file::SavedAdapter;
+use reft_core::base_model::BaseModel;
 use reft_models::tokenizer::TokenizerVersion;
 
 use super::answer;
@@ -14,7 +15,7 @@ use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::DataSources;
 use crate::run::experiment::TaskScore;
 use crate::run::saved::{OpenError, SavedFiles, SavedModel};
-use crate::run::saved_task::SavedTask;
+use crate::run::saved_task::{SavedTask, SavedTaskError};
 use crate::run::session::{LoadedDecoder, base_as_saved, warn_of_precision};
 
 /// A model with adapters.
@@ -33,6 +34,8 @@ pub struct DecoderRequest<'a> {
     pub strengths: &'a [f64],
     /// The model; none for the one that the first adapter was trained on.
     pub model: Option<&'a str>,
+    /// The chat template; none for the one that the adapters were trained with, else the model's own.
+    pub chat_template: Option<&'a str>,
     /// The model's tokenizer; none for the one that the adapters were trained with, else the fast one.
     pub tokenizer: Option<TokenizerVersion>,
     /// Type of the base weights.
@@ -59,13 +62,40 @@ impl DecoderRequest<'_> {
     }
 }
 
+impl DecoderRequest<'_> {
+    /// The chat template that is meant; none for the model's own.
+    fn chat_template(&self) -> Result<Option<String>> {
+        if let Some(template) = self.chat_template {
+            return Ok(Some(template.to_owned()));
+        }
+        let kept = |path: &PathBuf| Ok(SavedTask::find(path)?.and_then(|task| task.chat_template));
+        let kept = self.adapters.iter().map(kept).collect::<Result<Vec<_>, SavedTaskError>>()?;
+        let Some(first) = kept.first() else { return Ok(None) };
+        match kept.iter().position(|other| other != first) {
+            None => Ok(first.clone()),
+            Some(at) => {
+                let [first, other] = [0, at].map(|at| self.adapters[at].clone());
+                Err(OpenError::TwoChatTemplates { first, other }.into())
+            }
+        }
+    }
+}
+
 impl OpenedDecoder {
     /// The model with these adapters; without a model, the one the first was trained on.
     ///
     /// # Errors
     /// When there is no model, or a file is missing, damaged or of another model.
     pub fn new(adapters: &[PathBuf], model: Option<&str>, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        Self::open(&DecoderRequest { adapters, strengths: &[], model, tokenizer: None, dtype, device })
+        Self::open(&DecoderRequest {
+            adapters,
+            strengths: &[],
+            model,
+            chat_template: None,
+            tokenizer: None,
+            dtype,
+            device,
+        })
     }
 
     /// The same, by a request.
@@ -89,6 +119,7 @@ impl OpenedDecoder {
             return Err(OpenError::NoModel.into());
         };
         let loaded = LoadedDecoder::open(model, dtype, device)?.read_by(request.tokenizer()?)?;
+        let loaded = loaded.chatting_by(request.chat_template()?.as_deref());
         let named = |(path, saved): (&PathBuf, &SavedAdapter)| {
             let base = base_as_saved(&saved.config.base_model, &loaded.base)?;
             warn_of_precision(&path.display(), &base, saved.check_base(&base)?);
@@ -109,11 +140,16 @@ impl OpenedDecoder {
         let model = model.or_else(|| files.adapter.is_none().then_some(plan.model.as_str()));
         let tokenizer = files.tokenizer.or_else(|| plan.asked_tokenizer());
         let (adapters, dtype, device) = (files.adapter.as_slice(), plan.dtype, plan.device);
-        Self::open(&DecoderRequest { adapters, strengths: &[], model, tokenizer, dtype, device })
+        let chat_template = plan.data.chat_template.as_deref();
+        Self::open(&DecoderRequest { adapters, strengths: &[], model, chat_template, tokenizer, dtype, device })
     }
 }
 
 impl SavedModel for OpenedDecoder {
+    fn base(&self) -> &BaseModel {
+        &self.loaded.base
+    }
+
     fn score(
         self: Box<Self>,
         plan: &RunPlan,

@@ -21,7 +21,7 @@ use tch::Kind;
 
 pub use self::rows::ClassificationRows;
 use self::rows::scored;
-use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
+use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee, check_settings};
 use super::fit::{Fit, TrainingReached};
 use super::memory::settle;
 use super::named::NamedRun;
@@ -47,6 +47,10 @@ pub struct ClassificationExperiment {
 impl Experiment for ClassificationExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
+    }
+
+    fn check(&self, plan: &RunPlan) -> Result<()> {
+        Ok(check_settings(plan, self.loaded.encoder.dims(), &self.loaded.lender())?)
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
@@ -126,7 +130,7 @@ impl Trainee for ClassificationTrainee<'_> {
         if let Some(spec) = &plan.adapt {
             adapter_file::save(&paths.adapter(), &self.loaded.base, spec, self.adaptation.as_ref())?;
         }
-        let kept = SavedTask::of(plan, Some(self.rows.labels));
+        let kept = SavedTask::of(self.run, Some(self.rows.labels));
         kept.save(&if plan.adapt.is_some() { paths.adapter() } else { paths.folder().to_owned() })?;
         let (task, base_model) = (self.task().key().to_owned(), self.loaded.base.clone());
         let note = HeadNote { task, base_model, labels: Some(self.rows.labels.into()) };

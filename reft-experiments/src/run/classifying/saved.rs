@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::adapter_file::SavedAdapter;
+use reft_core::base_model::BaseModel;
 use reft_core::rng::Seed;
 use reft_models::encoder::Encoder;
 use tch::Kind;
@@ -61,6 +62,11 @@ impl Classifier {
         Ok(Self { loaded, adaptation, head, labels, task })
     }
 
+    /// The model below it.
+    pub fn base(&self) -> &BaseModel {
+        &self.loaded.base
+    }
+
     /// What its outputs stand for.
     pub fn labels(&self) -> Labels {
         self.labels
@@ -101,6 +107,10 @@ fn objective<'a>(encoder: &'a Encoder, head: ClassificationHead, plan: &RunPlan)
 }
 
 impl SavedModel for Classifier {
+    fn base(&self) -> &BaseModel {
+        Self::base(self)
+    }
+
     /// In the passes that training would have scored the rows in.
     fn score(
         self: Box<Self>,

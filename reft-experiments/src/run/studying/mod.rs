@@ -11,11 +11,12 @@ use reft_core::{AdaptSpec, adapter_file};
 
 pub use self::rows::StudyRows;
 use super::answering;
-use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee};
+use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee, check_settings};
 use super::fit::{Fit, TrainingReached};
 use super::named::NamedRun;
 use super::prediction::Prediction;
 use super::session::LoadedDecoder;
+use crate::config::plan::RunPlan;
 use crate::data::encode::Example;
 use crate::data::too_long::TooLong;
 use crate::store::record::{Parameters, Score};
@@ -33,6 +34,10 @@ struct StudyExperiment {
 impl Experiment for StudyExperiment {
     fn rows(&self) -> &dyn RunRows {
         &self.rows
+    }
+
+    fn check(&self, plan: &RunPlan) -> Result<()> {
+        Ok(check_settings(plan, self.loaded.decoder.dims(), &self.loaded.lender())?)
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
