@@ -59,6 +59,18 @@ fn the_planted_variable_is_found_where_it_is_and_nowhere_else() {
     let csv = std::fs::read_to_string(folder.join("given/iia.csv")).expect("written");
     assert!(accuracy(&csv, 1, "X") >= 0.95, "other pairs: {csv}");
 
+    let both = ["das", "equality", "--variable", "both", "--network", "wx/network", "--layers", "1;2", "--out", "both"];
+    println!("{}", ok(folder, &both));
+    let csv = std::fs::read_to_string(folder.join("both/iia.csv")).expect("written");
+    let (right, wrong) = (accuracy(&csv, 1, "X and Z"), accuracy(&csv, 2, "X and Z"));
+    assert!(right >= 0.95, "{right}: two sources in disjoint rows of one R");
+    assert!((0.4..0.6).contains(&wrong), "{wrong} behind the last block");
+    let given = ["das", "equality", "--variable", "both", "--network", "wx/network", "--out", "given"];
+    ok(folder, &[&given[..], &["--basis", "both/basis"]].concat());
+    let output = reft(folder, &[&given[..], &["--basis", "wx/basis"]].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("an R for 1 variables, where 2 are exchanged"), "{error}");
+
     let output = reft(folder, &["das", "equality", "--network", "wx/network", "--basis", "wx", "--out", "given"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("adapter_config.json"), "{error}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use reft_core::adaptation::Adaptation;
-use reft_core::adaptations::reft::ReftSpec;
+use reft_core::adaptations::reft::{ReftList, ReftSpec};
 use reft_core::adapter_file::{self, SavedAdapter};
 use reft_core::layers::Layers;
 use reft_core::rng::Seed;
@@ -41,9 +41,9 @@ struct EqualityArgs {
     /// Folder of the network, which is trained and written there if there is none [default: the output's folder/network]
     #[arg(long)]
     network: Option<PathBuf>,
-    /// The variable: wx or yz
-    #[arg(long, default_value = "wx", value_parser = variable)]
-    variable: Variable,
+    /// The variable: wx, yz, or both, each from a source of its own into rows of its own of one R, where its second entity stands
+    #[arg(long, default_value = "wx", value_parser = variables)]
+    variable: SearchedVariables,
     #[command(flatten)]
     search: SearchArgs,
 }
@@ -96,9 +96,35 @@ struct SearchArgs {
     seed: u64,
 }
 
-fn variable(text: &str) -> Result<Variable, String> {
+/// The variables that are exchanged at once.
+#[derive(Clone, Debug)]
+struct SearchedVariables(Vec<Variable>);
+
+impl SearchedVariables {
+    /// `WX and YZ`.
+    fn name(&self) -> String {
+        self.0.iter().map(|variable| variable.name()).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The places to look at: every token for one variable, for several that of each where it is known first.
+    fn positions(&self) -> Vec<(String, Vec<usize>)> {
+        if let [_] = self.0.as_slice() {
+            return TOKENS.iter().enumerate().map(|(at, name)| ((*name).to_owned(), vec![TOKENS.len() - at])).collect();
+        }
+        let backs: Vec<usize> = self.0.iter().map(|variable| variable.back()).collect();
+        let names: Vec<&str> = backs.iter().map(|back| TOKENS[TOKENS.len() - back]).collect();
+        vec![(names.join(" and "), backs)]
+    }
+}
+
+fn variables(text: &str) -> Result<SearchedVariables, String> {
+    if text.eq_ignore_ascii_case("both") {
+        return Ok(SearchedVariables(Variable::ALL.to_vec()));
+    }
     let found = Variable::ALL.into_iter().find(|variable| variable.name().eq_ignore_ascii_case(text));
-    found.ok_or_else(|| format!("there is no variable `{text}`: choose wx or yz"))
+    found
+        .map(|variable| SearchedVariables(vec![variable]))
+        .ok_or_else(|| format!("there is no variable `{text}`: choose wx, yz or both"))
 }
 
 fn batch(text: &str) -> Result<usize, String> {
@@ -111,8 +137,8 @@ struct DasStudy<'a> {
     base: &'a reft_core::base_model::BaseModel,
     train: Vec<InterchangePair>,
     test: Vec<InterchangePair>,
-    /// Name of each position, and how far it is from the end (1: the last token).
-    positions: Vec<(String, usize)>,
+    /// Name of each position, and how far it is from the end (1: the last token), for each variable.
+    positions: Vec<(String, Vec<usize>)>,
     title: String,
 }
 
@@ -140,7 +166,7 @@ impl EqualityArgs {
         let network = network::open(&folder)?;
         let drawn = |name: &str, count: usize| {
             let mut rng = seed.stream(name, 0);
-            (0..count).map(|_| equality::pair(&mut rng, self.variable)).collect::<Vec<_>>()
+            (0..count).map(|_| equality::pair(&mut rng, &self.variable.0)).collect::<Vec<_>>()
         };
         let mut rng = seed.stream("das inputs", 0);
         let inputs: Vec<_> = (0..self.search.test_pairs).map(|_| equality::example(&mut rng)).collect();
@@ -149,13 +175,12 @@ impl EqualityArgs {
             inputs.len(),
             network::accuracy(network.model.as_ref(), &inputs)?
         );
-        let positions = TOKENS.iter().enumerate().map(|(at, name)| ((*name).to_owned(), TOKENS.len() - at)).collect();
         let study = DasStudy {
             model: network.model.as_ref(),
             base: &network.base,
             train: drawn("das train", self.search.pairs),
             test: drawn("das test", self.search.test_pairs),
-            positions,
+            positions: self.variable.positions(),
             title: format!("interchange-intervention accuracy, {}", self.variable.name()),
         };
         self.search.run(&study)
@@ -187,7 +212,7 @@ impl PriceTagArgs {
             base: &loaded.base,
             train: drawn("das train", self.search.pairs)?,
             test: drawn("das test", self.search.test_pairs)?,
-            positions: back.map(|back| (format!("-{back}"), back)).collect(),
+            positions: back.map(|back| (format!("-{back}"), vec![back])).collect(),
             title: "interchange-intervention accuracy, amount >= lower bound".to_owned(),
         };
         self.search.run(&study)
@@ -261,8 +286,8 @@ impl SearchArgs {
         let search = self.search();
         let (mut values, mut best) = (Vec::new(), None::<(f64, Box<dyn Adaptation>, _)>);
         for &layer in &layers {
-            for (name, back) in &study.positions {
-                let found = search.at(study.model, (layer, *back), &study.train, &study.test)?;
+            for (name, backs) in &study.positions {
+                let found = search.at(study.model, (layer, backs), &study.train, &study.test)?;
                 println!("layer {layer}, {name}: {:.3}", found.accuracy);
                 values.push(found.accuracy);
                 if best.as_ref().is_none_or(|(accuracy, ..)| found.accuracy > *accuracy) {
@@ -279,23 +304,29 @@ impl SearchArgs {
     /// Scores a given R at its layer and every position.
     fn given(&self, study: &DasStudy<'_>, path: &Path) -> Result<(Vec<LayerId>, Vec<f64>)> {
         let saved = SavedAdapter::read(path)?;
-        let spec = saved
-            .config
-            .adapt
-            .get::<ReftSpec>()
-            .filter(|spec| spec.intervention.phi().as_intervention().takes_source());
-        let Some(spec) = spec else {
+        let adapt = &saved.config.adapt;
+        let sets = match (adapt.get::<ReftSpec>(), adapt.get::<ReftList>()) {
+            (Some(one), _) => std::slice::from_ref(one),
+            (None, Some(several)) => several.0.as_slice(),
+            (None, None) => &[],
+        };
+        let interchanges = |set: &ReftSpec| set.intervention.phi().as_intervention().takes_source();
+        let Some(first) = sets.first().filter(|_| sets.iter().all(interchanges)) else {
             bail!(
                 "{}: the adapter is no interchange (dii): give the `basis` folder that a search wrote",
                 path.display()
             );
         };
-        let layers = spec.layers.resolve(study.model.dims())?;
+        let variables = study.test[0].sources.len();
+        if sets.len() != variables {
+            bail!("{}: an R for {} variables, where {variables} are exchanged", path.display(), sets.len());
+        }
+        let layers = first.layers.resolve(study.model.dims())?;
         let [_] = layers.as_slice() else { bail!("{}: {} layers, one is needed", path.display(), layers.len()) };
         let adaptation = saved.onto(study.base, study.model.options().1)?;
         let mut values = Vec::new();
-        for (name, back) in &study.positions {
-            let accuracy = accuracy(study.model, adaptation.as_ref(), *back, &study.test, self.batch)?;
+        for (name, backs) in &study.positions {
+            let accuracy = accuracy(study.model, adaptation.as_ref(), backs, &study.test, self.batch)?;
             println!("layer {}, {name}: {accuracy:.3}", layers[0]);
             values.push(accuracy);
         }

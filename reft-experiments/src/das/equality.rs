@@ -46,12 +46,13 @@ impl Variable {
         }
     }
 
-    /// The position where its second entity stands: the first at which a causal model can know it.
-    pub fn known_at(self) -> usize {
-        match self {
+    /// The token where its second entity stands, from the end (1: the last): the first at which a causal model can know it.
+    pub fn back(self) -> usize {
+        let at = match self {
             Self::Wx => 1,
             Self::Yz => 3,
-        }
+        };
+        TOKENS.len() - at
     }
 }
 
@@ -77,15 +78,19 @@ pub fn example(rng: &mut ChaCha8Rng) -> (Vec<i64>, i64) {
     (input(rng, wx, yz), answer(wx, yz))
 }
 
-/// A base, a source, and the answer once the variable has the source's value.
-pub fn pair(rng: &mut ChaCha8Rng, variable: Variable) -> InterchangePair {
-    let [wx, yz, source_wx, source_yz]: [bool; 4] = rng.random();
-    let (base, source) = (input(rng, wx, yz), input(rng, source_wx, source_yz));
-    let label = match variable {
-        Variable::Wx => answer(source_wx, yz),
-        Variable::Yz => answer(wx, source_yz),
-    };
-    InterchangePair { base, source, label }
+/// A base, a source for each of these variables, and the answer once each variable has its source's value.
+pub fn pair(rng: &mut ChaCha8Rng, variables: &[Variable]) -> InterchangePair {
+    let (mut wx, mut yz): (bool, bool) = rng.random();
+    let drawn: Vec<(bool, bool)> = variables.iter().map(|_| rng.random()).collect();
+    let base = input(rng, wx, yz);
+    let sources = drawn.iter().map(|&(wx, yz)| input(rng, wx, yz)).collect();
+    for (variable, (source_wx, source_yz)) in variables.iter().zip(drawn) {
+        match variable {
+            Variable::Wx => wx = source_wx,
+            Variable::Yz => yz = source_yz,
+        }
+    }
+    InterchangePair { base, sources, label: answer(wx, yz) }
 }
 
 #[cfg(test)]
@@ -105,8 +110,8 @@ mod tests {
             assert_eq!(label, answer(wx, yz));
             yes += usize::from(label == TRUE);
             for variable in Variable::ALL {
-                let pair = pair(&mut rng, variable);
-                let ((wx, yz), (source_wx, source_yz)) = (alike(&pair.base), alike(&pair.source));
+                let pair = pair(&mut rng, &[variable]);
+                let ((wx, yz), (source_wx, source_yz)) = (alike(&pair.base), alike(&pair.sources[0]));
                 let expected = match variable {
                     Variable::Wx => answer(source_wx, yz),
                     Variable::Yz => answer(wx, source_yz),
@@ -114,6 +119,8 @@ mod tests {
                 assert_eq!(pair.label, expected);
                 changed += usize::from(pair.label != answer(wx, yz));
             }
+            let both = pair(&mut rng, &Variable::ALL);
+            assert_eq!(both.label, answer(alike(&both.sources[0]).0, alike(&both.sources[1]).1));
         }
         assert!((900..1100).contains(&yes), "{yes} of 2000");
         assert!((1850..2150).contains(&changed), "{changed} of 4000");

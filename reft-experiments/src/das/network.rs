@@ -23,8 +23,8 @@ use reft_models::weights::Weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::equality::{self, TOKENS, VOCABULARY, Variable};
-use super::search::InterchangePair;
+use super::equality::{self, VOCABULARY, Variable};
+use super::search::{InterchangePair, Place};
 use crate::run::session::base_model;
 use crate::train::error::TrainError;
 use crate::train::interchange::{Counterfactual, Interchanges};
@@ -106,8 +106,8 @@ impl Batch {
         let interchanged = |index: usize| {
             let part = index % Variable::ALL.len();
             let variable = Variable::ALL[part];
-            let pair: InterchangePair = equality::pair(rng, variable);
-            pair.at(TOKENS.len() - variable.known_at(), part)
+            let pair: InterchangePair = equality::pair(rng, &[variable]);
+            pair.at(&[Place { part, back: variable.back() }])
         };
         let interchanged = (0..BATCH).map(interchanged).collect();
         Self { plain, interchanged }

@@ -125,7 +125,7 @@ impl<'a> PriceTag<'a> {
         let mut encode = |region| self.tokenizer.encode(&Tag::drawn(rng, region).text(), Specials::AsModel);
         Ok(InterchangePair {
             base: encode(base)?,
-            source: encode(source)?,
+            sources: vec![encode(source)?],
             label: if yes { self.yes } else { self.no },
         })
     }
