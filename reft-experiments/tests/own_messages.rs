@@ -117,6 +117,14 @@ fn what_cannot_be_trained_leaves_no_folder() {
         &[&chat[..], &["--chat-template", "faq.jsonl"]].concat(),
         &["data.chat_template", "no chat template"],
     );
+    std::fs::create_dir_all(dir.path().join("configs/data")).expect("a folder");
+    let known = "file: faq.jsonl\nprompt: '{{ question }}'\ncompletion: '{{ answer }}'\nsplit: {dev: 2}\n";
+    dir.write("configs/data/known.yaml", known);
+    let named = ["train", "--data", "known", "--model", "model", "--print-config"];
+    done(&dir, &named);
+    for flags in [&["--prompt", "{{ q }}"][..], &["--split", "dev=3"], &["--score", "nll"]] {
+        refused(&dir, &[&named[..], flags].concat(), &[flags[0], "configs/data/known.yaml says"]);
+    }
     assert!(runs(&dir).is_empty(), "{:?}", runs(&dir));
 }
 

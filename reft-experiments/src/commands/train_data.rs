@@ -115,6 +115,7 @@ impl DataArgs {
         let set = match OwnTask::named(data) {
             Some(known) if !Path::new(data).exists() => {
                 known.map_err(anyhow::Error::msg)?;
+                self.check_named(data)?;
                 Value::String(data.to_owned())
             }
             _ => self.description(data, &session.sources)?,

@@ -34,6 +34,31 @@ impl DataArgs {
     /// The description of the file by the flags, or by the customary names of its columns.
     pub(super) fn description(&self, data: &str, sources: &DataSources) -> Result<Value> {
         let mut set = Map::from_iter([("file".to_owned(), json!(data))]);
+        set.extend(self.described()?);
+        if self.prompt.is_none() && self.messages.is_none() && self.text.is_none() {
+            let columns = own::columns(data, sources)?;
+            let guessed = customary(data, &columns, &set)?;
+            let said = guessed.iter().map(|guess| format!("{}: column {}", guess.key, guess.column));
+            eprintln!("{} (by the customary names of columns)", said.collect::<Vec<_>>().join("; "));
+            set.extend(guessed.into_iter().map(|guess| (guess.key.to_owned(), Value::String(guess.template))));
+        }
+        Ok(Value::Object(set))
+    }
+
+    /// Refuses flags that say how rows are used, where a description of the data has said it.
+    pub(super) fn check_named(&self, name: &str) -> Result<()> {
+        match self.described()?.keys().next() {
+            None => Ok(()),
+            Some(key) => bail!(
+                "--{key}: configs/data/{name}.yaml says how the rows of `{name}` are used: leave the flag out, change a copy of that \
+                 file, or give --data the rows' own file"
+            ),
+        }
+    }
+
+    /// What the flags say of how rows are used, by the keys of a description.
+    fn described(&self) -> Result<Map<String, Value>> {
+        let mut set = Map::new();
         let flags = [
             ("prompt", &self.prompt),
             ("completion", &self.completion),
@@ -71,14 +96,7 @@ impl DataArgs {
             value_reader::read::<Scoring>(&written).map_err(|error| anyhow!("--score {score}: {error}"))?;
             set.insert("score".to_owned(), written);
         }
-        if self.prompt.is_none() && self.messages.is_none() && self.text.is_none() {
-            let columns = own::columns(data, sources)?;
-            let guessed = customary(data, &columns, &set)?;
-            let said = guessed.iter().map(|guess| format!("{}: column {}", guess.key, guess.column));
-            eprintln!("{} (by the customary names of columns)", said.collect::<Vec<_>>().join("; "));
-            set.extend(guessed.into_iter().map(|guess| (guess.key.to_owned(), Value::String(guess.template))));
-        }
-        Ok(Value::Object(set))
+        Ok(set)
     }
 }
 
