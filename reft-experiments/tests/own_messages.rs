@@ -133,6 +133,17 @@ fn a_command_that_lacks_its_file_says_which_is_meant() {
     let dir = faq();
     refused(&dir, &["train"], &["reft train run.yaml", "reft train --data FILE"]);
     refused(&dir, &["train", "faq.jsonl"], &["faq.jsonl: these are rows", "reft train --data faq.jsonl"]);
+    refused(&dir, &["train", "faq.jsonl", "--epochs", "3"], &["reft train --data faq.jsonl"]);
+    refused(&dir, &["train", "--epochs", "3"], &["reft train --data FILE"]);
+    dir.write("run.yaml", "model: model\n");
+    for (flags, parts) in [
+        (&["--epochs", "3"][..], ["--epochs goes with --data", "--set train.epochs="]),
+        (&["--data", "faq.jsonl"], ["--data and run.yaml", "leave one of them out"]),
+        (&["--score", "nll"], ["--score goes with --data", "data.train"]),
+        (&["--print-config"], ["--print-config shows", "run.yaml"]),
+    ] {
+        refused(&dir, &[&["train", "run.yaml"], flags].concat(), &parts);
+    }
     dir.write("list.json", "[{\"q\": 1}]");
     refused(&dir, &["train", "list.json"], &["reft train --data list.json"]);
     dir.write("lines.json", "{\"q\": 1}\n{\"q\": 2}\n");

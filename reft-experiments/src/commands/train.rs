@@ -103,7 +103,7 @@ impl Args {
             Some(Format::Csv | Format::Tsv | Format::Parquet) => true,
         };
         ensure!(!holds_rows, "{shown}: these are rows, no configuration: reft train --data {shown}");
-        Ok(())
+        self.from_data.check_beside(config)
     }
 
     /// Processes that this one starts, itself counted.

@@ -9,7 +9,7 @@ pub use self::shown::hint;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use reft_core::interventions::low_rank::{EditStart, LOREFT, LowRank};
 use serde_json::{Map, Value, json};
 
@@ -22,36 +22,34 @@ use crate::tasks::{DataKind, TaskId};
 
 /// The common keys of a run on a file of examples. `--set` has the others.
 #[derive(Debug, clap::Args)]
-// Flags that a configuration would make meaningless: clap does not enforce `requires = "data"` beside what excludes `data`.
-#[group(multiple = true, conflicts_with = "config")]
 pub struct DataArgs {
     /// Train on this file instead of a configuration's data: JSON, JSON lines, CSV, TSV, parquet, a folder of them, or a
     /// name below configs/data
-    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Base model [default: smollm2; minilm for rows with labels]
-    #[arg(long, requires = "data", value_parser = crate::config::paths::setting)]
+    #[arg(long, value_parser = crate::config::paths::setting)]
     model: Option<String>,
     /// What the model is given: a column, or a template such as "{{ question }}\n"
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     prompt: Option<String>,
     /// What it learns to say: a column, or a template
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     completion: Option<String>,
     /// The column of conversations, instead of both
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     messages: Option<String>,
     /// What an answer is compared with, if that is not the completion
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     answer: Option<String>,
     /// What an encoder reads: a column, or a template
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     text: Option<String>,
     /// The second of two texts
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     pair: Option<String>,
     /// The column of labels: classes, or numbers with --score pearson
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     label: Option<String>,
     /// The classes, separated by commas [default: those of the training rows]
     #[arg(long, requires = "label", value_delimiter = ',')]
@@ -60,32 +58,32 @@ pub struct DataArgs {
     #[arg(long, requires = "prompt")]
     choices: Vec<String>,
     /// File with the chat template of conversations, in place of the model's own
-    #[arg(long, requires = "data", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
     /// Which turns of conversations are trained on [default: last]
-    #[arg(long, requires = "data", value_parser = ["last", "all"])]
+    #[arg(long, value_parser = ["last", "all"])]
     turns: Option<String>,
     /// Rows that are held out, such as dev=0.1,test=200: a part, a number of rows, or the file [default: dev=0.1]
-    #[arg(long, requires = "data", value_delimiter = ',', value_name = "SPLIT=ROWS")]
+    #[arg(long, value_delimiter = ',', value_name = "SPLIT=ROWS")]
     split: Vec<String>,
     /// How answers are scored: exact, contains, {regex: ..}, {after: ..}, number, letter, choices, `words_f1`, `rouge_l`, bleu,
     /// nll, perplexity, judge; labels: accuracy, `f1_macro`, `f1_micro`, matthews, pearson, spearman
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     score: Option<String>,
     /// Positions that are edited: l1, f7+l7, all, ..
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     positions: Option<String>,
     /// Rank of the edits
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     rank: Option<u32>,
     /// Layers that are edited: all, or [15]
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     layers: Option<String>,
     /// Passes over the rows [default: by their number]
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     epochs: Option<u64>,
     /// Show the configuration that the flags stand for, and do nothing
-    #[arg(long, requires = "data")]
+    #[arg(long)]
     print_config: bool,
 }
 
@@ -93,6 +91,37 @@ impl DataArgs {
     /// Whether a run is described by flags.
     pub fn is_given(&self) -> bool {
         self.data.is_some()
+    }
+
+    /// Refuses flags of a file of examples beside a configuration, which has keys for them.
+    ///
+    /// # Errors
+    /// With the first of them, and what to write instead.
+    pub fn check_beside(&self, config: &Path) -> Result<()> {
+        let keys = [
+            ("model", self.model.is_some(), "model"),
+            ("positions", self.positions.is_some(), "adapt.reft.positions"),
+            ("rank", self.rank.is_some(), "adapt.reft.rank"),
+            ("layers", self.layers.is_some(), "adapt.reft.layers"),
+            ("epochs", self.epochs.is_some(), "train.epochs"),
+            ("chat-template", self.chat_template.is_some(), "data.chat_template"),
+            ("print-config", self.print_config, ""),
+        ];
+        let described = self.described()?;
+        let config = config.display();
+        if self.data.is_some() {
+            bail!("--data and {config} both say what is trained: leave one of them out");
+        }
+        match keys.iter().find(|(_, given, _)| *given).map(|(flag, _, key)| (*flag, *key)) {
+            Some((flag, "")) => bail!("--{flag} shows what --data and its flags stand for: {config} says it itself"),
+            Some((flag, key)) => {
+                bail!("--{flag} goes with --data: {config} says {key}; write --set {key}=.. to override it")
+            }
+            None => match described.keys().next() {
+                Some(key) => bail!("--{key} goes with --data: in {config} the entries of data.train say it"),
+                None => Ok(()),
+            },
+        }
     }
 
     /// Whether the configuration is only to be shown.

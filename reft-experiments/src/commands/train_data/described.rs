@@ -57,7 +57,7 @@ impl DataArgs {
     }
 
     /// What the flags say of how rows are used, by the keys of a description.
-    fn described(&self) -> Result<Map<String, Value>> {
+    pub(super) fn described(&self) -> Result<Map<String, Value>> {
         let mut set = Map::new();
         let flags = [
             ("prompt", &self.prompt),
