@@ -15,10 +15,12 @@ use reft_models::model::Decoder;
 use super::BaseArgs;
 use super::collect::{component, layers};
 use crate::atomic;
+use crate::config::plan::{DeviceSpec, Dtype};
 use crate::das::equality::{self, TOKENS, Variable};
 use crate::das::network;
 use crate::das::price_tag::PriceTag;
 use crate::das::search::{DasSettings, InterchangePair, accuracy};
+use crate::machine::fast;
 use crate::report::figures::heat_map::HeatMap;
 
 /// Arguments of `reft das`.
@@ -260,6 +262,8 @@ impl SearchArgs {
     /// What the accuracies depend on, as a list.
     fn notes(&self, study: &DasStudy<'_>) -> String {
         let (kind, device) = study.model.options();
+        let dtype = [Dtype::F32, Dtype::Bf16, Dtype::F16].into_iter().find(|dtype| dtype.kind() == kind);
+        let (dtype, device) = (dtype.map_or("another type", Dtype::name), String::from(DeviceSpec(device)));
         let learned = match &self.basis {
             Some(basis) => format!("R of {}", basis.display()),
             None => format!(
@@ -272,10 +276,11 @@ impl SearchArgs {
             ),
         };
         format!(
-            "- n = {} other pairs, seed {}\n- {learned}\n- model {}, base weights {kind:?}, device {device:?}, {} threads\n",
+            "- n = {} other pairs, seed {}\n- {learned}\n- model {}, base weights {dtype}, device {device} ({}), {} threads\n",
             study.test.len(),
             self.seed,
             study.base.id,
+            fast::processor().name,
             tch::get_num_threads()
         )
     }
