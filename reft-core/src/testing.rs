@@ -47,7 +47,13 @@ pub fn device() -> Device {
         Some(("cuda", index)) => index.parse().ok(),
         _ => None,
     };
-    Device::Cuda(index.unwrap_or_else(|| panic!("REFT_TEST_DEVICE={name}: choose cpu, cuda or cuda:N")))
+    let index = index.unwrap_or_else(|| panic!("REFT_TEST_DEVICE={name}: choose cpu, cuda or cuda:N"));
+    let there = tch::Cuda::device_count();
+    assert!(
+        (index as i64) < there,
+        "REFT_TEST_DEVICE={name}: libtorch sees {there} CUDA devices (LD_PRELOAD must name its libtorch_cuda.so)"
+    );
+    Device::Cuda(index)
 }
 
 /// Token ids or rows, on the [`device`].

@@ -39,6 +39,9 @@ void save(AutogradContext* ctx, const char* name, int64_t value) { ctx->saved_da
 int64_t saved(AutogradContext* ctx, const char* name) { return ctx->saved_data[name].toInt(); }
 InstructionSet saved_set(AutogradContext* ctx) { return InstructionSet(saved(ctx, "set")); }
 
+// Whether an operation on `x` is recorded for a backward pass.
+bool is_tracked(const Tensor& x) { return at::GradMode::is_enabled() && x.requires_grad(); }
+
 // A gradient of a gradient would be taken as 0.
 void refuse_second_derivative() {
     TORCH_CHECK(!at::GradMode::is_enabled(), "the CPU kernels have no second derivative (create_graph)");
@@ -244,9 +247,9 @@ Tensor panel_product(InstructionSet set, const Tensor& input, const Tensor& pack
 }
 
 struct PanelLinear : Function<PanelLinear> {
-    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& x, const Tensor& packed,
-                          const Tensor& back, int64_t out, const std::optional<Tensor>& bias) {
-        ctx->saved_data["back"] = back;
+    static Tensor forward(AutogradContext* ctx, InstructionSet set, const Tensor& x, const Tensor& packed, int64_t out,
+                          const std::optional<Tensor>& bias) {
+        ctx->saved_data["packed"] = packed;
         save(ctx, "set", int64_t(set));
         save(ctx, "in", x.size(1));
         return panel_product(set, x, packed, out, bias);
@@ -254,9 +257,13 @@ struct PanelLinear : Function<PanelLinear> {
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
         refuse_second_derivative();
-        Tensor back = ctx->saved_data["back"].toTensor();
-        Tensor dx = panel_product(saved_set(ctx), grads[0], back, saved(ctx, "in"), std::nullopt);
-        return {Tensor(), dx, Tensor(), Tensor(), Tensor(), Tensor()};
+        const Products& with = products_of(saved_set(ctx));
+        Tensor packed = ctx->saved_data["packed"].toTensor(), dy = grads[0].contiguous();
+        int64_t rows = dy.size(0), out = dy.size(1), in = saved(ctx, "in");
+        Tensor dx = at::empty({rows, in}, dy.options()), turned = at::empty({with.turned_floats(rows, out)}, dy.options());
+        ProductGradient p = {rows, in, out, data<float>(dy), data<float>(packed), data<float>(dx), data<float>(turned)};
+        with.gradient(p, workspace(with.scratch_floats));
+        return {Tensor(), dx, Tensor(), Tensor(), Tensor()};
     }
 };
 
@@ -316,15 +323,13 @@ Tensor* reft_unpack_panels(int32_t set, const Tensor* packed, int64_t out, int64
     return reft::guarded("unpack", [&] { return reft::unpack_panels(reft::available(set), *packed, out, in); });
 }
 
-// `back` is the packed transpose, needed where `x` has a gradient only.
-Tensor* reft_panel_linear(int32_t set, const Tensor* x, const Tensor* packed, const Tensor* back, int64_t out,
-                          const Tensor* bias) {
+Tensor* reft_panel_linear(int32_t set, const Tensor* x, const Tensor* packed, int64_t out, const Tensor* bias) {
     return reft::guarded("packed linear", [&] {
         auto of = reft::available(set);
-        reft::check_panel_linear(of, *x, *packed, back, out, bias);
+        reft::check_panel_linear(of, *x, *packed, out, bias);
         auto with = bias ? std::optional<Tensor>(*bias) : std::nullopt;
-        return back ? reft::PanelLinear::apply(of, *x, *packed, *back, out, with)
-                    : reft::panel_product(of, *x, *packed, out, with);
+        return reft::is_tracked(*x) ? reft::PanelLinear::apply(of, *x, *packed, out, with)
+                                    : reft::panel_product(of, *x, *packed, out, with);
     });
 }
 

@@ -94,13 +94,10 @@ void check_panels(InstructionSet set, const Tensor& packed, int64_t out, int64_t
                 "a packed weight of ", packed.size(0), " values is not [", out, ", ", in, "]");
 }
 
-// `packed` [out, in] in panels and, for gradients, `back` [in, out].
-void check_panel_linear(InstructionSet set, const Tensor& x, const Tensor& packed, const Tensor* back, int64_t out,
-                        const Tensor* bias) {
+// `packed` [out, in] in panels.
+void check_panel_linear(InstructionSet set, const Tensor& x, const Tensor& packed, int64_t out, const Tensor* bias) {
     check_dense("x", x, 2, at::kFloat);
     check_panels(set, packed, out, x.size(1));
-    if (back) check_panels(set, *back, x.size(1), out);
-    TORCH_CHECK(back || !(at::GradMode::is_enabled() && x.requires_grad()), "x requires a gradient, which needs `back`");
     if (!bias) return;
     check_constant("bias", *bias, 1, at::kFloat);
     TORCH_CHECK(bias->size(0) == out, "the weight gives rows of ", out, ", bias has ", bias->size(0), " values");

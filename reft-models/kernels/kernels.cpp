@@ -15,6 +15,7 @@ namespace {
 
 #include "primitives.h"
 #include "products.h"
+#include "gradients.h"
 
 // ---- normalisation ----
 
@@ -111,7 +112,7 @@ const Kernels<float>& f32() { return table<float>; }
 const Kernels<bf16>& b16() { return table<bf16>; }
 
 const Products& products() {
-    static constexpr Products all = {packed_floats, PRODUCT_FLOATS, pack, unpack, product};
+    static constexpr Products all = {packed_floats, PRODUCT_FLOATS, pack, unpack, product, turned_floats, gradient};
     return all;
 }
 

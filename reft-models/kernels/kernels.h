@@ -49,14 +49,23 @@ struct Product {
     float* y;
 };
 
+// dx = dy W of f32 rows dy [rows, out], dx [rows, in]; W [out, in] is packed. `turned` has room for dy in another order.
+struct ProductGradient {
+    int64_t rows, in, out;
+    const float *dy, *packed;
+    float *dx, *turned;
+};
+
 // Products with weights in an arrangement of the instruction set's own.
 struct Products {
-    // Floats of a packed weight [out, in], and what a thread of `product` needs of the workspace.
+    // Floats of a packed weight [out, in], and what a thread of `product` and of `gradient` needs of the workspace.
     int64_t (*packed_floats)(int64_t out, int64_t in);
     int64_t scratch_floats;
     void (*pack)(int64_t out, int64_t in, const float* weight, float* packed);
     void (*unpack)(int64_t out, int64_t in, const float* packed, float* weight);
     void (*product)(const Product& p, const Workspace& workspace);
+    int64_t (*turned_floats)(int64_t rows, int64_t out);
+    void (*gradient)(const ProductGradient& p, const Workspace& workspace);
 };
 
 // `T` is the type of the model's weights and hidden states.

@@ -119,6 +119,15 @@ pub(crate) enum Encoding {
     Quantised(String),
 }
 
+/// What becomes of a file's pages that have been read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PageCache {
+    /// They stay in the system's cache, for the next process.
+    Kept,
+    /// They make room there: for pages that are still to be read, where memory is short.
+    Dropped,
+}
+
 /// One file of a checkpoint.
 pub(crate) trait Container {
     /// The file.
@@ -132,6 +141,9 @@ pub(crate) trait Container {
 
     /// The whole tensor on the host, in the type it is stored in. The error is the reader's words.
     fn read(&self, name: &str) -> Result<Tensor, String>;
+
+    /// Says that the tensor has been read and will not soon be read again.
+    fn release(&self, name: &str, cache: PageCache);
 
     /// How the tensor's values are encoded; none when the file has no such tensor.
     fn encoding(&self, name: &str) -> Option<Encoding>;

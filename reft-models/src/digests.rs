@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::container::{Container, Encoding, WeightsError};
+use crate::container::{Container, Encoding, PageCache, WeightsError};
 use crate::hub::cache_dir;
 
 /// Values of a tensor that are sampled.
@@ -176,6 +176,9 @@ fn compute(container: &dyn Container, name: &str) -> Result<TensorDigest, Weight
         Encoding::Quantised(format) => (format, None),
         Encoding::Plain(kind) => (kind_name(kind).to_owned(), Some(sample(&bytes, kind))),
     };
+    drop(bytes);
+    // The model may be loaded next.
+    container.release(name, PageCache::Kept);
     Ok(TensorDigest { stored_as, digest, sample })
 }
 

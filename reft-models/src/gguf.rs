@@ -16,7 +16,7 @@ use self::block::Storage;
 use self::config::GgufContext;
 use self::dialect::{DIALECTS, GgufDialect};
 use self::header::{Entry, Header, Metadata};
-use crate::container::{Container, Encoding, FileKind, WeightsError, bytes_of, open_error};
+use crate::container::{Container, Encoding, FileKind, PageCache, WeightsError, bytes_of, open_error};
 use crate::mapped::{Mapped, mapped};
 use crate::raw_config::RawConfig;
 
@@ -255,6 +255,13 @@ impl Container for GgufFile {
         match self.dialect.change(name) {
             Some(change) => change.undone(&tensor, self.heads().map_err(|error| error.to_string())?),
             None => Ok(tensor),
+        }
+    }
+
+    fn release(&self, name: &str, cache: PageCache) {
+        if let Some(Entry { offset, size, .. }) = self.names.get(name).and_then(|own| self.header.tensors.get(own)) {
+            let begin = (self.header.data_begins + offset) as usize;
+            self.file.release(begin..begin + *size as usize, cache);
         }
     }
 

@@ -41,7 +41,6 @@ unsafe extern "C" {
         set: i32,
         x: *const C_tensor,
         packed: *const C_tensor,
-        back: *const C_tensor,
         outputs: i64,
         bias: *const C_tensor,
     ) -> *mut C_tensor;

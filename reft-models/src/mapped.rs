@@ -1,11 +1,13 @@
 //! Files of weights, mapped into memory.
 
 use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 
-use crate::container::{WeightsError, open_error};
+use crate::container::{PageCache, WeightsError, open_error};
 
 /// A file's bytes, read when they are asked for.
 pub(crate) struct Mapped {
@@ -21,6 +23,24 @@ impl Mapped {
             return Err(format!("the file shrank from {} to {length} bytes since it was opened", self.map.len()));
         }
         Ok(&self.map)
+    }
+}
+
+impl Mapped {
+    /// Says that these bytes have been read, so that they no longer count as memory of this process. They can be read again.
+    pub(crate) fn release(&self, bytes: Range<usize>, cache: PageCache) {
+        let Some(length) = bytes.end.checked_sub(bytes.start).filter(|_| bytes.end <= self.map.len()) else { return };
+        // Hints: a system that does not take them holds the pages as long as it likes. Safe: pages of a file that is mapped to be
+        // read are read from it again, and the second hint is about the system's cache alone.
+        #[allow(unsafe_code)]
+        unsafe {
+            let _ = self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, bytes.start, length);
+            #[cfg(target_os = "linux")]
+            if cache == PageCache::Dropped {
+                let (from, length) = (bytes.start as libc::off_t, length as libc::off_t);
+                libc::posix_fadvise(self.file.as_raw_fd(), from, length, libc::POSIX_FADV_DONTNEED);
+            }
+        }
     }
 }
 

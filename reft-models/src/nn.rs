@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use reft_core::lender::NormWeight;
-use reft_core::site::LinearWeight;
 use tch::{Device, Kind, Tensor};
 
 use crate::container::WeightsError;
-use crate::kernels::{self, GateActivation, Packed};
+use crate::kernels::{self, GateActivation};
 use crate::weights::Weights;
+
+mod linear;
+
+pub use self::linear::{Bias, Linear, Purpose, WeightCopies};
 
 /// Names and shapes of tensors that a port asked for, in its order.
 pub type TensorLog = RefCell<Vec<(String, Vec<i64>)>>;
@@ -21,6 +24,7 @@ pub struct WeightSource<'a> {
     tensors: TensorOrigin<'a>,
     prefix: String,
     kind: Kind,
+    copies: WeightCopies,
 }
 
 #[derive(Clone, Copy)]
@@ -36,19 +40,26 @@ enum TensorOrigin<'a> {
 impl<'a> WeightSource<'a> {
     /// The root of a checkpoint, read into this type and device.
     pub fn new(weights: &'a Weights, kind: Kind, device: Device) -> Self {
-        Self { tensors: TensorOrigin::Stored(weights, device), prefix: String::new(), kind }
+        Self { tensors: TensorOrigin::Stored(weights, device), prefix: String::new(), kind, copies: WeightCopies::Two }
+    }
+
+    /// The same, frozen weights held as often as this.
+    #[must_use]
+    pub fn held(self, copies: WeightCopies) -> Self {
+        Self { copies, ..self }
     }
 
     /// The root of a checkpoint of which nothing is read: a port gets tensors without rows, and what it asks for is recorded.
     /// Without a checkpoint every tensor is there.
     pub fn recording(weights: Option<&'a Weights>, record: &'a TensorLog) -> Self {
         // A type that needs nothing of the processor.
-        Self { tensors: TensorOrigin::Recorded(weights, record), prefix: String::new(), kind: Kind::Float }
+        let tensors = TensorOrigin::Recorded(weights, record);
+        Self { tensors, prefix: String::new(), kind: Kind::Float, copies: WeightCopies::Two }
     }
 
     /// Tensors at hand, used in this type. Gradients flow to them.
     pub fn given(tensors: &'a BTreeMap<String, Tensor>, kind: Kind) -> Self {
-        Self { tensors: TensorOrigin::Given(tensors), prefix: String::new(), kind }
+        Self { tensors: TensorOrigin::Given(tensors), prefix: String::new(), kind, copies: WeightCopies::Two }
     }
 
     /// The module `name` below this one; the same one for an empty name.
@@ -125,118 +136,8 @@ impl<'a> WeightSource<'a> {
     /// How its weights are used.
     pub fn purpose(&self) -> Purpose {
         match self.tensors {
-            TensorOrigin::Stored(..) => Purpose::Frozen,
+            TensorOrigin::Stored(..) => Purpose::Frozen(self.copies),
             TensorOrigin::Given(_) | TensorOrigin::Recorded(..) => Purpose::Trained,
-        }
-    }
-}
-
-/// How weights are used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
-    /// They never change: products may keep them in an arrangement of their own.
-    Frozen,
-    /// They may be trained.
-    Trained,
-}
-
-/// Whether a layer adds a bias.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bias {
-    /// It does, and the checkpoint must hold it.
-    With,
-    /// It does not, and the checkpoint must not hold one.
-    Without,
-}
-
-impl Bias {
-    /// As a configuration's switch says.
-    pub fn when(on: bool) -> Self {
-        if on { Self::With } else { Self::Without }
-    }
-}
-
-/// `x Wᵀ + b`; several layers with the same input may be fused into one.
-#[derive(Debug)]
-pub struct Linear {
-    weight: Weight,
-    bias: Option<Tensor>,
-}
-
-/// `[out, in]`.
-#[derive(Debug)]
-enum Weight {
-    Plain(Tensor),
-    Packed(Packed),
-}
-
-impl Weight {
-    fn new(weight: Tensor) -> Self {
-        Packed::new(&weight).map_or(Self::Plain(weight), Self::Packed)
-    }
-}
-
-impl Linear {
-    /// The modules `names` of `source`, outputs one after the other: `[outs.sum(), input]`.
-    ///
-    /// # Errors
-    /// When a tensor is missing, of another shape, or a bias is there that should not be.
-    pub fn fused(
-        source: &WeightSource<'_>,
-        names: &[&str],
-        input: i64,
-        outs: &[i64],
-        bias: Bias,
-    ) -> Result<Self, WeightsError> {
-        let parts = || names.iter().zip(outs).map(|(name, &out)| (source.sub(name), out));
-        let weights: Result<Vec<_>, _> = parts().map(|(part, out)| part.tensor("weight", &[out, input])).collect();
-        let bias = match bias {
-            Bias::With => {
-                let biases: Result<Vec<_>, _> = parts().map(|(part, out)| part.tensor("bias", &[out])).collect();
-                Some(Tensor::cat(&biases?, 0))
-            }
-            Bias::Without => {
-                parts().try_for_each(|(part, _)| part.without("bias"))?;
-                None
-            }
-        };
-        Ok(Self::of(Tensor::cat(&weights?, 0), bias, source.purpose()))
-    }
-
-    /// A layer of this weight `[out, in]`, which it may share with another part of the model, and bias `[out]`.
-    pub fn of(weight: Tensor, bias: Option<Tensor>, purpose: Purpose) -> Self {
-        let weight = match purpose {
-            Purpose::Frozen => Weight::new(weight),
-            Purpose::Trained => Weight::Plain(weight),
-        };
-        Self { weight, bias }
-    }
-
-    /// One module.
-    ///
-    /// # Errors
-    /// When a tensor is missing, of another shape, or a bias is there that should not be.
-    pub fn load(source: &WeightSource<'_>, name: &str, input: i64, out: i64, bias: Bias) -> Result<Self, WeightsError> {
-        Self::fused(source, &[name], input, &[out], bias)
-    }
-
-    /// The outputs `first .. first + count`: their rows of the weight, as they are computed with, and their biases.
-    pub fn rows(&self, first: i64, count: i64) -> LinearWeight {
-        let weight = match &self.weight {
-            Weight::Plain(weight) => weight.shallow_clone(),
-            Weight::Packed(weight) => weight.unpacked(),
-        };
-        LinearWeight {
-            weight: weight.narrow(0, first, count),
-            bias: self.bias.as_ref().map(|bias| bias.narrow(0, first, count)),
-        }
-    }
-
-    /// `[N, in] -> [N, out]`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        match &self.weight {
-            Weight::Plain(weight) => x.linear(weight, self.bias.as_ref()),
-            Weight::Packed(weight) => kernels::expect(weight.linear(x, self.bias.as_ref())),
         }
     }
 }

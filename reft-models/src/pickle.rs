@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 use self::tensors::{StateDict, StridedView};
-use crate::container::{Container, Encoding, WeightsError, first_line, open_error};
+use crate::container::{Container, Encoding, PageCache, WeightsError, first_line, open_error};
 use crate::mapped::{Mapped, mapped};
 
 /// Elements at most of a tensor that repeats its storage (`expand`), which a small file could make as large as it likes.
@@ -92,6 +92,12 @@ impl Container for PickleFile {
         let whole = self.map.bytes()?;
         let bytes = self.storages.get(&view.storage).and_then(|range| whole.get(range.clone()));
         view.read(bytes.ok_or("outside the file")?).map_err(|error| first_line(&error))
+    }
+
+    fn release(&self, name: &str, cache: PageCache) {
+        if let Some(bytes) = self.tensors.get(name).and_then(|view| self.storages.get(&view.storage)) {
+            self.map.release(bytes.clone(), cache);
+        }
     }
 
     fn encoding(&self, name: &str) -> Option<Encoding> {

@@ -10,7 +10,7 @@ use crate::container::WeightsError;
 use crate::decoder::{DecoderError, DecoderFamily, FAMILIES, Transformer};
 use crate::encoder;
 use crate::model::Decoder;
-use crate::nn::{TensorLog, WeightSource};
+use crate::nn::{TensorLog, WeightCopies, WeightSource};
 use crate::raw_config::{ConfigProblem, ModelConfigError, RawConfig};
 use crate::weights::Weights;
 
@@ -62,7 +62,20 @@ pub enum LoadError {
 /// # Errors
 /// When no port knows its architecture, or the port finds something missing.
 pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Box<dyn Decoder>, LoadError> {
-    read(weights, &WeightSource::new(weights, kind, device))
+    load_held(weights, kind, device, WeightCopies::Two)
+}
+
+/// The same with its frozen weights held as often as this at most.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_held(
+    weights: &Weights,
+    kind: Kind,
+    device: Device,
+    copies: WeightCopies,
+) -> Result<Box<dyn Decoder>, LoadError> {
+    read(weights, &WeightSource::new(weights, kind, device).held(copies))
 }
 
 /// The model's own tensors, f32, by the names of its checkpoint, for methods that train them: see [`Decoder::on`]. A head

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorInfo};
 use tch::{Kind, Tensor};
 
-use crate::container::{Container, Encoding, WeightsError, first_line, open_error};
+use crate::container::{Container, Encoding, PageCache, WeightsError, first_line, open_error};
 use crate::mapped::{Mapped, mapped};
 
 pub(crate) struct SafetensorsFile {
@@ -100,6 +100,12 @@ impl Container for SafetensorsFile {
             return Err(format!("{} bytes do not hold {shape:?} numbers of {kind:?}", bytes.len()));
         }
         Tensor::f_from_data_size(bytes, shape, *kind).map_err(|error| first_line(&error))
+    }
+
+    fn release(&self, name: &str, cache: PageCache) {
+        if let Some(entry) = self.tensors.get(name) {
+            self.map.release(entry.bytes.clone(), cache);
+        }
     }
 
     fn encoding(&self, name: &str) -> Option<Encoding> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
-use crate::container::{Container, first_line, open_error};
+use crate::container::{Container, PageCache, first_line, open_error};
 use crate::gguf::{self, GgufFile};
 use crate::pickle::PickleFile;
 use crate::safetensors_file::SafetensorsFile;
@@ -23,6 +23,8 @@ pub struct Weights {
     tensors: BTreeMap<String, (usize, Vec<i64>)>,
     /// Tensors of other types than floating-point numbers, with the type.
     others: BTreeMap<String, String>,
+    /// What becomes of the files' pages behind a reader.
+    page_cache: PageCache,
 }
 
 /// The floating-point tensors of one file (`.bin` or safetensors), f32 on the host.
@@ -63,7 +65,7 @@ impl Weights {
             }
             others.extend(container.others());
         }
-        Ok(Self { path: path.to_owned(), config, containers, tensors, others })
+        Ok(Self { path: path.to_owned(), config, containers, tensors, others, page_cache: PageCache::Kept })
     }
 
     /// The configuration in the terms of Hugging Face's `config.json`, whatever the container.
@@ -84,6 +86,18 @@ impl Weights {
     /// Names of all tensors, sorted.
     pub fn names(&self) -> Vec<&str> {
         self.tensors.keys().map(String::as_str).collect()
+    }
+
+    /// Lets pages of tensors that have been read go from the system's cache, where the files and the model do not fit into
+    /// memory together: what is still to be read would go otherwise.
+    pub fn make_room(&mut self) {
+        self.page_cache = PageCache::Dropped;
+    }
+
+    /// Bytes of its files.
+    pub fn file_bytes(&self) -> usize {
+        let length = |path| fs::metadata(path).map_or(0, |file| file.len() as usize);
+        self.containers.iter().map(|container| length(container.path())).sum()
     }
 
     /// Numbers in all tensors together.
@@ -189,7 +203,9 @@ impl Weights {
         let (index, _) = self.tensors.get(name).ok_or_else(|| self.absent(name))?;
         let container = &self.containers[*index];
         let path = container.path().to_owned();
-        container.read(name).map_err(|reason| WeightsError::Damaged { path, name: name.to_owned(), reason })
+        let read = container.read(name);
+        container.release(name, self.page_cache);
+        read.map_err(|reason| WeightsError::Damaged { path, name: name.to_owned(), reason })
     }
 
     /// The files that hold these tensors, each with the names it holds.

@@ -1,7 +1,7 @@
 """Times pyreft (peft for LoRA) on one job and prints one JSON line; `reft bench` runs it beside its own jobs, on the same rows.
 
 usage: peer_job.py {train,eval,decode} --model DIR --rows FILE --dtype float32|bfloat16 --positions P --layers all|L
-       --rank R --batch B --steps S --new N --method loreft|lora|none [--adapter DIR]
+       --rank R --batch B --steps S --new N --method loreft|lora|none [--adapter DIR] [--device cpu|cuda]
 """
 
 import argparse
@@ -27,6 +27,7 @@ parser.add_argument("job", choices=["train", "eval", "decode"])
 parser.add_argument("--model", required=True)
 parser.add_argument("--rows", required=True)
 parser.add_argument("--dtype", default="float32")
+parser.add_argument("--device", default="cpu")
 parser.add_argument("--method", default="loreft")
 parser.add_argument("--adapter", help="a folder that `reft export --to pyreft` wrote")
 parser.add_argument("--positions", default="f7+l7")
@@ -41,7 +42,7 @@ torch.manual_seed(0)
 dtype = getattr(torch, args.dtype)
 tokenizer = transformers.AutoTokenizer.from_pretrained(args.model, padding_side="right", model_max_length=512)
 tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-model = transformers.AutoModelForCausalLM.from_pretrained(args.model, torch_dtype=dtype)
+model = transformers.AutoModelForCausalLM.from_pretrained(args.model, torch_dtype=dtype).to(args.device)
 count = model.config.num_hidden_layers
 layers = list(range(count)) if args.layers == "all" else [int(args.layers)]
 reft = None
@@ -72,7 +73,7 @@ if args.method == "loreft":
         "intervention": pyreft.LoreftIntervention(embed_dim=width, low_rank_dimension=args.rank, dtype=dtype),
     }
     reft = pyreft.get_reft_model(model, pyreft.ReftConfig(representations=[part(layer) for layer in layers]))
-    reft.set_device("cpu")
+    reft.set_device(args.device)
     if args.adapter:
         load_interventions(pathlib.Path(args.adapter))
 
@@ -124,7 +125,7 @@ def train():
 
     options = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(), max_steps=args.steps + 2, per_device_train_batch_size=args.batch, learning_rate=9e-4,
-        logging_steps=1000, report_to=[], use_cpu=True, save_strategy="no", disable_tqdm=True)
+        logging_steps=1000, report_to=[], use_cpu=args.device == "cpu", save_strategy="no", disable_tqdm=True)
     kind = transformers.Trainer if reft is None else pyreft.ReftTrainerForCausalLM
     trainer = kind(
         model=reft or model, tokenizer=tokenizer, args=options, train_dataset=data, eval_dataset=None, data_collator=collator(),
@@ -144,11 +145,11 @@ def generate():
     began, new = time.time(), 0
     with torch.no_grad():
         for batch in loader:
-            inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
+            inputs = {key: batch[key].to(args.device) for key in ("input_ids", "attention_mask")}
             if reft is None:
                 out = model.generate(**inputs, **options)
             else:
-                left = (inputs["input_ids"].shape[1] - inputs["attention_mask"].sum(1)).reshape(1, -1, 1)
+                left = (batch["input_ids"].shape[1] - batch["attention_mask"].sum(1)).reshape(1, -1, 1)
                 where = (batch["intervention_locations"].permute(1, 0, 2) + left - 1).clamp(min=0)
                 locations = {"sources->base": (None, where.tolist())}
                 _, out = reft.generate(inputs, unit_locations=locations, intervene_on_prompt=True, **options)

@@ -68,6 +68,9 @@ pub struct BenchmarkJob {
     /// Type of the base weights: auto (bf16 where its products are fast, else f32), f32 or bf16
     #[arg(long, default_value = "auto", value_parser = on_cpu)]
     pub dtype: Dtype,
+    /// cpu, cuda or cuda:1
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    pub device: DeviceSpec,
     /// Edited tokens
     #[arg(long, default_value = "f7+l7")]
     pub positions: String,
@@ -105,6 +108,10 @@ fn on_cpu(text: &str) -> Result<Dtype, String> {
     text.parse::<DtypeChoice>().map(|choice| choice.on(DeviceSpec(Device::Cpu)))
 }
 
+fn device(text: &str) -> Result<DeviceSpec, String> {
+    DeviceSpec::try_from(text.to_owned())
+}
+
 /// Updates before the timed ones.
 pub const UNTIMED: usize = 2;
 
@@ -114,6 +121,7 @@ impl BenchmarkJob {
         Self {
             kind: BenchmarkKind::Train,
             dtype,
+            device: DeviceSpec(Device::Cpu),
             positions: "f7+l7".to_owned(),
             layers: "all".to_owned(),
             rank: 8,

@@ -14,10 +14,11 @@ use serde_json::json;
 use tch::Device;
 
 use super::{BenchmarkJob, BenchmarkKind, BenchmarkMethod, BenchmarkResult, UNTIMED, gemm, trained};
-use crate::config::plan::{AnsweredBy, DeviceSpec, EvalPlan};
+use crate::config::plan::{AnsweredBy, EvalPlan};
 use crate::data::encode::{Example, Text, encode};
 use crate::data::row::Row;
 use crate::run::answering::evaluation::Evaluator;
+use crate::run::memory::ModelPasses;
 use crate::run::session::LoadedDecoder;
 use crate::store::environment::peak_memory_mib;
 use crate::tasks::Task;
@@ -36,7 +37,11 @@ const SEED: Seed = Seed(0);
 /// # Errors
 /// When the model or the rows cannot be read.
 pub fn run(job: &BenchmarkJob, model: &str, rows: &Path) -> Result<BenchmarkResult> {
-    let loaded = LoadedDecoder::open(model, job.dtype, DeviceSpec(Device::Cpu))?;
+    let passes = match job.kind {
+        BenchmarkKind::Train => ModelPasses::ForwardAndBackward,
+        BenchmarkKind::Eval | BenchmarkKind::Decode => ModelPasses::Forward,
+    };
+    let loaded = LoadedDecoder::open_for(model, job.dtype, job.device, passes)?;
     let text = std::fs::read_to_string(rows).with_context(|| rows.display().to_string())?;
     let rows: Vec<Row> = serde_json::from_str(&text).with_context(|| rows.display().to_string())?;
     let mut adaptation = adaptation(job, &loaded)?;
@@ -58,7 +63,7 @@ pub fn run(job: &BenchmarkJob, model: &str, rows: &Path) -> Result<BenchmarkResu
 /// What the job trains or answers with: untrained, or read from the job's folder.
 fn adaptation(job: &BenchmarkJob, loaded: &LoadedDecoder) -> Result<Box<dyn Adaptation>> {
     if let Some(folder) = &job.trained {
-        return Ok(SavedAdapter::read(&folder.join(trained::OURS))?.onto(&loaded.base, Device::Cpu)?);
+        return Ok(SavedAdapter::read(&folder.join(trained::OURS))?.onto(&loaded.base, job.device.0)?);
     }
     let listed: Result<Vec<usize>, _> = job.layers.split(',').map(str::parse).collect();
     let layers = listed.map_or(json!("all"), |layers| json!(layers));
@@ -71,7 +76,7 @@ fn adaptation(job: &BenchmarkJob, loaded: &LoadedDecoder) -> Result<Box<dyn Adap
         }
     };
     let spec: AdaptSpec = serde_json::from_value(spec)?;
-    Ok(spec.build(loaded.decoder.dims(), SEED, Device::Cpu)?)
+    Ok(spec.build(loaded.decoder.dims(), SEED, job.device.0)?)
 }
 
 fn examples(loaded: &LoadedDecoder, rows: &[Row]) -> Result<Vec<Example>> {
@@ -115,10 +120,14 @@ fn train(
     timed.sort_by(f64::total_cmp);
     let step_s = timed[timed.len() / 2];
     let per_step = |total: f64| total / (job.steps + UNTIMED) as f64;
+    let outcome =
+        BenchmarkResult { value: per_step(tokens) / step_s, peak_mib, step_s, total_s, ..BenchmarkResult::default() };
+    if job.device.0 != Device::Cpu {
+        return Ok(outcome);
+    }
     let block = gemm::block(model.dims(), per_step(trained) as i64, job.dtype.kind(), true);
     let gemm_share = block.seconds * blocks as f64 / step_s;
-    let gflops = block.operations / block.seconds / 1e9;
-    Ok(BenchmarkResult { value: per_step(tokens) / step_s, peak_mib, step_s, total_s, gemm_share, gflops })
+    Ok(BenchmarkResult { gemm_share, gflops: block.operations / block.seconds / 1e9, ..outcome })
 }
 
 fn evaluate(
@@ -146,8 +155,11 @@ fn prompts(loaded: &LoadedDecoder, rows: &[Row]) -> Result<Vec<Vec<i64>>> {
     Ok(rows.iter().map(encode).collect::<Result<_, _>>()?)
 }
 
-/// What answers of `said` tokens to prompts of `asked` tokens cost, beside their matrix products alone.
+/// What answers of `said` tokens to prompts of `asked` tokens cost, on a processor beside their matrix products alone.
 fn answered(job: &BenchmarkJob, loaded: &LoadedDecoder, asked: usize, said: usize, total_s: f64) -> BenchmarkResult {
+    if job.device.0 != Device::Cpu {
+        return BenchmarkResult { total_s, ..BenchmarkResult::default() };
+    }
     let cost = gemm::answers(loaded.decoder.dims(), job.dtype.kind(), asked, said, job.batch);
     let (gemm_share, gflops) = (cost.seconds / total_s, cost.operations / cost.seconds / 1e9);
     BenchmarkResult { total_s, gemm_share, gflops, ..BenchmarkResult::default() }

@@ -42,7 +42,7 @@ pub fn run(job: &BenchmarkJob, python: &Path, folder: &Path, rows: &Path) -> Res
     command.arg("--model").arg(folder).arg("--rows").arg(rows);
     command.args(["--positions", &job.positions, "--layers", &job.layers, "--rank", &job.rank.to_string()]);
     command.args(["--batch", &job.batch.to_string(), "--steps", &job.steps.to_string(), "--new", &job.new.to_string()]);
-    command.args(["--method", job.method.name()]);
+    command.args(["--method", job.method.name(), "--device", &String::from(job.device)]);
     if let Some(folder) = &job.trained {
         command.arg("--adapter").arg(folder.join(trained::PEER));
     }

@@ -165,7 +165,7 @@ impl Bench {
         for (flag, number) in numbers.into_iter().chain([("--rows", job.rows), ("--lookahead", job.lookahead)]) {
             command.args([flag, &number.to_string()]);
         }
-        command.args(["--method", job.method.name()]).arg("--data").arg(rows);
+        command.args(["--method", job.method.name(), "--device", &String::from(job.device)]).arg("--data").arg(rows);
         if let Some(folder) = &job.trained {
             command.arg("--trained").arg(folder);
         }

@@ -1,6 +1,6 @@
 //! A product of rows with a frozen weight, forward and backward, as models do it.
 
-use reft_models::nn::{Linear, Purpose};
+use reft_models::nn::{Linear, Purpose, WeightCopies};
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// `x Wᵀ` with `x` `[rows, in]` and a constant `W` `[out, in]`, of random numbers on the CPU.
@@ -17,7 +17,7 @@ impl Product {
     /// Of `rows` rows, with a weight of this type.
     pub fn new(rows: i64, (out, input): (i64, i64), kind: Kind) -> Self {
         let random = |shape: [i64; 2]| Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind);
-        let layer = Linear::of(random([out, input]), None, Purpose::Frozen);
+        let layer = Linear::of(random([out, input]), None, Purpose::Frozen(WeightCopies::Two));
         let operations = 2.0 * (rows * input * out) as f64;
         Self { x: random([rows, input]), layer, operations, gradient: random([rows, out]) }
     }

@@ -1,10 +1,11 @@
 //! How much memory a run will take, said before it starts, and refused where it cannot fit.
 
+use reft_models::nn::WeightCopies;
 use tch::Device;
 
-use crate::config::plan::RunPlan;
+use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::machine::memory::{AvailableMemory, MemoryLimit};
-use crate::machine::{self, env, root};
+use crate::machine::{self, Env, env, root};
 
 /// libtorch's own libraries, threads and buffers, measured with a tiny model.
 pub const FIXED: usize = 400 << 20;
@@ -19,26 +20,73 @@ pub enum ModelPasses {
 }
 
 impl ModelPasses {
-    /// What a plan's run does: the weights of an encoder are not held twice.
+    /// What a plan's run does: no gradients pass through packed weights of an encoder.
     pub fn of(plan: &RunPlan) -> Self {
         if plan.adapt.is_some() && !plan.kind().has_head() { Self::ForwardAndBackward } else { Self::Forward }
     }
 
-    /// How often each weight is held: once more, transposed, for gradients.
-    pub fn weight_copies(self) -> usize {
+    /// The least that a model takes whose weights have so many bytes, known before any is read.
+    pub fn least(self, held: &HeldWeights) -> usize {
         match self {
-            Self::Forward => 1,
-            Self::ForwardAndBackward => 2,
+            Self::Forward => held.bytes(),
+            Self::ForwardAndBackward => FIXED.saturating_add(held.bytes()),
+        }
+    }
+}
+
+/// Says how often frozen weights are held that gradients pass through (1 or 2), where both could be.
+pub const COPIES: &str = "REFT_WEIGHT_COPIES";
+
+/// Frozen weights in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeldWeights {
+    /// Bytes of one copy.
+    pub once: usize,
+    /// How often they are held.
+    pub copies: WeightCopies,
+}
+
+impl HeldWeights {
+    /// Weights of so many bytes in these passes: twice where that is faster, unless it takes more than three quarters of what is
+    /// available.
+    ///
+    /// # Errors
+    /// When the environment says something else than how often.
+    pub fn new(
+        once: usize,
+        passes: ModelPasses,
+        (dtype, device): (Dtype, DeviceSpec),
+        env: Env<'_>,
+        available: Option<AvailableMemory>,
+    ) -> Result<Self, WrongCopies> {
+        let held = |copies| Ok(Self { once, copies });
+        let most = || WeightCopies::most(dtype.kind(), device.0);
+        if passes == ModelPasses::Forward || most() == WeightCopies::One {
+            return held(WeightCopies::One);
+        }
+        match env(COPIES).as_deref() {
+            Some("1") => held(WeightCopies::One),
+            Some("2") => held(WeightCopies::Two),
+            Some(found) => Err(WrongCopies { found: found.to_owned() }),
+            None => {
+                let twice = passes.least(&Self { once, copies: WeightCopies::Two });
+                let roomy = available.is_none_or(|available| twice <= available.bytes / 4 * 3);
+                held(if roomy { WeightCopies::Two } else { WeightCopies::One })
+            }
         }
     }
 
-    /// The least that a model takes whose weights have so many bytes, known before any is read.
-    pub fn least(self, weights: usize) -> usize {
-        match self {
-            Self::Forward => weights,
-            Self::ForwardAndBackward => FIXED.saturating_add(weights.saturating_mul(self.weight_copies())),
-        }
+    /// Bytes of all copies.
+    pub fn bytes(&self) -> usize {
+        self.once.saturating_mul(self.copies.count())
     }
+}
+
+/// The environment does not say how often weights are held.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{COPIES}: `{found}` is neither 1 nor 2, how often frozen weights are held in training")]
+pub struct WrongCopies {
+    found: String,
 }
 
 /// Bytes that a run needs, by what for.
@@ -98,4 +146,45 @@ pub fn settle(estimate: &dyn MemoryEstimate, device: Device, resident: usize) ->
 /// devices.
 pub fn available(device: Device) -> Option<AvailableMemory> {
     if device == Device::Cpu { machine::memory::available(root(), &env) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::testing;
+
+    const GIB: usize = 1 << 30;
+
+    /// How often weights of 4 GiB in this type are held in training, with so much memory and this environment.
+    fn copies(dtype: Dtype, memory: usize, variables: &[(&str, &str)]) -> Result<WeightCopies, WrongCopies> {
+        let available = Some(AvailableMemory { bytes: memory, limit: MemoryLimit::Machine });
+        let on = (dtype, DeviceSpec(Device::Cpu));
+        let held = HeldWeights::new(4 * GIB, ModelPasses::ForwardAndBackward, on, &testing::env(variables), available);
+        held.map(|held| held.copies)
+    }
+
+    #[test]
+    fn weights_are_held_twice_where_that_is_faster_and_there_is_room() {
+        // In f32 one arrangement serves both passes.
+        assert_eq!(copies(Dtype::F32, 64 * GIB, &[(COPIES, "2")]), Ok(WeightCopies::One));
+        let most = WeightCopies::most(Dtype::Bf16.kind(), Device::Cpu);
+        assert_eq!(copies(Dtype::Bf16, 64 * GIB, &[]), Ok(most));
+        assert_eq!(copies(Dtype::Bf16, 10 * GIB, &[]), Ok(WeightCopies::One));
+        if most == WeightCopies::Two {
+            assert_eq!(copies(Dtype::Bf16, 10 * GIB, &[(COPIES, "2")]), Ok(WeightCopies::Two));
+            assert_eq!(copies(Dtype::Bf16, 64 * GIB, &[(COPIES, "1")]), Ok(WeightCopies::One));
+            let error = copies(Dtype::Bf16, GIB, &[(COPIES, "half")]).expect_err("no number of copies").to_string();
+            assert_eq!(
+                error,
+                "REFT_WEIGHT_COPIES: `half` is neither 1 nor 2, how often frozen weights are held in training"
+            );
+        }
+    }
+
+    #[test]
+    fn a_model_that_only_answers_is_held_once() {
+        let on = (Dtype::Bf16, DeviceSpec(Device::Cpu));
+        let held = HeldWeights::new(GIB, ModelPasses::Forward, on, &testing::env(&[]), None);
+        assert_eq!(held.map(|held| held.bytes()), Ok(GIB));
+    }
 }

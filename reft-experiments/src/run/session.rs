@@ -16,16 +16,17 @@ use reft_models::identity::{self, Identity};
 use reft_models::instruction_set::InstructionSet;
 use reft_models::lending::{LendingDecoder, LendingEncoder};
 use reft_models::model::Decoder;
+use reft_models::nn::WeightCopies;
 use reft_models::tokenizer::{Bounds, Clock, Tokenizer, TokenizerVersion};
 use reft_models::weights::Weights;
 use reft_models::{hub, registry};
 use tch::Device;
 
-use super::memory::{self, ModelPasses};
+use super::memory::{self, HeldWeights, ModelPasses};
 use crate::config::plan::{DeviceSpec, Dtype, RunPlan};
 use crate::data::source::DataSources;
-use crate::machine::fast;
 use crate::machine::memory::AvailableMemory;
+use crate::machine::{env, fast};
 use crate::train::activation_caches::ActivationCaches;
 
 /// A model with its tokenizer.
@@ -38,6 +39,8 @@ pub struct LoadedDecoder {
     pub base: BaseModel,
     /// Where its weights can be read again, for runs that train them.
     pub weights: Weights,
+    /// How its weights are held.
+    pub held: HeldWeights,
     /// The activation caches of its runs.
     pub caches: ActivationCaches,
 }
@@ -52,15 +55,25 @@ impl LoadedDecoder {
     }
 
     /// The same for these passes: what cannot fit is refused before a weight is read.
-    fn open_for(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<Self> {
-        let (weights, id) = open(model, dtype, device, passes)?;
-        let decoder = registry::load(&weights, dtype.kind(), device.0)?;
-        decoder.notes().iter().for_each(|note| eprintln!("{note}"));
+    ///
+    /// # Errors
+    /// As for [`LoadedDecoder::open`].
+    pub fn open_for(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<Self> {
+        let (weights, id, held) = open(model, dtype, device, passes)?;
+        // Hashed first, where its digests are not known: then the files lie in the system's cache when they are loaded.
         let identity = Identity::of(&weights)?;
+        let path = weights.path().to_owned();
+        let (decoder, tokenizer) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| tokenizer(&path));
+            let decoder = registry::load_held(&weights, dtype.kind(), device.0, held.copies);
+            (decoder, tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let decoder = decoder?;
+        decoder.notes().iter().for_each(|note| eprintln!("{note}"));
         let base = base_model(id, &identity, decoder.dims());
         let bounds = Bounds { embedding: decoder.dims().vocab, types: None };
-        let tokenizer = tokenizer(weights.path(), bounds)?;
-        Ok(Self { decoder, tokenizer, base, weights, caches: ActivationCaches::default() })
+        let tokenizer = tokenizer?.within(bounds);
+        Ok(Self { decoder, tokenizer, base, weights, held, caches: ActivationCaches::default() })
     }
 
     /// The model, as it lends of itself.
@@ -109,12 +122,12 @@ impl LoadedEncoder {
     /// # Errors
     /// When the model, a file of it or the device is not to be had, or it is no encoder.
     pub fn open(model: &str, dtype: Dtype, device: DeviceSpec) -> Result<Self> {
-        let (weights, id) = open(model, dtype, device, ModelPasses::Forward)?;
+        let (weights, id, _) = open(model, dtype, device, ModelPasses::Forward)?;
         let encoder = Encoder::load(&weights, dtype.kind(), device.0)?;
         let identity = Identity::of(&weights)?;
         let base = base_model(id, &identity, encoder.dims());
         let bounds = Bounds { embedding: encoder.dims().vocab, types: Some(encoder.config().types) };
-        let tokenizer = tokenizer(weights.path(), bounds)?;
+        let tokenizer = tokenizer(weights.path())?.within(bounds);
         Ok(Self { encoder, tokenizer, base, weights })
     }
 
@@ -151,9 +164,9 @@ pub fn warn_of_precision(what: &impl std::fmt::Display, base: &BaseModel, found:
     }
 }
 
-/// A model's tokenizer, kept to the rows of the model's tables and to the date that the environment sets.
-fn tokenizer(path: &Path, bounds: Bounds) -> Result<Tokenizer> {
-    Ok(Tokenizer::open(path)?.within(bounds).at(clock()?))
+/// A model's tokenizer, kept to the date that the environment sets.
+fn tokenizer(path: &Path) -> Result<Tokenizer> {
+    Ok(Tokenizer::open(path)?.at(clock()?))
 }
 
 /// The time that chat templates print: `REFT_DATE` (`2025-03-09`), else `SOURCE_DATE_EPOCH` (seconds since 1970), else
@@ -171,9 +184,9 @@ fn clock() -> Result<Clock> {
     }
 }
 
-/// The weights of a model that fits into memory, and its name: of a model of the hub with the commit, so that what was
-/// trained on it finds the same files again.
-fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<(Weights, String)> {
+/// The weights of a model that fits into memory, its name (of a model of the hub with the commit, so that what was trained on it
+/// finds the same files again), and how its weights are held.
+fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<(Weights, String, HeldWeights)> {
     if let Device::Cuda(index) = device.0 {
         reft_models::cuda::prepare(index)?;
     }
@@ -183,22 +196,26 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> R
     if id != model {
         eprintln!("model {model}: revision {id}");
     }
-    let weights = Weights::open(&path)?;
-    fits(&weights, dtype, device, passes)?;
+    let mut weights = Weights::open(&path)?;
+    let held = fits(&weights, dtype, device, passes)?;
+    let together = held.bytes().saturating_add(weights.file_bytes());
+    if memory::available(device.0).is_some_and(|available| available.bytes < together) {
+        weights.make_room();
+    }
     fast::warn(dtype, device);
-    Ok((weights, id))
+    Ok((weights, id, held))
 }
 
-/// Refuses weights that do not fit into memory for these passes, by the sizes that their files state.
-fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<()> {
-    let needed = passes.least(weights.numbers() * dtype.kind().elt_size_in_bytes());
-    if let Some(AvailableMemory { bytes, limit }) =
-        memory::available(device.0).filter(|available| available.bytes < needed)
-    {
+/// How weights are held in these passes; refuses those that do not fit into memory, by the sizes that their files state.
+fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<HeldWeights> {
+    let (once, available) = (weights.numbers() * dtype.kind().elt_size_in_bytes(), memory::available(device.0));
+    let weights_held = HeldWeights::new(once, passes, (dtype, device), &env, available)?;
+    let needed = passes.least(&weights_held);
+    if let Some(AvailableMemory { bytes, limit }) = available.filter(|available| available.bytes < needed) {
         let (path, dtype) = (weights.path().display(), dtype.name());
-        let held = match passes {
-            ModelPasses::Forward => "",
-            ModelPasses::ForwardAndBackward => ", held twice for training,",
+        let held = match weights_held.copies {
+            WeightCopies::One => "",
+            WeightCopies::Two => ", held twice for training,",
         };
         bail!(
             "{path}: its weights{held} need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
@@ -207,7 +224,7 @@ fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses
             bytes >> 20
         );
     }
-    Ok(())
+    Ok(weights_held)
 }
 
 /// What decides which model is loaded.

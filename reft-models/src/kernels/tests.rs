@@ -11,7 +11,7 @@ use crate::attention::{AttentionPlan, AttentionRule, AttentionVariant, PastKeyVa
 use crate::encoder::EncoderAttentionPlan;
 use crate::instruction_set::{InstructionSet, VARIABLE};
 use crate::kv_cache::KvCache;
-use crate::nn::{Linear, Purpose};
+use crate::nn::{Linear, Purpose, WeightCopies};
 use crate::rope::{Rope, Scaling};
 
 /// The kernels run on the CPU, wherever other tests run.
@@ -131,12 +131,14 @@ fn packed_weights() {
             eprintln!("packed_weights: this processor packs no {kind:?}; products by plain weights are tested alone");
         }
         // A frozen layer packs where it can. A machine that packs nothing multiplies by the plain weight.
-        let layer = Linear::of(weight.shallow_clone(), None, Purpose::Frozen);
+        let [layer, once] = [WeightCopies::Two, WeightCopies::One]
+            .map(|copies| Linear::of(weight.shallow_clone(), None, Purpose::Frozen(copies)));
         for rows in [1, 2, 3, 5, 13, 70, 301] {
             let x = normal(&[rows, input], 3).to_kind(kind);
             let exact = |x: &Tensor| x.linear(&weight.to_kind(Kind::Float), Some(bias.to_kind(Kind::Float)));
             let without = |x: &Tensor| x.linear::<&Tensor>(&weight.to_kind(Kind::Float), None);
             compare("layer", |x| layer.forward(x), without, &x, tol.times(4.0));
+            compare("layer held once", |x| once.forward(x), without, &x, tol.times(4.0));
             compare("plain", |x| x.linear(&weight, Some(&bias)), exact, &x, tol.times(4.0));
             if let Some(packed) = &packed {
                 compare("packed", |x| expect(packed.linear(x, Some(&bias))), exact, &x, tol.times(4.0));
@@ -155,6 +157,26 @@ fn rows_of_a_packed_product_do_not_depend_on_one_another() {
     for (row, rows) in [(0, 1), (7, 2), (100, 3), (300, 9), (5, 290), (40, 12)] {
         let some = expect(packed.linear(&x.narrow(0, row, rows), None));
         assert_close(&format!("{rows} rows from {row} on"), &some, &all.narrow(0, row, rows), Tol::Exact);
+    }
+}
+
+/// In f32 the forward pass's panels serve the backward pass, and give what those of the transpose would, to the last bit.
+#[test]
+fn gradients_are_those_of_a_product_with_the_packed_transpose() {
+    for (out, input) in [(70, 500), (500, 70), (33, 48), (1, 401), (401, 1), (224, 192)] {
+        let weight = normal(&[out, input], 1);
+        let (Some(packed), Some(transposed)) = (Packed::new(&weight), Packed::new(&weight.tr().contiguous())) else {
+            return;
+        };
+        assert!(!packed.is_doubled_by_gradients());
+        for rows in [1, 7, 32, 40, 289, 310] {
+            let x = normal(&[rows, input], 3).set_requires_grad(true);
+            let dy = normal(&[rows, out], 4);
+            let y = expect(packed.linear(&x, None));
+            let dx = Tensor::run_backward(&[(y * &dy).sum(Kind::Float)], &[&x], false, false).remove(0);
+            let expected = no_grad(|| expect(transposed.linear(&dy, None)));
+            assert_close(&format!("{rows} rows, [{out}, {input}]"), &dx, &expected, Tol::Exact);
+        }
     }
 }
 

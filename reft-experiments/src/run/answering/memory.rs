@@ -3,7 +3,7 @@
 use reft_core::site::Dims;
 
 use crate::config::plan::RunPlan;
-use crate::run::memory::{FIXED, MemoryEstimate, ModelPasses};
+use crate::run::memory::{FIXED, MemoryEstimate};
 
 /// Bytes a run needs, by what for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,9 +29,9 @@ const REMEDY: &str = "use dtype bf16, set train.recompute_blocks, lower train.mi
                       train.frozen_memory_mib";
 
 impl CausalMemory {
-    /// Of a plan on a model of these sizes. `longest` is the longest row in tokens, `graph` the blocks that gradients
-    /// pass through, `frozen` the bytes kept between updates.
-    pub fn new(plan: &RunPlan, dims: &Dims, parameters: i64, longest: usize, graph: usize, frozen: usize) -> Self {
+    /// Of a plan on a model of these sizes, whose weights take `weights` bytes. `longest` is the longest row in tokens, `graph` the
+    /// blocks that gradients pass through, `frozen` the bytes kept between updates.
+    pub fn new(plan: &RunPlan, dims: &Dims, weights: usize, longest: usize, graph: usize, frozen: usize) -> Self {
         let bytes = plan.dtype.kind().elt_size_in_bytes();
         let (q, kv) = (dims.heads * dims.head_width, dims.kv_heads * dims.head_width);
         // Kept for each token and block: both inputs of a norm, q/k/v, attention's output, gate and up.
@@ -41,10 +41,9 @@ impl CausalMemory {
         let between = dims.width as usize * bytes;
         let kept = if group == 0 { graph * kept } else { graph.div_ceil(group) * between + group.min(graph) * kept };
         let tokens = plan.train.micro_batch_tokens.min(plan.train.batch_size.saturating_mul(longest)).max(longest);
-        let copies = ModelPasses::of(plan).weight_copies();
         let rows = plan.eval.batch_size.saturating_mul(longest + plan.eval.max_new_tokens);
         Self {
-            weights: copies * parameters as usize * bytes,
+            weights,
             training: if plan.adapt.is_some() { tokens.saturating_mul(kept) } else { 0 },
             scoring: rows.saturating_mul(dims.layers * 2 * kv as usize * bytes),
             frozen,
@@ -121,7 +120,7 @@ mod tests {
     #[test]
     fn a_run_that_cannot_fit_is_refused_with_the_keys_to_change() {
         let plan = RunPlan { dtype: Dtype::Bf16, ..RunPlan::default() };
-        let estimate = CausalMemory::new(&plan, &llama7b(), 6_738_415_616, 512, 32, 0);
+        let estimate = CausalMemory::new(&plan, &llama7b(), 2 * 6_738_415_616, 512, 32, 0);
         assert!(estimate.total() > 12 << 30, "{}", estimate.describe());
         let room = |bytes: usize, limit| Some(AvailableMemory { bytes, limit });
         let error = estimate.check(room(8 << 30, MemoryLimit::Cgroup)).expect_err("too large").to_string();
@@ -134,7 +133,7 @@ mod tests {
     fn logits_of_a_pass_count_and_no_more_of_them_than_a_micro_batch_has() {
         let mut plan = RunPlan { dtype: Dtype::Bf16, ..RunPlan::default() };
         (plan.train.batch_size, plan.train.micro_batch_tokens) = (32, 1024);
-        let estimate = CausalMemory::new(&plan, &llama7b(), 6_738_415_616, 512, 32, 0);
+        let estimate = CausalMemory::new(&plan, &llama7b(), 2 * 6_738_415_616, 512, 32, 0);
         let added = |asked| estimate.with_logits(&plan, 32_000, asked).training - estimate.training;
         assert_eq!([8, 512, 2048].map(added), [256, 1024, 2048].map(|rows| rows * 32_000 * 16));
     }
