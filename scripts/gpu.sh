@@ -3,7 +3,7 @@
 #   scripts/gpu.sh pack FOLDER                where the project is built: builds and copies the program, the tests and what they read
 #   FOLDER/gpu.sh run [DEVICE [SHAPE [OUT]]]  there: cuda (cuda:1, cpu), llama-7b (tiny), results
 # PYTHON (python3) must have torch 2.11, whose libtorch everything runs on; with pyreft 0.1.0 in it that is measured beside. The default
-# model must be in the user's cache, for its tokenizer. Goldens are read where GOLDEN says.
+# model must be in the user's cache, for its tokenizer. Goldens come with the folder.
 set -euo pipefail
 command=${1:?pack or run}
 # Tests whose device is that of REFT_TEST_DEVICE, by crate.
@@ -17,6 +17,7 @@ pack() {
     mkdir -p "$folder/tests" "$folder/scripts/bench"
     cp target/debug/reft target/debug/examples/random_checkpoint scripts/gpu.sh scripts/gpu/* "$folder"
     cp scripts/bench/peer_job.py "$folder/scripts/bench"
+    cp -r tests/golden "$folder"
     # Cargo says which binary is which test: `Executable tests/half.rs (target/debug/deps/half-0123456789abcdef)`.
     cargo test --workspace --no-run "${core[@]/#/--test=}" "${models[@]/#/--test=}" 2>&1 | tee /dev/stderr |
         sed -n 's/.*Executable .*(\(.*\))$/\1/p' | while read -r file; do
@@ -28,10 +29,11 @@ pack() {
 
 # The device's tests, each in a process of its own; all are run, and those that fail are counted.
 tests() {
-    local name failed=0
+    local name said failed=0
     for name in "${core[@]}" "${models[@]}"; do
-        if (cd tests && REFT_TEST_DEVICE=$device LD_PRELOAD=$preload "./$name") > "$out/test-$name.txt" 2>&1; then
-            echo "test $name: $(grep -h '^test result' "$out/test-$name.txt" | tail -1)"
+        if (cd tests && REFT_TEST_DEVICE=$device REFT_GOLDEN=$PWD/../golden LD_PRELOAD=$preload "./$name") > "$out/test-$name.txt" 2>&1; then
+            said=$(grep -h '^test result' "$out/test-$name.txt" | tail -1)
+            echo "test $name: ${said:-ok}"
         else
             failed=$((failed + 1))
             echo "test $name: FAILED, see $out/test-$name.txt: $(grep -hm1 "panicked\|error" "$out/test-$name.txt" || true)"

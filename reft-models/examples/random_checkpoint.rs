@@ -6,7 +6,7 @@
 //! configuration's `torch_dtype` (bfloat16 where it names none).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -33,30 +33,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let kind = stored_kind(&config)?;
     fs::create_dir_all(folder)?;
     fs::write(folder.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
-    save_tokenizer(model, folder)?;
+    Tokenizer::open(&hub::locate(model)?)?.save_folder(folder)?;
     tch::manual_seed(seed);
     let tensors = registry::tensors_of(&config)?.into_iter().map(|(name, shape)| RandomTensor::new(name, &shape, kind));
     let parts = split(tensors.collect(), shards);
+    // The note that transformers asks for.
+    let about = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let (mut map, mut bytes) = (BTreeMap::new(), 0);
     for (number, part) in parts.iter().enumerate() {
         let file = format!("model-{:05}-of-{:05}.safetensors", number + 1, parts.len());
         bytes += part.iter().map(RandomTensor::bytes).sum::<usize>();
         map.extend(part.iter().map(|tensor| (tensor.name.clone(), file.clone())));
-        serialize_to_file(part.iter().map(|tensor| (tensor.name.as_str(), tensor)), None, &folder.join(&file))?;
+        serialize_to_file(
+            part.iter().map(|tensor| (tensor.name.as_str(), tensor)),
+            Some(about.clone()),
+            &folder.join(&file),
+        )?;
         println!("{file}: {} tensors, {} MiB so far", part.len(), bytes >> 20);
     }
     let index = json!({"metadata": {"total_size": bytes}, "weight_map": map});
     fs::write(folder.join("model.safetensors.index.json"), serde_json::to_vec_pretty(&index)?)?;
     Ok(())
-}
-
-/// Writes the tokenizer of another model into the folder.
-fn save_tokenizer(model: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let tokenizer = Tokenizer::open(&hub::locate(model)?)?;
-    tokenizer.save(&folder.join("tokenizer.json"))?;
-    let piece = |id: Option<i64>| id.and_then(|id| tokenizer.piece(id));
-    let config = json!({"bos_token": piece(tokenizer.bos()), "eos_token": piece(tokenizer.eos())});
-    Ok(fs::write(folder.join("tokenizer_config.json"), config.to_string())?)
 }
 
 /// The type that a configuration names for its weights.

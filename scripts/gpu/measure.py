@@ -73,7 +73,7 @@ def run(command):
         # The largest of all children so far: jobs come in the order of what they need.
         most[0] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     if ended.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))} failed: {ended.stderr.strip().splitlines()[-1:]}")
+        raise RuntimeError(f"{' '.join(map(str, command))} failed: {ended.stderr.strip().splitlines()[-1:]}")
     lines = ended.stdout.strip().splitlines()
     return (lines[-1] if lines else ""), seconds, most[0]
 
@@ -104,8 +104,11 @@ def job(what, batch, count, *more):
         theirs = common[:rows_flag] + common[rows_flag + 2:] if rows_flag is not None else common
         peer = [sys.executable, here / "scripts/bench/peer_job.py", what, "--device", args.device, "--dtype", dtype,
                 "--model", model, "--rows", data, *theirs]
-        line, _, mib = run([str(part) for part in peer])
-        result["pyreft"] = {**json.loads(line), "memory_mib": mib}
+        try:
+            line, _, mib = run([str(part) for part in peer])
+            result["pyreft"] = {**json.loads(line), "memory_mib": mib}
+        except RuntimeError as failure:
+            print(failure, file=sys.stderr)
     return result
 
 
@@ -121,7 +124,7 @@ def table(report):
         share = f"{100 * result['share_of_peak']:.1f} %" if train else "–"
         updates = f"{1 / result['step_s']:.2f}" if train else "–"
         peer = result.get("pyreft")
-        beside = (f"{peer['value']:.1f}", f"{result['value'] / peer['value']:.2f}") if peer else ("not here", "–")
+        beside = (f"{peer['value']:.1f}", f"{result['value'] / peer['value']:.2f}") if peer else ("none", "–")
         lines.append(f"| {result['job']} | {result['batch']} | {result['value']:.1f} | {updates} | {result['memory_mib']} | {share} | "
                      f"{beside[0]} | {beside[1]} |")
     return "\n".join(lines) + "\n"
