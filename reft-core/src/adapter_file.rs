@@ -40,6 +40,12 @@ pub struct AdapterConfig {
 /// Why an adapter cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
+    /// The folder holds none.
+    #[error("{path}: no adapter is there, for it has no {CONFIG}: name the folder that an adapter was saved in")]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The file system said no.
     #[error("{path}: {source}: check the path, its permissions and the space left")]
     Io {
@@ -176,6 +182,9 @@ impl SavedAdapter {
     /// # Errors
     /// When a file is missing or damaged, or of another schema.
     pub fn read(path: &Path) -> Result<Self, AdapterError> {
+        if !path.join(CONFIG).exists() {
+            return Err(AdapterError::Missing { path: path.to_owned() });
+        }
         let config = read_config(&path.join(CONFIG))?;
         let tensors = read_tensors(&path.join(TENSORS))?;
         Ok(Self { path: path.to_owned(), config, tensors })

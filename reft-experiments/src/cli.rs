@@ -1,5 +1,7 @@
 //! The command line.
 
+mod usage;
+
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,7 @@ use crate::commands::{
     read, report, results, schema, sweep, table, train, win_rate,
 };
 use crate::config::paths::home;
+use crate::console;
 use crate::machine::env;
 
 /// Representation finetuning: learned edits of hidden states instead of changed weights.
@@ -108,8 +111,16 @@ fn with_home(command: Clap) -> Clap {
 impl Cli {
     /// The arguments of this process; ends it where they are wrong, or help is asked for.
     pub fn read() -> Self {
-        let matches = with_home(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let command = with_home(Self::command());
+        let asked = usage::command_asked(&command, std::env::args());
+        let matches = command.try_get_matches();
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|error| {
+            if error.use_stderr() {
+                console::stderr(format_args!("{}\n", usage::in_a_line(&error.to_string(), &asked)));
+                std::process::exit(error.exit_code());
+            }
+            error.exit()
+        })
     }
 
     /// Whether this process runs a model: the others start at once, without a word to OpenMP.

@@ -107,6 +107,8 @@ fn what_cannot_be_trained_leaves_no_folder() {
         (&["--score", "exat"], ["write one of exact, contains", "rouge_l, bleu"]),
         (&["--split", "dev"], ["--split dev", "dev=0.1"]),
         (&["--split", "devv=3"], ["devv", "did you mean `dev`?"]),
+        (&["--split", "dev=2,dev=3"], ["--split dev=2,dev=3", "dev stands there twice"]),
+        (&["--out", "/proc/none/adapter"], ["--out /proc/none/adapter", "name another folder"]),
     ] {
         refused(&dir, &[&TRAIN[..], flags].concat(), &parts);
     }
@@ -132,6 +134,22 @@ fn what_cannot_be_trained_leaves_no_folder() {
 fn a_command_that_lacks_its_file_says_which_is_meant() {
     let dir = faq();
     refused(&dir, &["train"], &["reft train run.yaml", "reft train --data FILE"]);
+    refused(&dir, &["merge", "--out", "merged"], &["name an adapter's folder, or --model"]);
+    refused(&dir, &["generate", "x", "--adapter", "nowhere"], &["nowhere: no adapter is there"]);
+    for (flags, part) in [
+        (["--rank", "many"], "'--rank <RANK>': write a whole number (`reft train --help`)"),
+        (["--epochs", "-1"], "'--epochs <EPOCHS>': write a whole number"),
+        (["--turns", "none"], "[possible values: last, all]"),
+    ] {
+        let output = dir.run(&[&["train", "--data", "faq.jsonl"][..], &flags].concat());
+        let (_, said) = texts(&output);
+        assert!(output.status.code() == Some(2) && said.contains(part) && said.lines().count() == 1, "{said}");
+    }
+    let choice = "{\"question\": \"q\", \"options\": [\"a\", \"b\"], \"answer\": \"a\"}\n";
+    dir.write("choice.jsonl", &choice.repeat(4));
+    let choices = ["train", "--data", "choice.jsonl", "--model", "model", "--choices", "options", "--print-config"];
+    done(&dir, &choices);
+    done(&dir, &["train", "--data", "faq.jsonl", "--model", "model", "--prompt", "{{ question }}", "--print-config"]);
     refused(&dir, &["train", "faq.jsonl"], &["faq.jsonl: these are rows", "reft train --data faq.jsonl"]);
     refused(&dir, &["train", "faq.jsonl", "--epochs", "3"], &["reft train --data faq.jsonl"]);
     refused(&dir, &["train", "--epochs", "3"], &["reft train --data FILE"]);

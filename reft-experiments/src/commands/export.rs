@@ -65,7 +65,6 @@ impl Args {
 pub struct MergeArgs {
     /// An adapter's folder, such as `adapter` of a run [default: none, which writes the model as it is: a .gguf file as a folder
     /// that transformers reads]
-    #[arg(required_unless_present = "model")]
     adapter: Option<PathBuf>,
     /// The model's folder to write
     #[arg(long)]
@@ -86,10 +85,13 @@ impl MergeArgs {
     pub fn run(self) -> Result<()> {
         let shard = self.shard_mib.max(1) << 20;
         let Some(adapter) = &self.adapter else {
-            let model = self.model.context("name an adapter or a model")?;
+            let model = self.model.context("name an adapter's folder, or --model for the model as it is")?;
             let weights = Weights::open(&hub::locate(&model)?)?;
-            model_folder::write(&weights, &NamedTensors::new(), &self.out, shard)?;
-            println!("{}: {model}, nothing merged", self.out.display());
+            let dtype = model_folder::write(&weights, &NamedTensors::new(), &self.out, shard)?;
+            println!(
+                "{}: {model} in {dtype}, nothing merged; adapters that were trained on {model} go on with that name",
+                self.out.display()
+            );
             return Ok(());
         };
         let ours = AdapterOnBase::open(adapter, self.model.as_deref())?;

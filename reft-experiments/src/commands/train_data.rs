@@ -55,7 +55,7 @@ pub struct DataArgs {
     #[arg(long, requires = "label", value_delimiter = ',')]
     classes: Vec<String>,
     /// What there is to choose from: a column that holds a list; or a template for each, given several times
-    #[arg(long, requires = "prompt")]
+    #[arg(long)]
     choices: Vec<String>,
     /// File with the chat template of conversations, in place of the model's own
     #[arg(long, value_name = "FILE")]
@@ -74,13 +74,13 @@ pub struct DataArgs {
     #[arg(long)]
     positions: Option<String>,
     /// Rank of the edits
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     rank: Option<u32>,
     /// Layers that are edited: all, or [15]
     #[arg(long)]
     layers: Option<String>,
     /// Passes over the rows [default: by their number]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     epochs: Option<u64>,
     /// Show the configuration that the flags stand for, and do nothing
     #[arg(long)]

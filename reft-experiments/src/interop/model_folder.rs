@@ -18,13 +18,13 @@ use super::NamedTensors;
 const LARGEST_COPY: u64 = 64 << 20;
 
 /// Writes the model of a checkpoint with these tensors in place of its own, as the folder `out`, complete or not at all.
-/// `shard` is the size of a file of weights at most, in bytes. What a `.gguf` file holds becomes a folder too: f32 weights, the
+/// `shard` is the size of a file of weights at most, in bytes. Gives the type that was written. What a `.gguf` file holds becomes a folder too: f32 weights, the
 /// configuration by transformers' keys, its tokenizer.
 ///
 /// # Errors
 /// When the folder is there already, transformers has no keys for what the checkpoint says, or a file cannot be read or
 /// written.
-pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize) -> Result<()> {
+pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize) -> Result<&'static str> {
     let source = weights.path();
     if out.exists() {
         bail!("{}: is there already: name another folder", out.display());
@@ -42,7 +42,12 @@ pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize
     let kind = stored_kind(&config)?;
     fs::write(fresh.path().join("config.json"), serde_json::to_vec_pretty(&config)?)?;
     write_shards(weights, changed, fresh.path(), (kind, shard))?;
-    fs::rename(fresh.keep(), out).with_context(|| out.display().to_string())
+    fs::rename(fresh.keep(), out).with_context(|| out.display().to_string())?;
+    Ok(match kind {
+        Kind::BFloat16 => "bf16",
+        Kind::Half => "f16",
+        _ => "f32",
+    })
 }
 
 /// The type that the weights are stored in, by the configuration.

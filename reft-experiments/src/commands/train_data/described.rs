@@ -35,11 +35,16 @@ impl DataArgs {
     pub(super) fn description(&self, data: &str, sources: &DataSources) -> Result<Value> {
         let mut set = Map::from_iter([("file".to_owned(), json!(data))]);
         set.extend(self.described()?);
-        if self.prompt.is_none() && self.messages.is_none() && self.text.is_none() {
+        let said = |key: &str| set.contains_key(key);
+        let second = if said("choices") { "answer" } else { "completion" };
+        let complete = said("messages") || said("text") || (said("prompt") && said(second));
+        if !complete {
             let columns = own::columns(data, sources)?;
             let guessed = customary(data, &columns, &set)?;
-            let said = guessed.iter().map(|guess| format!("{}: column {}", guess.key, guess.column));
-            eprintln!("{} (by the customary names of columns)", said.collect::<Vec<_>>().join("; "));
+            let keys: Vec<_> = guessed.iter().map(|guess| format!("{}: column {}", guess.key, guess.column)).collect();
+            if !keys.is_empty() {
+                eprintln!("{} (by the customary names of columns)", keys.join("; "));
+            }
             set.extend(guessed.into_iter().map(|guess| (guess.key.to_owned(), Value::String(guess.template))));
         }
         Ok(Value::Object(set))
@@ -86,8 +91,14 @@ impl DataArgs {
                 Some((split, rows)) => Ok((split.trim().to_owned(), yaml_value(rows))),
                 None => bail!("--split {text}: write which split has how many rows, such as dev=0.1 or test=200"),
             });
-            let splits = Value::Object(splits.collect::<Result<_>>()?);
+            let splits: Vec<(String, Value)> = splits.collect::<Result<_>>()?;
             let given = self.split.join(",");
+            let twice =
+                splits.iter().enumerate().find(|(at, (name, _))| splits[..*at].iter().any(|(other, _)| other == name));
+            if let Some((_, (name, _))) = twice {
+                bail!("--split {given}: {name} stands there twice");
+            }
+            let splits = Value::Object(splits.into_iter().collect());
             value_reader::read::<Splits>(&splits).map_err(|error| anyhow!("--split {given}: {error}"))?;
             set.insert("split".to_owned(), splits);
         }
@@ -120,16 +131,24 @@ impl GuessedColumn {
     }
 }
 
-/// What is taken for prompt and completion, or for texts and label, where it is not given.
+/// What is taken for prompt and completion (of choices, for the right one), or for texts and label, where it is not given.
 fn customary(data: &str, columns: &[String], given: &Map<String, Value>) -> Result<Vec<GuessedColumn>> {
     let has = |name: &str| columns.iter().any(|column| column == name);
-    if has("messages") {
+    let said = |key: &str| given.contains_key(key);
+    if has("messages") && !said("prompt") {
         return Ok(vec![GuessedColumn::plain("messages", "messages")]);
     }
     let mut guessed = Vec::new();
-    if let Some((prompt, completion)) = CUSTOMARY.iter().find(|(prompt, completion)| has(prompt) && has(completion)) {
+    let fits = |(prompt, completion): &&(&str, &str)| (said("prompt") || has(prompt)) && has(completion);
+    if let Some((prompt, completion)) = CUSTOMARY.iter().find(fits) {
         guessed.push(GuessedColumn::before("prompt", prompt, "\n"));
-        guessed.push(GuessedColumn::before("completion", completion, ""));
+        guessed.push(if said("choices") {
+            GuessedColumn::plain("answer", completion)
+        } else {
+            GuessedColumn::before("completion", completion, "")
+        });
+    } else if said("prompt") {
+        // What is missing beside it is said where the description is read.
     } else if let Some((text, pair, label)) =
         LABELLED.iter().find(|(text, pair, label)| has(text) && pair.is_none_or(has) && has(label))
     {

@@ -27,14 +27,21 @@ impl OutArgs {
     /// Refuses a place where no folder can be, before anything is done.
     ///
     /// # Errors
-    /// When it is a file, or below one.
+    /// When it is a file, below one, or where nothing can be written.
     pub fn check_place(&self) -> Result<()> {
         let Some(out) = &self.out else { return Ok(()) };
         match out.ancestors().find(|place| place.exists()) {
             Some(place) if !place.is_dir() => {
                 bail!("--out {}: {} is a file: name a folder", out.display(), place.display())
             }
-            _ => Ok(()),
+            Some(place) => match tempfile::tempfile_in(place) {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    let (out, place) = (out.display(), place.display());
+                    bail!("--out {out}: nothing can be written in {place} ({error}): name another folder")
+                }
+            },
+            None => Ok(()),
         }
     }
 
