@@ -132,12 +132,17 @@ fn a_description_stands_where_a_tasks_name_does() {
 #[test]
 fn a_mistake_is_one_line_and_leaves_nothing_behind() {
     let dir = faq();
-    for (flags, parts) in [
-        (&["--prompt", "{{ qestion }}", "--completion", "answer"][..], ["`qestion`", "did you mean `question`?"]),
-        (&["--prompt", "question"][..], ["completion: missing", "{{ answer }}"]),
-        (&["--score", "exat"][..], ["exat", "exact"]),
+    dir.write("odd.jsonl", &"{\"question\": \"q\", \"reply\": \"r\"}\n".repeat(12));
+    for (file, flags, parts) in [
+        (
+            "faq.jsonl",
+            &["--prompt", "{{ qestion }}", "--completion", "answer"][..],
+            ["`qestion`", "did you mean `question`?"],
+        ),
+        ("odd.jsonl", &["--prompt", "question"][..], ["completion: missing", "{{ answer }}"]),
+        ("faq.jsonl", &["--score", "exat"][..], ["exat", "exact"]),
     ] {
-        let output = dir.run(&[&["train", "--data", "faq.jsonl"][..], flags, &TINY].concat());
+        let output = dir.run(&[&["train", "--data", file][..], flags, &TINY].concat());
         let (_, wrong) = texts(&output);
         assert!(!output.status.success() && wrong.lines().count() == 1, "{wrong}");
         assert!(parts.iter().all(|part| wrong.contains(part)), "{wrong}");

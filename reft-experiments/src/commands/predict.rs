@@ -1,6 +1,6 @@
 //! `reft predict`: the rows of a file, answered by a trained model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -116,8 +116,19 @@ impl Args {
             if unknown > 0 {
                 eprintln!("{unknown} of {} rows have no answer that they could be compared with", lines.len());
             }
+            if self.was_trained_on(&kept) {
+                let rows = self.file.display();
+                eprintln!("{rows}: the model was trained on rows of this file: the score says little about others");
+            }
         }
         Ok(())
+    }
+
+    /// Whether the rows are of a file that the model was trained on.
+    fn was_trained_on(&self, kept: &SavedTask) -> bool {
+        let place = |file: &Path| file.canonicalize().ok();
+        let rows = place(&self.file);
+        rows.is_some() && kept.tasks.iter().any(|task| place(Path::new(&task.file)) == rows)
     }
 
     /// Keys of what is right whose columns are named here, and so must be there.

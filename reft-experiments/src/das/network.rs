@@ -24,7 +24,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::equality::{self, VOCABULARY, Variable};
-use super::search::{InterchangePair, Place};
+use super::search::{ExchangePlace, InterchangePair};
 use crate::run::session::base_model;
 use crate::train::error::TrainError;
 use crate::train::interchange::{Counterfactual, Interchanges};
@@ -107,7 +107,7 @@ impl Batch {
             let part = index % Variable::ALL.len();
             let variable = Variable::ALL[part];
             let pair: InterchangePair = equality::pair(rng, &[variable]);
-            pair.at(&[Place { part, back: variable.back() }])
+            pair.at(&[ExchangePlace { part, back: variable.back() }])
         };
         let interchanged = (0..BATCH).map(interchanged).collect();
         Self { plain, interchanged }

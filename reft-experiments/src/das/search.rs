@@ -26,8 +26,8 @@ pub struct InterchangePair {
 
 impl InterchangePair {
     /// The interchange with each source at its place.
-    pub fn at(&self, places: &[Place]) -> Counterfactual {
-        let source = |(ids, place): (&Vec<i64>, &Place)| {
+    pub fn at(&self, places: &[ExchangePlace]) -> Counterfactual {
+        let source = |(ids, place): (&Vec<i64>, &ExchangePlace)| {
             let position = |ids: &[i64]| vec![(ids.len() - place.back) as i64];
             SourceRun {
                 part: place.part,
@@ -43,7 +43,7 @@ impl InterchangePair {
 
 /// Where a source's state is taken and put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct ExchangePlace {
     /// The set of interventions that does it.
     pub part: usize,
     /// The token, from the end of both inputs (1: the last).
@@ -51,8 +51,8 @@ pub struct Place {
 }
 
 /// The places of variables whose tokens are so far from the end; each has a set of its own.
-pub fn places(backs: &[usize]) -> Vec<Place> {
-    backs.iter().enumerate().map(|(part, &back)| Place { part, back }).collect()
+pub fn places(backs: &[usize]) -> Vec<ExchangePlace> {
+    backs.iter().enumerate().map(|(part, &back)| ExchangePlace { part, back }).collect()
 }
 
 /// How `R` is learned.
