@@ -28,8 +28,8 @@ impl ModelPasses {
     /// The least that a model takes whose weights have so many bytes, known before any is read.
     pub fn least(self, held: &HeldWeights) -> usize {
         match self {
-            Self::Forward => held.bytes(),
-            Self::ForwardAndBackward => FIXED.saturating_add(held.bytes()),
+            Self::Forward => held.once,
+            Self::ForwardAndBackward => FIXED.saturating_add(held.trained()),
         }
     }
 }
@@ -42,13 +42,13 @@ pub const COPIES: &str = "REFT_WEIGHT_COPIES";
 pub struct HeldWeights {
     /// Bytes of one copy.
     pub once: usize,
-    /// How often they are held.
+    /// How often they are held at most: the second copy is made when a gradient first needs it.
     pub copies: WeightCopies,
 }
 
 impl HeldWeights {
-    /// Weights of so many bytes in these passes: twice where that is faster, unless it takes more than three quarters of what is
-    /// available.
+    /// Weights of so many bytes in these passes: in training twice where that is faster, unless it takes more than three quarters
+    /// of what is available. A model that answers has the fastest arrangement, which costs no second copy.
     ///
     /// # Errors
     /// When the environment says something else than how often.
@@ -62,7 +62,7 @@ impl HeldWeights {
         let held = |copies| Ok(Self { once, copies });
         let most = || WeightCopies::most(dtype.kind(), device.0);
         if passes == ModelPasses::Forward || most() == WeightCopies::One {
-            return held(WeightCopies::One);
+            return held(most());
         }
         match env(COPIES).as_deref() {
             Some("1") => held(WeightCopies::One),
@@ -76,8 +76,8 @@ impl HeldWeights {
         }
     }
 
-    /// Bytes of all copies.
-    pub fn bytes(&self) -> usize {
+    /// Bytes once gradients pass through them.
+    pub fn trained(&self) -> usize {
         self.once.saturating_mul(self.copies.count())
     }
 }
@@ -182,9 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_only_answers_is_held_once() {
+    fn a_model_that_only_answers_has_the_fastest_arrangement_and_is_held_once() {
         let on = (Dtype::Bf16, DeviceSpec(Device::Cpu));
-        let held = HeldWeights::new(GIB, ModelPasses::Forward, on, &testing::env(&[]), None);
-        assert_eq!(held.map(|held| held.bytes()), Ok(GIB));
+        let short = Some(AvailableMemory { bytes: GIB, limit: MemoryLimit::Machine });
+        let held = HeldWeights::new(GIB, ModelPasses::Forward, on, &testing::env(&[]), short).expect("a number");
+        assert_eq!(held.copies, WeightCopies::most(Dtype::Bf16.kind(), Device::Cpu));
+        assert_eq!(ModelPasses::Forward.least(&held), GIB);
     }
 }

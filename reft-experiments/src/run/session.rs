@@ -198,7 +198,7 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> R
     }
     let mut weights = Weights::open(&path)?;
     let held = fits(&weights, dtype, device, passes)?;
-    let together = held.bytes().saturating_add(weights.file_bytes());
+    let together = passes.least(&held).saturating_add(weights.file_bytes());
     if memory::available(device.0).is_some_and(|available| available.bytes < together) {
         weights.make_room();
     }
@@ -213,10 +213,8 @@ fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses
     let needed = passes.least(&weights_held);
     if let Some(AvailableMemory { bytes, limit }) = available.filter(|available| available.bytes < needed) {
         let (path, dtype) = (weights.path().display(), dtype.name());
-        let held = match weights_held.copies {
-            WeightCopies::One => "",
-            WeightCopies::Two => ", held twice for training,",
-        };
+        let twice = passes == ModelPasses::ForwardAndBackward && weights_held.copies == WeightCopies::Two;
+        let held = if twice { ", held twice for training," } else { "" };
         bail!(
             "{path}: its weights{held} need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
              or take a smaller model",

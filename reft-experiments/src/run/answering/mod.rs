@@ -181,7 +181,7 @@ pub(super) fn train<E: TrainingRow>(
     let graph = dims.layers - adaptation.frontier().blocks;
     let outputs = |example: &Example| example.ids.len().saturating_sub(example.prompt);
     let asked = examples.iter().map(|row| row.adapted().iter().map(outputs).sum()).max().unwrap_or(0);
-    let memory = CausalMemory::new(plan, dims, loaded.held.bytes(), longest, graph, kept)
+    let memory = CausalMemory::new(plan, dims, loaded.held.trained(), longest, graph, kept)
         .with_logits(plan, dims.vocab, asked)
         .with_trainable(plan, adaptation.params().count(), parameters);
     settle(&memory, plan.device.0, loaded.held.once)?;
