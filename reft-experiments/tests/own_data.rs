@@ -3,29 +3,15 @@
 mod support;
 
 use std::path::PathBuf;
-use std::process::Output;
 
 use serde_json::{Value, json};
-use support::{Dir, RUN};
-
-fn texts(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
-}
-
-fn faq() -> Dir {
-    let dir = Dir::new();
-    let rows: String =
-        (0..12).map(|n| format!("{{\"question\": \"what is {n}\", \"answer\": \"{n} it is\"}}\n")).collect();
-    dir.write("faq.jsonl", &rows);
-    dir
-}
+use support::{Dir, RUN, texts};
 
 const TINY: [&str; 6] = ["--model", "model", "--set", "dtype=f32", "--set", "eval.max_new_tokens=4"];
 
 #[test]
 fn a_file_of_examples_becomes_an_adapter_with_its_loss_before_and_after() {
-    let dir = faq();
+    let dir = Dir::faq();
     let flags = ["train", "--data", "faq.jsonl", "--epochs", "2", "--score", "exact", "--out", "adapter"];
     let output = dir.run(&[&flags[..], &TINY].concat());
     let (said, wrong) = texts(&output);
@@ -41,7 +27,7 @@ fn a_file_of_examples_becomes_an_adapter_with_its_loss_before_and_after() {
 
 #[test]
 fn a_prompt_is_put_as_those_of_training_were_and_said_to_be() {
-    let dir = faq();
+    let dir = Dir::faq();
     let flags = [
         "train",
         "--data",
@@ -73,7 +59,7 @@ fn a_prompt_is_put_as_those_of_training_were_and_said_to_be() {
 
 #[test]
 fn the_configuration_that_flags_stand_for_is_one_that_trains() {
-    let dir = faq();
+    let dir = Dir::faq();
     let shown = dir.run(&[&["train", "--data", "faq.jsonl", "--print-config", "--epochs", "1"][..], &TINY].concat());
     let (config, wrong) = texts(&shown);
     assert!(shown.status.success(), "{wrong}");
@@ -119,7 +105,7 @@ fn choices_are_scored_by_likelihood_in_both_ways() {
 
 #[test]
 fn a_description_stands_where_a_tasks_name_does() {
-    let dir = faq();
+    let dir = Dir::faq();
     std::fs::create_dir_all(dir.path().join("configs/data")).expect("a folder");
     dir.write("configs/data/mine.yaml", "file: faq.jsonl\nprompt: question\ncompletion: answer\nscore: rouge_l\n");
     dir.write("run.yaml", RUN);
@@ -131,7 +117,7 @@ fn a_description_stands_where_a_tasks_name_does() {
 
 #[test]
 fn a_mistake_is_one_line_and_leaves_nothing_behind() {
-    let dir = faq();
+    let dir = Dir::faq();
     dir.write("odd.jsonl", &"{\"question\": \"q\", \"reply\": \"r\"}\n".repeat(12));
     for (file, flags, parts) in [
         (

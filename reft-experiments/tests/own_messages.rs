@@ -1,5 +1,5 @@
-//! What `reft train --data` and the commands around it say to somebody who has read the README alone: what is guessed, what is
-//! refused before anything is written, and what to do next.
+//! Messages of `reft train --data`, `predict`, `eval` and `generate`: which columns were guessed, errors before anything is written,
+//! and the next command.
 
 #![cfg(feature = "program")]
 
@@ -7,24 +7,10 @@ mod encoders;
 mod support;
 
 use std::path::Path;
-use std::process::Output;
 
 use encoders::add;
 use serde_json::Value;
-use support::Dir;
-
-fn texts(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
-}
-
-fn faq() -> Dir {
-    let dir = Dir::new();
-    let rows: String =
-        (0..12).map(|n| format!("{{\"question\": \"what is {n}\", \"answer\": \"{n} it is\"}}\n")).collect();
-    dir.write("faq.jsonl", &rows);
-    dir
-}
+use support::{Dir, texts};
 
 const TRAIN: [&str; 11] = [
     "train",
@@ -75,7 +61,7 @@ fn rank(adapter: &Path) -> Value {
 
 #[test]
 fn another_adapter_is_replaced_only_where_that_is_asked_for() {
-    let dir = faq();
+    let dir = Dir::faq();
     let to = ["--out", "mine", "--rank"];
     let adapter = dir.path().join("mine");
     done(&dir, &[&TRAIN[..], &to, &["2"]].concat());
@@ -96,7 +82,7 @@ fn another_adapter_is_replaced_only_where_that_is_asked_for() {
 
 #[test]
 fn what_cannot_be_trained_leaves_no_folder() {
-    let dir = faq();
+    let dir = Dir::faq();
     dir.write("chat.jsonl", &(0..12).map(chat_row).collect::<String>());
     for (flags, parts) in [
         (&["--rank", "0"][..], ["rank 0 is impossible", "choose 1 to"]),
@@ -132,7 +118,7 @@ fn what_cannot_be_trained_leaves_no_folder() {
 
 #[test]
 fn a_command_that_lacks_its_file_says_which_is_meant() {
-    let dir = faq();
+    let dir = Dir::faq();
     refused(&dir, &["train"], &["reft train run.yaml", "reft train --data FILE"]);
     refused(&dir, &["merge", "--out", "merged"], &["name an adapter's folder, or --model"]);
     refused(&dir, &["generate", "x", "--adapter", "nowhere"], &["nowhere: no adapter is there"]);
@@ -172,7 +158,7 @@ fn a_command_that_lacks_its_file_says_which_is_meant() {
 
 #[test]
 fn guessed_columns_and_few_rows_are_said_and_a_runs_folder_is_its_adapters() {
-    let dir = faq();
+    let dir = Dir::faq();
     let (said, noted) = done(&dir, &[&TRAIN[..], &["--score", "exact"]].concat());
     assert!(noted.contains("prompt: column question; completion: column answer"), "{noted}");
     assert!(
@@ -195,7 +181,7 @@ fn guessed_columns_and_few_rows_are_said_and_a_runs_folder_is_its_adapters() {
 
 #[test]
 fn splits_and_turns_stand_in_the_configuration() {
-    let dir = faq();
+    let dir = Dir::faq();
     let (shown, _) = done(&dir, &[&TRAIN[..], &["--split", "dev=0.2,test=3", "--print-config"]].concat());
     let config: Value = serde_saphyr::from_str(&shown).expect("YAML");
     let split = &config["data"]["train"][0]["split"];
@@ -323,7 +309,7 @@ fn labels_that_the_model_does_not_know_are_refused_and_missing_ones_counted() {
 
 #[test]
 fn scores_are_kept_with_what_they_depend_on() {
-    let dir = faq();
+    let dir = Dir::faq();
     done(&dir, &[&TRAIN[..], &["--out", "mine"]].concat());
     let set = "data.eval=[{file: faq.jsonl, prompt: question, completion: answer, split: {dev: faq.jsonl}}]";
     let eval = ["eval", "--adapter", "mine", "--dtype", "f32", "--set", set, "--out", "said"];

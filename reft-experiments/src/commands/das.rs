@@ -262,8 +262,8 @@ impl SearchArgs {
     /// What the accuracies depend on, as a list.
     fn notes(&self, study: &DasStudy<'_>) -> String {
         let (kind, device) = study.model.options();
-        let dtype = [Dtype::F32, Dtype::Bf16, Dtype::F16].into_iter().find(|dtype| dtype.kind() == kind);
-        let (dtype, device) = (dtype.map_or("another type", Dtype::name), String::from(DeviceSpec(device)));
+        let dtype = Dtype::of(kind).map_or("another type", Dtype::name);
+        let device = String::from(DeviceSpec(device));
         let learned = match &self.basis {
             Some(basis) => format!("R of {}", basis.display()),
             None => format!(

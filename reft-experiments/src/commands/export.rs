@@ -7,6 +7,7 @@ use reft_models::hub;
 use reft_models::weights::Weights;
 
 use super::import::head_beside;
+use crate::config::plan::Dtype;
 use crate::interop::merge::Merged;
 use crate::interop::ours::AdapterOnBase;
 use crate::interop::{AdapterOrigin, NamedTensors};
@@ -87,7 +88,8 @@ impl MergeArgs {
         let Some(adapter) = &self.adapter else {
             let model = self.model.context("name an adapter's folder, or --model for the model as it is")?;
             let weights = Weights::open(&hub::locate(&model)?)?;
-            let dtype = model_folder::write(&weights, &NamedTensors::new(), &self.out, shard)?;
+            let kind = model_folder::write(&weights, &NamedTensors::new(), &self.out, shard)?;
+            let dtype = Dtype::of(kind).map_or("another type", Dtype::name);
             println!(
                 "{}: {model} in {dtype}, nothing merged; adapters that were trained on {model} go on with that name",
                 self.out.display()

@@ -24,7 +24,7 @@ const LARGEST_COPY: u64 = 64 << 20;
 /// # Errors
 /// When the folder is there already, transformers has no keys for what the checkpoint says, or a file cannot be read or
 /// written.
-pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize) -> Result<&'static str> {
+pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize) -> Result<Kind> {
     let source = weights.path();
     if out.exists() {
         bail!("{}: is there already: name another folder", out.display());
@@ -43,11 +43,7 @@ pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize
     fs::write(fresh.path().join("config.json"), serde_json::to_vec_pretty(&config)?)?;
     write_shards(weights, changed, fresh.path(), (kind, shard))?;
     fs::rename(fresh.keep(), out).with_context(|| out.display().to_string())?;
-    Ok(match kind {
-        Kind::BFloat16 => "bf16",
-        Kind::Half => "f16",
-        _ => "f32",
-    })
+    Ok(kind)
 }
 
 /// The type that the weights are stored in, by the configuration.

@@ -26,6 +26,11 @@ impl Dtype {
         }
     }
 
+    /// That of libtorch's name; none of types that no weights have here.
+    pub fn of(kind: Kind) -> Option<Self> {
+        [Self::F32, Self::Bf16, Self::F16].into_iter().find(|dtype| dtype.kind() == kind)
+    }
+
     /// The name in configurations.
     pub fn name(self) -> &'static str {
         match self {

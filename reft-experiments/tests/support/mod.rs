@@ -32,6 +32,15 @@ impl Dir {
         Self(folder)
     }
 
+    /// With twelve questions and answers in `faq.jsonl`.
+    pub fn faq() -> Self {
+        let dir = Self::new();
+        let rows: String =
+            (0..12).map(|n| format!("{{\"question\": \"what is {n}\", \"answer\": \"{n} it is\"}}\n")).collect();
+        dir.write("faq.jsonl", &rows);
+        dir
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -61,6 +70,13 @@ impl Dir {
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.reft(arguments).output().expect("the program starts")
     }
+}
+
+/// Standard output and standard error.
+#[cfg(feature = "program")]
+pub fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
 }
 
 fn tokenizer() -> Tokenizer {

@@ -1,6 +1,6 @@
 //! A causal model read back from disk with adapters that were trained on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use reft_core::adaptation::{Adaptation, Mode};
@@ -50,34 +50,31 @@ impl DecoderRequest<'_> {
         if let Some(tokenizer) = self.tokenizer {
             return Ok(tokenizer);
         }
-        let kept = self.adapters.iter().map(|path| SavedTask::tokenizer_of(path)).collect::<Result<Vec<_>, _>>()?;
-        let Some(&first) = kept.first() else { return Ok(TokenizerVersion::Fast) };
-        match kept.iter().position(|other| *other != first) {
-            None => Ok(first),
-            Some(at) => {
-                let [first, other] = [0, at].map(|at| self.adapters[at].clone());
-                Err(OpenError::TwoTokenizers { first, other }.into())
-            }
-        }
+        let differ = |first, other| OpenError::TwoTokenizers { first, other };
+        Ok(self.agreed(SavedTask::tokenizer_of, differ)?.unwrap_or(TokenizerVersion::Fast))
     }
-}
 
-impl DecoderRequest<'_> {
     /// The chat template that is meant; none for the model's own.
     fn chat_template(&self) -> Result<Option<String>> {
         if let Some(template) = self.chat_template {
             return Ok(Some(template.to_owned()));
         }
-        let kept = |path: &PathBuf| Ok(SavedTask::find(path)?.and_then(|task| task.chat_template));
-        let kept = self.adapters.iter().map(kept).collect::<Result<Vec<_>, SavedTaskError>>()?;
-        let Some(first) = kept.first() else { return Ok(None) };
-        match kept.iter().position(|other| other != first) {
-            None => Ok(first.clone()),
-            Some(at) => {
-                let [first, other] = [0, at].map(|at| self.adapters[at].clone());
-                Err(OpenError::TwoChatTemplates { first, other }.into())
-            }
+        let kept = |path: &Path| Ok(SavedTask::find(path)?.and_then(|task| task.chat_template));
+        let differ = |first, other| OpenError::TwoChatTemplates { first, other };
+        Ok(self.agreed(kept, differ)?.flatten())
+    }
+
+    /// What all adapters were trained with; none without adapters.
+    fn agreed<T: PartialEq>(
+        &self,
+        kept: impl Fn(&Path) -> Result<T, SavedTaskError>,
+        differ: impl FnOnce(PathBuf, PathBuf) -> OpenError,
+    ) -> Result<Option<T>> {
+        let kept = self.adapters.iter().map(|path| kept(path)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(at) = kept.iter().position(|other| *other != kept[0]) {
+            return Err(differ(self.adapters[0].clone(), self.adapters[at].clone()).into());
         }
+        Ok(kept.into_iter().next())
     }
 }
 
