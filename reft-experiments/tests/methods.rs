@@ -150,6 +150,14 @@ fn a_trained_adapter_is_exported_imported_again_and_merged() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("reft is not exported to peft"));
     succeed(&dir, &["export", &loreft.display().to_string(), "--to", "pyreft", "--out", "pyreft"]);
     succeed(&dir, &["import", "pyreft", "--model", &model, "--positions", "f2+l2", "--out", "loreft"]);
+    // What the adapter was trained for goes with it.
+    let task = |folder: &Path| json(&folder.join("task.json"));
+    let (before, after) = (task(&loreft), task(&dir.path().join("loreft/adapter")));
+    assert_eq!((&before["tasks"], &before["template"]), (&after["tasks"], &after["template"]));
+    std::fs::remove_file(dir.path().join("pyreft/task.json")).expect("there");
+    let bare = dir.run(&["import", "pyreft", "--model", &model, "--positions", "f2+l2", "--out", "bare"]);
+    let said = String::from_utf8_lossy(&bare.stderr).into_owned();
+    assert!(said.contains("pyreft: nothing there says what stood around prompts"), "{said}");
 }
 
 #[test]
@@ -159,6 +167,10 @@ fn a_trained_classifier_travels_with_its_head() {
     let (run, record) = encoder::train(&dir, &["model=robust", "adapt={lora: {rank: 2, alpha: 4}}"]);
     let adapter = run.join("adapter").display().to_string();
     succeed(&dir, &["export", &adapter, "--to", "peft", "--out", "peft"]);
+    succeed(&dir, &["import", "peft", "--model", "robust", "--out", "known"]);
+    succeed(&dir, &["eval", "run.yaml", "--adapter", "known/adapter", "--out", "said-known"]);
+    assert_eq!(json(&dir.path().join("said-known/scores.json"))["scores"], record["scores"]);
+    std::fs::remove_file(dir.path().join("peft/task.json")).expect("there");
     let refused = dir.run(&["import", "peft", "--model", "robust", "--out", "again"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("it holds a classification head: give --task"), "{said}");

@@ -94,6 +94,7 @@ fn what_cannot_be_trained_leaves_no_folder() {
         (&["--split", "dev"], ["--split dev", "dev=0.1"]),
         (&["--split", "devv=3"], ["devv", "did you mean `dev`?"]),
         (&["--split", "dev=2,dev=3"], ["--split dev=2,dev=3", "dev stands there twice"]),
+        (&["--split", "dev=12", "--print-config"], ["no training rows are left", "give more rows"]),
         (&["--out", "/proc/none/adapter"], ["--out /proc/none/adapter", "name another folder"]),
     ] {
         refused(&dir, &[&TRAIN[..], flags].concat(), &parts);
@@ -108,12 +109,72 @@ fn what_cannot_be_trained_leaves_no_folder() {
     std::fs::create_dir_all(dir.path().join("configs/data")).expect("a folder");
     let known = "file: faq.jsonl\nprompt: '{{ question }}'\ncompletion: '{{ answer }}'\nsplit: {dev: 2}\n";
     dir.write("configs/data/known.yaml", known);
+    refused(&dir, &["train", "--data", "knwn"], &["--data knwn: ", "configs/data/knwn.yaml (did you mean `known`?)"]);
+    refused(&dir, &["train", "--data", "knwn.csv"], &["knwn.csv: there is no such file or folder"]);
     let named = ["train", "--data", "known", "--model", "model", "--print-config"];
     done(&dir, &named);
     for flags in [&["--prompt", "{{ q }}"][..], &["--split", "dev=3"], &["--score", "nll"]] {
         refused(&dir, &[&named[..], flags].concat(), &[flags[0], "configs/data/known.yaml says"]);
     }
     assert!(runs(&dir).is_empty(), "{:?}", runs(&dir));
+}
+
+#[test]
+fn a_row_that_the_chat_template_refuses_leaves_no_folder() {
+    let dir = Dir::new();
+    dir.write("chat.jinja", &format!("{{{{ raise_exception('never') if messages[0].content == 'what is 7' }}}}{CHAT}"));
+    dir.write("chat.jsonl", &(0..12).map(chat_row).collect::<String>());
+    let train = ["train", "--data", "chat.jsonl", "--model", "model", "--epochs", "1", "--set", "dtype=f32"];
+    refused(&dir, &[&train[..], &["--chat-template", "chat.jinja"]].concat(), &["chat.jsonl row 8", "never"]);
+    assert!(runs(&dir).is_empty(), "{:?}", runs(&dir));
+}
+
+#[test]
+fn all_rows_are_trained_on_where_none_are_held_out() {
+    let dir = Dir::faq();
+    let (said, _) = done(&dir, &[&TRAIN[..], &["--split", "dev=0", "--out", "mine"]].concat());
+    assert!(said.contains("no rows were held out: nothing was scored"), "{said}");
+    done(&dir, &["generate", "--adapter", "mine", "--dtype", "f32", "--max-new", "2", "what is 3"]);
+    refused(&dir, &["eval", "runs/none.yaml"], &["runs/none.yaml"]);
+    let config = format!("runs/{}/config.yaml", runs(&dir)[0]);
+    refused(&dir, &["eval", &config, "--adapter", "mine"], &["data.eval: nothing is to be scored"]);
+    add(&dir, "bert", "encoder");
+    dir.write("words.csv", "text,label\ncat,animal\nred,colour\n");
+    let encoder = ["train", "--model", "encoder", "--data", "words.csv", "--split", "dev=0"];
+    refused(&dir, &encoder, &["no dev rows are left, by which an epoch is chosen", "split.dev"]);
+}
+
+#[test]
+fn files_of_a_folder_that_hold_no_rows_are_named() {
+    let dir = Dir::faq();
+    std::fs::create_dir(dir.path().join("all")).expect("writable");
+    std::fs::rename(dir.path().join("faq.jsonl"), dir.path().join("all/faq.jsonl")).expect("renamed");
+    for name in ["notes.txt", ".hidden"] {
+        dir.write(&format!("all/{name}"), "mine");
+    }
+    let folder = TRAIN.map(|flag| if flag == "faq.jsonl" { "all" } else { flag });
+    let (_, noted) = done(&dir, &folder);
+    assert!(noted.contains("all: not read, since no rows are in them: notes.txt\n"), "{noted}");
+}
+
+#[test]
+fn a_sweep_that_ends_with_test_rows_needs_some() {
+    let dir = Dir::faq();
+    let sweep = |split: &str| {
+        let data = format!("{{file: faq.jsonl, prompt: question, completion: answer, score: nll, split: {split}}}");
+        let run = "model: model, dtype: f32, adapt: {reft: {intervention: loreft, rank: 2, positions: l1}}, train: {epochs: 1}";
+        let space = "space: {train.lr: {choices: [1e-3, 4e-3]}}\nmethod: grid\nfinal: {seeds: [42]}\n";
+        let text = format!("title: a sweep\nrun: {{{run}, data: {{train: [{data}], eval: [{data}]}}}}\n{space}");
+        dir.write("sweep.yaml", &text);
+    };
+    sweep("{dev: 2}");
+    for dry in [&["sweep", "run", "sweep.yaml"][..], &["sweep", "run", "sweep.yaml", "--dry-run"]] {
+        refused(&dir, dry, &["final: data set faq: no test rows are left", "split.test"]);
+    }
+    sweep("{dev: 2, test: 2}");
+    let (_, noted) = done(&dir, &["sweep", "run", "sweep.yaml"]);
+    let last = noted.lines().last().expect("a line");
+    assert!(last.contains("2 complete") && !last.contains("running"), "{noted}");
 }
 
 #[test]
@@ -131,8 +192,8 @@ fn a_command_that_lacks_its_file_says_which_is_meant() {
         let (_, said) = texts(&output);
         assert!(output.status.code() == Some(2) && said.contains(part) && said.lines().count() == 1, "{said}");
     }
-    let choice = "{\"question\": \"q\", \"options\": [\"a\", \"b\"], \"answer\": \"a\"}\n";
-    dir.write("choice.jsonl", &choice.repeat(4));
+    let choice = |n| format!("{{\"question\": \"q{n}\", \"options\": [\"a\", \"b\"], \"answer\": \"a\"}}\n");
+    dir.write("choice.jsonl", &(0..4).map(choice).collect::<String>());
     let choices = ["train", "--data", "choice.jsonl", "--model", "model", "--choices", "options", "--print-config"];
     done(&dir, &choices);
     done(&dir, &["train", "--data", "faq.jsonl", "--model", "model", "--prompt", "{{ question }}", "--print-config"]);
@@ -186,10 +247,15 @@ fn splits_and_turns_stand_in_the_configuration() {
     let config: Value = serde_saphyr::from_str(&shown).expect("YAML");
     let split = &config["data"]["train"][0]["split"];
     assert_eq!((&split["dev"], &split["test"]), (&0.2.into(), &3.into()), "{shown}");
-    let chat = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
-    dir.write("chat.jsonl", &format!("{chat}\n").repeat(3));
-    let (shown, noted) = done(&dir, &["train", "--data", "chat.jsonl", "--turns", "all", "--print-config"]);
-    assert!(shown.contains("turns: all") && noted.contains("messages: column messages"), "{shown}{noted}");
+    for column in ["messages", "conversations"] {
+        let row = |n| chat_row(n).replace("messages", column);
+        dir.write("chat.jsonl", &(0..3).map(row).collect::<String>());
+        let (shown, noted) = done(&dir, &["train", "--data", "chat.jsonl", "--turns", "all", "--print-config"]);
+        assert!(
+            shown.contains("turns: all") && noted.contains(&format!("messages: column {column}")),
+            "{shown}{noted}"
+        );
+    }
 }
 
 /// A conversation of two turns.
@@ -305,6 +371,8 @@ fn labels_that_the_model_does_not_know_are_refused_and_missing_ones_counted() {
     refused(&dir, &["eval", "--adapter", "words", "--dtype", "f32"], &["reft predict"]);
     let boolq = ["eval", "--adapter", "words", "--dtype", "f32", "--set", "data.eval=[boolq]"];
     refused(&dir, &boolq, &["reft predict"]);
+    let asked = ["generate", "--adapter", "words", "--dtype", "f32", "cat"];
+    refused(&dir, &asked, &["words: it gives labels, not words", "`reft predict --adapter words FILE`"]);
 }
 
 #[test]

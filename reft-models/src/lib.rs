@@ -27,6 +27,7 @@ pub mod memory;
 pub mod model;
 pub mod nn;
 pub mod pickle;
+pub mod process;
 pub mod raw_config;
 pub mod registry;
 pub mod rope;

@@ -45,6 +45,7 @@ impl Args {
     pub fn run(mut self) -> Result<()> {
         self.names_rows()?;
         let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
+        ensure!(!plan.data.eval.is_empty(), "data.eval: nothing is to be scored: name at least one task");
         self.fits(&plan)?;
         let tokenizer = self.model.base.tokenizer;
         let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone(), tokenizer };

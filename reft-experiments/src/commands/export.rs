@@ -12,6 +12,7 @@ use crate::interop::merge::Merged;
 use crate::interop::ours::AdapterOnBase;
 use crate::interop::{AdapterOrigin, NamedTensors};
 use crate::interop::{model_folder, peft_export, pyreft_export};
+use crate::run::saved_task::SavedTask;
 
 /// Arguments of `reft export`.
 #[derive(Debug, clap::Args)]
@@ -47,12 +48,17 @@ impl Args {
         let ours = AdapterOnBase::open(&self.adapter, self.model.as_deref())?;
         let head = head_beside(&self.adapter)?;
         let origin = AdapterOrigin::beside(&self.adapter)?;
+        let task = SavedTask::find(&self.adapter)?;
         super::fresh_folder(&self.out, |folder| {
             match self.to {
                 Library::Peft => peft_export::write(&ours, &head, folder),
                 Library::Pyreft => pyreft_export::write(&ours, &head, folder),
             }?;
-            // Both libraries have no place for it; a card of the same fields is what they keep.
+            // The libraries have no place for what the adapter was trained for and read over the file: `reft import` does not.
+            if let Some(task) = &task {
+                task.save(folder)?;
+            }
+            // Nor for its origin; a card of the same fields is what they keep.
             origin.as_ref().map_or(Ok(()), |origin| origin.write_card(folder))
         })
         .with_context(|| self.adapter.display().to_string())?;

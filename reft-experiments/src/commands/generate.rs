@@ -1,9 +1,9 @@
 //! `reft generate`: one prompt, a file of prompts, or a conversation.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use reft_models::decode::Decoding;
 use reft_models::decode::settings::Sampling;
 
@@ -113,6 +113,7 @@ impl Args {
     /// When the model, an adapter or the file is wrong.
     pub fn run(self) -> Result<()> {
         let decoding = self.decoding.decoding()?;
+        self.adapters.iter().try_for_each(|adapter| says_words(adapter))?;
         let opened = self.base.open_with(&self.adapters, &self.strength)?;
         let (max_new, seed, show_edits) = (self.decoding.max_new, self.decoding.seed, self.show_edits);
         let speaker = ChatModel { opened, decoding, max_new, seed, show_edits };
@@ -138,4 +139,15 @@ impl Args {
         eprintln!("prompt, as in the training of {shown}: {completed:?} (--raw gives it as it is)");
         Ok(Cow::Owned(completed))
     }
+}
+
+/// Refuses an encoder's adapter, which gives labels.
+fn says_words(adapter: &Path) -> Result<()> {
+    let labels = SavedTask::find(adapter)?.and_then(|task| task.labels);
+    let shown = adapter.display();
+    ensure!(
+        labels.is_none(),
+        "{shown}: it gives labels, not words: `reft predict --adapter {shown} FILE` labels the rows of a file"
+    );
+    Ok(())
 }

@@ -11,6 +11,7 @@ use tch::{Device, no_grad};
 use crate::data::labels::SavedLabels;
 use crate::interop::ours::LoadedBase;
 use crate::interop::{self, ImportSettings, ImportedAdapter};
+use crate::run::saved_task::SavedTask;
 use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
 use crate::train::head::ClassificationHead;
@@ -48,7 +49,9 @@ impl Args {
     /// When the folder is damaged or holds what is not computed here, or does not fit the model.
     pub fn run(self) -> Result<()> {
         let foreign = interop::read(&self.folder, ImportSettings { positions: self.positions, direft: self.direft })?;
-        if !foreign.head.is_empty() && self.task.is_none() && !self.without_head {
+        let kept = SavedTask::find(&self.folder)?.map(|kept| SavedTask { run: None, ..kept });
+        let learned = if self.without_head { None } else { self.learned(kept.as_ref()) };
+        if !foreign.head.is_empty() && learned.is_none() && !self.without_head {
             bail!(
                 "{}: it holds a classification head: give --task with the GLUE task that it was trained on, or --without-head",
                 self.folder.display()
@@ -63,14 +66,22 @@ impl Args {
         let base_model = base.base_model()?;
         super::fresh_folder(&self.out, |folder| {
             adapter_file::save(&folder.join("adapter"), &base_model, &foreign.spec, adaptation.as_ref())?;
-            if let Some(task) = self.task {
+            if let Some((task, labels)) = learned {
                 let head = head(&foreign, base.dims().width).with_context(|| self.folder.display().to_string())?;
-                let labels = task.task().labelled().and_then(LabelledTask::known).map(SavedLabels::from);
-                let note = HeadNote { task: task.key().to_owned(), base_model: base_model.clone(), labels };
+                let note = HeadNote { task, base_model: base_model.clone(), labels };
                 head_file::save(&folder.join("head.safetensors"), &head, &note)?;
+            }
+            if let Some(kept) = &kept {
+                kept.save(&folder.join("adapter"))?;
             }
             foreign.origin.save(folder)
         })?;
+        if kept.is_none() {
+            eprintln!(
+                "{}: nothing there says what stood around prompts in training: they are given to the model as they are",
+                self.folder.display()
+            );
+        }
         println!(
             "{}: {} of {}, {} trained numbers, for {model}",
             self.out.join("adapter").display(),
@@ -79,6 +90,18 @@ impl Args {
             adaptation.params().count()
         );
         Ok(())
+    }
+}
+
+impl Args {
+    /// The task that a head was trained on, and its labels: the one that is named, else the one that `reft export` kept.
+    fn learned(&self, kept: Option<&SavedTask>) -> Option<(String, Option<SavedLabels>)> {
+        if let Some(task) = self.task {
+            let labels = task.task().labelled().and_then(LabelledTask::known).map(SavedLabels::from);
+            return Some((task.key().to_owned(), labels));
+        }
+        let kept = kept?;
+        Some((kept.tasks.first()?.name(), Some(kept.labels.clone()?)))
     }
 }
 

@@ -51,7 +51,9 @@ impl Args {
             let shown = serde_saphyr::to_string(&written.tree)?;
             let plan = train_data::plan(written)?;
             if self.from_data.only_shows() {
+                run::data_fingerprint(&plan, &session.sources)?;
                 print!("{shown}");
+                eprintln!("the rows were looked at; whether {} fits is seen when training begins", plan.model);
                 return Ok(());
             }
             plan

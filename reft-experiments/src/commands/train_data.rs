@@ -11,10 +11,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use reft_core::interventions::low_rank::{EditStart, LOREFT, LowRank};
+use reft_core::suggest::did_you_mean;
 use serde_json::{Map, Value, json};
 
 use crate::config::plan::RunPlan;
 use crate::config::read::{LocatedSettings, nest, resolve_at};
+use crate::data::own::cells::Format;
+use crate::data::own::set::OwnSet;
+use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::run::session::Session;
 use crate::tasks::own::OwnTask;
@@ -82,7 +86,7 @@ pub struct DataArgs {
     /// Passes over the rows [default: by their number]
     #[arg(long, allow_negative_numbers = true)]
     epochs: Option<u64>,
-    /// Show the configuration that the flags stand for, and do nothing
+    /// Show the configuration that the flags stand for, once its rows are looked at, and train nothing
     #[arg(long)]
     print_config: bool,
 }
@@ -147,12 +151,17 @@ impl DataArgs {
                 self.check_named(data)?;
                 Value::String(data.to_owned())
             }
+            None if !is_place(data, &session.sources) => bail!(
+                "--data {data}: there is no such file or folder, here or in REFT_DATA, and no configs/data/{data}.yaml{}",
+                did_you_mean(data, OwnTask::names().iter().map(String::as_str))
+            ),
             _ => self.description(data, &session.sources)?,
         };
         let task: TaskId =
             serde_json::from_value(set.clone()).map_err(|error| anyhow::anyhow!("--data {data}: {error}"))?;
         let rows = task.task().rows(DataKind::Real, &Split::TrainWithoutDev, &session.sources)?.len();
         let setting = if task.task().labelled().is_some() { labelled(rows) } else { answered(rows) };
+        let scored = if holds_out(task, &session.sources) { vec![&set] } else { Vec::new() };
         let mut reft = Map::from_iter([
             ("intervention".to_owned(), setting.intervention()),
             ("rank".to_owned(), json!(self.rank.unwrap_or(setting.rank))),
@@ -166,13 +175,13 @@ impl DataArgs {
         });
         if task.task().labelled().is_some() {
             train["model_dropout"] = json!(false);
-        } else if setting.begins_at_base {
+        } else if setting.begins_at_base && !scored.is_empty() {
             train["validation"] = json!({"rows": VALIDATED});
         }
         let mut tree = json!({
             "model": self.model.as_deref().unwrap_or(setting.model),
             "adapt": {"reft": reft},
-            "data": {"train": [set.clone()], "eval": [set], "eval_split": "dev"},
+            "data": {"train": [&set], "eval": scored, "eval_split": "dev"},
             "train": train,
         });
         if let Some(template) = &self.chat_template {
@@ -182,6 +191,21 @@ impl DataArgs {
         overrides.iter().try_for_each(|text| written.set(text))?;
         Ok(written)
     }
+}
+
+/// Whether some rows of a task are held out of training. An encoder needs some: its epochs are chosen by them.
+fn holds_out(task: TaskId, sources: &DataSources) -> bool {
+    let none = |set: &OwnSet| set.spec.split.dev.is_none() && set.rows(&Split::Dev, sources).is_err();
+    task.task().labelled().is_some() || !task.task().own().is_some_and(none)
+}
+
+/// Whether a name may be that of rows: it is there, or says of which kind it is, by its ending or as an id of the hub.
+fn is_place(data: &str, sources: &DataSources) -> bool {
+    let there = |folder: &Path| folder.join(data).exists();
+    data.contains('/')
+        || Format::of(Path::new(data)).is_some()
+        || there(Path::new(""))
+        || sources.folders().into_iter().any(there)
 }
 
 /// What a run has where nothing else is said.

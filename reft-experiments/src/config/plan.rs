@@ -340,7 +340,11 @@ impl RunPlan {
                 eval.iter().all(|one| eval.iter().all(|other| one == other || one.key() != other.key())),
                 "two data sets have one name, which is their file's: give each a `name` of its own".to_owned(),
             ),
-            ("data.eval", !self.data.eval.is_empty(), "name at least one task to score".to_owned()),
+            (
+                "data.eval",
+                !eval.is_empty() || self.adapt.is_some(),
+                "nothing is trained and nothing is scored: name at least one task".to_owned(),
+            ),
             (
                 "data.labels",
                 self.data.labels == LabelLearning::Head || tasks().any(|id| id.task().labelled().is_some()),

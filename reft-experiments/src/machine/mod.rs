@@ -11,6 +11,7 @@ pub mod last_words;
 pub mod launched;
 pub mod memory;
 pub mod openmp;
+pub mod preinit;
 pub mod probe;
 pub mod processor;
 pub mod product;

@@ -4,7 +4,8 @@
 //! next one starts at once. With another busy process on the machine the spinning thread keeps the core that the thread it
 //! waits for would need: a generated token then takes several times as long. A short spin costs an idle machine nothing that
 //! can be measured. libgomp reads `GOMP_SPINCOUNT` and `OMP_WAIT_POLICY` once, when it is loaded, which is before `main`: so
-//! the program sets what the user did not and starts itself anew, once. `OMP_NUM_THREADS` goes the same way.
+//! the program sets what the user did not and starts itself anew, once. `OMP_NUM_THREADS` goes the same way. Commands that are
+//! waited for do so before the libraries are set up at all (`preinit.rs`).
 //!
 //! A program that calls this library sets these variables before it starts, or calls [`restart`] first.
 
@@ -46,35 +47,39 @@ pub fn waiting(env: Env<'_>, threads: usize) -> Option<(&'static str, String)> {
 
 /// Variables to set for a process that may use so many cores: those that are not set yet.
 fn missing(env: Env<'_>, cores: usize) -> Vec<(&'static str, String)> {
-    if env(CHOSEN).is_some() {
-        return Vec::new();
-    }
     let asked = asked(env);
     let threads = asked.is_none().then(|| (THREADS, cores.to_string()));
     threads.into_iter().chain(waiting(env, asked.unwrap_or(cores))).collect()
 }
 
+/// Variables to set for this process, which will be one of so many that divide the cores; none if it was started with them.
+pub(super) fn variables(env: Env<'_>, processes: usize) -> Vec<(&'static str, String)> {
+    if env(CHOSEN).is_some() {
+        return Vec::new();
+    }
+    let cores = (cores::usable(root(), env) / processes.max(1)).max(1);
+    let gpu = gpus::of_launched(env).map(|gpu| (gpus::VISIBLE, gpu));
+    let mut variables: Vec<_> = missing(env, cores).into_iter().chain(gpu).collect();
+    if !variables.is_empty() {
+        let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+        variables.push((CHOSEN, names.join(",")));
+    }
+    variables
+}
+
 /// Starts this program anew with the variables that are missing, if any are; returns if none are or it cannot. The cores are
 /// divided among `processes` that will be started alike. Called before anything else is done; the process keeps its number.
 pub fn restart(processes: usize) {
-    let cores = (cores::usable(root(), &env) / processes.max(1)).max(1);
-    let gpu = gpus::of_launched(&env).map(|gpu| (gpus::VISIBLE, gpu)).filter(|_| env(CHOSEN).is_none());
-    let variables: Vec<(&str, String)> = missing(&env, cores).into_iter().chain(gpu).collect();
-    if variables.is_empty() {
-        return;
-    }
-    let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+    let variables = variables(&env, processes);
+    let Some((_, names)) = variables.last() else { return };
     let Err(reason) = std::env::current_exe().and_then(|program| {
         let mut command = Command::new(program);
-        command.args(std::env::args_os().skip(1)).envs(variables.iter().cloned()).env(CHOSEN, names.join(","));
+        command.args(std::env::args_os().skip(1)).envs(variables.iter().cloned());
         Err::<(), _>(replace(&mut command))
     }) else {
         return;
     };
-    eprintln!(
-        "warning: {} cannot be set ({reason}): a busy machine may slow this down several times",
-        names.join(", ")
-    );
+    eprintln!("warning: {names} cannot be set ({reason}): a busy machine may slow this down several times");
 }
 
 #[cfg(unix)]
@@ -133,7 +138,7 @@ mod tests {
     #[test]
     fn variables_set_by_the_program_itself_do_not_count_as_the_users() {
         let again = [("REFT_CHOSE", "OMP_NUM_THREADS,GOMP_SPINCOUNT"), ("OMP_NUM_THREADS", "4")];
-        assert_eq!(set(&again, 4), "");
+        assert_eq!(variables(&testing::env(&again), 1), []);
         assert_eq!(asked(&testing::env(&again)), None);
         assert_eq!(asked(&testing::env(&[("REFT_CHOSE", "GOMP_SPINCOUNT"), ("OMP_NUM_THREADS", "4")])), Some(4));
     }

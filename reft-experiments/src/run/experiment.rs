@@ -31,7 +31,7 @@ pub trait RunRows {
     /// The files that they were read from.
     fn files(&self) -> &[DataFile];
 
-    /// Broken lines of these files, which they do without.
+    /// What these files, or their folders, have beside rows: broken lines, and files of no format of rows.
     fn left_out(&self) -> &[LeftOut];
 
     /// The same with the model of the plan.

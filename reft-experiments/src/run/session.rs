@@ -212,12 +212,13 @@ fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses
     let weights_held = HeldWeights::new(once, passes, (dtype, device), &env, available)?;
     let needed = passes.least(&weights_held);
     if let Some(AvailableMemory { bytes, limit }) = available.filter(|available| available.bytes < needed) {
+        let smaller = if dtype == Dtype::F32 { "use dtype bf16, or " } else { "" };
+        let remedy = format!("{smaller}take a smaller model, or a machine with more memory");
         let (path, dtype) = (weights.path().display(), dtype.name());
         let twice = passes == ModelPasses::ForwardAndBackward && weights_held.copies == WeightCopies::Two;
         let held = if twice { ", held twice for training," } else { "" };
         bail!(
-            "{path}: its weights{held} need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: use dtype bf16, \
-             or take a smaller model",
+            "{path}: its weights{held} need {} MiB in {dtype} and {} MiB of memory are available, by {limit}: {remedy}",
             needed >> 20,
             bytes >> 20
         );

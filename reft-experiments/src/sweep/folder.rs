@@ -128,6 +128,7 @@ impl Sweep {
         if frozen.is_none() {
             let (sweep, code, threads) = (spec.frozen().clone(), CODE_HASH.to_owned(), identities.threads);
             let (results_version, trials) = (RESULTS_VERSION, name(&spec, &mut identities, &[])?);
+            identities.check_last(&spec, trials.first())?;
             Manifest { sweep, code, results_version, threads, auto_dtype, trials, chosen: None }.save(&path)?;
         }
         let manifest = Manifest::read(&path)?;

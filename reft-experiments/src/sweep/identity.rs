@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use reft_models::hub;
 use reft_models::identity::Identity;
 use reft_models::weights::Weights;
 
+use super::manifest::Trial;
+use super::spec::SweepSpec;
 use crate::config::plan::RunPlan;
 use crate::data::source::DataSources;
 use crate::run::data_fingerprint;
@@ -44,5 +46,15 @@ impl Identities {
         }
         let here = Environment::here(self.data[&key].clone(), &self.models[&plan.model]);
         Ok(RunId::new(plan, &Environment { threads: self.threads, ..here }))
+    }
+
+    /// Refuses final runs whose test rows are not to be had: after all trials it would be too late.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn check_last(&mut self, spec: &SweepSpec, first: Option<&Trial>) -> Result<()> {
+        let Some(trial) = first else { return Ok(()) };
+        let plans = spec.last_plans(&trial.point, "a check", "a sweep")?;
+        plans.first().map_or(Ok(()), |plan| self.of(plan).map(drop)).context("final")
     }
 }

@@ -249,6 +249,10 @@ impl SweepSpec {
         if !first.trains() {
             return Err(ConfigError::value(places, "run.adapt", "nothing to train: name interventions"));
         }
+        if first.data.eval.is_empty() {
+            let reason = "trials are compared by their scores: name at least one task";
+            return Err(ConfigError::value(places, "run.data.eval", reason));
+        }
         for parameter in &self.space.0 {
             for value in parameter.values.corners() {
                 let mut point = origin.clone();

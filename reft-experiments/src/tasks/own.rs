@@ -12,6 +12,7 @@ use super::{DataKind, Task};
 use crate::data::error::DataError;
 use crate::data::halves::ValidationHalves;
 use crate::data::labels::Labels;
+use crate::data::left_out::LeftOut;
 use crate::data::own::fault::OwnDataError;
 use crate::data::own::portion::SplitRows;
 use crate::data::own::rows::RowParts;
@@ -185,6 +186,10 @@ impl LabelledTask for OwnTask {
 
     fn as_labelled(&self) -> DataSpec {
         self.set.spec.clone()
+    }
+
+    fn left_out(&self, _: DataKind, sources: &DataSources) -> Result<Vec<LeftOut>, DataError> {
+        self.set.left_out(sources)
     }
 
     /// Without dev rows always: an epoch is chosen by them.

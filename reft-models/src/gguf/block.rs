@@ -3,9 +3,11 @@
 //! Own code, because the crate that has them (`candle-core`) comes with matrix products of its own, which took minutes of a cold
 //! build. Checked bit for bit against llama.cpp's `gguf` package (`tests/gguf_families.rs`).
 
+#![allow(unsafe_code)] // Numbers are written where a new tensor holds them.
+
 use half::f16;
 use rayon::prelude::*;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Values that are de-quantised by one task.
 const CHUNK: usize = 1 << 16;
@@ -100,11 +102,13 @@ impl Storage {
         match self {
             Self::Plain(kind) => Tensor::from_data_size(stored, &[count as i64], kind).to_kind(Kind::Float),
             Self::Blocks(block) => {
-                let mut out = vec![0.0; count];
+                let out = Tensor::empty([count as i64], (Kind::Float, Device::Cpu));
+                // SAFETY: a new tensor of `count` numbers one after the other, each of which is written and then read.
+                let numbers = unsafe { std::slice::from_raw_parts_mut(out.data_ptr().cast::<f32>(), count) };
                 let blocks = CHUNK / values;
-                let tasks = stored.par_chunks(blocks * bytes).zip(out.par_chunks_mut(blocks * values));
+                let tasks = stored.par_chunks(blocks * bytes).zip(numbers.par_chunks_mut(blocks * values));
                 tasks.for_each(|(stored, out)| block.dequantise(stored, out));
-                Tensor::from_slice(&out)
+                out
             }
         }
     }

@@ -20,6 +20,9 @@ const CUSTOMARY: [(&str, &str); 5] = [
     ("prompt", "response"),
 ];
 
+/// Columns that are taken for conversations.
+const CONVERSATIONS: [&str; 3] = ["messages", "conversations", "conversation"];
+
 /// Columns that are taken for an encoder's text, its second text, and the label.
 const LABELLED: [(&str, Option<&str>, &str); 6] = [
     ("text", None, "label"),
@@ -135,8 +138,8 @@ impl GuessedColumn {
 fn customary(data: &str, columns: &[String], given: &Map<String, Value>) -> Result<Vec<GuessedColumn>> {
     let has = |name: &str| columns.iter().any(|column| column == name);
     let said = |key: &str| given.contains_key(key);
-    if has("messages") && !said("prompt") {
-        return Ok(vec![GuessedColumn::plain("messages", "messages")]);
+    if let Some(column) = CONVERSATIONS.into_iter().find(|name| has(name) && !said("prompt")) {
+        return Ok(vec![GuessedColumn::plain("messages", column)]);
     }
     let mut guessed = Vec::new();
     let fits = |(prompt, completion): &&(&str, &str)| (said("prompt") || has(prompt)) && has(completion);

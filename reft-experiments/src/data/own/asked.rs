@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::cell_row::CellRow;
 use super::cells;
-use super::column_template::{ColumnTemplate, unknown_column};
+use super::column_template::unknown_column;
 use super::fault::OwnDataError;
 use super::folder_rows;
 use super::rows::{RowParts, conversation, filled};
 use super::set::OwnSet;
+use super::turns;
 use crate::data::row::Row;
 
 /// A row to be answered.
@@ -55,24 +56,13 @@ impl OwnSet {
 /// Keys that say what is right.
 const ANSWERS: [&str; 3] = ["completion", "answer", "label"];
 
-/// The turns of a conversation's cell; none where it is no list. A table of text holds it as JSON.
-fn turns(row: &CellRow, messages: &ColumnTemplate) -> Result<Option<Vec<Value>>, OwnDataError> {
-    let text = messages.value(row)?.as_ref().map(cells::text).unwrap_or_default();
-    Ok(serde_json::from_str(&text).ok())
-}
-
-/// Whether it is the assistant who speaks in a turn.
-fn is_assistants(turn: &Value) -> bool {
-    turn["role"] == "assistant"
-}
-
 impl RowParts {
     /// Whether a row has what would be right: none of its cells is missing or blank, and a conversation ends with the
     /// assistant's turn.
     fn is_answered(&self, row: &CellRow) -> bool {
         if let Self::Conversation(messages) = self {
-            let turns = turns(row, messages).ok().flatten().unwrap_or_default();
-            return turns.last().is_some_and(is_assistants);
+            let turns = turns::written(row, messages).ok().flatten().unwrap_or_default();
+            return turns.last().is_some_and(turns::is_assistants);
         }
         let is_there = |name: &String| row.cells.get(name).is_some_and(|cell| !cells::text(cell).trim().is_empty());
         let mut answers = self.templates().into_iter().filter(|(key, _)| ANSWERS.contains(key));
@@ -95,9 +85,9 @@ impl RowParts {
                 Ok(Row { instruction, output, answer, choices, ..Row::default() })
             }
             Self::Conversation(messages) => {
-                let Some(mut turns) = turns(row, messages)? else { return conversation(row, messages) };
+                let Some(mut turns) = turns::written(row, messages)? else { return conversation(row, messages) };
                 // A turn that is to be said.
-                if turns.last().is_some_and(|turn| !is_assistants(turn)) {
+                if turns.last().is_some_and(|turn| !turns::is_assistants(turn)) {
                     turns.push(json!({"role": "assistant", "content": "…"}));
                 }
                 let asked = CellRow {

@@ -14,6 +14,28 @@ const CUSTOMARY: [(&str, &[&str]); 3] =
 /// # Errors
 /// When it cannot be read, or holds none.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, OwnDataError> {
+    let found: Vec<PathBuf> = all(folder)?.into_iter().filter(|path| Format::of(path).is_some()).collect();
+    if found.is_empty() {
+        return Err(OwnDataError::file(
+            folder,
+            format!("no file of rows in this folder: put {} there", Format::endings()),
+        ));
+    }
+    Ok(found)
+}
+
+/// The other files of a folder, by their paths in it. Hidden ones are none of the user's.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn others(folder: &Path) -> Result<Vec<String>, OwnDataError> {
+    let name = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).display().to_string();
+    let others = all(folder)?.into_iter().filter(|path| Format::of(path).is_none()).map(|path| name(&path));
+    Ok(others.filter(|name| !name.split('/').any(|part| part.starts_with('.'))).collect())
+}
+
+/// All files of a folder and of those in it, in the order of their names.
+fn all(folder: &Path) -> Result<Vec<PathBuf>, OwnDataError> {
     let unreadable = |error: std::io::Error| OwnDataError::file(folder, format!("{error}: check the path"));
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -22,18 +44,12 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, OwnDataError> {
             let path = entry.map_err(unreadable)?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if Format::of(&path).is_some() {
+            } else {
                 found.push(path);
             }
         }
     }
     found.sort();
-    if found.is_empty() {
-        return Err(OwnDataError::file(
-            folder,
-            format!("no file of rows in this folder: put {} there", Format::endings()),
-        ));
-    }
     Ok(found)
 }
 

@@ -25,6 +25,7 @@ pub mod set;
 pub mod spec;
 mod split_files;
 mod strata;
+mod turns;
 
 use std::path::Path;
 

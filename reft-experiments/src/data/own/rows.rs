@@ -7,6 +7,7 @@ use super::cells;
 use super::choices::{self, Choices};
 use super::column_template::ColumnTemplate;
 use super::fault::OwnDataError;
+use super::turns::{self, content};
 use crate::data::row::Row;
 
 /// What the rows of a data set are made of.
@@ -113,19 +114,15 @@ pub(super) fn filled(row: &CellRow, key: &str, template: &ColumnTemplate) -> Res
 /// A row of a conversation: what is asked and said is the assistant's last turn. Turns that follow are kept: some templates write a last
 /// turn without its end.
 pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<Row, OwnDataError> {
-    let cell = messages.value(row)?;
-    // A table of text holds it as JSON.
-    let read: Option<Value> = cell.as_ref().and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
-    let Some(turns) = read.as_ref().or(cell.as_ref()).and_then(Value::as_array) else {
+    let Some(turns) = turns::written(row, messages)? else {
         return Err(row.fault("messages is no list of turns: write [{\"role\": \"user\", \"content\": \"…\"}, …]"));
     };
     if turns.is_empty() {
         return Err(row.fault("messages is empty: write turns of the user and the assistant, or take the row out"));
     }
-    (1..)
-        .zip(turns)
-        .try_for_each(|(number, turn)| check_turn(turn).map_err(|what| row.fault(format!("turn {number} {what}"))))?;
-    let Some(last) = turns.iter().rposition(|turn| turn["role"] == "assistant") else {
+    let usual = |(number, turn)| turns::usual(turn).map_err(|what| row.fault(format!("turn {number} {what}")));
+    let turns: Vec<Value> = (1..).zip(&turns).map(usual).collect::<Result<_, _>>()?;
+    let Some(last) = turns.iter().rposition(turns::is_assistants) else {
         return Err(row.fault("the conversation has no turn of the assistant: add one, or take the row out"));
     };
     if last == 0 {
@@ -147,42 +144,6 @@ pub(super) fn conversation(row: &CellRow, messages: &ColumnTemplate) -> Result<R
             .collect::<Vec<_>>()
             .join("\n"),
     };
-    let conversation = Value::Array(turns.clone()).to_string();
+    let conversation = Value::Array(turns).to_string();
     Ok(Row { instruction, output: said.clone(), answer: said, conversation, ..Row::default() })
-}
-
-/// Who speaks in conversations that chat templates know.
-const ROLES: [&str; 7] = ["system", "developer", "user", "assistant", "tool", "function", "ipython"];
-
-/// Whether a turn is one.
-///
-/// # Errors
-/// What is wrong with it, and the remedy.
-fn check_turn(turn: &Value) -> Result<(), String> {
-    let Some(role) = turn.get("role").and_then(Value::as_str) else {
-        return Err("has no role: write {\"role\": \"user\", \"content\": \"…\"}".to_owned());
-    };
-    if !ROLES.contains(&role) {
-        return Err(format!("has the role `{role}`: the roles are {}", ROLES.join(", ")));
-    }
-    let kind = match turn.get("content") {
-        // What calls a function has none.
-        None | Some(Value::Null | Value::String(_)) => return Ok(()),
-        Some(Value::Array(parts)) if parts.iter().all(Value::is_object) => return Ok(()),
-        Some(Value::Array(_)) => "a list of other things than parts",
-        Some(Value::Bool(_) | Value::Number(_)) => "a number or truth value",
-        Some(Value::Object(_)) => "an object",
-    };
-    Err(format!(
-        "has {kind} as its content: write a text, or a list of parts such as {{\"type\": \"text\", \"text\": \"…\"}}"
-    ))
-}
-
-/// What a turn says: a text, or the texts among its parts.
-fn content(turn: &Value) -> String {
-    match turn.get("content") {
-        Some(Value::Array(parts)) => parts.iter().filter_map(|part| part.get("text").map(cells::text)).collect(),
-        Some(content) => cells::text(content),
-        None => String::new(),
-    }
 }

@@ -9,12 +9,14 @@ use super::cells;
 use super::classes;
 use super::column_template::unknown_column;
 use super::fault::OwnDataError;
+use super::folder;
 use super::place::Place;
 use super::portion::{Portion, SplitRows, deal};
 use super::rows::RowParts;
 use super::spec::{DataSpec, TrainedTurns};
 use super::split_files::SplitFiles;
 use crate::data::error::DataError;
+use crate::data::left_out::LeftOut;
 use crate::data::row::Row;
 use crate::data::source::DataSources;
 use crate::data::split::Split;
@@ -93,6 +95,16 @@ impl OwnSet {
             return Err(OwnDataError::set(&self.name, what).into());
         }
         Ok(rows)
+    }
+
+    /// The files of its folder that hold no rows; nothing of what is no folder.
+    ///
+    /// # Errors
+    /// When the data is not to be had.
+    pub fn left_out(&self, sources: &DataSources) -> Result<Vec<LeftOut>, DataError> {
+        let Place::Folder(place, _) = Place::find(&self.spec.file, sources)? else { return Ok(Vec::new()) };
+        let files = folder::others(&place)?;
+        Ok(if files.is_empty() { Vec::new() } else { vec![LeftOut { file: place, lines: Vec::new(), files }] })
     }
 
     /// The rows of all splits.

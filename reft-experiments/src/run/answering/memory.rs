@@ -2,7 +2,7 @@
 
 use reft_core::site::Dims;
 
-use crate::config::plan::RunPlan;
+use crate::config::plan::{Dtype, RunPlan};
 use crate::run::memory::{FIXED, MemoryEstimate};
 
 /// Bytes a run needs, by what for.
@@ -19,14 +19,20 @@ pub struct CausalMemory {
     /// Trainable parameters with gradient, moments and last good values; and the model's weights in f32 and as passes see them,
     /// where they are trained.
     pub trained: usize,
+    /// Whether the weights are f32, and could be narrower.
+    pub wide: bool,
 }
 
 /// Bytes of a value of type f32.
 const F32: usize = 4;
 
 /// What lets a run fit.
-const REMEDY: &str = "use dtype bf16, set train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or \
-                      train.frozen_memory_mib";
+const REMEDY: &str =
+    "set train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or train.frozen_memory_mib";
+
+/// The same of weights that could be narrower.
+const REMEDY_F32: &str = "use dtype bf16, set train.recompute_blocks, lower train.micro_batch_tokens, eval.batch_size or \
+                          train.frozen_memory_mib";
 
 impl CausalMemory {
     /// Of a plan on a model of these sizes, whose weights take `weights` bytes. `longest` is the longest row in tokens, `graph` the
@@ -48,6 +54,7 @@ impl CausalMemory {
             scoring: rows.saturating_mul(dims.layers * 2 * kv as usize * bytes),
             frozen,
             trained: 0,
+            wide: plan.dtype == Dtype::F32,
         }
     }
 
@@ -94,14 +101,13 @@ impl MemoryEstimate for CausalMemory {
     }
 
     fn remedy(&self) -> &'static str {
-        REMEDY
+        if self.wide { REMEDY_F32 } else { REMEDY }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plan::Dtype;
     use crate::machine::memory::{AvailableMemory, MemoryLimit};
 
     fn llama7b() -> Dims {
@@ -125,7 +131,9 @@ mod tests {
         let room = |bytes: usize, limit| Some(AvailableMemory { bytes, limit });
         let error = estimate.check(room(8 << 30, MemoryLimit::Cgroup)).expect_err("too large").to_string();
         assert!(error.contains("8192 MiB are available, by the memory limit of this container"), "{error}");
-        assert!(error.contains("train.micro_batch_tokens"), "{error}");
+        assert!(error.contains("train.micro_batch_tokens") && !error.contains("bf16"), "{error}");
+        let wide = CausalMemory { wide: true, ..estimate };
+        assert!(wide.remedy().starts_with("use dtype bf16, "));
         assert_eq!(estimate.check(room(1 << 40, MemoryLimit::Machine)), Ok(()));
     }
 
@@ -141,7 +149,7 @@ mod tests {
     #[test]
     fn frozen_tensors_are_used_in_training_and_in_scoring() {
         for (training, scoring) in [(5 << 30, 1 << 30), (1 << 30, 5 << 30)] {
-            let estimate = CausalMemory { weights: 0, training, scoring, frozen: 2 << 30, trained: 0 };
+            let estimate = CausalMemory { weights: 0, training, scoring, frozen: 2 << 30, trained: 0, wide: false };
             assert_eq!(estimate.total(), FIXED + (7 << 30));
         }
     }

@@ -6,6 +6,7 @@ mod memory;
 mod rows;
 pub mod saved;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ use reft_core::{AdaptSpec, adapter_file};
 use self::evaluation::{AnsweredTask, Evaluator};
 use self::memory::CausalMemory;
 pub use self::rows::CausalRows;
+use self::rows::RunExamples;
 use super::experiment::{Experiment, RunRows, SelectedParameters, TaskScore, Trainee, check_settings};
 use super::fit::{Fit, TrainingReached};
 use super::memory::settle;
@@ -44,6 +46,8 @@ use crate::train::validation::{Validation, ValidationRule};
 pub struct CausalExperiment {
     rows: CausalRows,
     loaded: Rc<LoadedDecoder>,
+    /// Rows as tokens between the check and the beginning of the run.
+    encoded: RefCell<Option<RunExamples>>,
 }
 
 impl Experiment for CausalExperiment {
@@ -53,7 +57,14 @@ impl Experiment for CausalExperiment {
 
     fn check(&self, plan: &RunPlan) -> Result<()> {
         check_settings(plan, self.loaded.decoder.dims(), &self.loaded.lender())?;
-        if self.rows.has_conversations() { Ok(self.loaded.tokenizer.check_chat(None)?) } else { Ok(()) }
+        if self.rows.has_conversations() {
+            self.loaded.tokenizer.check_chat(None)?;
+            self.rows.check_prompts(&self.loaded)?;
+        }
+        if plan.adapt.is_some() {
+            *self.encoded.borrow_mut() = Some(self.rows.encode(&self.loaded)?);
+        }
+        Ok(())
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
@@ -61,8 +72,10 @@ impl Experiment for CausalExperiment {
         let adapted = match &plan.adapt {
             Some(spec) => {
                 let adaptation = spec.build_on(dims, &self.loaded.lender(), Seed(plan.seed), plan.device.0)?;
-                let (examples, too_long) = self.rows.examples(&self.loaded)?;
-                let validation = self.validation(run)?;
+                let checked = self.encoded.borrow_mut().take();
+                let RunExamples { examples, dev, too_long } =
+                    checked.map_or_else(|| self.rows.encode(&self.loaded), Ok)?;
+                let validation = validation(run, dev);
                 Some(CausalTrainee { spec, adaptation, examples, validation, too_long })
             }
             None => None,
@@ -71,15 +84,11 @@ impl Experiment for CausalExperiment {
     }
 }
 
-impl CausalExperiment {
-    /// How the plan validates.
-    fn validation(&self, run: &NamedRun<'_>) -> Result<Option<Validation<Sequences>>> {
-        let plan = run.plan.train.validation.filter(|_| run.leads());
-        let Some(ValidationPlan { every, patience, .. }) = plan else { return Ok(None) };
-        let rows = self.rows.dev_examples(&self.loaded)?;
-        let best = Best::new(run.paths.validation(), run.paths.best());
-        Ok(Some(Validation { rows, rule: ValidationRule { every, patience }, best }))
-    }
+/// How a run validates; only the process that leads does.
+fn validation(run: &NamedRun<'_>, rows: Vec<Sequences>) -> Option<Validation<Sequences>> {
+    let ValidationPlan { every, patience, .. } = run.plan.train.validation.filter(|_| run.leads())?;
+    let best = Best::new(run.paths.validation(), run.paths.best());
+    Some(Validation { rows, rule: ValidationRule { every, patience }, best })
 }
 
 /// What is trained, and on what.

@@ -1,5 +1,7 @@
 //! The rows of a causal model's run: read, limited, identified, and made into training examples.
 
+use std::cell::RefCell;
+
 use anyhow::{Error, Result, bail};
 use rayon::prelude::*;
 use reft_core::rng::Seed;
@@ -37,6 +39,16 @@ pub struct CausalRows {
     files: Vec<DataFile>,
 }
 
+/// The rows of a run as tokens.
+pub(super) struct RunExamples {
+    /// To train on.
+    pub examples: Vec<Sequences>,
+    /// To validate on; none where `train.validation` is off.
+    pub dev: Vec<Sequences>,
+    /// Training rows that were too long.
+    pub too_long: Vec<TooLong>,
+}
+
 impl CausalRows {
     /// Reads and limits the rows of a plan.
     ///
@@ -72,9 +84,27 @@ impl CausalRows {
         Ok(Self { plan: plan.clone(), train, dev, eval, left_out, files: sources.files() })
     }
 
+    /// Training and dev rows as tokens.
+    ///
+    /// # Errors
+    /// When the tokenizer or the chat template refuses a row, one is longer than the model's context, or none has an answer within
+    /// the maximum length.
+    pub(super) fn encode(&self, loaded: &LoadedDecoder) -> Result<RunExamples> {
+        let (examples, too_long) = self.examples(loaded)?;
+        let dev = self.dev_examples(loaded)?;
+        Ok(RunExamples { examples, dev, too_long })
+    }
+
+    /// Refuses rows to score whose conversations the chat template refuses: training would be over by then.
+    pub(super) fn check_prompts(&self, loaded: &LoadedDecoder) -> Result<()> {
+        let mut rows = self.eval.iter().flat_map(|(id, rows)| rows.iter().map(move |row| (id, row)));
+        let put = |(id, row): (&TaskId, &Row)| self.plan.data.template.prompt(id.task(), row, &loaded.tokenizer);
+        Ok(rows.try_for_each(|row| put(row).map(drop))?)
+    }
+
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those
     /// whose answer loses its end.
-    pub(super) fn examples(&self, loaded: &LoadedDecoder) -> Result<(Vec<Sequences>, Vec<TooLong>)> {
+    fn examples(&self, loaded: &LoadedDecoder) -> Result<(Vec<Sequences>, Vec<TooLong>)> {
         let max_length = self.plan.data.max_length;
         let examples = self.encoded(&self.train, loaded)?;
         let of = examples.len();
@@ -132,7 +162,7 @@ impl CausalRows {
     }
 
     /// Dev rows as tokens: those of whose answer something lies within the maximum length.
-    pub(super) fn dev_examples(&self, loaded: &LoadedDecoder) -> Result<Vec<Sequences>> {
+    fn dev_examples(&self, loaded: &LoadedDecoder) -> Result<Vec<Sequences>> {
         let examples = self.encoded(&self.dev, loaded)?;
         let of = examples.len();
         let examples: Vec<Sequences> = examples.into_iter().filter(is_answered).collect();
@@ -209,7 +239,7 @@ impl RunRows for CausalRows {
 
     fn load(self: Box<Self>, session: &mut Session) -> Result<Box<dyn Experiment>> {
         let loaded = session.load(&self.plan)?;
-        Ok(Box::new(CausalExperiment { rows: *self, loaded }))
+        Ok(Box::new(CausalExperiment { rows: *self, loaded, encoded: RefCell::default() }))
     }
 }
 
@@ -230,12 +260,16 @@ fn rows_of(plan: &RunPlan, id: TaskId, split: &Split, sources: &DataSources) -> 
     }
 }
 
-/// Broken lines of the files of labelled tasks.
+/// What the files of tasks with labels and of the user's have beside rows.
 fn left_out(plan: &RunPlan, sources: &DataSources) -> Result<Vec<LeftOut>, DataError> {
     let mut tasks: Vec<TaskId> = plan.data.train.iter().chain(&plan.data.eval).copied().collect();
     tasks.sort();
     tasks.dedup();
-    let of = |id: TaskId| id.task().labelled().map_or(Ok(Vec::new()), |task| task.left_out(plan.data.source, sources));
+    let of = |id: TaskId| match (id.task().labelled(), id.task().own()) {
+        (Some(task), _) => task.left_out(plan.data.source, sources),
+        (None, Some(set)) => set.left_out(sources),
+        (None, None) => Ok(Vec::new()),
+    };
     Ok(tasks.into_iter().map(of).collect::<Result<Vec<_>, _>>()?.concat())
 }
 

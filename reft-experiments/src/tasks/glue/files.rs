@@ -46,7 +46,7 @@ impl Glue {
         for name in ["train", self.validation] {
             if let PublishedFiles::Table(file) = self.find(name, sources)? {
                 let lines = table::read(&file, &self.layout)?.left_out;
-                all.extend((!lines.is_empty()).then_some(LeftOut { file, lines }));
+                all.extend((!lines.is_empty()).then_some(LeftOut { file, lines, files: Vec::new() }));
             }
         }
         Ok(all)

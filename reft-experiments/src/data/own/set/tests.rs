@@ -90,6 +90,19 @@ fn a_conversation_is_asked_up_to_the_assistants_last_turn() {
 }
 
 #[test]
+fn share_gpts_conversations_are_read_as_the_usual_ones() {
+    let theirs =
+        r#"{"c": [{"from": "system", "value": "s"}, {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}"#;
+    let usual = r#"{"c": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
+    let read = |text: &str| {
+        let (_folder, set) = set("chat.jsonl", text, json!({"messages": "c", "split": {"dev": 0}}));
+        rows(&set.expect("valid"), &Split::Train).expect("rows")
+    };
+    assert_eq!(read(theirs), read(usual));
+    assert_eq!(read(theirs)[0].answer, "b");
+}
+
+#[test]
 fn bad_rows_and_descriptions_are_answered_in_one_line_with_the_remedy() {
     let plain = || json!({"prompt": "{{ q }}", "completion": "a"});
     let chat = || json!({"messages": "messages"});
@@ -150,7 +163,13 @@ fn bad_rows_and_descriptions_are_answered_in_one_line_with_the_remedy() {
             ["row 1: the conversation has no turn of the assistant", "add one"],
         ),
         ("{\"messages\": \"hello\"}", chat(), ["row 1: messages is no list of turns", "\"role\""]),
-        ("{\"messages\": [{\"from\": \"user\"}]}", chat(), ["row 1: turn 1 has no role", "\"role\""]),
+        ("{\"messages\": [{\"role\": 3}]}", chat(), ["row 1: turn 1 has no role", "\"role\""]),
+        ("{\"messages\": [{\"from\": \"user\"}]}", chat(), ["row 1: turn 1 has no value", "\"value\""]),
+        (
+            "{\"messages\": [{\"from\": \"hal\", \"value\": \"x\"}]}",
+            chat(),
+            ["row 1: turn 1 is from `hal`", "a turn is from human, user, gpt"],
+        ),
         ("{\"messages\": []}", chat(), ["row 1: messages is empty", "take the row out"]),
         (
             "{\"messages\": [{\"role\": \"human\", \"content\": \"x\"}, {\"role\": \"assistant\", \"content\": \"y\"}]}",
