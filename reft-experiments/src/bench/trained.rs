@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::atomic::copy_into;
 use crate::config::read;
 use crate::interop::NamedTensors;
 use crate::interop::ours::AdapterOnBase;
@@ -40,11 +41,8 @@ pub fn prepare(model: &str, source: DataKind, runs: &Path, folder: &Path) -> Res
     let runner = Runner { root: runs, resume: Resume::IfBegun, claiming: Claiming::ByRunner, title, turn: None };
     let (record, paths) = runner.execute(&plan, &mut Session::from_env())?;
     let ours = folder.join(OURS);
-    std::fs::create_dir_all(&ours).with_context(|| ours.display().to_string())?;
     for entry in std::fs::read_dir(paths.adapter())? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), ours.join(entry.file_name()))
-            .with_context(|| entry.path().display().to_string())?;
+        copy_into(&ours, &entry?.path())?;
     }
     let peer = folder.join(PEER);
     std::fs::create_dir_all(&peer).with_context(|| peer.display().to_string())?;

@@ -13,7 +13,6 @@ use reft_core::adapt_config::LentTensors;
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::base_model::BaseModel;
-use reft_core::params::ParamSet;
 use reft_core::rng::Seed;
 use reft_core::site::LayerId;
 use reft_models::identity::Identity;
@@ -26,7 +25,6 @@ use tch::{Device, Kind, Tensor};
 use super::equality::{self, VOCABULARY, Variable};
 use super::search::{ExchangePlace, InterchangePair};
 use crate::run::session::base_model;
-use crate::train::error::TrainError;
 use crate::train::interchange::{Counterfactual, Interchanges};
 use crate::train::learner::{Learner, UpdateRules};
 use crate::train::model_with_loss::{ModelWithLoss, TokenRow};
@@ -132,18 +130,6 @@ struct Planting<'a> {
 
 impl ModelWithLoss for Planting<'_> {
     type Example = Batch;
-
-    fn params(&self) -> Option<&ParamSet> {
-        None
-    }
-
-    fn params_mut(&mut self) -> Option<&mut ParamSet> {
-        None
-    }
-
-    fn prepare(&mut self, _: &dyn Adaptation, _: &[Batch], _: u64, _: u64) -> Result<(), TrainError> {
-        Ok(())
-    }
 
     fn scored(&self, batch: &[&Batch]) -> usize {
         batch.len()

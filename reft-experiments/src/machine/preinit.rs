@@ -24,7 +24,7 @@ pub fn changed(arguments: &[CString], environment: &[CString]) -> Option<Vec<CSt
         (!value.trim().is_empty()).then(|| value.to_owned())
     };
     let env = |name: &str| environment.iter().find_map(|entry| value(entry, name));
-    if starts_others || !matches!(LaunchedRank::by(&env), Ok(None)) {
+    if starts_others || !matches!(LaunchedRank::by(env), Ok(None)) {
         return None;
     }
     let variables = openmp::variables(&env, 1);

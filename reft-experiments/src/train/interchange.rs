@@ -5,12 +5,10 @@
 
 use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::layout::{Extent, Layout, Link};
-use reft_core::params::ParamSet;
 use reft_models::attention::PastKeyValues;
 use reft_models::model::{Decoder, Pass};
 use tch::{Kind, Reduction, Tensor, no_grad};
 
-use super::error::TrainError;
 use super::model_with_loss::{ModelWithLoss, TokenRow};
 
 /// A run whose states are taken.
@@ -125,18 +123,6 @@ fn labels(batch: &[&Counterfactual], like: &Tensor) -> Tensor {
 
 impl ModelWithLoss for Interchanges<'_> {
     type Example = Counterfactual;
-
-    fn params(&self) -> Option<&ParamSet> {
-        None
-    }
-
-    fn params_mut(&mut self) -> Option<&mut ParamSet> {
-        None
-    }
-
-    fn prepare(&mut self, _: &dyn Adaptation, _: &[Counterfactual], _: u64, _: u64) -> Result<(), TrainError> {
-        Ok(())
-    }
 
     fn scored(&self, batch: &[&Counterfactual]) -> usize {
         batch.len()

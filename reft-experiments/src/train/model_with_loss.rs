@@ -23,10 +23,14 @@ pub trait ModelWithLoss {
     type Example: TokenRow;
 
     /// Parameters of its own.
-    fn params(&self) -> Option<&ParamSet>;
+    fn params(&self) -> Option<&ParamSet> {
+        None
+    }
 
     /// Parameters of its own, to be moved.
-    fn params_mut(&mut self) -> Option<&mut ParamSet>;
+    fn params_mut(&mut self) -> Option<&mut ParamSet> {
+        None
+    }
 
     /// Training begins, or goes on after `done` updates; an epoch has `per_epoch`.
     ///
@@ -34,11 +38,13 @@ pub trait ModelWithLoss {
     /// When a file of an earlier part of the run cannot be used.
     fn prepare(
         &mut self,
-        adaptation: &dyn Adaptation,
-        examples: &[Self::Example],
-        done: u64,
-        per_epoch: u64,
-    ) -> Result<(), TrainError>;
+        _adaptation: &dyn Adaptation,
+        _examples: &[Self::Example],
+        _done: u64,
+        _per_epoch: u64,
+    ) -> Result<(), TrainError> {
+        Ok(())
+    }
 
     /// What a batch is scored on, and its mean loss is a mean over: output tokens, or rows.
     fn scored(&self, batch: &[&Self::Example]) -> usize;

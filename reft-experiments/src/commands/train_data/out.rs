@@ -1,9 +1,10 @@
 //! The folder of `--out`: what stands there already, and what a run puts there.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::atomic::copy_into;
 use crate::config::plan::RunPlan;
 use crate::run::saved_task::SavedTask;
 use crate::store::{RunId, RunPaths};
@@ -77,17 +78,11 @@ impl OutArgs {
             std::fs::remove_file(&name).with_context(|| format!("{}: cannot be replaced", name.display()))?;
         }
         for entry in std::fs::read_dir(&adapter).with_context(|| adapter.display().to_string())? {
-            copy(&entry?.path(), out)?;
+            copy_into(out, &entry?.path())?;
         }
         if plan.kind().has_head() {
-            copy(&paths.head(), out)?;
+            copy_into(out, &paths.head())?;
         }
         Ok(out.clone())
     }
-}
-
-fn copy(path: &Path, to: &Path) -> Result<()> {
-    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-    let place = to.join(path.file_name().unwrap_or_default());
-    crate::atomic::write(&place, &bytes).with_context(|| format!("{}: cannot be written", place.display()))
 }

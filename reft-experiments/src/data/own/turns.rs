@@ -1,4 +1,4 @@
-//! Turns of conversations: the usual format (`role`, `content`), and ShareGPT's (`from`, `value`), which is read as the usual one.
+//! Turns of conversations: the usual format (`role`, `content`), and `ShareGPT`'s (`from`, `value`), which is read as the usual one.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::fault::OwnDataError;
 /// Who speaks in conversations that chat templates know.
 const ROLES: [&str; 7] = ["system", "developer", "user", "assistant", "tool", "function", "ipython"];
 
-/// ShareGPT's names of those who speak, and the usual ones.
+/// `ShareGPT`'s names of those who speak, and the usual ones.
 const SHARE_GPT: [(&str, &str); 8] = [
     ("human", "user"),
     ("user", "user"),
@@ -69,13 +69,12 @@ fn role(turn: &Value) -> Result<&str, String> {
     match (text("role"), text("from")) {
         (Some(role), _) if ROLES.contains(&role) => Ok(role),
         (Some(role), _) => Err(format!("has the role `{role}`: the roles are {}", ROLES.join(", "))),
-        (None, Some(from)) => match SHARE_GPT.iter().find(|(theirs, _)| *theirs == from) {
-            Some((_, role)) => Ok(role),
-            None => {
-                let known: Vec<&str> = SHARE_GPT.iter().map(|(theirs, _)| *theirs).collect();
-                Err(format!("is from `{from}`: in ShareGPT's format a turn is from {}", known.join(", ")))
-            }
-        },
+        (None, Some(from)) => {
+            let known = || SHARE_GPT.map(|(theirs, _)| theirs).join(", ");
+            let found = SHARE_GPT.iter().find(|(theirs, _)| *theirs == from);
+            let of = |(_, role): &(_, &'static str)| *role;
+            found.map(of).ok_or_else(|| format!("is from `{from}`: in ShareGPT's format a turn is from {}", known()))
+        }
         (None, None) => Err("has no role: write {\"role\": \"user\", \"content\": \"…\"}".to_owned()),
     }
 }
