@@ -71,9 +71,16 @@ pub fn in_a_line(error: &anyhow::Error) -> String {
         (false, false) => format!("{line}: {cause}"),
     };
     let line = error.chain().map(ToString::to_string).fold(String::new(), add);
-    let Some(full) = no_room(error).map(ToString::to_string) else { return line };
+    let Some(full) = no_room(error).map(ToString::to_string) else { return without_numbers(&line) };
     let end = line.find(&full).map_or(line.len(), |at| at + full.len());
-    format!("{}: free some space there and repeat the command", &line[..end])
+    without_numbers(&format!("{}: free some space there and repeat the command", &line[..end]))
+}
+
+/// A line without the numbers that the standard library puts behind the system's words.
+fn without_numbers(line: &str) -> String {
+    let mut parts = line.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |line, part| line + part.split_once(')').map_or("", |(_, rest)| rest))
 }
 
 /// The error of a full disk or quota among the causes.
@@ -97,12 +104,12 @@ mod tests {
         let error = Err::<(), _>(full()).context("trial 3").expect_err("an error");
         assert_eq!(
             in_a_line(&error),
-            "trial 3: r.json: No space left on device (os error 28): free some space there and repeat the command"
+            "trial 3: r.json: No space left on device: free some space there and repeat the command"
         );
         assert!(no_room(&error).is_some());
         let error =
             Err::<(), _>(Error::from_raw_os_error(13)).context("r.json: cannot be written").expect_err("an error");
-        assert_eq!(in_a_line(&error), "r.json: cannot be written: Permission denied (os error 13)");
+        assert_eq!(in_a_line(&error), "r.json: cannot be written: Permission denied");
         assert!(no_room(&error).is_none());
     }
 }

@@ -68,6 +68,16 @@ fn classes_are_found_kept_beside_the_adapter_and_predicted_with_their_probabilit
     let (said, _) = trained(&dir, &["--score", "f1_macro", "--out", "adapter"]);
     assert!(said.contains("words: ") && said.contains("% macro F1 on 3 rows"), "{said}");
     assert!(said.contains("% of these rows are `") && said.contains("reft predict --adapter adapter"), "{said}");
+    // To pyreft and back, with its head and labels.
+    for to in [
+        &["export", "adapter", "--to", "pyreft", "--out", "theirs"][..],
+        &["import", "theirs", "--model", "encoder", "--out", "again"],
+    ] {
+        let output = dir.run(to);
+        assert!(output.status.success(), "{}", texts(&output).1);
+    }
+    let asked = |adapter: &str| texts(&dir.run(&["predict", "words.tsv", "--dtype", "f32", "--adapter", adapter])).0;
+    assert!(asked("adapter").lines().count() == 30 && asked("adapter") == asked("again/adapter"));
     // Another file, whose columns are called otherwise, without labels.
     dir.write("new.csv", "a,b\ncat,dog\nred,blue\n");
     let columns = ["predict", "--adapter", "adapter", "new.csv", "--text", "a", "--pair", "b", "--dtype", "f32"];

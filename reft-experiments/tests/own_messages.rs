@@ -172,7 +172,11 @@ fn a_sweep_that_ends_with_test_rows_needs_some() {
         refused(&dir, dry, &["final: data set faq: no test rows are left", "split.test"]);
     }
     sweep("{dev: 2, test: 2}");
-    let (_, noted) = done(&dir, &["sweep", "run", "sweep.yaml"]);
+    let (said, noted) = done(&dir, &["sweep", "run", "sweep.yaml"]);
+    for part in ["dev: nll of 2 rows; model on own rows, seed 42, f32, cpu (", "test: nll of 2 rows; model on own rows"]
+    {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
     let last = noted.lines().last().expect("a line");
     assert!(last.contains("2 complete") && !last.contains("running"), "{noted}");
 }
@@ -184,6 +188,7 @@ fn a_command_that_lacks_its_file_says_which_is_meant() {
     refused(&dir, &["merge", "--out", "merged"], &["name an adapter's folder, or --model"]);
     refused(&dir, &["generate", "x", "--adapter", "nowhere"], &["nowhere: no adapter is there"]);
     for (flags, part) in [
+        (["--rank", "-1"], "'--rank <RANK>': -1: write a whole number from 0"),
         (["--rank", "many"], "'--rank <RANK>': write a whole number (`reft train --help`)"),
         (["--epochs", "-1"], "'--epochs <EPOCHS>': write a whole number"),
         (["--turns", "none"], "[possible values: last, all]"),
@@ -232,6 +237,31 @@ fn guessed_columns_and_few_rows_are_said_and_a_runs_folder_is_its_adapters() {
         done(&dir, &["generate", "--adapter", adapter, "--dtype", "f32", "--max-new", "3", "what is 3"]).0
     };
     assert_eq!(answer(&run), answer(&format!("{run}/adapter")));
+    // Prompts of a file, and of several adapters, have around them what they had in training; --raw gives them as they are.
+    dir.write("asked.txt", "what is 3\n");
+    let ask = |flags: &[&str]| done(&dir, &[&["generate", "--dtype", "f32", "--max-new", "3"], flags].concat());
+    let of_file = |flags: &[&str]| {
+        let (said, noted) = ask(&[&["--file", "asked.txt", "--adapter", &run], flags].concat());
+        let line: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
+        (line["said"].as_str().expect("a text").to_owned() + "\n", noted)
+    };
+    let (whole, noted) = of_file(&[]);
+    assert!(whole == answer(&run) && noted.contains("\"what is 3\\n\" (--raw"), "{whole:?} {noted}");
+    assert!(!of_file(&["--raw"]).1.contains("--raw"));
+    let (said, noted) = ask(&["--adapter", &run, "--adapter", &format!("{run}/adapter"), "what is 3"]);
+    assert!(said.matches(&answer(&run)).count() == 2 && noted.contains("\"what is 3\\n\""), "{said} {noted}");
+    refused(
+        &dir,
+        &["generate", "--file", "rows.csv", "--adapter", &run],
+        &["rows.csv: these are rows of a table", "reft predict"],
+    );
+    // A column that is named otherwise stands where the training's column stood.
+    dir.write("rows.csv", "other\nwhat is 3\n");
+    let predict = ["predict", "rows.csv", "--dtype", "f32", "--max-new", "3", "--adapter", &run, "--prompt", "other"];
+    let (said, noted) = done(&dir, &predict);
+    let line: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
+    assert_eq!(line["said"].as_str().map(|said| said.to_owned() + "\n"), Some(answer(&run)), "{noted}");
+    refused(&dir, &[&predict[..], &["--out", "runs"]].concat(), &["--out runs: cannot be written (it is a folder)"]);
     let given = ["--prompt", "question", "--completion", "answer", "--split", "dev=10,test=1"];
     let (said, noted) = done(&dir, &[&TRAIN[..], &given, &["--epochs", "2"][..0]].concat());
     assert!(
@@ -309,9 +339,11 @@ fn a_conversation_that_ends_with_the_user_is_asked_its_last_question() {
         };
         serde_json::json!({"messages": texts.iter().enumerate().map(turn).collect::<Vec<_>>()}).to_string() + "\n"
     };
-    dir.write("chat.jsonl", &(0..12).map(|n| turns(&[&format!("what is {n}"), "a number"])).collect::<String>());
+    let row = |n: usize| turns(&[&format!("what is {n}"), "a number", "thanks"][..3 - n % 2]);
+    dir.write("chat.jsonl", &(0..12).map(row).collect::<String>());
     let train = ["train", "--data", "chat.jsonl", "--model", "model", "--epochs", "1", "--out", "chatty"];
-    done(&dir, &[&train[..], &["--set", "dtype=f32", "--set", "eval.max_new_tokens=2"]].concat());
+    let (_, noted) = done(&dir, &[&train[..], &["--set", "dtype=f32", "--set", "eval.max_new_tokens=2"]].concat());
+    assert!(noted.contains("conversations go on after the assistant's last turn (chat.jsonl row "), "{noted}");
     let said = |rows: &str| {
         dir.write("asked.jsonl", rows);
         let (said, noted) = done(&dir, &["predict", "--adapter", "chatty", "asked.jsonl", "--dtype", "f32"]);

@@ -55,7 +55,7 @@ pub use self::chat::{AssistantTokenSource, ChatIds};
 pub use self::conversation::{Conversation, Message, PromptEnding, Role};
 pub use self::pieces::Continuation;
 use self::template::Templates;
-pub use self::template::{Clock, ClockError};
+pub use self::template::{Clock, ClockError, check_chat_template};
 use crate::container::{FileKind, WeightsError};
 
 /// The files of a model's folder that may decide how text becomes tokens and when an answer ends.

@@ -3,7 +3,8 @@
 use clap::Command;
 
 /// The number parsers' words, and ours.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 6] = [
+    (" is not in 0..=4294967295", ": write a whole number from 0"),
     ("invalid digit found in string", "write a whole number"),
     ("cannot parse integer from empty string", "write a whole number"),
     ("number too large to fit in target type", "the number is too large"),

@@ -20,7 +20,7 @@ fn opening(error: &Error) -> Option<&'static str> {
     Some(match error.downcast_ref()? {
         OpenError::NoModel => "--adapter or --model",
         OpenError::HeadWithoutLabels(_) => "--head",
-        OpenError::NoHead => "--adapter or --head",
+        OpenError::NoHead | OpenError::NoHeadThere(_) => "--adapter or --head",
         OpenError::TwoTokenizers { .. } => "--tokenizer",
         OpenError::TwoChatTemplates { .. } => "--chat-template",
     })

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::OpenedDecoder;
 use super::inspect::edited;
-use super::prompts::prompts;
 use crate::run::context::{ContextRequest, Remedy};
 
 /// A model with its adapters, and how it speaks.
@@ -101,12 +100,11 @@ impl ChatModel {
         Ok(said.to_owned())
     }
 
-    /// Answers every prompt of a file.
-    pub fn file(&self, path: &std::path::Path) -> Result<()> {
+    /// Answers every prompt of a file, each put to the model as in `asked`.
+    pub fn file(&self, path: &std::path::Path, prompts: &[String], asked: &[String]) -> Result<()> {
         let tokenizer = &self.opened.loaded.tokenizer;
-        let prompts = prompts(path)?;
         let encode = |prompt: &String| tokenizer.encode(prompt, Specials::AsModel);
-        let ids = prompts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let ids = asked.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
         self.check_context(&path.display().to_string(), &ids)?;
         let continued = ids.iter().map(|prompt| tokenizer.after(prompt)).collect::<Result<Vec<_>, _>>()?;

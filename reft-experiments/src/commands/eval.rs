@@ -55,10 +55,12 @@ impl Args {
         let trained = self.model.adapter.as_deref().or(self.head.as_deref());
         let (rows, at) = ((plan.data.rows(), plan.seed), (plan.dtype, plan.device));
         let conditions = Conditions::here(&saved.base().id, trained, rows, at);
-        println!("{conditions}");
-        let mut scores = BTreeMap::new();
+        let (mut scores, mut said) = (BTreeMap::new(), false);
         saved.score(&plan, &DataSources::from_env(), &mut |scored| {
             let key = scored.task.key();
+            if !std::mem::replace(&mut said, true) {
+                println!("{conditions}");
+            }
             if let Some(cut) = &scored.too_long {
                 eprintln!("{cut}");
             }

@@ -1,6 +1,5 @@
 //! `reft generate`: one prompt, a file of prompts, or a conversation.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
@@ -9,6 +8,7 @@ use reft_models::decode::settings::Sampling;
 
 use super::BaseArgs;
 use super::chat_model::ChatModel;
+use super::prompts::prompts;
 use crate::run::saved_task::SavedTask;
 
 /// Arguments of `reft generate`.
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, requires = "adapters", value_name = "C")]
     strength: Vec<f64>,
     /// Give the prompt as it is, without what the adapter's prompts in training had around their text
-    #[arg(long, conflicts_with_all = ["file", "chat"])]
+    #[arg(long, conflicts_with = "chat")]
     raw: bool,
     /// Show on stderr which tokens of the prompt are edited, and where
     #[arg(long)]
@@ -118,26 +118,47 @@ impl Args {
         let (max_new, seed, show_edits) = (self.decoding.max_new, self.decoding.seed, self.show_edits);
         let speaker = ChatModel { opened, decoding, max_new, seed, show_edits };
         match (&self.prompt, &self.file) {
-            (Some(prompt), _) => speaker.one(&self.as_trained(prompt)?),
-            (None, Some(file)) => speaker.file(file),
+            (Some(prompt), _) => speaker.one(&self.as_trained(std::slice::from_ref(prompt))?[0]),
+            (None, Some(file)) => {
+                let prompts = prompts(file)?;
+                speaker.file(file, &prompts, &self.as_trained(&prompts)?)
+            }
             (None, None) => super::chat::talk(&speaker, &mut std::io::stdin().lock(), &mut std::io::stdout()),
         }
     }
 
-    /// The prompt as the adapter's were in training, which is said; several adapters are asked the same prompt as it is.
+    /// Prompts as the adapters' were in training, which is said; where the adapters were trained with different texts around prompts,
+    /// or with conversations, they are given as they are, which is said too.
     ///
     /// # Errors
-    /// When the file that says what the adapter was trained for is damaged.
-    fn as_trained<'p>(&self, prompt: &'p str) -> Result<Cow<'p, str>> {
-        let [adapter] = self.adapters.as_slice() else { return Ok(Cow::Borrowed(prompt)) };
-        let Some(task) = SavedTask::find(adapter)?.filter(|_| !self.raw) else { return Ok(Cow::Borrowed(prompt)) };
-        let shown = adapter.display();
-        if task.is_of_conversations() {
-            eprintln!("{shown} was trained on conversations: this prompt has no chat template around it; --chat has");
+    /// When the file that says what an adapter was trained for is damaged.
+    fn as_trained(&self, prompts: &[String]) -> Result<Vec<String>> {
+        let adapters = if self.raw { &[] } else { self.adapters.as_slice() };
+        let tasks: Vec<_> = adapters.iter().map(|adapter| SavedTask::find(adapter)).collect::<Result<_, _>>()?;
+        for (adapter, task) in adapters.iter().zip(&tasks) {
+            if task.as_ref().is_some_and(SavedTask::is_of_conversations) {
+                let shown = adapter.display();
+                eprintln!("{shown} was trained on conversations: a prompt has no chat template around it; --chat has");
+            }
         }
-        let Some(completed) = task.completed(prompt) else { return Ok(Cow::Borrowed(prompt)) };
-        eprintln!("prompt, as in the training of {shown}: {completed:?} (--raw gives it as it is)");
-        Ok(Cow::Owned(completed))
+        let completed = |task: &Option<SavedTask>| -> Vec<String> {
+            let of = |prompt: &String| task.as_ref().and_then(|task| task.completed(prompt));
+            prompts.iter().map(|prompt| of(prompt).unwrap_or_else(|| prompt.clone())).collect()
+        };
+        let mut each = tasks.iter().map(completed);
+        let Some(first) = each.next().filter(|first| first != prompts || adapters.len() > 1) else {
+            return Ok(prompts.to_vec());
+        };
+        if each.any(|other| other != first) {
+            eprintln!("the adapters were trained with different texts around prompts: they are given as they are");
+            return Ok(prompts.to_vec());
+        }
+        if let Some((_, put)) = prompts.iter().zip(&first).find(|(prompt, put)| prompt != put) {
+            let shown: Vec<String> = adapters.iter().map(|adapter| adapter.display().to_string()).collect();
+            let which = if prompts.len() > 1 { "prompts, the first changed one" } else { "prompt" };
+            eprintln!("{which}, as in the training of {}: {put:?} (--raw gives it as it is)", shown.join(", "));
+        }
+        Ok(first)
     }
 }
 

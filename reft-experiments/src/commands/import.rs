@@ -57,8 +57,15 @@ impl Args {
                 self.folder.display()
             );
         }
+        if foreign.head.is_empty() && learned.is_some() {
+            bail!(
+                "{}: labels were learned, and there is no classification head: export it with its head, or give --without-head",
+                self.folder.display()
+            );
+        }
         let named = self.model.clone().or_else(|| foreign.origin.base_model.clone());
-        let model = named.context("no base model is named: give --model")?;
+        let model =
+            named.with_context(|| format!("{}: no base model is named there: give --model", self.folder.display()))?;
         let base = LoadedBase::open(&model)?;
         let adaptation = base
             .put(|lender| foreign.onto(base.dims(), lender, Device::Cpu))
@@ -121,15 +128,15 @@ fn head(foreign: &ImportedAdapter, width: i64) -> Result<ClassificationHead> {
     Ok(head)
 }
 
-/// The head's tensors of a file of ours; none where there is no file.
+/// The head's tensors of a file of ours, in the adapter's folder or beside it; none where there is no file.
 ///
 /// # Errors
 /// When it is damaged.
 pub(super) fn head_beside(adapter: &Path) -> Result<interop::NamedTensors> {
-    let path = adapter.parent().unwrap_or(Path::new("")).join("head.safetensors");
-    if !path.exists() {
+    let places = [adapter, adapter.parent().unwrap_or(Path::new(""))].map(|folder| folder.join("head.safetensors"));
+    let Some(path) = places.into_iter().find(|path| path.exists()) else {
         return Ok(interop::NamedTensors::new());
-    }
+    };
     let bare = |(name, tensor): (String, _)| (name.strip_prefix("classifier.").unwrap_or(&name).to_owned(), tensor);
     Ok(reft_models::weights::read_tensors(&path)?.into_iter().map(bare).collect())
 }

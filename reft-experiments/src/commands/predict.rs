@@ -12,6 +12,7 @@ use super::BaseArgs;
 use super::conditions::Conditions;
 use crate::config::plan::DeviceSpec;
 use crate::data::own::cells;
+use crate::data::own::column_template::ColumnTemplate;
 use crate::data::own::spec::DataSpec;
 use crate::machine::fast;
 use crate::run::predict::{Answered, Line, Request};
@@ -50,8 +51,8 @@ pub struct Args {
     #[arg(long)]
     label: Option<String>,
     /// New tokens of an answer at most [default: as in training]
-    #[arg(long)]
-    max_new: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_new: Option<u32>,
     #[command(flatten)]
     base: BaseArgs,
 }
@@ -75,6 +76,12 @@ impl Args {
         let mut kept = SavedTask::read(&self.adapter)?;
         kept.tokenizer = self.base.tokenizer.unwrap_or(kept.tokenizer);
         let spec = self.spec(&kept)?;
+        if kept.labels.is_some() && self.max_new.is_some() {
+            bail!("--max-new: {} gives labels, not words: leave it out", self.adapter.display());
+        }
+        if let Some(out) = &self.out {
+            check_file(out)?;
+        }
         let name = spec.name();
         let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));
         let dtype = self.base.dtype.unwrap_or_default().on(device);
@@ -88,7 +95,7 @@ impl Args {
             model: self.base.model.as_deref(),
             dtype,
             device,
-            max_new: self.max_new,
+            max_new: self.max_new.map(|tokens| tokens as usize),
             named: self.named(),
         };
         let Answered { lines, score, too_long, model, seed } = request.answer()?;
@@ -177,10 +184,14 @@ impl Args {
         ];
         for (flag, given, setting) in given {
             if let Some(given) = given {
-                if setting.is_none() {
+                let Some(trained) = setting else {
                     bail!("{flag}: the model was trained on rows without it: leave it out");
+                };
+                let put = in_place_of(trained, &super::unescaped(given));
+                if put != *given {
+                    eprintln!("{flag}: {put:?}, as in training around the column");
                 }
-                *setting = Some(super::unescaped(given));
+                *setting = Some(put);
             }
         }
         if let Some(answer) = &self.answer {
@@ -188,6 +199,29 @@ impl Args {
         }
         Ok(spec)
     }
+}
+
+/// A column with what the template of training has around its one column; a template as it is.
+fn in_place_of(trained: &str, given: &str) -> String {
+    let around = || ColumnTemplate::parse(trained).ok()?.around();
+    match around() {
+        Some((before, behind)) if !given.contains(['{', '}']) && !(before.is_empty() && behind.is_empty()) => {
+            format!("{before}{{{{ row[{given:?}] }}}}{behind}")
+        }
+        _ => given.to_owned(),
+    }
+}
+
+/// Refuses a place where no file can be written, before rows are answered.
+fn check_file(out: &Path) -> Result<()> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let there = folder.ancestors().find(|place| place.exists()).unwrap_or(folder);
+    let reason = match tempfile::tempfile_in(there) {
+        Ok(_) if !out.is_dir() => return Ok(()),
+        Ok(_) => "it is a folder".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    bail!("--out {}: cannot be written ({reason}): name another file", out.display())
 }
 
 fn jsonl(lines: &[Line]) -> String {

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::data::json_rows;
 use crate::data::need::Need;
+use crate::data::own::cells::Format;
 use crate::data::row::Row;
 use crate::data::text::{self, MARK};
 
@@ -11,6 +12,13 @@ use crate::data::text::{self, MARK};
 pub(super) fn prompts(path: &std::path::Path) -> Result<Vec<String>> {
     if path.extension().is_some_and(|extension| extension == "json" || extension == "jsonl") {
         return Ok(json_rows::read(path, Need::Question)?.iter().map(Row::question).collect());
+    }
+    if let Some(Format::Csv | Format::Tsv | Format::Parquet) = Format::of(path) {
+        let shown = path.display();
+        bail!(
+            "{shown}: these are rows of a table: `reft predict --adapter ADAPTER {shown}` answers them; here prompts are lines of a \
+             text, or rows of JSON with `instruction`"
+        );
     }
     let text = text::read(path)?;
     // Files that were put together may have a byte order mark before any line.

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::conditions::Conditions;
 use crate::console::in_a_line;
 use crate::data::source::DataSources;
 use crate::run::overlaps;
+use crate::store::RunId;
+use crate::store::record::Record;
 use crate::store::state::{AttemptEnd, RunState};
-use crate::sweep::folder::Sweep;
+use crate::sweep::folder::{Survey, Sweep};
 use crate::sweep::launch::local::LocalLauncher;
 use crate::sweep::launch::slurm::{Cluster, SlurmWork};
 use crate::sweep::launch::submit::{largest_array, split};
@@ -214,6 +217,7 @@ fn status(sweep: &mut Sweep, watch: bool) -> Result<()> {
         let shown = show::table(sweep, &survey);
         if !watch {
             print!("{shown}");
+            conditions(sweep, &survey)?;
             unjudged(sweep, &survey.trials);
             return Ok(());
         }
@@ -222,6 +226,23 @@ fn status(sweep: &mut Sweep, watch: bool) -> Result<()> {
         std::io::Write::flush(&mut std::io::stdout())?;
         std::thread::sleep(WATCH);
     }
+}
+
+/// What the figures are of: the metric, the rows, and what they depend on, by the first complete run.
+fn conditions(sweep: &Sweep, survey: &Survey) -> Result<()> {
+    let trials = sweep.manifest.trials.iter().map(|trial| &trial.run).zip(&survey.trials);
+    let complete = trials.filter(|(_, view)| view.complete).map(|(run, _)| run);
+    let last = sweep.manifest.chosen.iter().flat_map(|chosen| &chosen.runs).zip(&survey.last);
+    let reported = last.filter(|(_, view)| view.complete).map(|(run, _)| run);
+    for (split, mut runs) in
+        [("dev", Box::new(complete) as Box<dyn Iterator<Item = &RunId>>), ("test", Box::new(reported))]
+    {
+        let Some(run) = runs.next() else { continue };
+        let Some(record) = Record::find(&sweep.paths(run).record())? else { continue };
+        let rows: usize = record.scores.values().map(|score| score.n()).sum();
+        println!("{split}: {} of {rows} rows; {}", sweep.spec.metric.name(&record.plan), Conditions::of(&record));
+    }
+    Ok(())
 }
 
 /// How to have answers judged, where no score is known without.
@@ -250,6 +271,7 @@ fn best(sweep: &mut Sweep) -> Result<()> {
     let metric = sweep.spec.metric.name(&sweep.spec.plan(&trial.point, &sweep.folder().display().to_string())?);
     let shown = |figure: f64| sweep.spec.shown(figure);
     println!("trial {best}: {metric} {} on dev rows, run {}", shown(score), trial.run);
+    conditions(sweep, &survey)?;
     for (key, value) in &trial.point {
         println!("--set {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }

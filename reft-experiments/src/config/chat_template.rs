@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use reft_models::tokenizer::check_chat_template;
+
 use super::paths;
 use crate::data::text;
 
@@ -10,13 +12,16 @@ use crate::data::text;
 /// # Errors
 /// When the file cannot be read or holds no template, in words.
 pub fn read(given: &str) -> Result<String, String> {
+    let correct = |place: &str, text: &str| {
+        check_chat_template(text).map_err(|reason| format!("{place}: {reason}: correct the template"))
+    };
     if is_template(given) {
-        return Ok(given.to_owned());
+        return correct("the template", given).map(|()| given.to_owned());
     }
     let path = paths::setting(given)?;
     let text = text::read(Path::new(&path)).map_err(|error| error.to_string())?;
     if is_template(&text) {
-        Ok(text)
+        correct(&path, &text).map(|()| text)
     } else {
         Err(format!("{path}: no chat template: a file in Jinja, such as a model's chat_template.jinja, is meant"))
     }
@@ -41,6 +46,9 @@ mod tests {
         std::fs::write(&path, "user: hello").expect("writable");
         let error = read(&path.display().to_string()).expect_err("no template");
         assert!(error.contains("chat.jinja: no chat template"), "{error}");
+        std::fs::write(&path, "{% for m in messages %}{{ m.content ").expect("writable");
+        let error = read(&path.display().to_string()).expect_err("half a template");
+        assert!(error.contains("chat.jinja: ") && error.ends_with("correct the template"), "{error}");
         assert!(read("none.jinja").expect_err("missing").contains("none.jinja"));
     }
 }

@@ -78,7 +78,8 @@ pub struct DataPlan {
 impl DataPlan {
     /// Which rows are scored, in a word: `own` where all are of the user's data sets.
     pub fn rows(&self) -> String {
-        let own = !self.eval.is_empty() && self.eval.iter().all(|id| id.task().own().is_some());
+        let rows = if self.eval.is_empty() { &self.train } else { &self.eval };
+        let own = !rows.is_empty() && rows.iter().all(|id| id.task().own().is_some());
         if own { "own".to_owned() } else { self.source.to_string() }
     }
 }

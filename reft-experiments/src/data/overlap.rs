@@ -48,7 +48,7 @@ impl Overlap {
 
     /// In a line for people; none when there is nothing to say.
     pub fn describe(&self, task: &str, split: &str) -> Option<String> {
-        let (scored, trained) = self.first?;
+        let (scored, trained) = self.first.map(|(scored, trained)| (scored + 1, trained + 1))?;
         Some(format!(
             "{task}: {} of {} {split} questions are also trained on ({} letter by letter), the first is row {scored} (training \
              row {trained})",

@@ -59,23 +59,33 @@ pub struct ImportSettings {
 /// # Errors
 /// When the folder is none of these, is damaged, or holds what is not computed here.
 pub fn read(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
-    let foreign = if folder.join("config.json").exists() && !folder.join("adapter_config.json").exists() {
-        pyreft::read(folder, told.positions.or_else(|| pyreft_export::positions_of(folder)))
-    } else {
-        let config = json(&folder.join("adapter_config.json"))?;
-        match (config.get("peft_type"), config.get("schema"), config.get("config")) {
-            (Some(_), _, _) => peft::read(folder, &config),
-            (None, Some(_), _) => bail!("it is an adapter of this program already: give its folder as --adapter"),
-            (None, None, Some(_)) => adapter_hub::read(folder, &config, told),
-            (None, None, None) => bail!(
-                "adapter_config.json has neither peft_type (peft) nor config (adapters): give a folder that one of these \
-                 libraries, LLM-Adapters or pyreft saved"
-            ),
-        }
-    };
+    let foreign = by_library(folder, told);
     let mut foreign = foreign.with_context(|| folder.display().to_string())?;
     foreign.origin = foreign.origin.with_card(folder);
     Ok(foreign)
+}
+
+/// The adapter, by the reader of the library whose files are there.
+fn by_library(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
+    let [pyrefts, others] = ["config.json", "adapter_config.json"].map(|name| folder.join(name).exists());
+    match (pyrefts, others) {
+        (true, false) => return pyreft::read(folder, told.positions.or_else(|| pyreft_export::positions_of(folder))),
+        (_, true) => {}
+        (false, false) => bail!(
+            "no adapter is there: give a folder with adapter_config.json (peft, LLM-Adapters, adapters), or with config.json and \
+             intkey_*.bin (pyreft)"
+        ),
+    }
+    let config = json(&folder.join("adapter_config.json"))?;
+    match (config.get("peft_type"), config.get("schema"), config.get("config")) {
+        (Some(_), _, _) => peft::read(folder, &config),
+        (None, Some(_), _) => bail!("it is an adapter of this program already: give its folder as --adapter"),
+        (None, None, Some(_)) => adapter_hub::read(folder, &config, told),
+        (None, None, None) => bail!(
+            "adapter_config.json has neither peft_type (peft) nor config (adapters): give a folder that one of these libraries, \
+             LLM-Adapters or pyreft saved"
+        ),
+    }
 }
 
 /// A JSON file.

@@ -100,6 +100,14 @@ impl ReportRun {
         listed.iter().map(setting).collect::<Vec<_>>().join("+")
     }
 
+    /// Which rows: `own` where all are of the user's data sets, else `embedded` or `real`.
+    pub fn rows(&self) -> String {
+        let listed = ["eval", "train"].into_iter().filter_map(|key| self.entry.plan["data"][key].as_array());
+        let own = listed.filter(|tasks| !tasks.is_empty()).next();
+        let is_own = own.is_some_and(|tasks| tasks.iter().all(|task| task.get("file").is_some()));
+        if is_own { "own".to_owned() } else { self.setting("data.source") }
+    }
+
     /// The commit, or a word for not knowing it.
     pub fn commit(&self) -> &str {
         self.environment.as_ref().map_or("unknown", |environment| environment.git_revision.as_str())

@@ -55,7 +55,7 @@ fn line(run: &ReportRun, links: &Links) -> Markup {
                     span { "mean " (percent(Some(mean_figure(&entry.scores)))) }
                 }
             }
-            td { (run.setting("data.source")) ", " (entry.split) }
+            td { (run.rows()) ", " (entry.split) }
             td class="n" { (run.setting("seed")) }
             td { (run.setting("dtype")) ", " (run.setting("device")) }
             td class="n" { (format!("{:.0}", entry.seconds)) }
@@ -100,18 +100,36 @@ fn shown(score: Score) -> String {
 /// A row for each run and task.
 fn data(runs: &[ReportRun], links: &Links) -> Data {
     let mut data = Data::new(&[
-        "run", "method", "model", "source", "split", "task", "score", "unit", "n", "seed", "lr", "dtype", "device",
-        "threads", "seconds", "commit", "recorded", "record",
+        "run",
+        "method",
+        "model",
+        "source",
+        "split",
+        "task",
+        "score",
+        "unit",
+        "n",
+        "seed",
+        "lr",
+        "dtype",
+        "device",
+        "processor",
+        "threads",
+        "seconds",
+        "commit",
+        "recorded",
+        "record",
     ]);
     for run in runs {
         let entry = &run.entry;
         let threads = run.environment.as_ref().map(|environment| environment.threads.to_string()).unwrap_or_default();
+        let processor = run.environment.as_ref().map(|environment| environment.processor.clone()).unwrap_or_default();
         let mut push = |task: &str, score: Option<Score>| {
             data.push(vec![
                 entry.id.to_string(),
                 run.method.clone(),
                 run.setting("model"),
-                run.setting("data.source"),
+                run.rows(),
                 entry.split.to_owned(),
                 task.to_owned(),
                 number(score.map(Score::figure)),
@@ -121,6 +139,7 @@ fn data(runs: &[ReportRun], links: &Links) -> Data {
                 run.setting("train.lr"),
                 run.setting("dtype"),
                 run.setting("device"),
+                processor.clone(),
                 threads.clone(),
                 number(Some(entry.seconds)),
                 run.commit().to_owned(),

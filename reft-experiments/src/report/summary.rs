@@ -70,8 +70,11 @@ fn facts(runs: &[ReportRun]) -> Vec<(&'static str, String)> {
     };
     let one = |of: &dyn Fn(&ReportRun) -> String| several(&|run| vec![of(run)]);
     let threads = |run: &ReportRun| {
-        let threads = run.environment.as_ref().map_or("?".to_owned(), |environment| environment.threads.to_string());
-        format!("{}, {threads} threads", run.setting("device"))
+        let device = run.setting("device");
+        let Some(environment) = &run.environment else { return format!("{device}, ? threads") };
+        let processor = &environment.processor;
+        let on = if processor.is_empty() { String::new() } else { format!(" ({processor})") };
+        format!("{device}{on}, {} threads", environment.threads)
     };
     vec![
         ("Models", one(&|run| run.setting("model"))),
@@ -84,7 +87,7 @@ fn facts(runs: &[ReportRun]) -> Vec<(&'static str, String)> {
                     .map_or(Vec::new(), |tasks| tasks.iter().map(super::draw::number::setting).collect())
             }),
         ),
-        ("Data", one(&|run| format!("{}, {} rows", run.setting("data.source"), run.entry.split))),
+        ("Data", one(&|run| format!("{}, {} rows", run.rows(), run.entry.split))),
         ("Seeds", one(&|run| run.setting("seed"))),
         ("Base weights", one(&|run| run.setting("dtype"))),
         ("Devices", one(&threads)),

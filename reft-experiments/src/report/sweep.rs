@@ -119,7 +119,7 @@ impl SweepData<'_> {
                 plan.dtype.name(),
                 String::from(plan.device),
                 spec.seed,
-                plan.data.source
+                plan.data.rows()
             )
         });
         html! {

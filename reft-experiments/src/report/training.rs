@@ -46,7 +46,7 @@ pub fn section(runs: &[ReportRun]) -> Section {
         runs.iter().partition(|run| run.paths.metrics().exists());
     let mut groups: BTreeMap<[String; 3], Vec<&ReportRun>> = BTreeMap::new();
     for run in &trained {
-        groups.entry([run.setting("model"), run.setting("data.source"), run.tasks("train")]).or_default().push(run);
+        groups.entry([run.setting("model"), run.rows(), run.tasks("train")]).or_default().push(run);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, runs)| std::cmp::Reverse(runs.len()));

@@ -29,12 +29,13 @@ impl SavedFiles {
     /// # Errors
     /// When neither is there.
     pub fn head(&self) -> Result<PathBuf, OpenError> {
-        let of_adapter = || {
-            let folder = self.adapter.as_ref()?;
-            let inside = folder.join(HEAD);
-            Some(if inside.exists() { inside } else { folder.parent().unwrap_or(Path::new("")).join(HEAD) })
-        };
-        self.head.clone().or_else(of_adapter).ok_or(OpenError::NoHead)
+        if let Some(head) = &self.head {
+            return Ok(head.clone());
+        }
+        let folder = self.adapter.as_deref().ok_or(OpenError::NoHead)?;
+        let places = [folder, folder.parent().unwrap_or(Path::new(""))].map(|place| place.join(HEAD));
+        let found = places.into_iter().find(|place| place.exists());
+        found.ok_or_else(|| OpenError::NoHeadThere(folder.to_owned()))
     }
 }
 
@@ -52,6 +53,12 @@ pub enum OpenError {
         "no classification head: name the folder `adapter` of a run, or its head.safetensors where the head alone was trained"
     )]
     NoHead,
+    /// No head in an adapter's folder.
+    #[error(
+        "{path}: no classification head ({HEAD}) is in this folder or beside it: a causal model's adapter has none; name an encoder's adapter, or \
+         copy its head there", path = .0.display()
+    )]
+    NoHeadThere(PathBuf),
     /// Adapters that need different texts.
     #[error(
         "{first} and {other} were trained with different chat templates: open them one at a time, or choose one of the two"

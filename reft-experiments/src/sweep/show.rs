@@ -78,7 +78,14 @@ pub fn line(sweep: &Sweep, survey: &Survey) -> String {
     let counted = [(pruned, "pruned"), (failed, "failed"), (running, "running")];
     parts.extend(counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     if let Some(best) = sweep.best(survey) {
-        parts.push(format!("best trial {best} with {}", figure(sweep, &survey.trials[best])));
+        let score = |view: &RunView| view.standing.scores.last().copied();
+        let equal =
+            survey.trials.iter().enumerate().filter(|(number, view)| {
+                *number != best && view.complete && score(view) == score(&survey.trials[best])
+            });
+        let equal: Vec<String> = equal.map(|(number, _)| number.to_string()).collect();
+        let ties = if equal.is_empty() { String::new() } else { format!(" (as good: {})", equal.join(", ")) };
+        parts.push(format!("best trial {best} with {}{ties}", figure(sweep, &survey.trials[best])));
     }
     if !survey.last.is_empty() {
         parts.push(format!(

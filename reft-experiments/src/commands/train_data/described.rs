@@ -91,8 +91,10 @@ impl DataArgs {
         }
         if !self.split.is_empty() {
             let splits = self.split.iter().map(|text| match text.split_once('=') {
-                Some((split, rows)) => Ok((split.trim().to_owned(), yaml_value(rows))),
-                None => bail!("--split {text}: write which split has how many rows, such as dev=0.1 or test=200"),
+                Some((split, rows)) if !rows.trim().is_empty() => Ok((split.trim().to_owned(), yaml_value(rows))),
+                Some(_) | None => {
+                    bail!("--split {text}: write which split has how many rows, such as dev=0.1 or test=200")
+                }
             });
             let splits: Vec<(String, Value)> = splits.collect::<Result<_>>()?;
             let given = self.split.join(",");

@@ -20,9 +20,10 @@ pub fn percent(value: Option<f64>) -> String {
     value.filter(|value| value.is_finite()).map_or("–".to_owned(), |value| format!("{value:.1}"))
 }
 
-/// A setting's value, as a run's configuration writes it.
+/// A setting's value, as a run's configuration writes it; the description of a data set by its name.
 pub fn setting(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    let named = value.as_str().or_else(|| value.get("name").filter(|_| value.get("file").is_some())?.as_str());
+    named.map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// `1 run`, `2 runs`.

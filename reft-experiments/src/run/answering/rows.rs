@@ -90,9 +90,26 @@ impl CausalRows {
     /// When the tokenizer or the chat template refuses a row, one is longer than the model's context, or none has an answer within
     /// the maximum length.
     pub(super) fn encode(&self, loaded: &LoadedDecoder) -> Result<RunExamples> {
+        if let Some(unlearned) = self.unlearned_turns() {
+            eprintln!("{unlearned}");
+        }
         let (examples, too_long) = self.examples(loaded)?;
         let dev = self.dev_examples(loaded)?;
         Ok(RunExamples { examples, dev, too_long })
+    }
+
+    /// Words for conversations that go on after the assistant's last turn: what follows is not learned.
+    fn unlearned_turns(&self) -> Option<String> {
+        let goes_on = |row: &&Row| {
+            !row.conversation.is_empty()
+                && conversation::turns(&row.conversation).last().is_some_and(|turn| turn["role"] != "assistant")
+        };
+        let going_on: Vec<&Row> = self.train.iter().map(|(_, row)| row).filter(goes_on).collect();
+        let first = &going_on.first()?.place;
+        let (count, of) = (going_on.len(), self.train.len());
+        Some(format!(
+            "{count} of {of} conversations go on after the assistant's last turn ({first} first): that is not learned"
+        ))
     }
 
     /// Refuses rows to score whose conversations the chat template refuses: training would be over by then.

@@ -19,6 +19,7 @@ use crate::data::too_long::{RowUse, TooLong};
 use crate::run::experiment::TaskScore;
 use crate::run::saved::{SavedFiles, SavedModel};
 use crate::run::session::{LoadedEncoder, base_as_saved, warn_of_precision};
+use crate::score::scoring::ScoringKind;
 use crate::tasks::labelled::LabelledTask;
 use crate::train::classification::{Classification, Taken};
 use crate::train::head::ClassificationHead;
@@ -54,6 +55,14 @@ impl Classifier {
             None => Box::new(NoAdaptation::new(device.0)),
             Some(adapter) => adapter.onto_lent(&base, &loaded.lender(), device.0)?,
         };
+        if let (Some(own), Some(kept)) = (task.own(), saved.note.labels.as_ref())
+            && matches!(kept, SavedLabels::Classes(_)) != (own.scoring.kind() == ScoringKind::Classes)
+        {
+            let (head, trained) = (head_file.display(), &saved.note.task);
+            bail!(
+                "{head}: the head was trained on {trained}, whose labels are of another kind: take the adapter's own head"
+            );
+        }
         let labels = labels(task, saved.note.labels.as_ref()).with_context(|| head_file.display().to_string())?;
         let head = saved.onto(&base, task.key(), labels.outputs(), device.0)?;
         if saved.note.task != task.key() {

@@ -103,6 +103,16 @@ pub(super) struct Rendered {
 }
 
 /// The conversation by this template.
+/// Refuses a text that is no template in Jinja. Filters and variables are looked up when a conversation is written.
+///
+/// # Errors
+/// What is wrong with it, and in which line.
+pub fn check_chat_template(source: &str) -> Result<(), String> {
+    let clock = Clock::at(0).unwrap_or_else(Clock::now);
+    let environment = environment(clock, ['\u{fdd0}', '\u{fdd1}']).map_err(reason)?;
+    environment.template_from_str(&source::in_minijinja(source)).map(drop).map_err(reason)
+}
+
 pub(super) fn render(
     source: &str,
     conversation: &Conversation<'_>,
