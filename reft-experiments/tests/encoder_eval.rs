@@ -99,5 +99,5 @@ fn what_does_not_belong_together_is_answered_with_one_line() {
     std::fs::write(&head, &bytes[..bytes.len() - 9]).expect("writable");
     check_of(&[], &["head.safetensors", "truncated", "copy it again"]);
     std::fs::remove_file(&head).expect("there");
-    check_of(&[], &["head.safetensors: No such file"]);
+    check_of(&[], &["no classification head (head.safetensors) is in this folder"]);
 }

@@ -50,7 +50,7 @@ fn complaint(output: &Output) -> String {
     let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!((output.status.code(), lines.len()), (Some(1), 1), "one line, not: {said}");
     assert!(!said.contains("internal error"), "{said}");
-    for part in ["runs", "No space left on device (os error 28)", "free some space there and repeat the command"] {
+    for part in ["runs", "No space left on device", "free some space there and repeat the command"] {
         assert!(lines[0].contains(part), "`{part}` is not in: {}", lines[0]);
     }
     lines[0].to_owned()
@@ -166,7 +166,7 @@ fn a_trial_whose_files_are_too_large_fails_with_its_reason_and_costs_no_other() 
     let reasons: Vec<&str> = shown.lines().filter(|line| line.contains("failed: ")).collect();
     assert_eq!(reasons.len(), 3, "{shown}");
     for reason in reasons {
-        let parts = ["checkpoint.safetensors: File too large (os error 27): check the path", "rank=12"];
+        let parts = ["checkpoint.safetensors: File too large: check the path", "rank=12"];
         assert!(parts.iter().all(|part| reason.contains(part)), "{reason}");
     }
     said(&dir, &["sweep", "run", "tiny.yaml", "--retry"]);

@@ -219,7 +219,7 @@ fn what_the_page_says_of_a_sweep_is_what_its_files_say() {
     assert!(html.contains(&format!("<h3>Winner: trial {winner}</h3>")), "{best}");
     assert!(html.contains("accuracy <strong>75.0 %</strong> on 4 dev rows (n = 1, seed 42)"), "the winner's score");
     let line = said(&made, &["sweep", "status", "tiny.yaml"]);
-    let line = line.lines().last().expect("a line");
+    let line = line.lines().find(|line| line.contains(" trials: ")).expect("a line");
     assert!(html.contains(line) && line.contains("failed"), "{line}");
     assert!(html.contains("layer 7 does not exist: the model has layers 0 to 3"), "a reason");
     let all = files(&made.path().join("out"));

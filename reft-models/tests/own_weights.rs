@@ -1,4 +1,4 @@
-//! A model on weights that it lent: the same model bit for bit, with gradients to what is trained and nothing else.
+//! A model on weights that it lent: the same model up to rounding, with gradients to what is trained and nothing else.
 
 use reft_core::AdaptSpec;
 use reft_core::adaptation::{Adaptation, Mode};
@@ -80,7 +80,8 @@ fn untrained_it_is_the_model_and_trains_what_it_should() {
             let step = adaptation.begin(Mode::Eval);
             let encoder = case.encoder.on(step.weights().expect("weights")).expect("the encoder's");
             let what = format!("{} {key}", case.name);
-            assert_close(&what, &hidden(&encoder), &hidden(&case.encoder), Tol::Exact);
+            // Weights that are trained are multiplied by libtorch, whose sums have another order than the kernels' on some processors.
+            assert_close(&what, &hidden(&encoder), &hidden(&case.encoder), Tol::F32);
         }
     }
 }

@@ -231,18 +231,19 @@ fn status(sweep: &mut Sweep, watch: bool) -> Result<()> {
 /// What the figures are of: the metric, the rows, and what they depend on, by the first complete run.
 fn conditions(sweep: &Sweep, survey: &Survey) -> Result<()> {
     let trials = sweep.manifest.trials.iter().map(|trial| &trial.run).zip(&survey.trials);
-    let complete = trials.filter(|(_, view)| view.complete).map(|(run, _)| run);
     let last = sweep.manifest.chosen.iter().flat_map(|chosen| &chosen.runs).zip(&survey.last);
-    let reported = last.filter(|(_, view)| view.complete).map(|(run, _)| run);
-    for (split, mut runs) in
-        [("dev", Box::new(complete) as Box<dyn Iterator<Item = &RunId>>), ("test", Box::new(reported))]
-    {
-        let Some(run) = runs.next() else { continue };
+    for (split, run) in [("dev", first_complete(trials)), ("test", first_complete(last))] {
+        let Some(run) = run else { continue };
         let Some(record) = Record::find(&sweep.paths(run).record())? else { continue };
         let rows: usize = record.scores.values().map(|score| score.n()).sum();
         println!("{split}: {} of {rows} rows; {}", sweep.spec.metric.name(&record.plan), Conditions::of(&record));
     }
     Ok(())
+}
+
+/// The first of these runs that is complete.
+fn first_complete<'a>(mut runs: impl Iterator<Item = (&'a RunId, &'a RunView)>) -> Option<&'a RunId> {
+    runs.find(|(_, view)| view.complete).map(|(run, _)| run)
 }
 
 /// How to have answers judged, where no score is known without.

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(overlap, Overlap { rows: 5, exact: 2, normalised: 3, first: Some((1, 0)) });
         let said = overlap.describe("add", "dev").expect("something");
         assert!(
-            said.starts_with("add: 3 of 5 dev questions are also trained on (2 letter by letter), the first is row 1"),
+            said.starts_with("add: 3 of 5 dev questions are also trained on (2 letter by letter), the first is row 2 (training row 1)"),
             "{said}"
         );
         assert_eq!(Overlap::new(&scored[..1], &trained).describe("add", "dev"), None);

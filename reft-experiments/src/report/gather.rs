@@ -102,9 +102,9 @@ impl ReportRun {
 
     /// Which rows: `own` where all are of the user's data sets, else `embedded` or `real`.
     pub fn rows(&self) -> String {
-        let listed = ["eval", "train"].into_iter().filter_map(|key| self.entry.plan["data"][key].as_array());
-        let own = listed.filter(|tasks| !tasks.is_empty()).next();
-        let is_own = own.is_some_and(|tasks| tasks.iter().all(|task| task.get("file").is_some()));
+        let mut listed = ["eval", "train"].into_iter().filter_map(|key| self.entry.plan["data"][key].as_array());
+        let tasks = listed.find(|tasks| !tasks.is_empty());
+        let is_own = tasks.is_some_and(|tasks| tasks.iter().all(|task| task.get("file").is_some()));
         if is_own { "own".to_owned() } else { self.setting("data.source") }
     }
 
