@@ -68,6 +68,12 @@ fn classes_are_found_kept_beside_the_adapter_and_predicted_with_their_probabilit
     let (said, _) = trained(&dir, &["--score", "f1_macro", "--out", "adapter"]);
     assert!(said.contains("words: ") && said.contains("% macro F1 on 3 rows"), "{said}");
     assert!(said.contains("% of these rows are `") && said.contains("reft predict --adapter adapter"), "{said}");
+    // A head of another run is no head of this adapter's.
+    let other = dir.path().join("other");
+    trained(&dir, &["--score", "f1_macro", "--out", "other", "--set", "seed=7"]);
+    std::fs::copy(dir.path().join("adapter/head.safetensors"), other.join("head.safetensors")).expect("copied");
+    let (_, said) = texts(&dir.run(&["predict", "words.tsv", "--dtype", "f32", "--adapter", "other"]));
+    assert!(said.contains("error: other/head.safetensors: the head was trained by run "), "{said}");
     // To pyreft and back, with its head and labels.
     for to in [
         &["export", "adapter", "--to", "pyreft", "--out", "theirs"][..],

@@ -126,6 +126,12 @@ fn a_row_that_the_chat_template_refuses_leaves_no_folder() {
     dir.write("chat.jsonl", &(0..12).map(chat_row).collect::<String>());
     let train = ["train", "--data", "chat.jsonl", "--model", "model", "--epochs", "1", "--set", "dtype=f32"];
     refused(&dir, &[&train[..], &["--chat-template", "chat.jinja"]].concat(), &["chat.jsonl row 8", "never"]);
+    dir.write(
+        "chat.jinja",
+        "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}",
+    );
+    let empty = [&train[..], &["--chat-template", "chat.jinja"]].concat();
+    refused(&dir, &empty, &["chat.jsonl row ", "the chat template writes nothing before the answer"]);
     assert!(runs(&dir).is_empty(), "{:?}", runs(&dir));
 }
 
@@ -172,6 +178,11 @@ fn a_sweep_that_ends_with_test_rows_needs_some() {
         refused(&dir, dry, &["final: data set faq: no test rows are left", "split.test"]);
     }
     sweep("{dev: 2, test: 2}");
+    refused(
+        &dir,
+        &["sweep", "run", "sweep.yaml", "--set", "final.seeds=[42,42]"],
+        &["final.seeds", "one is there twice"],
+    );
     let (said, noted) = done(&dir, &["sweep", "run", "sweep.yaml"]);
     for part in ["dev: nll of 2 rows; model on own rows, seed 42, f32, cpu (", "test: nll of 2 rows; model on own rows"]
     {
@@ -262,6 +273,13 @@ fn guessed_columns_and_few_rows_are_said_and_a_runs_folder_is_its_adapters() {
     let line: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
     assert_eq!(line["said"].as_str().map(|said| said.to_owned() + "\n"), Some(answer(&run)), "{noted}");
     refused(&dir, &[&predict[..], &["--out", "runs"]].concat(), &["--out runs: cannot be written (it is a folder)"]);
+    refused(&dir, &[&predict[..], &["--out", "rows.csv"]].concat(), &["--out rows.csv: the rows are there"]);
+    dir.write("others.csv", "other,right\nwhat is 3,3 it is\n");
+    let (said, _) = done(
+        &dir,
+        &["predict", "others.csv", "--dtype", "f32", "--adapter", &run, "--prompt", "other", "--answer", "right"],
+    );
+    assert!(said.contains("\"expected\":\"3 it is\""), "{said}");
     let given = ["--prompt", "question", "--completion", "answer", "--split", "dev=10,test=1"];
     let (said, noted) = done(&dir, &[&TRAIN[..], &given, &["--epochs", "2"][..0]].concat());
     assert!(

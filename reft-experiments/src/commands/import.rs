@@ -8,7 +8,7 @@ use reft_core::positions::Positions;
 use reft_core::rng::Seed;
 use tch::{Device, no_grad};
 
-use crate::data::labels::SavedLabels;
+use crate::data::labels::{Labels, SavedLabels};
 use crate::interop::ours::LoadedBase;
 use crate::interop::{self, ImportSettings, ImportedAdapter};
 use crate::run::saved_task::SavedTask;
@@ -74,8 +74,9 @@ impl Args {
         super::fresh_folder(&self.out, |folder| {
             adapter_file::save(&folder.join("adapter"), &base_model, &foreign.spec, adaptation.as_ref())?;
             if let Some((task, labels)) = learned {
-                let head = head(&foreign, base.dims().width).with_context(|| self.folder.display().to_string())?;
-                let note = HeadNote { task, base_model: base_model.clone(), labels };
+                let head = head(&foreign, base.dims().width, labels.as_ref())
+                    .with_context(|| self.folder.display().to_string())?;
+                let note = HeadNote { task, base_model: base_model.clone(), labels, run: None };
                 head_file::save(&folder.join("head.safetensors"), &head, &note)?;
             }
             if let Some(kept) = &kept {
@@ -113,11 +114,15 @@ impl Args {
 }
 
 /// The head as ours: a layer of the model's width, then the scores.
-fn head(foreign: &ImportedAdapter, width: i64) -> Result<ClassificationHead> {
+fn head(foreign: &ImportedAdapter, width: i64, labels: Option<&SavedLabels>) -> Result<ClassificationHead> {
     let Some(scores) = foreign.head.get("out_proj.bias") else {
         bail!("its head is none of RoBERTa's form (dense, out_proj): give --without-head");
     };
-    let head = ClassificationHead::new(width, scores.size()[0], Seed(0), Device::Cpu);
+    let outputs = scores.size()[0];
+    if let Some(labels) = labels.map(Labels::from).filter(|labels| labels.outputs() != outputs) {
+        bail!("its head has {outputs} outputs, {} are {}: name the right task", labels.describe(), labels.outputs());
+    }
+    let head = ClassificationHead::new(width, outputs, Seed(0), Device::Cpu);
     for named in head.named() {
         let found = foreign.head.get(&named.name).with_context(|| format!("no tensor `classifier.{}`", named.name))?;
         if found.size() != named.tensor.size() {

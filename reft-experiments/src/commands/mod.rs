@@ -176,7 +176,9 @@ fn fresh_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    let fresh = tempfile::Builder::new().prefix(".reft-").tempdir_in(parent)?;
+    let fresh = tempfile::Builder::new().prefix(".reft-").tempdir_in(parent);
+    let fresh =
+        fresh.map_err(|error| anyhow!("{}: cannot be made ({}): name another folder", out.display(), error.kind()))?;
     fill(fresh.path())?;
     std::fs::rename(fresh.keep(), out).with_context(|| out.display().to_string())
 }

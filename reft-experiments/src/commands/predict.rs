@@ -80,7 +80,7 @@ impl Args {
             bail!("--max-new: {} gives labels, not words: leave it out", self.adapter.display());
         }
         if let Some(out) = &self.out {
-            check_file(out)?;
+            check_file(out, &self.file)?;
         }
         let name = spec.name();
         let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));
@@ -196,6 +196,8 @@ impl Args {
         }
         if let Some(answer) = &self.answer {
             spec.answer = Some(super::unescaped(answer));
+            // What is learned need not be there: of choices it is the right one, else the answer stands for it.
+            spec.completion = spec.completion.filter(|_| spec.choices.is_some()).or_else(|| spec.answer.clone());
         }
         Ok(spec)
     }
@@ -212,13 +214,19 @@ fn in_place_of(trained: &str, given: &str) -> String {
     }
 }
 
-/// Refuses a place where no file can be written, before rows are answered.
-fn check_file(out: &Path) -> Result<()> {
+/// Refuses a place where no file can be written, and the rows' own file, before rows are answered.
+fn check_file(out: &Path, rows: &Path) -> Result<()> {
+    if let (Ok(place), Ok(rows)) = (out.canonicalize(), rows.canonicalize())
+        && place.starts_with(&rows)
+    {
+        bail!("--out {}: the rows are there, and would be lost: name another file", out.display());
+    }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let there = folder.ancestors().find(|place| place.exists()).unwrap_or(folder);
     let reason = match tempfile::tempfile_in(there) {
-        Ok(_) if !out.is_dir() => return Ok(()),
-        Ok(_) => "it is a folder".to_owned(),
+        Ok(_) if !out.exists() || out.is_file() => return Ok(()),
+        Ok(_) if out.is_dir() => "it is a folder".to_owned(),
+        Ok(_) => "it is no plain file".to_owned(),
         Err(error) => error.to_string(),
     };
     bail!("--out {}: cannot be written ({reason}): name another file", out.display())

@@ -69,7 +69,15 @@ pub fn read(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
 fn by_library(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
     let [pyrefts, others] = ["config.json", "adapter_config.json"].map(|name| folder.join(name).exists());
     match (pyrefts, others) {
-        (true, false) => return pyreft::read(folder, told.positions.or_else(|| pyreft_export::positions_of(folder))),
+        (true, false) => {
+            let noted = pyreft_export::positions_of(folder);
+            if let (Some(told), Some(noted)) = (&told.positions, &noted)
+                && told != noted
+            {
+                eprintln!("{}: positions.json says {noted}, and {told} is taken", folder.display());
+            }
+            return pyreft::read(folder, told.positions.or(noted));
+        }
         (_, true) => {}
         (false, false) => bail!(
             "no adapter is there: give a folder with adapter_config.json (peft, LLM-Adapters, adapters), or with config.json and \

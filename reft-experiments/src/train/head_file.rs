@@ -30,6 +30,9 @@ pub struct HeadNote {
     /// What its outputs stand for; none of heads of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<SavedLabels>,
+    /// The run that trained it, with the adapter below it; none of heads of earlier versions and of other libraries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// A head that cannot be written or used.

@@ -65,6 +65,11 @@ pub fn examples(
             "the template writes no word of the assistant's: take another template".to_owned(),
         ));
     };
+    if said[0].start == 0 {
+        return Err(TokenizerError::Chat(format!(
+            "{name}: the template writes nothing before the assistant's turn, which an edit of a prompt needs: take another template"
+        )));
+    }
     let before = match trained {
         TrainedTurns::Last => &[],
         TrainedTurns::All => before,

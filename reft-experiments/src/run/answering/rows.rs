@@ -116,7 +116,10 @@ impl CausalRows {
     pub(super) fn check_prompts(&self, loaded: &LoadedDecoder) -> Result<()> {
         let mut rows = self.eval.iter().flat_map(|(id, rows)| rows.iter().map(move |row| (id, row)));
         let put = |(id, row): (&TaskId, &Row)| self.plan.data.template.prompt(id.task(), row, &loaded.tokenizer);
-        Ok(rows.try_for_each(|row| put(row).map(drop))?)
+        rows.try_for_each(|row| match put(row)?.is_empty() {
+            true => bail!("{}: the chat template writes nothing before the answer: take another one", row.1.place),
+            false => Ok(()),
+        })
     }
 
     /// Training rows as tokens; rows whose answer lies beyond the maximum length are left out. These are counted, and those

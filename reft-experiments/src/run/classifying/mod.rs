@@ -133,7 +133,8 @@ impl Trainee for ClassificationTrainee<'_> {
         let kept = SavedTask::of(self.run, Some(self.rows.labels));
         kept.save(&if plan.adapt.is_some() { paths.adapter() } else { paths.folder().to_owned() })?;
         let (task, base_model) = (self.task().key().to_owned(), self.loaded.base.clone());
-        let note = HeadNote { task, base_model, labels: Some(self.rows.labels.into()) };
+        let note =
+            HeadNote { task, base_model, labels: Some(self.rows.labels.into()), run: Some(self.run.id.to_string()) };
         Ok(head_file::save(&paths.head(), &self.objective.head, &note)?)
     }
 

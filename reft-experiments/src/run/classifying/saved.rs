@@ -1,5 +1,7 @@
 //! A trained encoder read back from disk: interventions or weights, and the head, on the base they were trained on.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::adaptations::nothing::NoAdaptation;
@@ -18,12 +20,13 @@ use crate::data::source::DataSources;
 use crate::data::too_long::{RowUse, TooLong};
 use crate::run::experiment::TaskScore;
 use crate::run::saved::{SavedFiles, SavedModel};
+use crate::run::saved_task::SavedTask;
 use crate::run::session::{LoadedEncoder, base_as_saved, warn_of_precision};
 use crate::score::scoring::ScoringKind;
 use crate::tasks::labelled::LabelledTask;
 use crate::train::classification::{Classification, Taken};
 use crate::train::head::ClassificationHead;
-use crate::train::head_file::SavedHead;
+use crate::train::head_file::{HeadNote, SavedHead};
 
 /// A trained classifier.
 pub struct Classifier {
@@ -55,6 +58,9 @@ impl Classifier {
             None => Box::new(NoAdaptation::new(device.0)),
             Some(adapter) => adapter.onto_lent(&base, &loaded.lender(), device.0)?,
         };
+        if let Some(adapter) = &files.adapter {
+            check_run(adapter, &head_file, &saved.note, files.head.is_some())?;
+        }
         if let (Some(own), Some(kept)) = (task.own(), saved.note.labels.as_ref())
             && matches!(kept, SavedLabels::Classes(_)) != (own.scoring.kind() == ScoringKind::Classes)
         {
@@ -94,6 +100,22 @@ impl Classifier {
         let objective = objective(&loaded.encoder, head, plan);
         Ok((objective.taken(adaptation.begin(Mode::Eval).as_ref(), &encoded.rows)?, too_long))
     }
+}
+
+/// Refuses a head of another run than the adapter's; one that was named by hand is used, and it is said.
+fn check_run(adapter: &Path, head: &Path, note: &HeadNote, named: bool) -> Result<()> {
+    let run = SavedTask::find(adapter)?.and_then(|task| task.run).map(|run| run.to_string());
+    let (Some(run), Some(other)) = (run, note.run.as_ref()) else { return Ok(()) };
+    if run == *other {
+        return Ok(());
+    }
+    let what =
+        format!("{}: the head was trained by run {other}, the adapter {} by {run}", head.display(), adapter.display());
+    if !named {
+        bail!("{what}: copy the adapter's own head there");
+    }
+    eprintln!("{what}");
+    Ok(())
 }
 
 /// What the outputs of a head stand for: what the task says, else what was kept with the head.

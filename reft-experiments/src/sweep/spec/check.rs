@@ -24,6 +24,8 @@ type Check = (&'static str, bool, String);
 fn amounts(spec: &SweepSpec) -> Vec<Check> {
     let Halving { eta, rungs } = spec.halving;
     let named = spec.last.as_ref().is_none_or(|last| !last.seeds.is_empty());
+    let seeds = spec.last.as_ref().map_or(&[][..], |last| &last.seeds);
+    let distinct = seeds.iter().enumerate().all(|(at, seed)| !seeds[..at].contains(seed));
     let (grid, listed, size) = (spec.method == SearchMethod::Grid, spec.method.is_listed(), spec.space.size());
     let points = format!("the grid has {} points: allow them, or use random", size.unwrap_or(0));
     let text = str::to_owned;
@@ -39,6 +41,7 @@ fn amounts(spec: &SweepSpec) -> Vec<Check> {
         ("trials", !grid || size.is_none_or(|size| size <= spec.trials), points),
         ("hours", spec.hours.is_none_or(|hours| hours > 0.0), text("above 0")),
         ("final.seeds", named, text("name at least one")),
+        ("final.seeds", distinct, text("one is there twice: the same run counts once")),
     ]
 }
 
