@@ -207,7 +207,7 @@ impl Args {
 fn in_place_of(trained: &str, given: &str) -> String {
     let around = || ColumnTemplate::parse(trained).ok()?.around();
     match around() {
-        Some((before, behind)) if !given.contains(['{', '}']) && !(before.is_empty() && behind.is_empty()) => {
+        Some((before, behind)) if !given.contains(['{', '}']) && (!before.is_empty() || !behind.is_empty()) => {
             format!("{before}{{{{ row[{given:?}] }}}}{behind}")
         }
         _ => given.to_owned(),
@@ -224,9 +224,9 @@ fn check_file(out: &Path, rows: &Path) -> Result<()> {
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let there = folder.ancestors().find(|place| place.exists()).unwrap_or(folder);
     let reason = match tempfile::tempfile_in(there) {
-        Ok(_) if !out.exists() || out.is_file() => return Ok(()),
         Ok(_) if out.is_dir() => "it is a folder".to_owned(),
-        Ok(_) => "it is no plain file".to_owned(),
+        Ok(_) if out.exists() && !out.is_file() => "it is no plain file".to_owned(),
+        Ok(_) => return Ok(()),
         Err(error) => error.to_string(),
     };
     bail!("--out {}: cannot be written ({reason}): name another file", out.display())

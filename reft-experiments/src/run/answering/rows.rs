@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, bail, ensure};
 use rayon::prelude::*;
 use reft_core::rng::Seed;
 
@@ -116,9 +116,13 @@ impl CausalRows {
     pub(super) fn check_prompts(&self, loaded: &LoadedDecoder) -> Result<()> {
         let mut rows = self.eval.iter().flat_map(|(id, rows)| rows.iter().map(move |row| (id, row)));
         let put = |(id, row): (&TaskId, &Row)| self.plan.data.template.prompt(id.task(), row, &loaded.tokenizer);
-        rows.try_for_each(|row| match put(row)?.is_empty() {
-            true => bail!("{}: the chat template writes nothing before the answer: take another one", row.1.place),
-            false => Ok(()),
+        rows.try_for_each(|row| {
+            let place = &row.1.place;
+            ensure!(
+                !put(row)?.is_empty(),
+                "{place}: the chat template writes nothing before the answer: take another one"
+            );
+            Ok(())
         })
     }
 
