@@ -4,55 +4,16 @@
 #![cfg(feature = "program")]
 
 mod encoders;
+#[path = "support/own.rs"]
+mod own;
 mod support;
 
 use std::path::Path;
 
 use encoders::add;
+use own::{CHAT, TRAIN, chat_row, done, refused, runs};
 use serde_json::Value;
 use support::{Dir, texts};
-
-const TRAIN: [&str; 11] = [
-    "train",
-    "--data",
-    "faq.jsonl",
-    "--model",
-    "model",
-    "--epochs",
-    "1",
-    "--set",
-    "dtype=f32",
-    "--set",
-    "eval.max_new_tokens=2",
-];
-
-/// What the program says where it succeeds.
-fn done(dir: &Dir, arguments: &[&str]) -> (String, String) {
-    let output = dir.run(arguments);
-    let said = texts(&output);
-    assert!(output.status.success(), "{arguments:?}: {}", said.1);
-    said
-}
-
-/// The one line of an error.
-fn refused(dir: &Dir, arguments: &[&str], parts: &[&str]) {
-    let output = dir.run(arguments);
-    let (_, said) = texts(&output);
-    let complaint: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!((output.status.code(), complaint.len()), (Some(1), 1), "{arguments:?}: {said}");
-    for part in parts {
-        assert!(complaint[0].contains(part), "{arguments:?}: `{part}` is not in: {}", complaint[0]);
-    }
-}
-
-/// Folders of runs.
-fn runs(dir: &Dir) -> Vec<String> {
-    let listed = std::fs::read_dir(dir.path().join("runs")).into_iter().flatten();
-    let mut names: Vec<String> =
-        listed.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
 
 fn rank(adapter: &Path) -> Value {
     let text = std::fs::read_to_string(adapter.join("adapter_config.json")).expect("an adapter");
@@ -117,79 +78,6 @@ fn what_cannot_be_trained_leaves_no_folder() {
         refused(&dir, &[&named[..], flags].concat(), &[flags[0], "configs/data/known.yaml says"]);
     }
     assert!(runs(&dir).is_empty(), "{:?}", runs(&dir));
-}
-
-#[test]
-fn a_row_that_the_chat_template_refuses_leaves_no_folder() {
-    let dir = Dir::new();
-    dir.write("chat.jinja", &format!("{{{{ raise_exception('never') if messages[0].content == 'what is 7' }}}}{CHAT}"));
-    dir.write("chat.jsonl", &(0..12).map(chat_row).collect::<String>());
-    let train = ["train", "--data", "chat.jsonl", "--model", "model", "--epochs", "1", "--set", "dtype=f32"];
-    refused(&dir, &[&train[..], &["--chat-template", "chat.jinja"]].concat(), &["chat.jsonl row 8", "never"]);
-    dir.write(
-        "chat.jinja",
-        "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}",
-    );
-    let empty = [&train[..], &["--chat-template", "chat.jinja"]].concat();
-    refused(&dir, &empty, &["chat.jsonl row ", "the chat template writes nothing before the answer"]);
-    assert!(runs(&dir).is_empty(), "{:?}", runs(&dir));
-}
-
-#[test]
-fn all_rows_are_trained_on_where_none_are_held_out() {
-    let dir = Dir::faq();
-    let (said, _) = done(&dir, &[&TRAIN[..], &["--split", "dev=0", "--out", "mine"]].concat());
-    assert!(said.contains("no rows were held out: nothing was scored"), "{said}");
-    done(&dir, &["generate", "--adapter", "mine", "--dtype", "f32", "--max-new", "2", "what is 3"]);
-    refused(&dir, &["eval", "runs/none.yaml"], &["runs/none.yaml"]);
-    let config = format!("runs/{}/config.yaml", runs(&dir)[0]);
-    refused(&dir, &["eval", &config, "--adapter", "mine"], &["data.eval: nothing is to be scored"]);
-    add(&dir, "bert", "encoder");
-    dir.write("words.csv", "text,label\ncat,animal\nred,colour\n");
-    let encoder = ["train", "--model", "encoder", "--data", "words.csv", "--split", "dev=0"];
-    refused(&dir, &encoder, &["no dev rows are left, by which an epoch is chosen", "split.dev"]);
-}
-
-#[test]
-fn files_of_a_folder_that_hold_no_rows_are_named() {
-    let dir = Dir::faq();
-    std::fs::create_dir(dir.path().join("all")).expect("writable");
-    std::fs::rename(dir.path().join("faq.jsonl"), dir.path().join("all/faq.jsonl")).expect("renamed");
-    for name in ["notes.txt", ".hidden"] {
-        dir.write(&format!("all/{name}"), "mine");
-    }
-    let folder = TRAIN.map(|flag| if flag == "faq.jsonl" { "all" } else { flag });
-    let (_, noted) = done(&dir, &folder);
-    assert!(noted.contains("all: not read, since no rows are in them: notes.txt\n"), "{noted}");
-}
-
-#[test]
-fn a_sweep_that_ends_with_test_rows_needs_some() {
-    let dir = Dir::faq();
-    let sweep = |split: &str| {
-        let data = format!("{{file: faq.jsonl, prompt: question, completion: answer, score: nll, split: {split}}}");
-        let run = "model: model, dtype: f32, adapt: {reft: {intervention: loreft, rank: 2, positions: l1}}, train: {epochs: 1}";
-        let space = "space: {train.lr: {choices: [1e-3, 4e-3]}}\nmethod: grid\nfinal: {seeds: [42]}\n";
-        let text = format!("title: a sweep\nrun: {{{run}, data: {{train: [{data}], eval: [{data}]}}}}\n{space}");
-        dir.write("sweep.yaml", &text);
-    };
-    sweep("{dev: 2}");
-    for dry in [&["sweep", "run", "sweep.yaml"][..], &["sweep", "run", "sweep.yaml", "--dry-run"]] {
-        refused(&dir, dry, &["final: data set faq: no test rows are left", "split.test"]);
-    }
-    sweep("{dev: 2, test: 2}");
-    refused(
-        &dir,
-        &["sweep", "run", "sweep.yaml", "--set", "final.seeds=[42,42]"],
-        &["final.seeds", "one is there twice"],
-    );
-    let (said, noted) = done(&dir, &["sweep", "run", "sweep.yaml"]);
-    for part in ["dev: nll of 2 rows; model on own rows, seed 42, f32, cpu (", "test: nll of 2 rows; model on own rows"]
-    {
-        assert!(said.contains(part), "`{part}` is not in: {said}");
-    }
-    let last = noted.lines().last().expect("a line");
-    assert!(last.contains("2 complete") && !last.contains("running"), "{noted}");
 }
 
 #[test]
@@ -305,18 +193,6 @@ fn splits_and_turns_stand_in_the_configuration() {
         );
     }
 }
-
-/// A conversation of two turns.
-fn chat_row(n: usize) -> String {
-    format!(
-        "{{\"messages\": [{{\"role\": \"user\", \"content\": \"what is {n}\"}}, \
-         {{\"role\": \"assistant\", \"content\": \"{n}\"}}]}}\n"
-    )
-}
-
-/// A chat template whose turns end with the model's end token.
-const CHAT: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}\
-    {% if add_generation_prompt %}<assistant>{% endif %}";
 
 #[test]
 fn a_chat_template_of_ones_own_is_kept_with_the_adapter() {
