@@ -81,6 +81,13 @@ impl Args {
         }
         if let Some(out) = &self.out {
             check_file(out, &self.file)?;
+            let folder = |path: &Path| path.canonicalize().ok();
+            if out.parent().is_some_and(|parent| folder(parent).is_some() && folder(parent) == folder(&self.adapter)) {
+                bail!(
+                    "--out {}: this is the adapter's folder, whose files it needs: name another place",
+                    out.display()
+                );
+            }
         }
         let name = spec.name();
         let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));

@@ -99,6 +99,11 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
         }
         let asked = self.group.filter(|_| plan.stops_early);
         let schedule = Schedule::new(plan.shape, plan.lr, plan.warmup_ratio, per_stage);
+        if (0..per_stage).all(|step| schedule.at(step) == 0.0) {
+            eprintln!(
+                "the warm-up takes all {per_stage} updates at rate 0: nothing is learned; train more updates, or without train.warmup_ratio"
+            );
+        }
         let lengths: Vec<usize> = self.examples.iter().map(TokenRow::tokens).collect();
         for observer in observers.iter_mut() {
             observer.start(learner.updates(), total)?;
