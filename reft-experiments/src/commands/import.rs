@@ -11,6 +11,7 @@ use tch::{Device, no_grad};
 use crate::data::labels::{Labels, SavedLabels};
 use crate::interop::ours::LoadedBase;
 use crate::interop::{self, ImportSettings, ImportedAdapter};
+use crate::run::saved::head_of;
 use crate::run::saved_task::SavedTask;
 use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
@@ -138,10 +139,7 @@ fn head(foreign: &ImportedAdapter, width: i64, labels: Option<&SavedLabels>) -> 
 /// # Errors
 /// When it is damaged.
 pub(super) fn head_beside(adapter: &Path) -> Result<interop::NamedTensors> {
-    let places = [adapter, adapter.parent().unwrap_or(Path::new(""))].map(|folder| folder.join("head.safetensors"));
-    let Some(path) = places.into_iter().find(|path| path.exists()) else {
-        return Ok(interop::NamedTensors::new());
-    };
+    let Some(path) = head_of(adapter) else { return Ok(interop::NamedTensors::new()) };
     let bare = |(name, tensor): (String, _)| (name.strip_prefix("classifier.").unwrap_or(&name).to_owned(), tensor);
     Ok(reft_models::weights::read_tensors(&path)?.into_iter().map(bare).collect())
 }

@@ -33,10 +33,14 @@ impl SavedFiles {
             return Ok(head.clone());
         }
         let folder = self.adapter.as_deref().ok_or(OpenError::NoHead)?;
-        let places = [folder, folder.parent().unwrap_or(Path::new(""))].map(|place| place.join(HEAD));
-        let found = places.into_iter().find(|place| place.exists());
-        found.ok_or_else(|| OpenError::NoHeadThere(folder.to_owned()))
+        head_of(folder).ok_or_else(|| OpenError::NoHeadThere(folder.to_owned()))
     }
+}
+
+/// The file of the head that goes with an adapter: in the adapter's folder, else beside it; none where neither is there.
+pub fn head_of(adapter: &Path) -> Option<PathBuf> {
+    let places = [adapter, adapter.parent().unwrap_or(Path::new(""))].map(|place| place.join(HEAD));
+    places.into_iter().find(|place| place.exists())
 }
 
 /// What was trained cannot be opened for what is asked of it.
