@@ -10,7 +10,8 @@ use std::path::Path;
 
 use cluster::{idle, queue, slurm, submit, wait};
 use serde_json::Value;
-use sweeps::{SWEEP, dir, endings, folder, outcome, said, states};
+use support::Dir;
+use sweeps::{SWEEP, dir, endings, folder, outcome, read, said, states};
 
 fn ended(runs: &Path) -> bool {
     let expected: &[&[&str]] = &[&["rung"], &["complete"], &["rung", "complete"]];
@@ -94,17 +95,29 @@ fn a_task_may_do_several_pieces_in_a_folder_of_any_name() {
 fn a_search_goes_on_in_tasks_whose_time_is_over() {
     let Some(_alone) = cluster::alone() else { return };
     let dir = dir();
-    let search = "method: {tpe: {startup: 2, batch: 2}}\ntrials: 6\n";
+    let search = "method: {tpe: {startup: 2, batch: 2}}\ntrials: 4\n";
     let sweep = SWEEP.replace("method: grid\nhalving: {eta: 3, rungs: 2}\n", search);
-    dir.write("tiny.yaml", &sweep.replace("epochs: 2", "epochs: 120").replace("[1, 2]}\nmethod", "[1, 2, 3]}\nmethod"));
+    // Longer than the half minute that Slurm leaves a task at most, and not many times that.
+    let epochs = format!("epochs: {}", epochs_in(&dir, 35.0));
+    dir.write("tiny.yaml", &sweep.replace("epochs: 2", &epochs).replace("[1, 2]}\nmethod", "[1, 2, 3]}\nmethod"));
     dir.write("cluster.yaml", "partition: debug\nthrottle: 2\ntime: '1'\nwarning: 30\n");
-    assert!(submit(&dir).starts_with("job "), "nothing was submitted");
     said(&dir, &["sweep", "run", "tiny.yaml", "--runs", "local", "--workers", "2"]);
+    assert!(submit(&dir).starts_with("job "), "nothing was submitted");
     wait("the workers do not end", idle);
     let runs = dir.path().join("arrays");
     let ended: Vec<Vec<String>> = states(&runs).values().map(endings).collect();
     assert!(ended.iter().flatten().any(|ending| ending == "timed_out"), "no time was over: {ended:?}");
     assert!(ended.iter().all(|ended| ended.last().is_some_and(|ending| ending == "complete")), "{ended:?}");
     assert!(outcome(&runs) == outcome(&dir.path().join("local")), "another outcome");
-    assert!(submit(&dir).starts_with("6 trials: 6 complete"), "nothing is left to submit");
+    assert!(submit(&dir).starts_with("4 trials: 4 complete"), "nothing is left to submit");
+}
+
+/// How many epochs of the tiny run this machine does in so many seconds.
+fn epochs_in(dir: &Dir, seconds: f64) -> u64 {
+    let epochs: u32 = 20;
+    said(dir, &["train", "run.yaml", "--set", &format!("train.epochs={epochs}"), "--runs", "probe"]);
+    let runs = std::fs::read_dir(dir.path().join("probe")).expect("runs").filter_map(Result::ok);
+    let record = runs.map(|run| run.path().join("record.json")).find(|path| path.exists()).expect("a record");
+    let taken = read(&record)["cost"]["train_seconds"].as_f64().expect("seconds");
+    (seconds / taken * f64::from(epochs)).ceil() as u64
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::conditions::Conditions;
+use super::place::check_folder;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::source::DataSources;
 use crate::machine::fast;
@@ -47,6 +48,10 @@ impl Args {
         let plan = self.model.base.plan(self.config.as_deref(), &self.overrides)?;
         ensure!(!plan.data.eval.is_empty(), "data.eval: nothing is to be scored: name at least one task");
         self.fits(&plan)?;
+        self.out.as_ref().map_or(Ok(()), |out| check_folder("--out", out))?;
+        if matches!(plan.data.eval_split, EvalSplit::Test(_)) {
+            check_folder("--runs", &self.runs)?;
+        }
         let tokenizer = self.model.base.tokenizer;
         let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone(), tokenizer };
         let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;

@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod judge;
 pub mod list;
 pub mod new;
+mod place;
 pub mod predict;
 mod processes;
 mod prompts;

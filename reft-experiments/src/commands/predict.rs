@@ -8,8 +8,8 @@ use reft_core::suggest::did_you_mean;
 use serde_json::{Map, Value};
 use tch::Device;
 
-use super::BaseArgs;
 use super::conditions::Conditions;
+use super::{BaseArgs, place};
 use crate::config::plan::DeviceSpec;
 use crate::data::own::cells;
 use crate::data::own::column_template::ColumnTemplate;
@@ -79,16 +79,7 @@ impl Args {
         if kept.labels.is_some() && self.max_new.is_some() {
             bail!("--max-new: {} gives labels, not words: leave it out", self.adapter.display());
         }
-        if let Some(out) = &self.out {
-            check_file(out, &self.file)?;
-            let folder = |path: &Path| path.canonicalize().ok();
-            if out.parent().is_some_and(|parent| folder(parent).is_some() && folder(parent) == folder(&self.adapter)) {
-                bail!(
-                    "--out {}: this is the adapter's folder, whose files it needs: name another place",
-                    out.display()
-                );
-            }
-        }
+        self.out.as_ref().map_or(Ok(()), |out| self.check_out(out))?;
         let name = spec.name();
         let device = self.base.device.unwrap_or(DeviceSpec(Device::Cpu));
         let dtype = self.base.dtype.unwrap_or_default().on(device);
@@ -136,6 +127,18 @@ impl Args {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a place where no file can be written, the rows' own file and the adapter's folder, before rows are answered.
+    fn check_out(&self, out: &Path) -> Result<()> {
+        let (place, shown) = (|path: &Path| path.canonicalize().ok(), out.display());
+        if place(out).zip(place(&self.file)).is_some_and(|(out, rows)| out.starts_with(rows)) {
+            bail!("--out {shown}: the rows are there, and would be lost: name another file");
+        }
+        if out.parent().and_then(place).is_some_and(|folder| Some(folder) == place(&self.adapter)) {
+            bail!("--out {shown}: this is the adapter's folder, whose files it needs: name another place");
+        }
+        place::check_file("--out", out)
     }
 
     /// Whether the rows are of a file that the model was trained on.
@@ -219,24 +222,6 @@ fn in_place_of(trained: &str, given: &str) -> String {
         }
         _ => given.to_owned(),
     }
-}
-
-/// Refuses a place where no file can be written, and the rows' own file, before rows are answered.
-fn check_file(out: &Path, rows: &Path) -> Result<()> {
-    if let (Ok(place), Ok(rows)) = (out.canonicalize(), rows.canonicalize())
-        && place.starts_with(&rows)
-    {
-        bail!("--out {}: the rows are there, and would be lost: name another file", out.display());
-    }
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let there = folder.ancestors().find(|place| place.exists()).unwrap_or(folder);
-    let reason = match tempfile::tempfile_in(there) {
-        Ok(_) if out.is_dir() => "it is a folder".to_owned(),
-        Ok(_) if out.exists() && !out.is_file() => "it is no plain file".to_owned(),
-        Ok(_) => return Ok(()),
-        Err(error) => error.to_string(),
-    };
-    bail!("--out {}: cannot be written ({reason}): name another file", out.display())
 }
 
 fn jsonl(lines: &[Line]) -> String {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Error, Result, bail, ensure};
 use reft_core::adapt_config::SpecError;
 
+use super::place::check_folder;
 use super::processes::Processes;
 use super::train_data::{self, DataArgs, OutArgs};
 use crate::config::read::run_plan;
@@ -46,6 +47,7 @@ impl Args {
         let mut session = Session::from_env();
         self.check_config()?;
         self.out.check_place()?;
+        check_folder("--runs", &self.runs)?;
         let plan = if self.from_data.is_given() {
             let written = self.from_data.written(&self.overrides, &session)?;
             let shown = serde_saphyr::to_string(&written.tree)?;
@@ -62,6 +64,11 @@ impl Args {
         };
         if !plan.trains() {
             bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.place());
+        }
+        if plan.data.chat_template.is_some() && !plan.data.uses_chat_template() {
+            eprintln!(
+                "data.chat_template: no rows are conversations: the template is only kept, for `reft generate --chat`"
+            );
         }
         let title = match &self.config {
             Some(config) => config.file_stem().unwrap_or_default().to_string_lossy().into_owned(),

@@ -34,15 +34,21 @@ pub fn queue(states: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Whether no task is left.
+/// States that a task does not leave.
+const ENDED: [&str; 9] =
+    ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"];
+
+/// Whether no task is left. A controller that does not answer in time says nothing about its tasks.
 pub fn idle() -> bool {
-    queue("pending,running,completing,suspended").is_empty()
+    let output = Command::new("squeue").args(["-h", "-r", "-t", "all", "-o", "%T"]).output().expect("squeue is there");
+    let states = String::from_utf8(output.stdout).expect("text");
+    output.status.success() && states.lines().all(|state| ENDED.contains(&state))
 }
 
 pub fn wait(what: &str, done: impl Fn() -> bool) {
     let began = Instant::now();
     while !done() {
-        assert!(began.elapsed() < Duration::from_mins(4), "{what}: {}", slurm("squeue", &["-a"]));
+        assert!(began.elapsed() < Duration::from_mins(15), "{what}: {}", slurm("squeue", &["-a"]));
         thread::sleep(Duration::from_millis(100));
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::atomic::copy_into;
+use crate::commands::place::check_folder;
 use crate::config::plan::RunPlan;
 use crate::run::saved_task::SavedTask;
 use crate::store::{RunId, RunPaths};
@@ -30,20 +31,7 @@ impl OutArgs {
     /// # Errors
     /// When it is a file, below one, or where nothing can be written.
     pub fn check_place(&self) -> Result<()> {
-        let Some(out) = &self.out else { return Ok(()) };
-        match out.ancestors().find(|place| place.exists()) {
-            Some(place) if !place.is_dir() => {
-                bail!("--out {}: {} is a file: name a folder", out.display(), place.display())
-            }
-            Some(place) => match tempfile::tempfile_in(place) {
-                Ok(_) => Ok(()),
-                Err(error) => {
-                    let (out, place) = (out.display(), place.display());
-                    bail!("--out {out}: nothing can be written in {place} ({error}): name another folder")
-                }
-            },
-            None => Ok(()),
-        }
+        self.out.as_ref().map_or(Ok(()), |out| check_folder("--out", out))
     }
 
     /// Refuses a folder that holds another adapter than that of the run with this name, which is asked for only where there is

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value as Jinja, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
+use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, escape_formatter};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value;
 
@@ -29,6 +29,7 @@ static JINJA: LazyLock<Environment<'static>> = LazyLock::new(|| {
     jinja.set_syntax(syntax);
     jinja.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     jinja.set_unknown_method_callback(method);
+    jinja.set_formatter(printed);
     jinja.set_fuel(Some(FUEL));
     jinja
 });
@@ -88,7 +89,12 @@ impl ColumnTemplate {
     /// When the row lacks a cell that is printed, or the template cannot be rendered.
     pub fn render(&self, row: &CellRow) -> Result<String, OwnDataError> {
         match self {
-            Self::Column(name) => Ok(text(cell(row, name)?)),
+            Self::Column(name) => match cell(row, name)? {
+                value @ (Value::Array(_) | Value::Object(_)) => {
+                    Err(row.fault(format!("column `{name}`: {}", no_text(value.is_array(), name))))
+                }
+                value => Ok(text(value)),
+            },
             Self::Jinja { source, columns } => {
                 let columns_and_row = Columns { cells: &row.cells, row: &row.cells };
                 JINJA
@@ -138,6 +144,29 @@ impl ColumnTemplate {
 /// Columns of a template that a row has no cell in.
 fn absent<'c>(row: &CellRow, columns: &'c [String]) -> Vec<&'c str> {
     columns.iter().filter(|name| !row.cells.contains_key(*name)).map(String::as_str).collect()
+}
+
+/// Prints a value. Lists and objects are refused: what Python would print for them is not a text that a model should learn.
+fn printed(out: &mut Output<'_>, state: &State<'_, '_>, value: &Jinja) -> Result<(), Error> {
+    match value.kind() {
+        kind @ (ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) => {
+            Err(Error::new(ErrorKind::BadSerialization, no_text(kind != ValueKind::Map, "x")))
+        }
+        _ => escape_formatter(out, state, value),
+    }
+}
+
+/// Why a list, or else an object, by this name is not printed, and what to write.
+fn no_text(is_list: bool, name: &str) -> String {
+    if is_list {
+        format!(
+            "it is a list, no text: write {{{{ {name}[0] }}}} for its first entry, or {{{{ {name} | join(', ') }}}} for all"
+        )
+    } else {
+        format!(
+            "it is an object, no text: write {{{{ {name}.key }}}} for one of its entries, or {{{{ {name} | tojson }}}}"
+        )
+    }
 }
 
 /// Methods that values have in Python: of lists also `index`.
@@ -234,10 +263,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_rendered_is_named_with_file_row_and_remedy() {
-        let cells = json!({"question": "Why?"});
+        let cells = json!({"question": "Why?", "list": ["a"], "object": {"a": 1}});
         for (source, parts) in [
             ("{{ answer }}", ["a.jsonl: row 1: column `answer` is empty", "write {% if answer %}"]),
             ("answer", ["a.jsonl: row 1: column `answer` is empty", "take the row out"]),
+            ("list", ["column `list`: it is a list, no text", "{{ list[0] }}"]),
+            ("{{ list }}", ["it is a list, no text", "join(', ')"]),
+            ("{{ object }}", ["it is an object, no text", "x.key"]),
             ("{{ row['x'] }}", ["a.jsonl: row 1: the template", "correct the template or the row"]),
             ("{% for i in range(100000000) %}{% endfor %}", ["row 1: the template", "cannot be rendered"]),
         ] {
