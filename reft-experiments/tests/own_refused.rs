@@ -83,3 +83,32 @@ fn a_sweep_that_ends_with_test_rows_needs_some() {
     let last = noted.lines().last().expect("a line");
     assert!(last.contains("2 complete") && !last.contains("running"), "{noted}");
 }
+
+#[test]
+fn places_that_cannot_be_written_are_said_before_anything_is_computed() {
+    let dir = Dir::faq();
+    dir.write("taken", "a file");
+    refused(&dir, &[&TRAIN[..], &["--runs", "taken"]].concat(), &["--runs taken: taken is a file: name a folder"]);
+    assert!(runs(&dir).is_empty(), "{:?}", runs(&dir));
+    done(&dir, &[&TRAIN[..], &["--out", "mine"]].concat());
+    let config = format!("runs/{}/config.yaml", runs(&dir)[0]);
+    let eval = ["eval", &config, "--adapter", "mine", "--dtype", "f32"];
+    refused(&dir, &[&eval[..], &["--out", "taken/below"]].concat(), &["--out taken/below: taken is a file"]);
+}
+
+#[test]
+fn lists_are_not_learned_as_text() {
+    let dir = Dir::new();
+    let row = |n: usize| format!("{{\"question\": \"what is {n}\", \"answer\": [\"{n}\", \"{n}!\"]}}\n");
+    dir.write("faq.jsonl", &(0..12).map(row).collect::<String>());
+    refused(&dir, &TRAIN, &["faq.jsonl: row 1: column `answer`: it is a list, no text", "{{ answer[0] }}"]);
+    done(&dir, &[&TRAIN[..], &["--completion", "{{ answer[0] }}"]].concat());
+}
+
+#[test]
+fn a_chat_template_without_conversations_is_said_to_be_kept_only() {
+    let dir = Dir::faq();
+    dir.write("chat.jinja", CHAT);
+    let (_, noted) = done(&dir, &[&TRAIN[..], &["--chat-template", "chat.jinja"]].concat());
+    assert!(noted.contains("data.chat_template: no rows are conversations"), "{noted}");
+}
