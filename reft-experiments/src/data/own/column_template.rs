@@ -147,7 +147,7 @@ fn absent<'c>(row: &CellRow, columns: &'c [String]) -> Vec<&'c str> {
 }
 
 /// Prints a value. Lists and objects are refused: what Python would print for them is not a text that a model should learn.
-fn printed(out: &mut Output<'_>, state: &State<'_, '_>, value: &Jinja) -> Result<(), Error> {
+fn printed(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Result<(), Error> {
     match value.kind() {
         kind @ (ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) => {
             Err(Error::new(ErrorKind::BadSerialization, no_text(kind != ValueKind::Map, "x")))
