@@ -101,7 +101,7 @@ fn lists_are_not_learned_as_text() {
     let dir = Dir::new();
     let row = |n: usize| format!("{{\"question\": \"what is {n}\", \"answer\": [\"{n}\", \"{n}!\"]}}\n");
     dir.write("faq.jsonl", &(0..12).map(row).collect::<String>());
-    refused(&dir, &TRAIN, &["faq.jsonl: row 1: column `answer`: it is a list, no text", "{{ answer[0] }}"]);
+    refused(&dir, &TRAIN, &["faq.jsonl: row 1: ", "`{{ answer }}`", "a list is no text", "join"]);
     done(&dir, &[&TRAIN[..], &["--completion", "{{ answer[0] }}"]].concat());
 }
 

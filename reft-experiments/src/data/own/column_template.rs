@@ -160,11 +160,11 @@ fn printed(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Jinja) -> Re
 fn no_text(is_list: bool, name: &str) -> String {
     if is_list {
         format!(
-            "it is a list, no text: write {{{{ {name}[0] }}}} for its first entry, or {{{{ {name} | join(', ') }}}} for all"
+            "a list is no text: write {{{{ {name}[0] }}}} for the first entry of {name}, {{{{ {name} | join(', ') }}}} for all"
         )
     } else {
         format!(
-            "it is an object, no text: write {{{{ {name}.key }}}} for one of its entries, or {{{{ {name} | tojson }}}}"
+            "an object is no text: write {{{{ {name}.key }}}} for an entry of {name}, {{{{ {name} | tojson }}}} for all"
         )
     }
 }
@@ -267,9 +267,9 @@ mod tests {
         for (source, parts) in [
             ("{{ answer }}", ["a.jsonl: row 1: column `answer` is empty", "write {% if answer %}"]),
             ("answer", ["a.jsonl: row 1: column `answer` is empty", "take the row out"]),
-            ("list", ["column `list`: it is a list, no text", "{{ list[0] }}"]),
-            ("{{ list }}", ["it is a list, no text", "join(', ')"]),
-            ("{{ object }}", ["it is an object, no text", "x.key"]),
+            ("list", ["column `list`: a list is no text", "{{ list[0] }}"]),
+            ("{{ list }}", ["a list is no text", "join(', ')"]),
+            ("{{ object }}", ["an object is no text", "x.key"]),
             ("{{ row['x'] }}", ["a.jsonl: row 1: the template", "correct the template or the row"]),
             ("{% for i in range(100000000) %}{% endfor %}", ["row 1: the template", "cannot be rendered"]),
         ] {
