@@ -102,6 +102,11 @@ pub trait Trainee {
 
     /// Sizes.
     fn parameters(&self) -> Parameters;
+
+    /// How often frozen weights are held at most while gradients pass through them; none where none do.
+    fn weight_copies(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// What model selection kept.

@@ -49,6 +49,7 @@ pub(super) fn perform(experiment: &dyn Experiment, run: &NamedRun<'_>, part: f64
         trainee.keep()?;
         (cost.train_seconds, cost.train_tokens) = (began.elapsed().as_secs_f64(), reached.tokens);
         cost.adapter_bytes = adapter_file::tensor_bytes(&run.paths.adapter());
+        cost.weight_copies = trainee.weight_copies();
     }
     let began = Instant::now();
     let (scores, cut) = score(trainee, run)?;

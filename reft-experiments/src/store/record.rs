@@ -61,6 +61,10 @@ pub struct RunCost {
     /// Bytes of the adapter's tensors as they are saved; none where there is no adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter_bytes: Option<u64>,
+    /// How often frozen weights were held at most while gradients passed through them (1 or 2, as memory allowed), which decides
+    /// the order of summation; none of an encoder, and in records made before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_copies: Option<usize>,
 }
 
 /// A complete run.

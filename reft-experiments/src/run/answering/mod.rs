@@ -157,6 +157,10 @@ impl Trainee for Answerer<'_> {
         let trainable = self.adapted.as_ref().map_or(0, |adapted| adapted.adaptation.params().count());
         Parameters { trainable, base: self.loaded.decoder.parameters(), head: 0 }
     }
+
+    fn weight_copies(&self) -> Option<usize> {
+        self.adapted.as_ref().map(|_| self.loaded.held.copies.count())
+    }
 }
 
 /// Trains an adaptation on rows as tokens, with the activation cache, once it is sure that this fits into memory.

@@ -124,4 +124,8 @@ impl Trainee for StudyTrainee<'_> {
     fn parameters(&self) -> Parameters {
         Parameters { trainable: self.adaptation.params().count(), base: self.loaded.decoder.parameters(), head: 0 }
     }
+
+    fn weight_copies(&self) -> Option<usize> {
+        Some(self.loaded.held.copies.count())
+    }
 }
