@@ -140,7 +140,13 @@ impl Drop for ProcessGroup {
 /// The first line of what c10d said last in this thread.
 fn failure() -> String {
     let said = unsafe { CStr::from_ptr(reft_group_failure()) }.to_string_lossy();
-    said.lines().next().unwrap_or_default().to_owned()
+    without_place(said.lines().next().unwrap_or_default()).to_owned()
+}
+
+/// A message of Gloo's without the place in its sources, which it begins with: `[/path/pair.cc:547] Connection closed by peer`.
+fn without_place(said: &str) -> &str {
+    let place = said.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    place.filter(|(place, _)| place.contains(".cc:")).map_or(said, |(_, what)| what)
 }
 
 #[cfg(test)]
@@ -148,6 +154,20 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn places_in_the_librarys_sources_are_left_out() {
+        for (said, expected) in [
+            (
+                "[/tmp/gloo/pair.cc:547] Connection closed by peer [127.0.0.1]:57",
+                "Connection closed by peer [127.0.0.1]:57",
+            ),
+            ("[127.0.0.1] refused", "[127.0.0.1] refused"),
+            ("timed out", "timed out"),
+        ] {
+            assert_eq!(without_place(said), expected);
+        }
+    }
 
     fn free_port() -> u16 {
         TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
