@@ -118,7 +118,7 @@ fn methods_train_an_encoder_and_score_again_what_training_recorded() {
     for adapt in methods {
         let (run, record) = encoder::train(&dir, &[adapt]);
         let adapter = run.join("adapter").display().to_string();
-        succeed(&dir, &["eval", "run.yaml", "--adapter", &adapter, "--out", "said"]);
+        succeed(&dir, &["eval", "run.yaml", "--adapter", &adapter, "--out", "said", "--overwrite"]);
         assert_eq!(json(&dir.path().join("said/scores.json"))["scores"], record["scores"], "{adapt}");
     }
 }
@@ -131,6 +131,21 @@ fn a_trained_adapter_is_exported_imported_again_and_merged() {
     let model = dir.path().join("model").display().to_string();
     succeed(&dir, &["export", &adapter, "--to", "peft", "--out", "peft"]);
     succeed(&dir, &["import", "peft", "--model", &model, "--out", "again"]);
+    for (key, value, part) in [
+        ("layers_to_transform", serde_json::json!([7]), "`layers_to_transform` is [7]"),
+        ("target_modules", serde_json::json!(["up_proj"]), "`target_modules` is [\"up_proj\"]"),
+        ("r", 9.into(), "`r` is 9"),
+    ] {
+        let path = dir.path().join("peft/adapter_config.json");
+        let whole = std::fs::read_to_string(&path).expect("a configuration");
+        let mut config: serde_json::Value = serde_json::from_str(&whole).expect("JSON");
+        config[key] = value;
+        std::fs::write(&path, config.to_string()).expect("writable");
+        let refused = dir.run(&["import", "peft", "--model", &model, "--out", "other"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(part), "{said}");
+        std::fs::write(&path, whole).expect("writable");
+    }
     succeed(&dir, &["merge", &adapter, "--out", "merged"]);
     let scores = |arguments: &[&str], out: &str| {
         succeed(&dir, &[&["eval", "run.yaml", "--out", out], arguments].concat());

@@ -127,7 +127,7 @@ fn guessed_columns_and_few_rows_are_said_and_a_runs_folder_is_its_adapters() {
     let (said, noted) = done(&dir, &[&TRAIN[..], &["--score", "exact"]].concat());
     assert!(noted.contains("prompt: column question; completion: column answer"), "{noted}");
     assert!(
-        said.contains("a score of 1 row tells little") && said.contains("on own rows, seed 42, f32, cpu ("),
+        said.contains("a score of 1 row tells little") && said.contains("on own dev rows, seed 42, f32, cpu ("),
         "{said}"
     );
     let run = format!("runs/{}", runs(&dir)[0]);
@@ -308,7 +308,7 @@ fn scores_are_kept_with_what_they_depend_on() {
     let set = "data.eval=[{file: faq.jsonl, prompt: question, completion: answer, split: {dev: faq.jsonl}}]";
     let eval = ["eval", "--adapter", "mine", "--dtype", "f32", "--set", set, "--out", "said"];
     let (said, _) = done(&dir, &eval);
-    assert!(said.contains("model with mine on own rows, seed 42, f32, cpu ("), "{said}");
+    assert!(said.contains("model with mine on own dev rows, seed 42, f32, cpu ("), "{said}");
     let text = std::fs::read_to_string(dir.path().join("said/scores.json")).expect("written");
     let kept: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((&kept["model"], &kept["adapter"], &kept["seed"]), (&"model".into(), &"mine".into(), &42.into()));

@@ -31,7 +31,7 @@ fn a_row_that_the_chat_template_refuses_leaves_no_folder() {
 fn all_rows_are_trained_on_where_none_are_held_out() {
     let dir = Dir::faq();
     let (said, _) = done(&dir, &[&TRAIN[..], &["--split", "dev=0", "--out", "mine"]].concat());
-    assert!(said.contains("no rows were held out: nothing was scored"), "{said}");
+    assert!(said.contains("no dev rows were held out: nothing was scored"), "{said}");
     done(&dir, &["generate", "--adapter", "mine", "--dtype", "f32", "--max-new", "2", "what is 3"]);
     refused(&dir, &["eval", "runs/none.yaml"], &["runs/none.yaml"]);
     let config = format!("runs/{}/config.yaml", runs(&dir)[0]);
@@ -76,8 +76,10 @@ fn a_sweep_that_ends_with_test_rows_needs_some() {
         &["final.seeds", "one is there twice"],
     );
     let (said, noted) = done(&dir, &["sweep", "run", "sweep.yaml"]);
-    for part in ["dev: nll of 2 rows; model on own rows, seed 42, f32, cpu (", "test: nll of 2 rows; model on own rows"]
-    {
+    for part in [
+        "dev: nll of 2 rows; model on own dev rows, seed 42, f32, cpu (",
+        "test: nll of 2 rows; model on own test rows",
+    ] {
         assert!(said.contains(part), "`{part}` is not in: {said}");
     }
     let last = noted.lines().last().expect("a line");
@@ -111,4 +113,72 @@ fn a_chat_template_without_conversations_is_said_to_be_kept_only() {
     dir.write("chat.jinja", CHAT);
     let (_, noted) = done(&dir, &[&TRAIN[..], &["--chat-template", "chat.jinja"]].concat());
     assert!(noted.contains("data.chat_template: no rows are conversations"), "{noted}");
+}
+
+#[test]
+fn an_evaluation_is_replaced_only_where_that_is_asked_for_and_changed_rows_are_said() {
+    let dir = Dir::faq();
+    done(&dir, &[&TRAIN[..], &["--out", "mine"]].concat());
+    let config = format!("runs/{}/config.yaml", runs(&dir)[0]);
+    let eval = ["eval", &config, "--dtype", "f32", "--out", "scores"];
+    let of_mine = [&eval[..], &["--adapter", "mine"]].concat();
+    for _ in 0..2 {
+        let (_, noted) = done(&dir, &of_mine);
+        assert!(!noted.contains("have changed"), "{noted}");
+    }
+    refused(&dir, &eval, &["--out scores: the scores of another evaluation are there", "--overwrite"]);
+    done(&dir, &[&eval[..], &["--overwrite"]].concat());
+    let rows = std::fs::read_to_string(dir.path().join("faq.jsonl")).expect("rows");
+    dir.write("faq.jsonl", &rows.lines().rev().map(|line| format!("{line}\n")).collect::<String>());
+    let (_, noted) = done(&dir, &[&of_mine[..], &["--overwrite"]].concat());
+    assert!(noted.contains("the data have changed since this run"), "{noted}");
+}
+
+#[test]
+fn an_interrupted_run_is_not_begun_anew_unasked() {
+    let dir = Dir::faq();
+    let train = [&TRAIN[..], &["--set", "train.checkpoint_every=1"]].concat();
+    done(&dir, &train);
+    let run = dir.path().join("runs").join(&runs(&dir)[0]);
+    // As it is after an interrupt at its end.
+    std::fs::remove_file(run.join("record.json")).expect("a record");
+    let missing = dir.run(&train);
+    assert!(missing.status.success(), "without a checkpoint it is done anew");
+    std::fs::remove_file(run.join("record.json")).expect("a record");
+    let updates = 3_u64.to_le_bytes();
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::U64, vec![1], &updates).expect("eight bytes");
+    let bytes = safetensors::serialize([("updates", view)], None).expect("a view");
+    std::fs::write(run.join("checkpoint.safetensors"), bytes).expect("writable");
+    refused(&dir, &train, &["interrupted after update 3: go on with --resume, or delete the folder"]);
+    assert!(run.join("checkpoint.safetensors").exists(), "the checkpoint is gone");
+}
+
+#[test]
+fn an_input_beside_an_instruction_is_part_of_the_prompt_and_other_columns_are_named() {
+    let dir = Dir::new();
+    let row = |n: usize| {
+        format!("{{\"instruction\": \"what is\", \"input\": \"{n}\", \"output\": \"{n}\", \"system\": \"be kind\"}}\n")
+    };
+    dir.write("faq.jsonl", &(0..12).map(row).collect::<String>());
+    let (said, noted) = done(&dir, &[&TRAIN[..], &["--out", "mine"]].concat());
+    assert!(noted.contains("prompt: columns instruction and input; completion: column output"), "{noted}");
+    assert!(noted.contains("not read: system"), "{noted}");
+    assert!(said.contains("what is "), "{said}");
+    dir.write("asked.json", "[{\"instruction\": \"what is\", \"input\": \"3\"}]");
+    let ask = ["generate", "--adapter", "mine", "--dtype", "f32", "--max-new", "2", "--file", "asked.json"];
+    let (_, noted) = done(&dir, &ask);
+    assert!(noted.contains("\"what is\\n\\n3\\n\""), "{noted}");
+}
+
+#[test]
+fn weights_of_turns_and_looks_that_never_come_are_said() {
+    let dir = Dir::faq();
+    let never = ["--set", "train.validation={every: 2000}"];
+    let (_, noted) = done(&dir, &[&TRAIN[..], &never].concat());
+    assert!(noted.contains("train.validation.every: 2000 updates, and there are "), "{noted}");
+    let row = chat_row(1).replace("\"role\": \"assistant\"", "\"weight\": 0, \"role\": \"assistant\"");
+    dir.write("chat.jsonl", &row.repeat(4));
+    dir.write("chat.jinja", CHAT);
+    let chat = ["train", "--data", "chat.jsonl", "--model", "model", "--chat-template", "chat.jinja"];
+    refused(&dir, &chat, &["chat.jsonl: ", "turn 2 has a `weight`"]);
 }

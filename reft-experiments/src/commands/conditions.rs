@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::plan::{DeviceSpec, Dtype};
+use crate::config::plan::{DeviceSpec, Dtype, EvalSplit, RunPlan};
 use crate::machine::fast;
 use crate::store::record::Record;
 
@@ -17,7 +17,7 @@ pub(super) struct Conditions {
     /// The adapter on it, by its folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
-    /// Which rows: `embedded`, `real` or `own`.
+    /// Which rows: `embedded`, `real` or `own`, with the split where they are of one: `own dev`.
     pub rows: String,
     /// What decides all that is drawn.
     pub seed: u64,
@@ -54,7 +54,7 @@ impl Conditions {
         Self {
             model: plan.model.clone(),
             adapter: None,
-            rows: plan.data.rows(),
+            rows: scored_rows(plan),
             seed: plan.seed,
             dtype: plan.dtype.name(),
             device: plan.device.into(),
@@ -62,6 +62,15 @@ impl Conditions {
             threads: environment.threads,
         }
     }
+}
+
+/// Which rows a plan scores, with their split.
+pub(super) fn scored_rows(plan: &RunPlan) -> String {
+    let split = match plan.data.eval_split {
+        EvalSplit::Dev => "dev",
+        EvalSplit::Test(_) => "test",
+    };
+    format!("{} {split}", plan.data.rows())
 }
 
 impl fmt::Display for Conditions {

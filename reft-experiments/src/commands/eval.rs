@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use serde_json::Value;
 
-use super::conditions::Conditions;
+use super::conditions::{Conditions, scored_rows};
 use super::place::check_folder;
 use crate::config::plan::{EvalSplit, RunPlan};
 use crate::data::source::DataSources;
@@ -14,7 +15,7 @@ use crate::machine::fast;
 use crate::run::saved::SavedFiles;
 use crate::run::saved_task::SavedTask;
 use crate::run::{self, PredictionFile};
-use crate::store::record::Score;
+use crate::store::record::{Record, Score};
 use crate::store::test_reads;
 
 /// Arguments of `reft eval`.
@@ -33,6 +34,9 @@ pub struct Args {
     /// Folder for the predictions and scores
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Replace another evaluation that is in the folder of --out
+    #[arg(long, requires = "out")]
+    overwrite: bool,
     /// Folder of all runs, where reading test rows is noted
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -56,10 +60,12 @@ impl Args {
         let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone(), tokenizer };
         let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;
         fast::say(plan.dtype, plan.device);
-        self.note_test_reads(&plan)?;
+        self.say_other_rows(&plan)?;
         let trained = self.model.adapter.as_deref().or(self.head.as_deref());
-        let (rows, at) = ((plan.data.rows(), plan.seed), (plan.dtype, plan.device));
-        let conditions = Conditions::here(&saved.base().id, trained, rows, at);
+        let at = (plan.dtype, plan.device);
+        let conditions = Conditions::here(&saved.base().id, trained, (scored_rows(&plan), plan.seed), at);
+        self.check_free(&plan, &conditions)?;
+        self.note_test_reads(&plan)?;
         let (mut scores, mut said) = (BTreeMap::new(), false);
         saved.score(&plan, &DataSources::from_env(), &mut |scored| {
             let key = scored.task.key();
@@ -114,6 +120,42 @@ impl Args {
         Ok(())
     }
 
+    /// Says that the files have changed since the run whose configuration this is, where they have: what was trained on then may be
+    /// scored now.
+    fn say_other_rows(&self, plan: &RunPlan) -> Result<()> {
+        let Some(config) = &self.config else { return Ok(()) };
+        let Some(record) = Record::find(&config.with_file_name("record.json"))? else { return Ok(()) };
+        if record.plan.data == plan.data
+            && record.environment.data_fingerprint != run::data_fingerprint(plan, &DataSources::from_env())?
+        {
+            eprintln!(
+                "{}: the data have changed since this run: rows that it was trained on may be among those that are scored",
+                config.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses a folder with the scores of something else.
+    fn check_free(&self, plan: &RunPlan, conditions: &Conditions) -> Result<()> {
+        let Some(out) = self.out.as_ref().filter(|_| !self.overwrite) else { return Ok(()) };
+        let Ok(there) = std::fs::read(out.join(SCORES)) else { return Ok(()) };
+        let ours = serde_json::to_value(conditions).expect("plain data");
+        let ours = ours.as_object().expect("an object");
+        let of_task = |key: &String| plan.data.eval.iter().any(|id| id.task().key() == key);
+        let same = |there: &Value| {
+            there["adapter"].as_str() == conditions.adapter.as_deref()
+                && ours.iter().all(|(key, value)| there[key] == *value)
+                && there["scores"].as_object().is_some_and(|scores| scores.keys().all(of_task))
+        };
+        ensure!(
+            serde_json::from_slice(&there).is_ok_and(|there: Value| same(&there)),
+            "--out {}: the scores of another evaluation are there ({SCORES}): name another folder, or give --overwrite to replace them",
+            out.display()
+        );
+        Ok(())
+    }
+
     /// Notes that test rows are about to be read, if they are.
     fn note_test_reads(&self, plan: &RunPlan) -> Result<()> {
         let EvalSplit::Test(selection) = &plan.data.eval_split else { return Ok(()) };
@@ -125,7 +167,10 @@ impl Args {
     }
 }
 
-/// `scores.json`.
+/// The file of scores in the folder of `--out`.
+const SCORES: &str = "scores.json";
+
+/// Its content.
 #[derive(Serialize)]
 struct ScoresFile<'a> {
     #[serde(flatten)]
@@ -136,7 +181,7 @@ struct ScoresFile<'a> {
 
 /// Writes the scores beside the predictions.
 fn keep_scores(out: Option<&Path>, scores: &ScoresFile<'_>) -> Result<()> {
-    let Some(path) = out.map(|out| out.join("scores.json")) else { return Ok(()) };
+    let Some(path) = out.map(|out| out.join(SCORES)) else { return Ok(()) };
     let json = serde_json::to_vec_pretty(scores).expect("plain data");
     crate::atomic::write(&path, &json).with_context(|| format!("{}: cannot be written", path.display()))
 }

@@ -11,6 +11,7 @@ pub mod origin;
 pub mod ours;
 pub mod peft;
 pub mod peft_export;
+mod peft_modules;
 pub mod pyreft;
 pub mod pyreft_export;
 

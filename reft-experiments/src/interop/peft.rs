@@ -17,7 +17,7 @@ use reft_core::site::{Component, Site};
 use serde_json::Value;
 
 use super::names::{grid, site};
-use super::{AdapterOrigin, ImportedAdapter, NamedTensors, refuse, tensors, text, whole};
+use super::{AdapterOrigin, ImportedAdapter, NamedTensors, peft_modules, refuse, tensors, text, whole};
 
 /// What wraps the model in names of tensors.
 const WRAPPER: &str = "base_model.model.";
@@ -56,8 +56,11 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
     refuse(config, UNKNOWN)?;
     let kind = text(config, "peft_type").context("`peft_type` is no text")?;
     let mut parts = PeftTensors::of(tensors, kind)?;
+    parts.check(config)?;
     let bias = match text(config, "bias") {
         None | Some("none") => LoraBias::None,
+        // A model that has none.
+        Some("all") if parts.biases.is_empty() => LoraBias::None,
         Some("all") => LoraBias::All,
         Some("lora_only") if parts.biases.is_empty() => {
             // peft looks for them under names that its own modules no longer have, and loads the folder without them.
@@ -96,6 +99,8 @@ fn origin(config: &Value) -> AdapterOrigin {
 struct PeftTensors {
     /// Where there is one.
     sites: BTreeSet<Site>,
+    /// The same by the paths of peft.
+    modules: BTreeSet<String>,
     /// By our names, without those of biases.
     own: NamedTensors,
     /// Biases of the model itself, by our names of its tensors.
@@ -107,6 +112,7 @@ impl PeftTensors {
     fn of(tensors: NamedTensors, kind: &str) -> Result<Self> {
         let mut parts = Self {
             sites: BTreeSet::new(),
+            modules: BTreeSet::new(),
             own: NamedTensors::new(),
             biases: NamedTensors::new(),
             head: NamedTensors::new(),
@@ -147,6 +153,7 @@ impl PeftTensors {
                     let site = site(&module)?;
                     parts.sites.insert(site);
                     parts.own.insert(format!("{site}.{ours}"), tensor);
+                    parts.modules.insert(module);
                 }
                 None if bare.ends_with(".bias") => {
                     let bare = bare.replace(".base_layer.", ".");
@@ -157,6 +164,22 @@ impl PeftTensors {
             }
         }
         Ok(parts)
+    }
+
+    /// Refuses a configuration that is of other tensors than these, and says what of it is not known here.
+    fn check(&self, config: &Value) -> Result<()> {
+        let unknown = peft_modules::unknown(config, UNKNOWN);
+        if !unknown.is_empty() {
+            eprintln!("not looked at, since they are not known here: {} of adapter_config.json", unknown.join(", "));
+        }
+        peft_modules::check_modules(config, &self.modules)?;
+        peft_modules::check_size(config, "r", &self.own, ".lora_A")?;
+        peft_modules::check_size(config, "r", &self.own, ".vera_lambda_d")?;
+        peft_modules::check_size(config, "num_virtual_tokens", &self.own, "embedding")?;
+        if !switch(config, "use_dora") && self.own.keys().any(|name| name.ends_with(".magnitude")) {
+            bail!("`use_dora` is false, and the tensors are DoRA's, with magnitudes: correct the setting");
+        }
+        Ok(())
     }
 
     /// Makes the biases those of the sites, by which they are trained.

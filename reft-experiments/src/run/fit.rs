@@ -69,6 +69,9 @@ impl Fit<'_> {
         let mut metrics = Metrics::new(paths.metrics());
         let mut progress = Progress::new(format!("{label} {title}").trim_end().to_owned());
         let (end, total) = (trainer.until(self.part), trainer.total());
+        if let Some(every) = plan.train.validation.map(|validation| validation.every).filter(|every| *every > total) {
+            eprintln!("train.validation.every: {every} updates, and there are {total}: dev rows are never looked at");
+        }
         let mut observers: [&mut dyn Observer; 3] = [&mut events, &mut metrics, &mut progress];
         let observers = if self.named.leads() { &mut observers[..] } else { &mut [] };
         let outcome = trainer.fit(end, *resume, observers);

@@ -21,6 +21,7 @@ use crate::store::lock::Lock;
 use crate::store::record::Record;
 use crate::store::state::AttemptEnd;
 use crate::store::{RunId, RunPaths, nearest, test_reads};
+use crate::train::checkpoint::Saved;
 use crate::train::ranks::Word;
 
 /// What becomes of a run that was interrupted.
@@ -167,6 +168,14 @@ impl Runner<'_> {
         perform: impl FnOnce(&NamedRun<'_>) -> Result<RunOutcome>,
     ) -> Result<RunOutcome> {
         let NamedRun { plan, environment, id, paths, .. } = named;
+        if !named.resume
+            && let Some(saved) = Saved::read(&paths.checkpoint())?
+        {
+            let (folder, update) = (paths.folder().display(), saved.updates());
+            bail!(
+                "{folder}: interrupted after update {update}: go on with --resume, or delete the folder to begin anew"
+            );
+        }
         if self.resume == Resume::Asked && !paths.checkpoint().exists() {
             eprintln!("{}", nearest::explain(self.root, id, plan, environment));
         }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{DataArgs, yaml_value};
 use crate::commands::unescaped;
 use crate::data::own;
+use crate::data::own::column_template::ColumnTemplate;
 use crate::data::own::portion::Splits;
 use crate::data::source::DataSources;
 use crate::score::scoring::Scoring;
@@ -44,11 +45,9 @@ impl DataArgs {
         if !complete {
             let columns = own::columns(data, sources)?;
             let guessed = customary(data, &columns, &set)?;
-            let keys: Vec<_> = guessed.iter().map(|guess| format!("{}: column {}", guess.key, guess.column)).collect();
-            if !keys.is_empty() {
-                eprintln!("{} (by the customary names of columns)", keys.join("; "));
-            }
+            say(&guessed);
             set.extend(guessed.into_iter().map(|guess| (guess.key.to_owned(), Value::String(guess.template))));
+            say_unused(&columns, &set);
         }
         Ok(Value::Object(set))
     }
@@ -116,10 +115,11 @@ impl DataArgs {
     }
 }
 
-/// A column that is taken for what a key of a description names.
+/// Columns that are taken for what a key of a description names.
 struct GuessedColumn {
     key: &'static str,
-    column: String,
+    /// In words.
+    columns: String,
     /// What the description says.
     template: String,
 }
@@ -127,12 +127,43 @@ struct GuessedColumn {
 impl GuessedColumn {
     /// The column as it is.
     fn plain(key: &'static str, column: &str) -> Self {
-        Self { key, column: column.to_owned(), template: column.to_owned() }
+        Self { key, columns: format!("column {column}"), template: column.to_owned() }
     }
 
     /// The column as a template, with what stands behind it.
     fn before(key: &'static str, column: &str, behind: &str) -> Self {
         Self { template: format!("{{{{ {column} }}}}{behind}"), ..Self::plain(key, column) }
+    }
+
+    /// An instruction and the input that it is about, where a row has one, as files of Alpaca's form have them.
+    fn with_input(key: &'static str, column: &str) -> Self {
+        let template = format!("{{{{ {column} }}}}{{% if {INPUT} %}}\n\n{{{{ {INPUT} }}}}{{% endif %}}\n");
+        Self { key, columns: format!("columns {column} and {INPUT}"), template }
+    }
+}
+
+/// The column that stands beside an instruction.
+const INPUT: &str = "input";
+
+/// Says what is taken for what.
+fn say(guessed: &[GuessedColumn]) {
+    let keys: Vec<_> = guessed.iter().map(|guess| format!("{}: {}", guess.key, guess.columns)).collect();
+    if !keys.is_empty() {
+        eprintln!("{} (by the customary names of columns)", keys.join("; "));
+    }
+}
+
+/// Names the columns that no key of a description reads.
+fn say_unused(columns: &[String], set: &Map<String, Value>) {
+    let texts =
+        set.values().flat_map(|value| value.as_array().map_or_else(|| vec![value], |list| list.iter().collect()));
+    let templates: Vec<ColumnTemplate> =
+        texts.filter_map(Value::as_str).filter_map(|text| ColumnTemplate::parse(text).ok()).collect();
+    let reads = |column: &str, template: &ColumnTemplate| template.columns().iter().any(|named| named == column);
+    let unused = columns.iter().filter(|column| !templates.iter().any(|template| reads(column, template)));
+    let unused: Vec<&str> = unused.map(String::as_str).collect();
+    if !unused.is_empty() {
+        eprintln!("not read: {} (--prompt '{{{{ .. }}}}' names what is)", unused.join(", "));
     }
 }
 
@@ -146,7 +177,11 @@ fn customary(data: &str, columns: &[String], given: &Map<String, Value>) -> Resu
     let mut guessed = Vec::new();
     let fits = |(prompt, completion): &&(&str, &str)| (said("prompt") || has(prompt)) && has(completion);
     if let Some((prompt, completion)) = CUSTOMARY.iter().find(fits) {
-        guessed.push(GuessedColumn::before("prompt", prompt, "\n"));
+        guessed.push(if *prompt == "instruction" && has(INPUT) {
+            GuessedColumn::with_input("prompt", prompt)
+        } else {
+            GuessedColumn::before("prompt", prompt, "\n")
+        });
         guessed.push(if said("choices") {
             GuessedColumn::plain("answer", completion)
         } else {

@@ -33,7 +33,7 @@ impl DataArgs {
     /// When the adapter cannot be read, or answering fails.
     pub fn show(&self, plan: &RunPlan, paths: &RunPaths, session: &mut Session) -> Result<()> {
         let Some(&id) = plan.data.eval.first() else {
-            println!("no rows were held out: nothing was scored");
+            println!("no dev rows were held out: nothing was scored");
             return Ok(());
         };
         if plan.kind().has_head() { labels(id, paths) } else { texts(plan, id, paths, session) }

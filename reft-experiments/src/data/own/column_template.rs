@@ -104,18 +104,23 @@ impl ColumnTemplate {
         }
     }
 
-    /// What stands before and behind the cell of the one column that the template prints once; none of any other template.
+    /// What stands before and behind the cell of the one column that can be printed without the others, once; none of any other
+    /// template.
     pub fn around(&self) -> Option<(String, String)> {
         // No text of a template: of Unicode's private use.
         const CELL: &str = "\u{f0000}";
-        let (source, column) = match self {
+        let (source, columns) = match self {
             Self::Column(_) => return Some((String::new(), String::new())),
-            Self::Jinja { source, columns } => (source, columns.first().filter(|_| columns.len() == 1)?),
+            Self::Jinja { source, columns } => (source, columns),
         };
-        let cells = BTreeMap::from([(column.as_str(), CELL)]);
-        let rendered = JINJA.render_str(source, Jinja::from(Serde(&cells))).ok()?;
-        let (before, behind) = rendered.split_once(CELL)?;
-        (!behind.contains(CELL)).then(|| (before.to_owned(), behind.to_owned()))
+        let alone = |column: &String| {
+            let cells = BTreeMap::from([(column.as_str(), CELL)]);
+            let rendered = JINJA.render_str(source, Jinja::from(Serde(&cells))).ok()?;
+            let (before, behind) = rendered.split_once(CELL)?;
+            (!behind.contains(CELL)).then(|| (before.to_owned(), behind.to_owned()))
+        };
+        let mut found = columns.iter().filter_map(alone);
+        found.next().filter(|_| found.next().is_none())
     }
 
     /// The value of a row, where the template is the name of a column or one expression in braces; none for any other text.
@@ -304,6 +309,22 @@ mod tests {
         ] {
             let error = value(source).expect_err(source);
             assert!(error.contains(part) && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_stands_around_the_column_that_can_stand_alone() {
+        let around = |source: &str| ColumnTemplate::parse(source).expect("valid").around();
+        let of = |before: &str, behind: &str| Some((before.to_owned(), behind.to_owned()));
+        for (source, expected) in [
+            ("question", of("", "")),
+            ("Q: {{ question }}\n", of("Q: ", "\n")),
+            ("{{ instruction }}{% if input %}\n\n{{ input }}{% endif %}\n", of("", "\n")),
+            ("{{ question }} {{ context }}", None),
+            ("{{ a | default('') }}{{ b | default('') }}", None),
+            ("{{ a }}{{ a }}", None),
+        ] {
+            assert_eq!(around(source), expected, "{source}");
         }
     }
 

@@ -45,6 +45,11 @@ pub(super) fn is_assistants(turn: &Value) -> bool {
 /// What is wrong with it, and the remedy.
 pub(super) fn usual(turn: &Value) -> Result<Value, String> {
     let role = role(turn)?;
+    if turn.get("weight").is_some_and(|weight| !weight.is_null()) {
+        return Err(
+            "has a `weight`, which is not read here: take it out; --turns last learns the last turn alone".to_owned()
+        );
+    }
     let usual = match (turn.get("role"), turn.get("value")) {
         (Some(_), _) => turn.clone(),
         (None, Some(value)) => json!({"role": role, "content": value}),

@@ -1,0 +1,214 @@
+//! Whether `adapter_config.json` of a folder of peft says of its tensors what they are: which modules and layers it adapts, its rank,
+//! and what else is in the file. A folder whose parts are of different adapters computes something else in peft than here.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail};
+use regex::Regex;
+use serde_json::Value;
+use tch::Tensor;
+
+use super::{NamedTensors, text};
+
+/// Settings that are read here, or that decide nothing once an adapter is trained.
+const KNOWN: &[&str] = &[
+    "adapter_dropout",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "bottleneck_size",
+    "corda_config",
+    "d_initial",
+    "encoder_hidden_size",
+    "ensure_weight_tying",
+    "eva_config",
+    "exclude_modules",
+    "feedforward_modules",
+    "inference_mode",
+    "init_ia3_weights",
+    "init_lora_weights",
+    "init_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_ga_config",
+    "megatron_config",
+    "megatron_core",
+    "modules_to_save",
+    "non_linearity",
+    "num_attention_heads",
+    "num_layers",
+    "num_transformer_submodules",
+    "num_virtual_tokens",
+    "peft_type",
+    "peft_version",
+    "prefix_projection",
+    "projection_prng_key",
+    "qalora_group_size",
+    "r",
+    "revision",
+    "runtime_config",
+    "save_projection",
+    "scaling",
+    "target_modules",
+    "task_type",
+    "token_dim",
+    "use_dora",
+    "use_parallel_adapter",
+    "use_rslora",
+    "vera_dropout",
+];
+
+/// Heads that peft trains with an encoder and names in `modules_to_save` without being asked.
+const HEADS: [&str; 2] = ["classifier", "score"];
+
+/// Settings that are neither read nor known to change nothing, without those that are empty.
+pub fn unknown<'c>(config: &'c Value, refused: &[&str]) -> Vec<&'c str> {
+    let nothing = |value: &Value| {
+        value.is_null()
+            || *value == Value::Bool(false)
+            || value.as_array().is_some_and(Vec::is_empty)
+            || value.as_object().is_some_and(serde_json::Map::is_empty)
+    };
+    let settings = config.as_object().into_iter().flatten().filter(|(_, value)| !nothing(value));
+    settings.map(|(key, _)| key.as_str()).filter(|key| !KNOWN.contains(key) && !refused.contains(key)).collect()
+}
+
+/// Refuses tensors at modules (`model.layers.0.self_attn.q_proj`) that the configuration leaves out, and modules that it has trained
+/// and the file lacks.
+///
+/// # Errors
+/// When there are some.
+pub fn check_modules(config: &Value, modules: &BTreeSet<String>) -> Result<()> {
+    let targets = Pattern::of(config, "target_modules")?;
+    let excluded = Pattern::of(config, "exclude_modules")?;
+    for module in modules {
+        if targets.as_ref().is_some_and(|targets| !targets.matches(module)) {
+            bail!("`target_modules` is {}, and there are tensors at {module}: {OTHER}", config["target_modules"]);
+        }
+        if excluded.as_ref().is_some_and(|excluded| excluded.matches(module)) {
+            bail!("`exclude_modules` is {}, and there are tensors at {module}: {OTHER}", config["exclude_modules"]);
+        }
+    }
+    if let Some(layers) = layers(config)?
+        && let Some(module) = modules.iter().find(|module| layer_of(module).is_some_and(|at| !layers.contains(&at)))
+    {
+        bail!("`layers_to_transform` is {}, and there are tensors at {module}: {OTHER}", config["layers_to_transform"]);
+    }
+    let saved = config["modules_to_save"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    match saved.into_iter().find(|name| !HEADS.contains(name)) {
+        Some(name) => bail!("`modules_to_save` names {name}, which is trained beside the adapter and is not read here"),
+        None => Ok(()),
+    }
+}
+
+/// What to do about a folder whose parts do not agree.
+const OTHER: &str = "configuration and tensors are of different adapters; copy the whole folder again";
+
+/// Refuses a rank, or a number of tokens, that the tensors do not have.
+///
+/// # Errors
+/// When they have another.
+pub fn check_size(config: &Value, key: &str, tensors: &NamedTensors, of: &str) -> Result<()> {
+    let Some(said) = config[key].as_i64() else { return Ok(()) };
+    let has = |(name, tensor): (&String, &Tensor)| {
+        let first = tensor.size().first().copied().unwrap_or_default();
+        (name.ends_with(of) && first != said).then(|| (name.clone(), first))
+    };
+    match tensors.iter().find_map(has) {
+        Some((name, found)) => bail!("`{key}` is {said}, and tensor `{name}` has {found}: {OTHER}"),
+        None => Ok(()),
+    }
+}
+
+/// Modules by the ends of their paths, or by an expression for the whole path.
+enum Pattern {
+    Ends(Vec<String>),
+    Whole(Regex),
+}
+
+impl Pattern {
+    fn of(config: &Value, key: &str) -> Result<Option<Self>> {
+        if let Some(expression) = text(config, key) {
+            if expression == "all-linear" {
+                return Ok(None);
+            }
+            let whole = Regex::new(&format!("^(?:{expression})$"));
+            return Ok(Some(Self::Whole(
+                whole.with_context(|| format!("`{key}`: {expression} is no regular expression"))?,
+            )));
+        }
+        let names =
+            config[key].as_array().map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        Ok(names.filter(|names: &Vec<String>| !names.is_empty()).map(Self::Ends))
+    }
+
+    fn matches(&self, module: &str) -> bool {
+        match self {
+            Self::Whole(expression) => expression.is_match(module),
+            Self::Ends(names) => names.iter().any(|name| {
+                module.strip_suffix(name.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+            }),
+        }
+    }
+}
+
+/// The layers of `layers_to_transform`; none where all are.
+fn layers(config: &Value) -> Result<Option<Vec<i64>>> {
+    let one = |value: &Value| value.as_i64().with_context(|| format!("`layers_to_transform` is {value}"));
+    match &config["layers_to_transform"] {
+        Value::Null => Ok(None),
+        Value::Array(list) if list.is_empty() => Ok(None),
+        Value::Array(list) => list.iter().map(one).collect::<Result<_>>().map(Some),
+        value => Ok(Some(vec![one(value)?])),
+    }
+}
+
+/// The number in a module's path.
+fn layer_of(module: &str) -> Option<i64> {
+    module.split('.').find_map(|part| part.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(config: Value) -> String {
+        let modules = ["0.self_attn.q_proj", "2.self_attn.v_proj"].map(|name| format!("model.layers.{name}")).into();
+        check_modules(&config, &modules).map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn a_configuration_of_another_adapter_is_refused() {
+        for config in [
+            json!({}),
+            json!({"target_modules": ["q_proj", "self_attn.v_proj", "k_proj"], "layers_to_transform": [0, 1, 2]}),
+            json!({"target_modules": r".*\.(q|v)_proj", "exclude_modules": ["proj"], "modules_to_save": ["classifier"]}),
+            json!({"target_modules": "all-linear", "layers_to_transform": null}),
+        ] {
+            assert_eq!(said(config.clone()), "", "{config}");
+        }
+        for (config, key) in [
+            (json!({"target_modules": ["k_proj", "v_proj"]}), "`target_modules`"),
+            (json!({"target_modules": ".*q_proj"}), "`target_modules`"),
+            (json!({"exclude_modules": ["v_proj"]}), "`exclude_modules`"),
+            (json!({"layers_to_transform": [1, 2]}), "`layers_to_transform`"),
+            (json!({"layers_to_transform": 2}), "`layers_to_transform`"),
+            (json!({"modules_to_save": ["lm_head"]}), "`modules_to_save` names lm_head"),
+        ] {
+            let said = said(config.clone());
+            assert!(said.contains(key) && !said.contains("q_proj\"]: "), "{config}: {said}");
+        }
+    }
+
+    #[test]
+    fn settings_of_other_versions_are_named() {
+        let config =
+            json!({"r": 4, "use_foo": true, "bar": null, "bars": [], "use_bars": false, "rank_pattern": {"a": 1}});
+        assert_eq!(unknown(&config, &["rank_pattern"]), ["use_foo"]);
+    }
+}
