@@ -89,7 +89,12 @@ impl OwnSet {
                         .to_owned()
                 }
                 Split::Dev | Split::Test(_) => {
-                    format!("no {} rows are left: give more rows, or change split.{key}", split.name())
+                    let of_classes = if self.has_classes() {
+                        " (one row of each class stays in training; labels that are numbers need score: pearson)"
+                    } else {
+                        ""
+                    };
+                    format!("no {} rows are left: give more rows, or change split.{key}{of_classes}", split.name())
                 }
             };
             return Err(OwnDataError::set(&self.name, what).into());
