@@ -51,7 +51,11 @@ impl CausalMemory {
         Self {
             weights,
             training: if plan.adapt.is_some() { tokens.saturating_mul(kept) } else { 0 },
-            scoring: rows.saturating_mul(dims.layers * 2 * kv as usize * bytes),
+            scoring: if plan.data.eval.is_empty() {
+                0
+            } else {
+                rows.saturating_mul(dims.layers * 2 * kv as usize * bytes)
+            },
             frozen,
             trained: 0,
             wide: plan.dtype == Dtype::F32,
