@@ -35,7 +35,7 @@ fn files(run: &Path) -> [String; 2] {
 /// Scores a run's files on the rows that these settings name; the folder of what came out.
 fn eval(dir: &Dir, run: &Path, settings: &[&str]) -> PathBuf {
     let [flag, path] = files(run);
-    let mut arguments = vec!["eval", "run.yaml", "--out", "said", &flag, &path];
+    let mut arguments = vec!["eval", "run.yaml", "--overwrite", "--out", "said", &flag, &path];
     arguments.extend(settings.iter().flat_map(|setting| ["--set", *setting]));
     let output = dir.run(&arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -40,7 +40,14 @@ pub const PLANTED_RANK: i64 = 4;
 /// The block behind which the variables are planted.
 pub const PLANTED: LayerId = LayerId(1);
 
+/// Updates of a round of training; each round has the learning rate's whole schedule.
 const UPDATES: u64 = 2000;
+/// Rounds at most. One is enough mostly, but not for every rounding of a processor.
+const ROUNDS: u64 = 4;
+/// Mean loss of a round's last updates at which the variables are where they are planted.
+const LEARNED: f64 = 0.1;
+/// Updates that it is the mean of.
+const COUNTED: u64 = 50;
 const BATCH: usize = 128;
 const RATE: f64 = 3e-3;
 
@@ -171,10 +178,16 @@ pub fn train(folder: &Path, seed: Seed) -> Result<f64> {
     let mut learner = Learner::new(&mut objective, adaptation.as_mut(), UpdateRules::default());
     let schedule = Schedule::linear(RATE, 0.05, UPDATES);
     let mut rng = seed.stream("network data", 0);
-    let (mut last, counted) = (0.0, 50);
-    for update in 0..UPDATES {
-        let loss = learner.update(&[&Batch::drawn(&mut rng)], schedule.at(update))?.loss;
-        last += if update + counted >= UPDATES { loss / counted as f64 } else { 0.0 };
+    let mut last = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        if last <= LEARNED {
+            break;
+        }
+        last = 0.0;
+        for update in 0..UPDATES {
+            let loss = learner.update(&[&Batch::drawn(&mut rng)], schedule.at(update))?.loss;
+            last += if update + COUNTED >= UPDATES { loss / COUNTED as f64 } else { 0.0 };
+        }
     }
     let step = adaptation.begin(Mode::Eval);
     let trained: &BTreeMap<String, Tensor> = step.weights().context("the network's own weights")?;
