@@ -39,15 +39,14 @@ impl DataArgs {
     pub(super) fn description(&self, data: &str, sources: &DataSources) -> Result<Value> {
         let mut set = Map::from_iter([("file".to_owned(), json!(data))]);
         set.extend(self.described()?);
-        let said = |key: &str| set.contains_key(key);
-        let second = if said("choices") { "answer" } else { "completion" };
-        let complete = said("messages") || said("text") || (said("prompt") && said(second));
-        if !complete {
+        if !is_complete(&set) {
             let columns = own::columns(data, sources)?;
             let guessed = customary(data, &columns, &set)?;
             say(&guessed);
             set.extend(guessed.into_iter().map(|guess| (guess.key.to_owned(), Value::String(guess.template))));
-            say_unused(&columns, &set);
+            if is_complete(&set) {
+                say_unused(&columns, &set);
+            }
         }
         Ok(Value::Object(set))
     }
@@ -113,6 +112,13 @@ impl DataArgs {
         }
         Ok(set)
     }
+}
+
+/// Whether a description says what is read and what is learned.
+fn is_complete(set: &Map<String, Value>) -> bool {
+    let said = |key: &str| set.contains_key(key);
+    let second = if said("choices") { "answer" } else { "completion" };
+    said("messages") || said("text") || (said("prompt") && said(second))
 }
 
 /// Columns that are taken for what a key of a description names.
