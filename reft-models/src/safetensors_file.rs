@@ -32,7 +32,7 @@ impl SafetensorsFile {
         let map = mapped(path)?;
         // The header's own length stands before it in eight bytes; offsets count from its end.
         let (header, metadata) = SafeTensors::read_metadata(map.bytes().map_err(|reason| open_error(path, reason))?)
-            .map_err(|_| open_error(path, "no safetensors file, or truncated or damaged: download it again"))?;
+            .map_err(|_| open_error(path, "truncated or damaged, or no safetensors file: download it again"))?;
         let (mut tensors, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (name, info) in metadata.tensors() {
             match kind(info.dtype).map_err(|reason| open_error(path, format!("tensor `{name}` {reason}")))? {
