@@ -182,3 +182,19 @@ fn weights_of_turns_and_looks_that_never_come_are_said() {
     let chat = ["train", "--data", "chat.jsonl", "--model", "model", "--chat-template", "chat.jinja"];
     refused(&dir, &chat, &["chat.jsonl: ", "turn 2 has a `weight`"]);
 }
+
+#[test]
+fn a_sweep_of_runs_that_learned_nothing_says_so_and_a_last_update_that_diverges_is_an_error() {
+    let dir = Dir::faq();
+    let data = "{file: faq.jsonl, prompt: question, completion: answer, score: nll, split: {dev: 2}}";
+    let run = "model: model, dtype: f32, adapt: {reft: {intervention: loreft, rank: 2, positions: l1}}, train: {epochs: 1, batch_size: 64}";
+    let space = "space: {train.lr: {choices: [1e-3, 4e-3]}}\nmethod: grid\n";
+    dir.write(
+        "sweep.yaml",
+        &format!("title: a sweep\nrun: {{{run}, data: {{train: [{data}], eval: [{data}]}}}}\n{space}"),
+    );
+    let (said, _) = done(&dir, &["sweep", "run", "sweep.yaml"]);
+    assert!(said.contains("every update was in the warm-up, at rate 0"), "{said}");
+    let diverging = ["--set", "train.lr=1e38", "--set", "train.warmup_ratio=0", "--set", "train.batch_size=64"];
+    refused(&dir, &[&TRAIN[..], &diverging].concat(), &["after update 1 the adapter is not finite"]);
+}

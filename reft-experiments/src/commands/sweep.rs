@@ -1,9 +1,10 @@
 //! `reft sweep`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::conditions::Conditions;
 use crate::console::in_a_line;
@@ -237,8 +238,22 @@ fn conditions(sweep: &Sweep, survey: &Survey) -> Result<()> {
         let Some(record) = Record::find(&sweep.paths(run).record())? else { continue };
         let rows: usize = record.scores.values().map(|score| score.n()).sum();
         println!("{split}: {} of {rows} rows; {}", sweep.spec.metric.name(&record.plan), Conditions::of(&record));
+        if all_at_rate_0(&sweep.paths(run).metrics()) {
+            println!(
+                "run {run}: every update was in the warm-up, at rate 0: nothing was learned; train more updates, or without \
+                 train.warmup_ratio"
+            );
+        }
     }
     Ok(())
+}
+
+/// Whether a trace of updates has some, and none that changed anything.
+fn all_at_rate_0(metrics: &Path) -> bool {
+    let lines = std::fs::read_to_string(metrics).unwrap_or_default();
+    let rates = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["lr"].as_f64());
+    let rates: Vec<f64> = rates.collect();
+    !rates.is_empty() && rates.iter().all(|&rate| rate == 0.0)
 }
 
 /// The first of these runs that is complete.

@@ -40,6 +40,9 @@ const UNKNOWN: &[&str] = &[
     "monteclora_config",
 ];
 
+/// What peft takes where a configuration says no `lora_alpha`.
+const PEFT_ALPHA: f64 = 8.0;
+
 /// Reads a folder.
 ///
 /// # Errors
@@ -152,7 +155,9 @@ impl PeftTensors {
                 Some((module, ours)) => {
                     let site = site(&module)?;
                     parts.sites.insert(site);
-                    parts.own.insert(format!("{site}.{ours}"), tensor);
+                    if parts.own.insert(format!("{site}.{ours}"), tensor).is_some() {
+                        bail!("tensor `{name}` is one of two for {ours} of {site}: copy the whole folder again");
+                    }
                     parts.modules.insert(module);
                 }
                 None if bare.ends_with(".bias") => {
@@ -173,6 +178,10 @@ impl PeftTensors {
             eprintln!("not looked at, since they are not known here: {} of adapter_config.json", unknown.join(", "));
         }
         peft_modules::check_modules(config, &self.modules)?;
+        let unused = peft_modules::without_tensors(config, &self.modules);
+        if !unused.is_empty() {
+            eprintln!("`target_modules` names {}, of which there are no tensors", unused.join(", "));
+        }
         peft_modules::check_size(config, "r", &self.own, ".lora_A")?;
         peft_modules::check_size(config, "r", &self.own, ".vera_lambda_d")?;
         peft_modules::check_size(config, "num_virtual_tokens", &self.own, "embedding")?;
@@ -218,7 +227,10 @@ fn switch(config: &Value, key: &str) -> bool {
 }
 
 fn lora(config: &Value, (layers, components): (Layers, Vec<Component>), bias: LoraBias) -> Result<AdaptSpec> {
-    let (rank, alpha) = (whole(config, "r")?, number(config, "lora_alpha", 8.0)?);
+    let (rank, alpha) = (whole(config, "r")?, number(config, "lora_alpha", PEFT_ALPHA)?);
+    if config["lora_alpha"].is_null() {
+        eprintln!("`lora_alpha` is missing: {PEFT_ALPHA}, as peft takes it");
+    }
     let (dropout, rslora) = (number(config, "lora_dropout", 0.0)?, switch(config, "use_rslora"));
     let (positions, truncation) = (Positions::All, Truncation::default());
     if !switch(config, "use_dora") {

@@ -104,6 +104,17 @@ pub fn check_modules(config: &Value, modules: &BTreeSet<String>) -> Result<()> {
     }
 }
 
+/// Names of `target_modules` at which there are no tensors.
+pub fn without_tensors<'c>(config: &'c Value, modules: &BTreeSet<String>) -> Vec<&'c str> {
+    let names = config["target_modules"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.filter(|name| !modules.iter().any(|module| ends_with(module, name))).collect()
+}
+
+/// Whether a path is this name, or ends with it.
+fn ends_with(module: &str, name: &str) -> bool {
+    module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
 /// What to do about a folder whose parts do not agree.
 const OTHER: &str = "configuration and tensors are of different adapters; copy the whole folder again";
 
@@ -148,9 +159,7 @@ impl Pattern {
     fn matches(&self, module: &str) -> bool {
         match self {
             Self::Whole(expression) => expression.is_match(module),
-            Self::Ends(names) => names.iter().any(|name| {
-                module.strip_suffix(name.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-            }),
+            Self::Ends(names) => names.iter().any(|name| ends_with(module, name)),
         }
     }
 }
@@ -203,6 +212,13 @@ mod tests {
             let said = said(config.clone());
             assert!(said.contains(key) && !said.contains("q_proj\"]: "), "{config}: {said}");
         }
+    }
+
+    #[test]
+    fn targets_without_tensors_are_named() {
+        let modules = ["model.layers.0.self_attn.q_proj".to_owned()].into();
+        let config = json!({"target_modules": ["q_proj", "proj", "v_proj"]});
+        assert_eq!(without_tensors(&config, &modules), ["proj", "v_proj"]);
     }
 
     #[test]

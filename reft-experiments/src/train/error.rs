@@ -27,6 +27,15 @@ pub enum TrainError {
         /// The rows of the batch.
         rows: String,
     },
+    /// The last update left parameters that are NaN or infinite.
+    #[error(
+        "after update {updates} the adapter is not finite: that of the last finite loss is kept; lower the learning rate, and delete the folder \
+         to begin anew"
+    )]
+    NotFinite {
+        /// Updates done.
+        updates: u64,
+    },
     /// There is nothing to train on.
     #[error(
         "no training row has an answer within {max_length} tokens, the maximum length: raise it, or give other data"
@@ -58,7 +67,7 @@ impl TrainError {
     /// Whether the parameters are worth keeping all the same: those that gave the last finite loss.
     pub fn keeps_parameters(&self) -> bool {
         match self {
-            Self::NonFinite { .. } => true,
+            Self::NonFinite { .. } | Self::NotFinite { .. } => true,
             Self::NoLabels { .. } | Self::Overlap(_) | Self::Group(_) | Self::Checkpoint(_) | Self::Observe { .. } => {
                 false
             }

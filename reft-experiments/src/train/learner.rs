@@ -211,6 +211,16 @@ impl<'a, M: ModelWithLoss> Learner<'a, M> {
         Ok(Update { loss, norm, tokens })
     }
 
+    /// Whether the parameters are finite after the last update; else they are then those of the last finite loss.
+    pub fn ends_finite(&mut self) -> bool {
+        let finite = self.leaves().iter().all(|leaf| leaf.isfinite().all().int64_value(&[]) == 1);
+        if !finite {
+            let last_good = std::mem::take(&mut self.last_good);
+            self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));
+        }
+        finite
+    }
+
     fn leaves(&self) -> Vec<Tensor> {
         self.sets().iter().map(|set| set.flat().shallow_clone()).collect()
     }

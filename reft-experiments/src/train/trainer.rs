@@ -144,6 +144,9 @@ impl<M: ModelWithLoss> Trainer<'_, M> {
                 }
             }
         }
+        if !learner.ends_finite() {
+            return Err(TrainError::NotFinite { updates: learner.updates() });
+        }
         Ok((learner.updates(), seen))
     }
 }
