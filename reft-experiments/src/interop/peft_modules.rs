@@ -186,9 +186,9 @@ mod tests {
 
     use super::*;
 
-    fn said(config: Value) -> String {
+    fn said(config: &Value) -> String {
         let modules = ["0.self_attn.q_proj", "2.self_attn.v_proj"].map(|name| format!("model.layers.{name}")).into();
-        check_modules(&config, &modules).map_or_else(|error| error.to_string(), |()| String::new())
+        check_modules(config, &modules).map_or_else(|error| error.to_string(), |()| String::new())
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
             json!({"target_modules": r".*\.(q|v)_proj", "exclude_modules": ["proj"], "modules_to_save": ["classifier"]}),
             json!({"target_modules": "all-linear", "layers_to_transform": null}),
         ] {
-            assert_eq!(said(config.clone()), "", "{config}");
+            assert_eq!(said(&config), "", "{config}");
         }
         for (config, key) in [
             (json!({"target_modules": ["k_proj", "v_proj"]}), "`target_modules`"),
@@ -209,7 +209,7 @@ mod tests {
             (json!({"layers_to_transform": 2}), "`layers_to_transform`"),
             (json!({"modules_to_save": ["lm_head"]}), "`modules_to_save` names lm_head"),
         ] {
-            let said = said(config.clone());
+            let said = said(&config);
             assert!(said.contains(key) && !said.contains("q_proj\"]: "), "{config}: {said}");
         }
     }
