@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use super::conditions::Conditions;
 use crate::console::in_a_line;
@@ -20,6 +19,7 @@ use crate::sweep::launch::submit::{largest_array, split};
 use crate::sweep::space::describe;
 use crate::sweep::work::{WorkLimit, release, work};
 use crate::sweep::{show, view::RunView};
+use crate::train::observe::Metrics;
 
 /// Arguments of `reft sweep`.
 #[derive(Debug, clap::Args)]
@@ -250,10 +250,8 @@ fn conditions(sweep: &Sweep, survey: &Survey) -> Result<()> {
 
 /// Whether a trace of updates has some, and none that changed anything.
 fn all_at_rate_0(metrics: &Path) -> bool {
-    let lines = std::fs::read_to_string(metrics).unwrap_or_default();
-    let rates = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["lr"].as_f64());
-    let rates: Vec<f64> = rates.collect();
-    !rates.is_empty() && rates.iter().all(|&rate| rate == 0.0)
+    let trace = Metrics::kept(metrics, u64::MAX);
+    !trace.is_empty() && trace.iter().all(|step| step.lr == 0.0)
 }
 
 /// The first of these runs that is complete.

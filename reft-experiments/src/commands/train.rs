@@ -8,11 +8,14 @@ use reft_core::adapt_config::SpecError;
 use super::place::check_folder;
 use super::processes::Processes;
 use super::train_data::{self, DataArgs, OutArgs};
+use crate::config::plan::RunPlan;
 use crate::config::read::run_plan;
 use crate::data::own::cells::Format;
 use crate::run;
 use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
+use crate::tasks::TaskId;
+use crate::tasks::template::PromptTemplate;
 
 /// Arguments of `reft train`.
 #[derive(Debug, clap::Args)]
@@ -65,7 +68,7 @@ impl Args {
         if !plan.trains() {
             bail!("{}: adapt: nothing to train: name interventions, or use `reft eval`", self.place());
         }
-        if plan.data.chat_template.is_some() && !plan.data.uses_chat_template() {
+        if plan.data.chat_template.is_some() && !uses_chat_template(&plan) {
             eprintln!(
                 "data.chat_template: no rows are conversations: the template is only kept, for `reft generate --chat`"
             );
@@ -129,6 +132,13 @@ impl Args {
     fn located(&self, error: Error) -> Error {
         if error.is::<SpecError>() { error.context(format!("{}: adapt", self.place())) } else { error }
     }
+}
+
+/// Whether the model's chat template makes prompts: of every row, or of those that are conversations.
+fn uses_chat_template(plan: &RunPlan) -> bool {
+    let of_conversations = |id: &TaskId| id.task().own().is_some_and(|set| set.spec.messages.is_some());
+    let data = &plan.data;
+    data.template == PromptTemplate::Chat || data.train.iter().chain(&data.eval).any(of_conversations)
 }
 
 /// Whether a text is a JSON array, or several lines of JSON objects. One object may be a configuration.

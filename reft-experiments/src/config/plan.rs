@@ -82,12 +82,6 @@ impl DataPlan {
         let own = !rows.is_empty() && rows.iter().all(|id| id.task().own().is_some());
         if own { "own".to_owned() } else { self.source.to_string() }
     }
-
-    /// Whether the model's chat template makes prompts: of every row, or of those that are conversations.
-    pub fn uses_chat_template(&self) -> bool {
-        let of_conversations = |id: &TaskId| id.task().own().is_some_and(|set| set.spec.messages.is_some());
-        self.template == PromptTemplate::Chat || self.train.iter().chain(&self.eval).any(of_conversations)
-    }
 }
 
 /// `train:` how parameters move.

@@ -190,8 +190,7 @@ impl<'a, M: ModelWithLoss> Learner<'a, M> {
         let leaves = self.leaves();
         let norm = grads.iter().map(norm).fold(0.0, f64::hypot);
         if !loss.is_finite() || !norm.is_finite() {
-            let last_good = std::mem::take(&mut self.last_good);
-            self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));
+            self.restore_last_good();
             return Err(UpdateError::NonFinite { loss, norm });
         }
         self.remember(&leaves);
@@ -215,10 +214,15 @@ impl<'a, M: ModelWithLoss> Learner<'a, M> {
     pub fn ends_finite(&mut self) -> bool {
         let finite = self.leaves().iter().all(|leaf| leaf.isfinite().all().int64_value(&[]) == 1);
         if !finite {
-            let last_good = std::mem::take(&mut self.last_good);
-            self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));
+            self.restore_last_good();
         }
         finite
+    }
+
+    /// Puts the parameters back that gave the last finite loss, if there was one.
+    fn restore_last_good(&mut self) {
+        let last_good = std::mem::take(&mut self.last_good);
+        self.sets_mut().zip(&last_good).for_each(|(set, values)| set.load(values));
     }
 
     fn leaves(&self) -> Vec<Tensor> {
