@@ -32,6 +32,12 @@ auto guarded(F f, decltype(f()) otherwise) -> decltype(f()) {
     return otherwise;
 }
 
+// Returns when every rank has connected to all others: one that leaves before would break the connections that others still make.
+void wait_for_all(c10d::TCPStore& store, int32_t size) {
+    if (store.add("reft/connected", 1) == size) store.set("reft/all_connected", "");
+    store.wait({"reft/all_connected"});
+}
+
 }  // namespace
 
 extern "C" {
@@ -53,6 +59,7 @@ Group* reft_group_join(const char* host, uint16_t port, int32_t rank, int32_t si
             options->devices.push_back(*address ? c10d::ProcessGroupGloo::createDeviceForHostname(address)
                                                 : c10d::ProcessGroupGloo::createDefaultDevice());
             auto processes = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
+            wait_for_all(*store, size);
             return new Group{std::move(store), std::move(processes)};
         },
         nullptr);

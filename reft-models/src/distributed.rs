@@ -198,14 +198,24 @@ mod tests {
     #[test]
     fn a_rank_that_leaves_is_an_error_of_one_line() {
         let port = free_port();
-        let of = move |rank: usize| {
-            let group = ProcessGroup::join(&meeting(port, rank), Duration::from_secs(30)).expect("three ranks meet");
-            let mut values = Tensor::from_slice(&[1.0f32]);
-            if rank == 2 { Ok(()) } else { group.sum(&mut values) }
+        let join = move |rank: usize| {
+            ProcessGroup::join(&meeting(port, rank), Duration::from_secs(30)).expect("three ranks meet")
         };
-        let ranks: Vec<_> = (0..3).map(|rank| std::thread::spawn(move || of(rank))).collect();
-        let outcomes: Vec<_> = ranks.into_iter().map(|rank| rank.join().expect("no panic")).collect();
-        let said = outcomes[1].as_ref().expect_err("a rank has left").to_string();
+        // Rank 0, where the ranks meet, stays until rank 1 has its error; rank 2 leaves as soon as it has joined.
+        let (failed, until_failed) = std::sync::mpsc::channel::<String>();
+        let hosts = std::thread::spawn(move || {
+            let group = join(0);
+            let _ = group.sum(&mut Tensor::from_slice(&[1.0f32]));
+            until_failed.recv()
+        });
+        let sums = std::thread::spawn(move || {
+            let error = join(1).sum(&mut Tensor::from_slice(&[1.0f32])).expect_err("a rank has left");
+            failed.send(error.to_string()).expect("rank 0 waits");
+        });
+        let leaves = std::thread::spawn(move || drop(join(2)));
+        let said = hosts.join().expect("no panic").expect("rank 1 has an error");
+        sums.join().expect("no panic");
+        leaves.join().expect("no panic");
         assert!(said.starts_with("rank 1 of 3: summing gradients: ") && !said.contains('\n'), "{said}");
     }
 }
