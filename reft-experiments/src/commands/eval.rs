@@ -60,7 +60,7 @@ impl Args {
         let files = SavedFiles { adapter: self.model.adapter.clone(), head: self.head.clone(), tokenizer };
         let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;
         fast::say(plan.dtype, plan.device);
-        self.say_other_rows(&plan)?;
+        self.warn_of_rows(&plan)?;
         let trained = self.model.adapter.as_deref().or(self.head.as_deref());
         let at = (plan.dtype, plan.device);
         let conditions = Conditions::here(&saved.base().id, trained, (scored_rows(&plan), plan.seed), at);
@@ -120,9 +120,11 @@ impl Args {
         Ok(())
     }
 
-    /// Says that the files have changed since the run whose configuration this is, where they have: what was trained on then may be
-    /// scored now.
-    fn say_other_rows(&self, plan: &RunPlan) -> Result<()> {
+    /// Says what a score on these rows does not tell: that the configuration trains on some of them, or that the files have changed
+    /// since its run, so that what was trained on then may be scored now.
+    fn warn_of_rows(&self, plan: &RunPlan) -> Result<()> {
+        // Where rows are missing those to score are an error later; without those of training there is nothing to compare.
+        run::warnings(plan, &DataSources::from_env()).unwrap_or_default().iter().for_each(|said| eprintln!("{said}"));
         let Some(config) = &self.config else { return Ok(()) };
         let Some(record) = Record::find(&config.with_file_name("record.json"))? else { return Ok(()) };
         if record.plan.data == plan.data

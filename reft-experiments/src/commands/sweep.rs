@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::conditions::Conditions;
 use crate::console::in_a_line;
 use crate::data::source::DataSources;
-use crate::run::overlaps;
+use crate::run::warnings;
 use crate::store::RunId;
 use crate::store::record::Record;
 use crate::store::state::{AttemptEnd, RunState};
@@ -162,7 +162,7 @@ pub(super) fn drive(sweep: &mut Sweep, mut local: LocalLauncher) -> Result<()> {
     let (folder, runs) = (sweep.folder().to_owned(), sweep.runs().to_owned());
     if let Some(first) = sweep.manifest.trials.first() {
         let plan = sweep.spec.plan(&first.point, &folder.display().to_string())?;
-        overlaps(&plan, &DataSources::from_env())?.iter().for_each(|said| eprintln!("{said}"));
+        warnings(&plan, &DataSources::from_env())?.iter().for_each(|said| eprintln!("{said}"));
     }
     let frozen = usize::try_from(sweep.manifest.threads).unwrap_or(local.threads);
     let why = if frozen == local.threads { "" } else { ", as the sweep was begun: digits depend on their number" };

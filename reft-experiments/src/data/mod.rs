@@ -2,6 +2,7 @@
 
 pub mod data_file;
 pub mod encode;
+pub mod equal_choices;
 pub mod error;
 pub mod halves;
 pub mod json_fault;

@@ -44,10 +44,10 @@ pub fn data_fingerprint(plan: &RunPlan, sources: &DataSources) -> Result<String>
     Ok(rows(plan, sources)?.fingerprint())
 }
 
-/// Which rows that a plan scores it also trains on, in words; nothing when none are.
+/// What a score of a plan's rows does not tell, in words: see [`RunRows::warnings`].
 ///
 /// # Errors
 /// When data is missing.
-pub fn overlaps(plan: &RunPlan, sources: &DataSources) -> Result<Vec<String>> {
-    Ok(rows(plan, sources)?.overlaps())
+pub fn warnings(plan: &RunPlan, sources: &DataSources) -> Result<Vec<String>> {
+    Ok(rows(plan, sources)?.warnings())
 }

@@ -25,8 +25,9 @@ pub trait RunRows {
     /// Identity of all of them; rows that are held back enter by their fingerprint.
     fn fingerprint(&self) -> String;
 
-    /// Which rows that are scored are also trained on, in words; nothing when none are.
-    fn overlaps(&self) -> Vec<String>;
+    /// What a score on these rows does not tell, in words: how many of them are also trained on, and in how many two choices are the
+    /// same.
+    fn warnings(&self) -> Vec<String>;
 
     /// The files that they were read from.
     fn files(&self) -> &[DataFile];

@@ -28,7 +28,7 @@ use crate::train::validation::DevLoss;
 /// Does a run, or this part of its updates, from 0 to 1.
 pub(super) fn perform(experiment: &dyn Experiment, run: &NamedRun<'_>, part: f64) -> Result<RunOutcome> {
     let rows = experiment.rows();
-    rows.overlaps().iter().for_each(|said| eprintln!("{said}"));
+    rows.warnings().iter().for_each(|said| eprintln!("{said}"));
     rows.left_out().iter().for_each(|lines| eprintln!("{lines}"));
     forget_peak_memory();
     let mut trainee = experiment.begin(run)?;

@@ -9,7 +9,7 @@ pub mod saved;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use reft_core::adaptation::{Adaptation, Mode};
 use reft_core::rng::Seed;
 use reft_core::{AdaptSpec, adapter_file};
@@ -204,13 +204,21 @@ pub(super) fn train<E: TrainingRow>(
 /// Answers and scores the rows of a task.
 ///
 /// # Errors
-/// When a text cannot be encoded, interventions overlap, or logits are not finite.
+/// When a text cannot be encoded, interventions overlap, or logits or the score are not finite.
 pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<TaskScore> {
     let AnsweredTask { predictions, too_long } = evaluator.answer(task.task(), rows)?;
     let score = (!task.task().judged()).then(|| match task.task().labelled() {
         Some(task) => measured(task, rows, &predictions),
         None => graded(task.task().scoring(), &predictions),
     });
+    ensure!(
+        score.is_none_or(|score| score.figure().is_finite()),
+        "{}: the {} of {} rows is not a finite number: an adapter that diverged, or weights beyond their type, say such things; \
+         train at a lower rate, or take dtype: f32",
+        task.key(),
+        task.task().scoring(),
+        rows.len()
+    );
     Ok(TaskScore { task, predictions, too_long, score })
 }
 

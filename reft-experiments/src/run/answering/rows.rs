@@ -10,6 +10,7 @@ use super::CausalExperiment;
 use crate::config::plan::RunPlan;
 use crate::data::data_file::DataFile;
 use crate::data::encode::{Example, Text, encode};
+use crate::data::equal_choices;
 use crate::data::error::DataError;
 use crate::data::left_out::LeftOut;
 use crate::data::overlap::Overlap;
@@ -246,11 +247,13 @@ impl RunRows for CausalRows {
         fingerprint(trained.chain(self.eval.iter().flat_map(|(_, rows)| rows)))
     }
 
-    fn overlaps(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<String> {
         let split = self.plan.data.eval_split.scored();
         let trained = || self.train.iter().map(|(_, row)| row);
-        let of = |(id, rows): &(TaskId, Vec<Row>)| Overlap::new(rows, trained()).describe(id.key(), split.name());
-        self.eval.iter().filter_map(of).collect()
+        let of = |(id, rows): &(TaskId, Vec<Row>)| {
+            [Overlap::new(rows, trained()).describe(id.key(), split.name()), equal_choices::describe(id.key(), rows)]
+        };
+        self.eval.iter().flat_map(of).flatten().collect()
     }
 
     fn files(&self) -> &[DataFile] {

@@ -71,7 +71,7 @@ impl RunRows for ClassificationRows {
     }
 
     /// Held rows are compared for a run that reports them only.
-    fn overlaps(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<String> {
         let of = |rows: &[Row], part: &str| {
             Overlap::new(first(rows, &self.plan), &self.train).describe(self.task.key(), part)
         };

@@ -99,7 +99,7 @@ impl RunRows for StudyRows {
         format!("{:.32x}", hash.finalize())
     }
 
-    fn overlaps(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 
