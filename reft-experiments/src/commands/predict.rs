@@ -141,11 +141,18 @@ impl Args {
         place::check_file("--out", out)
     }
 
-    /// Whether the rows are of a file that the model was trained on.
+    /// Whether the rows are of a file that the model was trained on, or of a copy of one.
     fn was_trained_on(&self, kept: &SavedTask) -> bool {
-        let place = |file: &Path| file.canonicalize().ok();
-        let rows = place(&self.file);
-        rows.is_some() && kept.tasks.iter().any(|task| place(Path::new(&task.file)) == rows)
+        let size = |file: &Path| file.metadata().ok().filter(std::fs::Metadata::is_file).map(|data| data.len());
+        let same = |file: &Path| {
+            let place = |file: &Path| file.canonicalize().ok();
+            place(file).is_some_and(|there| Some(there) == place(&self.file))
+                || size(file).is_some_and(|there| Some(there) == size(&self.file))
+                    && std::fs::read(file)
+                        .ok()
+                        .is_some_and(|there| std::fs::read(&self.file).is_ok_and(|ours| ours == there))
+        };
+        kept.tasks.iter().any(|task| same(Path::new(&task.file)))
     }
 
     /// Keys of what is right whose columns are named here, and so must be there.

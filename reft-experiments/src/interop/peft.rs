@@ -291,8 +291,18 @@ fn prefix(config: &Value, parts: &PeftTensors) -> Result<PrefixSpec> {
         bail!("`num_transformer_submodules` is {}, which is not computed here", config["num_transformer_submodules"]);
     }
     // A reparametrisation is no part of the file, only what it led to.
-    if !parts.own.contains_key("embedding") {
+    let Some(embedding) = parts.own.get("embedding") else {
         bail!("tensor `prompt_embeddings` is missing: copy the whole folder");
+    };
+    if let (Some(layers), Some(token)) = (config["num_layers"].as_i64(), config["token_dim"].as_i64())
+        && embedding.size()[1..] != [2 * layers * token]
+    {
+        bail!(
+            "`num_layers` {layers} and `token_dim` {token} say keys and values of {} numbers a token, and tensor `prompt_embeddings` is \
+             {:?}: configuration and tensors are of different adapters; copy the whole folder again",
+            2 * layers * token,
+            embedding.size()
+        );
     }
     Ok(PrefixSpec { tokens, reparametrisation: None })
 }
