@@ -34,7 +34,7 @@ auto guarded(F f, decltype(f()) otherwise) -> decltype(f()) {
 
 // Returns when every rank has connected to all others: one that leaves before would break the connections that others still make.
 void wait_for_all(c10d::TCPStore& store, int32_t size) {
-    if (store.add("reft/connected", 1) == size) store.set("reft/all_connected", "");
+    if (store.add("reft/connected", 1) == size) store.set("reft/all_connected", std::vector<uint8_t>{1});
     store.wait({"reft/all_connected"});
 }
 

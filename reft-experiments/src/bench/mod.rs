@@ -80,6 +80,9 @@ pub struct BenchmarkJob {
     /// Dimension of the subspace
     #[arg(long, default_value_t = 8)]
     pub rank: i64,
+    /// Adapters of that rank that are trained jointly, each at its part of the layers
+    #[arg(long, default_value_t = 1)]
+    pub adapters: usize,
     /// Rows in one update, or sequences that run together
     #[arg(long, default_value_t = 16)]
     pub batch: usize,
@@ -125,6 +128,7 @@ impl BenchmarkJob {
             positions: "f7+l7".to_owned(),
             layers: "all".to_owned(),
             rank: 8,
+            adapters: 1,
             batch: 16,
             steps: 4,
             new: 32,

@@ -66,8 +66,9 @@ fn adaptation(job: &BenchmarkJob, loaded: &LoadedDecoder) -> Result<Box<dyn Adap
         return Ok(SavedAdapter::read(&folder.join(trained::OURS))?.onto(&loaded.base, job.device.0)?);
     }
     let listed: Result<Vec<usize>, _> = job.layers.split(',').map(str::parse).collect();
-    let layers = listed.map_or(json!("all"), |layers| json!(layers));
-    let spec = match job.method {
+    let layers = listed.unwrap_or_else(|_| (0..loaded.decoder.dims().layers).collect());
+    let part = |first: usize| layers.iter().skip(first).step_by(job.adapters).copied().collect::<Vec<_>>();
+    let spec = |layers: Vec<usize>| match job.method {
         BenchmarkMethod::Lora => {
             json!({"lora": {"rank": job.rank, "alpha": 2 * job.rank, "components": ["q", "v"], "layers": layers}})
         }
@@ -75,6 +76,8 @@ fn adaptation(job: &BenchmarkJob, loaded: &LoadedDecoder) -> Result<Box<dyn Adap
             json!({"reft": {"intervention": "loreft", "rank": job.rank, "positions": job.positions, "layers": layers}})
         }
     };
+    let spec =
+        if job.adapters == 1 { spec(layers) } else { (0..job.adapters).map(|first| spec(part(first))).collect() };
     let spec: AdaptSpec = serde_json::from_value(spec)?;
     Ok(spec.build(loaded.decoder.dims(), SEED, job.device.0)?)
 }

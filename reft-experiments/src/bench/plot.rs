@@ -159,7 +159,14 @@ mod tests {
             gemm_share: None,
             gemm_gflops: None,
         };
-        let point = |setting, value, seconds| ScalingPoint { setting, value, seconds, slope: 1.0 };
+        let point = |setting, value, seconds| ScalingPoint {
+            setting,
+            value,
+            seconds,
+            slope: 1.0,
+            peak_mib: 1.0,
+            memory_slope: 0.0,
+        };
         ratios(&[line("train", 47.0), line("peak memory", 0.3)], folder.path()).expect("drawn");
         let points = [point("rank", 1.0, 2.0), point("rank", 4.0, 3.0), point("batch", 4.0, 1.0)];
         scaling(&points, folder.path()).expect("drawn");

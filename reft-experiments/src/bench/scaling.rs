@@ -1,4 +1,4 @@
-//! How the cost of an update, or of a whole pass over the rows, grows with one setting at a time.
+//! How the time of an update, or of a whole pass over the rows, and peak memory grow with one setting at a time.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -15,8 +15,12 @@ pub struct ScalingPoint {
     pub value: f64,
     /// Seconds of an update (median), or of all updates where rows are added.
     pub seconds: f64,
-    /// Exponent of the power law through the points of this setting: 1 is proportional, 0 no growth.
+    /// Exponent of the power law through the seconds of this setting: 1 is proportional, 0 no growth.
     pub slope: f64,
+    /// Peak memory of the process, MiB: the model and what training adds.
+    pub peak_mib: f64,
+    /// The exponent of peak memory.
+    pub memory_slope: f64,
 }
 
 /// One axis: what is changed, and what is timed.
@@ -28,7 +32,8 @@ struct ScalingAxis {
     timed: fn(&BenchmarkResult) -> f64,
 }
 
-/// Every axis. A layer count means the last so many, all of which gradients must pass.
+/// Every axis. A layer count means the last so many, all of which gradients must pass; of several adapters each has its part of the
+/// layers, and all are trained jointly.
 const SETTINGS: &[ScalingAxis] = &[
     ScalingAxis {
         name: "layers",
@@ -49,6 +54,12 @@ const SETTINGS: &[ScalingAxis] = &[
         name: "positions",
         values: &[2, 14, 28],
         vary: |job, n, _| (BenchmarkJob { positions: format!("f{0}+l{0}", n / 2), ..job.clone() }, 1),
+        timed: |outcome| outcome.step_s,
+    },
+    ScalingAxis {
+        name: "adapters",
+        values: &[1, 3, 10],
+        vary: |job, n, _| (BenchmarkJob { adapters: n, ..job.clone() }, 1),
         timed: |outcome| outcome.step_s,
     },
     ScalingAxis {
@@ -88,10 +99,16 @@ pub fn run(
         for &value in values {
             let (job, repeated) = vary(base, value, layers);
             let rows: Vec<Row> = rows.iter().take(job.trained()).map(|row| longer(row, repeated)).collect();
-            measured.push((value as f64, timed(&measure(&job, &rows)?)));
+            let outcome = measure(&job, &rows)?;
+            measured.push((value as f64, timed(&outcome), outcome.peak_mib));
         }
-        let slope = slope(&measured);
-        points.extend(measured.into_iter().map(|(value, seconds)| ScalingPoint { setting, value, seconds, slope }));
+        let exponent = |of: fn(&(f64, f64, f64)) -> f64| {
+            slope(&measured.iter().map(|point| (point.0, of(point))).collect::<Vec<_>>())
+        };
+        let (slope, memory_slope) = (exponent(|point| point.1), exponent(|point| point.2));
+        let point =
+            |(value, seconds, peak_mib)| ScalingPoint { setting, value, seconds, slope, peak_mib, memory_slope };
+        points.extend(measured.into_iter().map(point));
     }
     Ok(points)
 }

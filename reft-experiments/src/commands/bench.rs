@@ -162,7 +162,8 @@ impl Bench {
         command.args(["--positions", &job.positions, "--layers", &job.layers, "--model", &self.args.model]);
         let numbers =
             [("--rank", job.rank as usize), ("--batch", job.batch), ("--steps", job.steps), ("--new", job.new)];
-        for (flag, number) in numbers.into_iter().chain([("--rows", job.rows), ("--lookahead", job.lookahead)]) {
+        let others = [("--rows", job.rows), ("--lookahead", job.lookahead), ("--adapters", job.adapters)];
+        for (flag, number) in numbers.into_iter().chain(others) {
             command.args([flag, &number.to_string()]);
         }
         command.args(["--method", job.method.name(), "--device", &String::from(job.device)]).arg("--data").arg(rows);
@@ -228,7 +229,10 @@ impl Bench {
         })?;
         report::csv(&points, &self.args.out.join("scaling.csv"))?;
         for series in points.chunk_by(|a, b| a.setting == b.setting) {
-            println!("cost by {}: slope {:.2}", series[0].setting, series[0].slope);
+            println!(
+                "by {}: time slope {:.2}, memory slope {:.2}",
+                series[0].setting, series[0].slope, series[0].memory_slope
+            );
         }
         plot::scaling(&points, &self.args.out)
     }
