@@ -76,8 +76,12 @@ fn adaptation(job: &BenchmarkJob, loaded: &LoadedDecoder) -> Result<Box<dyn Adap
             json!({"reft": {"intervention": "loreft", "rank": job.rank, "positions": job.positions, "layers": layers}})
         }
     };
-    let spec =
-        if job.adapters == 1 { spec(layers) } else { (0..job.adapters).map(|first| spec(part(first))).collect() };
+    let member = |first| json!({"adapt": spec(part(first))});
+    let spec = if job.adapters == 1 {
+        spec(layers.clone())
+    } else {
+        json!({"joint": (0..job.adapters).map(member).collect::<Vec<_>>()})
+    };
     let spec: AdaptSpec = serde_json::from_value(spec)?;
     Ok(spec.build(loaded.decoder.dims(), SEED, job.device.0)?)
 }
