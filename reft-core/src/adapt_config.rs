@@ -72,6 +72,11 @@ pub trait AdaptConfig: Any + Debug + Send + Sync {
         self.members().iter().any(|member| member.computes_with_weights())
     }
 
+    /// Tokens of the model's context that trained keys and values take, by default those of its members.
+    fn virtual_tokens(&self) -> usize {
+        self.members().iter().map(|member| member.virtual_tokens()).sum()
+    }
+
     /// The adaptations that this one is made of, if it is made of others.
     fn members(&self) -> Vec<&dyn AdaptConfig> {
         Vec::new()

@@ -119,6 +119,11 @@ pub trait Step {
         None
     }
 
+    /// Tokens of the model's context that trained keys and values take, before the sequence's own.
+    fn virtual_tokens(&self) -> usize {
+        0
+    }
+
     /// Carries the gradients of all passes since [`Adaptation::begin`] back to the flat leaf. Once per step.
     fn backprop(self: Box<Self>);
 }

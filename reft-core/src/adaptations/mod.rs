@@ -196,6 +196,11 @@ impl AdaptSpec {
         self.config.own_weights()
     }
 
+    /// Tokens of the model's context that trained keys and values take.
+    pub fn virtual_tokens(&self) -> usize {
+        self.config.virtual_tokens()
+    }
+
     /// All sets of interventions in it, whatever else there is.
     pub fn interventions(&self) -> Vec<&ReftSpec> {
         interventions(self.config.as_ref())

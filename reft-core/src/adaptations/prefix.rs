@@ -74,6 +74,10 @@ impl AdaptConfig for PrefixSpec {
         Ok(self.declare(dims)?.iter().map(|declared| declared.shape.iter().product::<i64>()).sum())
     }
 
+    fn virtual_tokens(&self) -> usize {
+        usize::try_from(self.tokens).unwrap_or(0)
+    }
+
     fn title(&self) -> String {
         Self::TITLE.to_owned()
     }
@@ -159,6 +163,10 @@ impl Step for PrefixStep<'_> {
 
     fn edits(&self, _: &Layout) -> Vec<EditedRows> {
         Vec::new()
+    }
+
+    fn virtual_tokens(&self) -> usize {
+        self.adaptation.tokens as usize
     }
 
     fn backprop(self: Box<Self>) {

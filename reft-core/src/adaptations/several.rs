@@ -171,6 +171,10 @@ impl Step for CombinedStep<'_> {
         self.0.iter().find_map(|step| step.weights())
     }
 
+    fn virtual_tokens(&self) -> usize {
+        self.0.iter().map(|step| step.virtual_tokens()).sum()
+    }
+
     fn backprop(self: Box<Self>) {
         self.0.into_iter().for_each(Step::backprop);
     }

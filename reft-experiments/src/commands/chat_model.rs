@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::OpenedDecoder;
 use super::inspect::edited;
-use crate::run::context::{ContextRequest, Remedy};
+use crate::run::context::{Context, ContextRequest, Remedy};
 
 /// A model with its adapters, and how it speaks.
 pub(super) struct ChatModel {
@@ -130,7 +130,11 @@ impl ChatModel {
 
     /// What prompts of these lengths ask of the model.
     fn check_context(&self, what: &str, prompts: &[&[i64]]) -> Result<()> {
-        let (context, max_new) = (self.opened.loaded.decoder.context(), self.max_new);
+        let virtual_tokens =
+            self.opened.adapters.iter().map(|(_, adaptation)| adaptation.begin(Mode::Eval).virtual_tokens()).max();
+        let context =
+            Context { tokens: self.opened.loaded.decoder.context(), virtual_tokens: virtual_tokens.unwrap_or(0) };
+        let max_new = self.max_new;
         let lengths: Vec<usize> = prompts.iter().map(|ids| ids.len()).collect();
         let name = |index| if lengths.len() > 1 { format!("{what}: prompt {}", index + 1) } else { what.to_owned() };
         Ok(ContextRequest { context, max_new, remedy: Remedy::Shorten }.check(what, &lengths, name)?)

@@ -102,24 +102,20 @@ impl DataArgs {
     /// # Errors
     /// With the first of them, and what to write instead.
     pub fn check_beside(&self, config: &Path) -> Result<()> {
-        let keys = [
-            ("model", self.model.is_some(), "model"),
-            ("positions", self.positions.is_some(), "adapt.reft.positions"),
-            ("rank", self.rank.is_some(), "adapt.reft.rank"),
-            ("layers", self.layers.is_some(), "adapt.reft.layers"),
-            ("epochs", self.epochs.is_some(), "train.epochs"),
-            ("chat-template", self.chat_template.is_some(), "data.chat_template"),
-            ("print-config", self.print_config, ""),
-        ];
         let described = self.described()?;
         let config = config.display();
         if self.data.is_some() {
             bail!("--data and {config} both say what is trained: leave one of them out");
         }
-        match keys.iter().find(|(_, given, _)| *given).map(|(flag, _, key)| (*flag, *key)) {
-            Some((flag, "")) => bail!("--{flag} shows what --data and its flags stand for: {config} says it itself"),
+        if self.print_config {
+            bail!("--print-config shows what --data and its flags stand for: {config} says it itself");
+        }
+        match self.with_keys().first() {
+            Some((flag, key)) if key.starts_with("adapt.") => bail!(
+                "{flag} goes with --data: {config} says what is trained; override it by its key, such as --set {key}=.."
+            ),
             Some((flag, key)) => {
-                bail!("--{flag} goes with --data: {config} says {key}; write --set {key}=.. to override it")
+                bail!("{flag} goes with --data: {config} says {key}; write --set {key}=.. to override it")
             }
             None => match described.keys().next() {
                 Some(key) => bail!("--{key} goes with --data: in {config} the entries of data.train say it"),
@@ -188,8 +184,38 @@ impl DataArgs {
             tree["data"]["chat_template"] = json!(template);
         }
         let mut written = LocatedSettings { tree, ..LocatedSettings::nothing("the command line") };
+        let by_flags = written.tree.clone();
         overrides.iter().try_for_each(|text| written.set(text))?;
+        self.check_overrides(&by_flags, &written.tree)?;
         Ok(written)
+    }
+
+    /// The flags that are given and stand for one key each, with these keys.
+    fn with_keys(&self) -> Vec<(&'static str, &'static str)> {
+        let flags = [
+            ("--model", self.model.is_some(), "model"),
+            ("--positions", self.positions.is_some(), "adapt.reft.positions"),
+            ("--rank", self.rank.is_some(), "adapt.reft.rank"),
+            ("--layers", self.layers.is_some(), "adapt.reft.layers"),
+            ("--epochs", self.epochs.is_some(), "train.epochs"),
+            ("--chat-template", self.chat_template.is_some(), "data.chat_template"),
+        ];
+        flags.into_iter().filter(|(_, given, _)| *given).map(|(flag, _, key)| (flag, key)).collect()
+    }
+
+    /// Refuses overrides of what a flag says: both cannot be meant.
+    fn check_overrides(&self, by_flags: &Value, overridden: &Value) -> Result<()> {
+        let value = |settings: &Value, key: &str| settings.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
+        let flags = self.with_keys();
+        let lost = flags.iter().find(|(_, key)| value(by_flags, key) != value(overridden, key));
+        let Some((flag, key)) = lost else { return Ok(()) };
+        let method = overridden["adapt"].as_object().and_then(|adapt| adapt.keys().next());
+        match method.filter(|method| key.starts_with("adapt.") && *method != "reft") {
+            Some(method) => bail!(
+                "{flag} is {key}, and --set chooses {method} instead: leave out {flag}, and set what {method} has"
+            ),
+            None => bail!("{flag} and --set both say {key}: leave one of them out"),
+        }
     }
 }
 

@@ -95,7 +95,7 @@ fn labels(id: TaskId, paths: &RunPaths) -> Result<()> {
 fn texts(plan: &RunPlan, id: TaskId, paths: &RunPaths, session: &mut Session) -> Result<()> {
     let loaded = session.load(plan)?;
     let (task, adapter) = (id.task(), SavedAdapter::read(&paths.adapter())?);
-    let adaptation = adapter.onto(&loaded.base, plan.device.0)?;
+    let adaptation = adapter.onto_lent(&loaded.base, &loaded.lender(), plan.device.0)?;
     let step = adaptation.begin(Mode::Eval);
     let evaluators = [Evaluator::new(&loaded, None, plan), Evaluator::new(&loaded, Some(step.as_ref()), plan)];
     let mut rows = task.rows(plan.data.source, &plan.data.eval_split.scored(), &session.sources)?;

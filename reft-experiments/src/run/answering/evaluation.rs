@@ -9,7 +9,7 @@ use crate::config::plan::{AnsweredBy, EvalPlan, RunPlan};
 use crate::data::options::OptionsError;
 use crate::data::row::Row;
 use crate::data::too_long::{LengthAction, RowUse, TooLong, ending};
-use crate::run::context::{BeyondContext, ContextRequest, Remedy};
+use crate::run::context::{BeyondContext, Context, ContextRequest, Remedy};
 use crate::run::prediction::Prediction;
 use crate::run::session::LoadedDecoder;
 use crate::score::scoring::ScoringKind;
@@ -111,6 +111,12 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// What the model reads, and what of it a prefix takes.
+    pub(super) fn context(&self) -> Context {
+        let virtual_tokens = self.adaptation.map_or(0, Step::virtual_tokens);
+        Context { tokens: self.loaded.decoder.context(), virtual_tokens }
+    }
+
     /// Generates an answer to every row, whatever the task is scored by.
     ///
     /// # Errors
@@ -123,7 +129,7 @@ impl<'a> Evaluator<'a> {
         let mut prompts: Vec<Vec<i64>> = rows.par_iter().map(encode).collect::<Result<_, TokenizerError>>()?;
         let (cut, too_long) = self.shorten(task, rows, &mut prompts)?;
         let lengths: Vec<usize> = prompts.iter().map(Vec::len).collect();
-        let (context, max_new) = (self.loaded.decoder.context(), self.plan.max_new_tokens);
+        let (context, max_new) = (self.context(), self.plan.max_new_tokens);
         let asked = ContextRequest { context, max_new, remedy: Remedy::MaxLength };
         asked.check(task.key(), &lengths, |row| rows[row].name(task.key(), row))?;
         // The longest first: the last passes then hold short prompts, and no straggler runs alone.

@@ -113,7 +113,7 @@ impl Evaluator<'_> {
         rows: usize,
         mut examples: Vec<Example>,
     ) -> Result<(Vec<CutLikelihood>, Option<TooLong>), EvalError> {
-        let most = self.max_length.min(self.loaded.decoder.context());
+        let most = self.max_length.min(self.context().room());
         let mut cut = Vec::new();
         for example in &mut examples {
             let lost = example.ids.len().saturating_sub(most);

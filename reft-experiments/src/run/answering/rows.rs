@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use anyhow::{Error, Result, bail, ensure};
 use rayon::prelude::*;
+use reft_core::AdaptSpec;
 use reft_core::rng::Seed;
 
 use super::CausalExperiment;
@@ -19,7 +20,7 @@ use crate::data::row::{Row, limited};
 use crate::data::source::DataSources;
 use crate::data::split::{Split, fingerprint};
 use crate::data::too_long::{LengthAction, RowUse, TooLong};
-use crate::run::context;
+use crate::run::context::{self, Context};
 use crate::run::experiment::{Experiment, RunRows};
 use crate::run::session::{LoadedDecoder, Session};
 use crate::tasks::TaskId;
@@ -234,8 +235,10 @@ impl CausalRows {
         let mut made = rows.par_iter().filter(|row| !turns(row)).map(of_text).collect::<Result<Vec<_>>>()?;
         let conversations = rows.iter().filter(turns).map(of_turns).collect::<Result<Vec<_>>>()?;
         made.extend(conversations.into_iter().flatten());
+        let virtual_tokens = self.plan.adapt.as_ref().map_or(0, AdaptSpec::virtual_tokens);
+        let context = Context { tokens: loaded.decoder.context(), virtual_tokens };
         for example in made.iter().filter(|row| is_answered(row)).flat_map(|row| row.adapted.iter().chain(&row.base)) {
-            context::check_row(&example.name, example.ids.len(), loaded.decoder.context())?;
+            context::check_row(&example.name, example.ids.len(), context)?;
         }
         Ok(made)
     }
