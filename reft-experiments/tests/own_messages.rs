@@ -30,7 +30,7 @@ fn another_adapter_is_replaced_only_where_that_is_asked_for() {
     done(&dir, &[&TRAIN[..], &to, &["2"]].concat());
     let before = runs(&dir);
     let other = [&TRAIN[..], &to, &["3"]].concat();
-    refused(&dir, &other, &["--out mine: another adapter is there", "name another folder", "--overwrite"]);
+    refused(&dir, &other, &["--out mine: files of another adapter are there", "name another folder", "--overwrite"]);
     assert_eq!((rank(&adapter), runs(&dir)), (2.into(), before));
     std::fs::write(adapter.join("head.safetensors"), "of another").expect("writable");
     done(&dir, &[&other[..], &["--overwrite"]].concat());
@@ -125,7 +125,7 @@ fn a_command_that_lacks_its_file_says_which_is_meant() {
 fn guessed_columns_and_few_rows_are_said_and_a_runs_folder_is_its_adapters() {
     let dir = Dir::faq();
     let (said, noted) = done(&dir, &[&TRAIN[..], &["--score", "exact"]].concat());
-    assert!(noted.contains("prompt: column question; completion: column answer"), "{noted}");
+    assert!(noted.contains(r#"prompt: "{{ question }}\n"; completion: "{{ answer }}""#), "{noted}");
     assert!(
         said.contains("a score of 1 row tells little") && said.contains("on own dev rows, seed 42, f32, cpu ("),
         "{said}"
@@ -275,7 +275,7 @@ fn labels_that_the_model_does_not_know_are_refused_and_missing_ones_counted() {
     let (said, noted) = done(&dir, &[&train[..], &["--out", "words", "--set", "dtype=f32"]].concat());
     assert!(noted.contains("text: column text; label: column label"), "{noted}");
     assert!(
-        said.contains("reft predict --adapter words FILE") && said.contains("a score of 3 rows tell little"),
+        said.contains("reft predict --adapter words FILE") && said.contains("a score of 3 rows tells little"),
         "{said}"
     );
     let predict = |file: &'static str| vec!["predict", "--adapter", "words", file, "--dtype", "f32"];

@@ -25,7 +25,10 @@ pub(super) fn command_asked(command: &Command, mut arguments: impl Iterator<Item
 
 /// Clap's error without its summary of the usage, and with the command whose `--help` has it.
 pub(super) fn in_a_line(error: &str, command: &str) -> String {
-    let of_usage = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more information");
+    let of_usage = |part: &&str| {
+        let escaping = part.starts_with("tip: to pass '");
+        escaping || part.starts_with("Usage:") || part.starts_with("For more information")
+    };
     let line = |part: &str| part.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let parts = error.split("\n\n").map(str::trim).filter(|part| !part.is_empty() && !of_usage(part)).map(line);
     let said = parts.collect::<Vec<_>>().join("; ");
@@ -74,6 +77,8 @@ mod tests {
             said(&[]),
             "error: the following required arguments were not provided: <MODEL> (`reft train --help`)"
         );
+        let foreign = said(&["--positions", "l1", "m"]);
+        assert_eq!(foreign, "error: unexpected argument '--positions' found (`reft train --help`)");
         let unknown = said(&["--rnk", "3", "m"]);
         assert!(unknown.contains("'--rnk'") && unknown.contains("'--rank'") && !unknown.contains('\n'), "{unknown}");
     }

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::conditions::{Conditions, scored_rows};
 use super::place::check_folder;
-use crate::config::plan::{EvalSplit, RunPlan};
+use crate::config::plan::{DataPlan, EvalPlan, EvalSplit, RunPlan};
+use crate::data::overlap::Overlap;
 use crate::data::source::DataSources;
 use crate::machine::fast;
 use crate::run::saved::SavedFiles;
@@ -17,6 +18,7 @@ use crate::run::saved_task::SavedTask;
 use crate::run::{self, PredictionFile};
 use crate::store::record::{Record, Score};
 use crate::store::test_reads;
+use crate::tasks::TaskId;
 
 /// Arguments of `reft eval`.
 #[derive(Debug, clap::Args)]
@@ -90,7 +92,7 @@ impl Args {
             }
             Ok(())
         })?;
-        keep_scores(self.out.as_deref(), &ScoresFile { conditions, scores })
+        keep_scores(self.out.as_deref(), &ScoresFile { conditions, data: &plan.data, eval: &plan.eval, scores })
     }
 
     /// An adapter is not scored on the default's rows, which have nothing to do with what it was trained for.
@@ -124,7 +126,20 @@ impl Args {
     /// since its run, so that what was trained on then may be scored now.
     fn warn_of_rows(&self, plan: &RunPlan) -> Result<()> {
         // Where rows are missing those to score are an error later; without those of training there is nothing to compare.
-        run::warnings(plan, &DataSources::from_env()).unwrap_or_default().iter().for_each(|said| eprintln!("{said}"));
+        let sources = DataSources::from_env();
+        let mut said = run::warnings(plan, &sources).unwrap_or_default();
+        if let Some(kept) = self.model.adapter.as_deref().map(SavedTask::find).transpose()?.flatten() {
+            let trained = kept.trained_rows(&sources);
+            let split = plan.data.eval_split.scored();
+            let overlap = |id: &TaskId| {
+                let rows = id.task().rows(plan.data.source, &split, &sources).ok()?;
+                Overlap::new(&rows, &trained).describe(id.key(), split.name())
+            };
+            said.extend(plan.data.eval.iter().filter_map(overlap));
+        }
+        said.sort();
+        said.dedup();
+        said.iter().for_each(|said| eprintln!("{said}"));
         let Some(config) = &self.config else { return Ok(()) };
         let Some(record) = Record::find(&config.with_file_name("record.json"))? else { return Ok(()) };
         if record.plan.data == plan.data
@@ -142,8 +157,11 @@ impl Args {
     fn check_free(&self, plan: &RunPlan, conditions: &Conditions) -> Result<()> {
         let Some(out) = self.out.as_ref().filter(|_| !self.overwrite) else { return Ok(()) };
         let Ok(there) = std::fs::read(out.join(SCORES)) else { return Ok(()) };
-        let ours = serde_json::to_value(conditions).expect("plain data");
-        let ours = ours.as_object().expect("an object");
+        let ours =
+            ScoresFile { conditions: conditions.clone(), data: &plan.data, eval: &plan.eval, scores: BTreeMap::new() };
+        let mut ours = serde_json::to_value(ours).expect("plain data");
+        let ours = ours.as_object_mut().expect("an object");
+        ours.remove("scores");
         let of_task = |key: &String| plan.data.eval.iter().any(|id| id.task().key() == key);
         let same = |there: &Value| {
             there["adapter"].as_str() == conditions.adapter.as_deref()
@@ -177,6 +195,10 @@ const SCORES: &str = "scores.json";
 struct ScoresFile<'a> {
     #[serde(flatten)]
     conditions: Conditions,
+    /// Which rows were scored.
+    data: &'a DataPlan,
+    /// How they were answered.
+    eval: &'a EvalPlan,
     /// As a run's record has them.
     scores: BTreeMap<&'a str, Score>,
 }

@@ -50,18 +50,18 @@ impl Args {
         let origin = AdapterOrigin::beside(&self.adapter)?;
         let task = SavedTask::find(&self.adapter)?;
         super::fresh_folder(&self.out, |folder| {
-            match self.to {
+            let written = match self.to {
                 Library::Peft => peft_export::write(&ours, &head, folder),
                 Library::Pyreft => pyreft_export::write(&ours, &head, folder),
-            }?;
+            };
+            written.with_context(|| self.adapter.display().to_string())?;
             // The libraries have no place for what the adapter was trained for and read over the file: `reft import` does not.
             if let Some(task) = &task {
                 task.save(folder)?;
             }
             // Nor for its origin; a card of the same fields is what they keep.
             origin.as_ref().map_or(Ok(()), |origin| origin.write_card(folder))
-        })
-        .with_context(|| self.adapter.display().to_string())?;
+        })?;
         println!("{}: {} of {} tensors", self.out.display(), ours.spec.title(), ours.tensors.len());
         Ok(())
     }
@@ -80,8 +80,8 @@ pub struct MergeArgs {
     #[arg(long)]
     model: Option<String>,
     /// MiB of a file of weights at most
-    #[arg(long, default_value_t = 5000)]
-    shard_mib: usize,
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    shard_mib: u32,
 }
 
 impl MergeArgs {
@@ -90,7 +90,7 @@ impl MergeArgs {
     /// # Errors
     /// When the adapter cannot be merged, with the reason, or a file cannot be read or written.
     pub fn run(self) -> Result<()> {
-        let shard = self.shard_mib.max(1) << 20;
+        let shard = (self.shard_mib as usize) << 20;
         let Some(adapter) = &self.adapter else {
             let model = self.model.context("name an adapter's folder, or --model for the model as it is")?;
             let weights = Weights::open(&hub::locate(&model)?)?;

@@ -53,16 +53,16 @@ struct DecodingArgs {
     #[arg(long, default_value_t = 1)]
     beams: usize,
     /// Draw tokens by chance: below 1 prefers likely ones, 0 takes the most likely
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Draw from the K most likely tokens
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Draw from the most likely tokens whose probabilities add up to P
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Above 1: tokens that occurred become less likely
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f64,
     /// No N tokens in a row twice
     #[arg(long, value_name = "N", default_value_t = 0)]

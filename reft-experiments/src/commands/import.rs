@@ -64,6 +64,9 @@ impl Args {
                 self.folder.display()
             );
         }
+        if self.without_head && foreign.head.is_empty() {
+            eprintln!("{}: there is no classification head to leave out", self.folder.display());
+        }
         let named = self.model.clone().or_else(|| foreign.origin.base_model.clone());
         let model =
             named.with_context(|| format!("{}: no base model is named there: give --model", self.folder.display()))?;

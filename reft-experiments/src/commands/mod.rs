@@ -188,8 +188,9 @@ fn fresh_folder(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()
 fn score_line(task: &str, score: Score) -> String {
     let cut = match score.cut() {
         0 => String::new(),
-        cut => format!("; {cut} of {} prompts were cut to data.max_length", score.n()),
+        cut => format!("; {cut} of {} rows were cut to data.max_length", score.n()),
     };
+    let rows = |n: usize| if n == 1 { "1 row".to_owned() } else { format!("{n} rows") };
     match score {
         Score::Counts { correct, n, .. } => format!("{task}: {:.1} % ({correct} of {n}){cut}", score.figure()),
         Score::Timed { added_ms, quartiles_ms: [low, high], plain_ms, n } => {
@@ -198,15 +199,15 @@ fn score_line(task: &str, score: Score) -> String {
             )
         }
         Score::Graded { grade, value, n, .. } if grade.is_loss() => {
-            format!("{task}: {value:.4} {grade} on {n} rows{cut}")
+            format!("{task}: {value:.4} {grade} on {}{cut}", rows(n))
         }
         Score::Graded { grade, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.2} % {}", 100.0 * also.value, also.grade));
-            format!("{task}: {:.2} % {grade}{also} on {n} rows{cut}", score.figure())
+            format!("{task}: {:.2} % {grade}{also} on {}{cut}", score.figure(), rows(n))
         }
         Score::Measured { metric, n, second, .. } => {
             let also = second.map_or(String::new(), |also| format!(", {:.1} % {}", 100.0 * also.value, also.metric));
-            format!("{task}: {:.1} % {metric}{also} on {n} rows{cut}", score.figure())
+            format!("{task}: {:.1} % {metric}{also} on {}{cut}", score.figure(), rows(n))
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct Args {
     /// Write the answers to this file instead of showing them
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Replace a file that is at --out
+    #[arg(long, requires = "out")]
+    overwrite: bool,
     /// How they are written [default: by the ending of --out, else jsonl]
     #[arg(long)]
     format: Option<PredictionFormat>,
@@ -137,6 +140,9 @@ impl Args {
         }
         if out.parent().and_then(place).is_some_and(|folder| Some(folder) == place(&self.adapter)) {
             bail!("--out {shown}: this is the adapter's folder, whose files it needs: name another place");
+        }
+        if out.is_file() && !self.overwrite {
+            bail!("--out {shown}: a file is there: name another one, or give --overwrite to replace it");
         }
         place::check_file("--out", out)
     }

@@ -74,8 +74,19 @@ impl Args {
             Upload { path: "README.md".to_owned(), bytes: card.text().into_bytes() },
             Upload { path: origin::FILE.to_owned(), bytes: serde_json::to_vec_pretty(&origin)? },
         ];
-        for name in ["adapter_config.json", "adapter_model.safetensors"] {
-            files.push(Upload { path: format!("adapter/{name}"), bytes: read(&adapter.join(name))? });
+        for name in ["adapter_config.json", "adapter_model.safetensors", "task.json"] {
+            let path = adapter.join(name);
+            // Imported adapters have no task.
+            if name != "task.json" || path.exists() {
+                files.push(Upload { path: format!("adapter/{name}"), bytes: read(&path)? });
+            }
+        }
+        let base = &saved.config.base_model.id;
+        if Path::new(base).exists() {
+            eprintln!(
+                "{}: the base model is {base}, a path of this machine: others have to give --model",
+                adapter.display()
+            );
         }
         for name in ["head.safetensors", "record.json"] {
             let path = beside.join(name);

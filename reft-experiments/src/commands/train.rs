@@ -56,9 +56,8 @@ impl Args {
             let shown = serde_saphyr::to_string(&written.tree)?;
             let plan = train_data::plan(written)?;
             if self.from_data.only_shows() {
-                run::data_fingerprint(&plan, &session.sources)?;
+                run::check(&plan, &mut session).map_err(|error| self.located(error))?;
                 print!("{shown}");
-                eprintln!("the rows were looked at; whether {} fits is seen when training begins", plan.model);
                 return Ok(());
             }
             plan
@@ -94,7 +93,7 @@ impl Args {
         }
         let adapter = self.out.keep(&plan, &paths)?;
         if adapter.exists() {
-            train_data::hint(&plan, &adapter);
+            train_data::hint(&plan, &adapter, paths.folder(), &session.sources);
         }
         Ok(())
     }

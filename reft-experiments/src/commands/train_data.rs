@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::config::plan::RunPlan;
 use crate::config::read::{LocatedSettings, nest, resolve_at};
 use crate::data::own::cells::Format;
-use crate::data::own::set::OwnSet;
+use crate::data::own::set::{OwnSet, SplitSizes};
 use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::run::session::Session;
@@ -56,7 +56,7 @@ pub struct DataArgs {
     #[arg(long)]
     label: Option<String>,
     /// The classes, separated by commas [default: those of the training rows]
-    #[arg(long, requires = "label", value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',')]
     classes: Vec<String>,
     /// What there is to choose from: a column that holds a list; or a template for each, given several times
     #[arg(long)]
@@ -156,8 +156,12 @@ impl DataArgs {
         let task: TaskId =
             serde_json::from_value(set.clone()).map_err(|error| anyhow::anyhow!("--data {data}: {error}"))?;
         let rows = task.task().rows(DataKind::Real, &Split::TrainWithoutDev, &session.sources)?.len();
+        let sizes = task.task().own().map(|set| set.sizes(&session.sources)).transpose()?;
+        if let Some(sizes) = &sizes {
+            eprintln!("{}: {sizes}", task.key());
+        }
         let setting = if task.task().labelled().is_some() { labelled(rows) } else { answered(rows) };
-        let scored = if holds_out(task, &session.sources) { vec![&set] } else { Vec::new() };
+        let scored = if holds_out(task, sizes.as_ref()) { vec![&set] } else { Vec::new() };
         let mut reft = Map::from_iter([
             ("intervention".to_owned(), setting.intervention()),
             ("rank".to_owned(), json!(self.rank.unwrap_or(setting.rank))),
@@ -220,8 +224,8 @@ impl DataArgs {
 }
 
 /// Whether some rows of a task are held out of training. An encoder needs some: its epochs are chosen by them.
-fn holds_out(task: TaskId, sources: &DataSources) -> bool {
-    let none = |set: &OwnSet| set.spec.split.dev.is_none() && set.rows(&Split::Dev, sources).is_err();
+fn holds_out(task: TaskId, sizes: Option<&SplitSizes>) -> bool {
+    let none = |set: &OwnSet| set.spec.split.dev.is_none() && sizes.is_some_and(|sizes| sizes.dev == 0);
     task.task().labelled().is_some() || !task.task().own().is_some_and(none)
 }
 

@@ -56,8 +56,8 @@ pub fn defaults() -> Value {
     tree
 }
 
-/// A run from a tree of settings; what it leaves out has its default, and `dtype: auto` becomes the type that it is on this
-/// machine. `place` is named in errors.
+/// A run from a tree of settings; what it leaves out has its default (`data.eval` the tasks of `data.train`), and `dtype: auto` becomes
+/// the type that it is on this machine. `place` is named in errors.
 ///
 /// # Errors
 /// When a value is wrong.
@@ -71,6 +71,10 @@ pub fn resolve(tree: Value, place: &str) -> Result<RunPlan, ConfigError> {
 /// When a value is wrong.
 pub fn resolve_at(tree: Value, places: &SettingLocations) -> Result<RunPlan, ConfigError> {
     let mut whole = defaults();
+    let (trained, scored) = (tree.pointer("/data/train").cloned(), tree.pointer("/data/eval"));
+    if let (Some(trained), None) = (trained, scored) {
+        whole["data"]["eval"] = trained;
+    }
     merge(&mut whole, tree);
     fix_dtype(&mut whole, places)?;
     parity::fill(&mut whole);

@@ -37,10 +37,26 @@ impl Split {
 
 /// Says how a setting was chosen before it is tried on test rows. It is kept in the run's record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenSelection")]
 pub struct Selection {
     /// The dev runs or the publication the setting comes from.
     pub chosen_by: String,
+}
+
+/// A [`Selection`] as configurations have it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSelection {
+    chosen_by: Option<String>,
+}
+
+impl TryFrom<WrittenSelection> for Selection {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenSelection) -> Result<Self, Self::Error> {
+        let missing = "say how the setting was chosen, since test rows are for a chosen one: {test: {chosen_by: runs on dev rows}}";
+        written.chosen_by.map(|chosen_by| Self { chosen_by }).ok_or(missing)
+    }
 }
 
 /// Rows held out of a training file at most.

@@ -182,8 +182,9 @@ impl<'a> Merged<'a> {
 
     /// Edits of all tokens at a linear component, where `Φ` is affine.
     fn reft(&mut self, reft: &ReftSpec, tensors: &NamedTensors) -> Result<()> {
-        everywhere(ReftSpec::KEY, reft.positions)?;
-        if !reft.component.is_linear() {
+        if reft.component.is_linear() {
+            everywhere(ReftSpec::KEY, reft.positions)?;
+        } else {
             bail!(
                 "edits of {} cannot be merged: it is the output of no linear map; those of query, key, value, gate, up, \
                  attention_output and mlp_output can",

@@ -40,6 +40,8 @@ pub struct ImportedAdapter {
     pub spec: AdaptSpec,
     /// Its tensors by our names.
     pub tensors: NamedTensors,
+    /// What the tensors are called in the folder, by our names, where that is another name.
+    pub names: BTreeMap<String, String>,
     /// A classification head trained with it, by the names of [`crate::train::head`]; empty where there is none.
     pub head: NamedTensors,
     /// Where it comes from.
@@ -77,7 +79,14 @@ fn by_library(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
             {
                 eprintln!("{}: positions.json says {noted}, and {told} is taken", folder.display());
             }
-            return pyreft::read(folder, told.positions.or(noted));
+            if told.direft {
+                bail!(
+                    "this is a folder of pyreft, which says what its interventions are: DiReFT is told of the adapters library's alone"
+                );
+            }
+            let mut found = pyreft::read(folder, told.positions.or(noted))?;
+            found.origin.base_model = found.origin.base_model.or_else(|| pyreft_export::base_model_of(folder));
+            return Ok(found);
         }
         (_, true) => {}
         (false, false) => bail!(
@@ -86,6 +95,12 @@ fn by_library(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
         ),
     }
     let config = json(&folder.join("adapter_config.json"))?;
+    if told.positions.is_some() {
+        bail!("positions are told of pyreft's folders alone: this adapter's are what its configuration says");
+    }
+    if told.direft && config.get("peft_type").is_some() {
+        bail!("this is a folder of peft: DiReFT is told of the adapters library's alone");
+    }
     match (config.get("peft_type"), config.get("schema"), config.get("config")) {
         (Some(_), _, _) => peft::read(folder, &config),
         (None, Some(_), _) => bail!("it is an adapter of this program already: give its folder as --adapter"),
@@ -132,7 +147,11 @@ pub(crate) fn refuse(config: &Value, keys: &[&str]) -> Result<()> {
         Value::Bool(true) => false,
     };
     match keys.iter().find(|key| config.get(**key).is_some_and(|value| !empty(value))) {
-        Some(key) => bail!("`{key}` is {}, which is not computed here", config[*key]),
+        Some(key) => bail!(
+            "`{key}` is {}, which is not computed here: merge the adapter into its model by the library that wrote it, and give that \
+             model's folder",
+            config[*key]
+        ),
         None => Ok(()),
     }
 }
@@ -147,12 +166,21 @@ impl ImportedAdapter {
         let (named, fixed) = (adaptation.named(), adaptation.fixed());
         let known = |name: &String| named.iter().chain(&fixed).any(|named| named.name == *name);
         if let Some(extra) = self.tensors.keys().find(|name| !known(name)) {
-            bail!("tensor `{extra}` has no place in {} on this model: is it the right base model?", self.spec.key());
+            bail!(
+                "tensor `{}` has no place in {} on this model: give the base model that it was trained on, or copy the whole folder again",
+                self.shown(extra),
+                self.spec.key()
+            );
         }
         named.iter().try_for_each(|named| self.put(named, true))?;
         // A frozen random pair that the folder does not hold is drawn from its key.
         fixed.iter().try_for_each(|named| self.put(named, false))?;
         Ok(adaptation)
+    }
+
+    /// What a tensor is called in the folder.
+    fn shown<'n>(&'n self, name: &'n str) -> &'n str {
+        self.names.get(name.strip_prefix("lora.").unwrap_or(name)).map_or(name, String::as_str)
     }
 
     fn put(&self, NamedTensor { name, tensor }: &NamedTensor, needed: bool) -> Result<()> {
@@ -161,12 +189,15 @@ impl ImportedAdapter {
         };
         if found.size() != tensor.size() {
             bail!(
-                "tensor `{name}` has the shape {:?}, this model needs {:?}: give the base model that it was trained on",
+                "tensor `{}` has the shape {:?}, this model needs {:?}: give the base model that it was trained on, or copy the whole \
+                 folder again",
+                self.shown(name),
                 found.size(),
                 tensor.size()
             );
         }
         if found.isfinite().all().int64_value(&[]) != 1 {
+            let name = self.shown(name);
             bail!("tensor `{name}` holds values that are not finite: copy the folder again, or train anew");
         }
         no_grad(|| tensor.shallow_clone().copy_(found));

@@ -1,6 +1,6 @@
 //! Folders of peft (LoRA, DoRA, VeRA, IA3, prefix-tuning) and of LLM-Adapters, a fork of it (bottlenecks).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -40,6 +40,9 @@ const UNKNOWN: &[&str] = &[
     "monteclora_config",
 ];
 
+/// Kinds of adapters that are read.
+const KINDS: [&str; 5] = ["LORA", "VERA", "IA3", "PREFIX_TUNING", "BOTTLENECK"];
+
 /// What peft takes where a configuration says no `lora_alpha`.
 const PEFT_ALPHA: f64 = 8.0;
 
@@ -58,6 +61,14 @@ pub fn read(folder: &Path, config: &Value) -> Result<ImportedAdapter> {
 pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter> {
     refuse(config, UNKNOWN)?;
     let kind = text(config, "peft_type").context("`peft_type` is no text")?;
+    if !KINDS.contains(&kind) {
+        bail!("peft_type {kind} is not read here ({} are): {}", KINDS.join(", "), peft_modules::MERGE);
+    }
+    peft_modules::check_start(config)?;
+    peft_modules::check_feedforward(config, &tensors)?;
+    if tensors.is_empty() {
+        bail!("the file of tensors holds no floating-point ones: copy the whole folder again");
+    }
     let mut parts = PeftTensors::of(tensors, kind)?;
     parts.check(config)?;
     let bias = match text(config, "bias") {
@@ -86,7 +97,7 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
         "IA3" => return ia3(config, parts),
         "PREFIX_TUNING" => AdaptSpec::new(prefix(config, &parts)?),
         "BOTTLENECK" => bottleneck(config, everywhere)?,
-        other => bail!("peft_type {other} is not read here: LORA, VERA, IA3, PREFIX_TUNING and BOTTLENECK are"),
+        other => bail!("peft_type {other} is not read here"),
     };
     Ok(parts.into_foreign(config, spec))
 }
@@ -106,6 +117,8 @@ struct PeftTensors {
     modules: BTreeSet<String>,
     /// By our names, without those of biases.
     own: NamedTensors,
+    /// What they are called in the file, by our names.
+    names: BTreeMap<String, String>,
     /// Biases of the model itself, by our names of its tensors.
     biases: NamedTensors,
     head: NamedTensors,
@@ -117,14 +130,16 @@ impl PeftTensors {
             sites: BTreeSet::new(),
             modules: BTreeSet::new(),
             own: NamedTensors::new(),
+            names: BTreeMap::new(),
             biases: NamedTensors::new(),
             head: NamedTensors::new(),
         };
         for (name, tensor) in tensors {
             let bare = name.strip_prefix(WRAPPER).unwrap_or(&name);
-            if let Some(of_head) = bare.strip_prefix("classifier.") {
+            // An encoder's head, or a decoder's.
+            if let Some(of_head) = bare.strip_prefix("classifier.").or(bare.starts_with("score.").then_some(bare)) {
                 // peft's file holds the head trained and as it was, beside the names that it is loaded by.
-                if !of_head.starts_with("modules_to_save.") && !of_head.starts_with("original_module.") {
+                if !of_head.contains("modules_to_save.") && !of_head.contains("original_module.") {
                     parts.head.insert(of_head.to_owned(), tensor);
                 }
                 continue;
@@ -155,6 +170,7 @@ impl PeftTensors {
                 Some((module, ours)) => {
                     let site = site(&module)?;
                     parts.sites.insert(site);
+                    parts.names.insert(format!("{site}.{ours}"), name.clone());
                     if parts.own.insert(format!("{site}.{ours}"), tensor).is_some() {
                         bail!("tensor `{name}` is one of two for {ours} of {site}: copy the whole folder again");
                     }
@@ -163,9 +179,10 @@ impl PeftTensors {
                 None if bare.ends_with(".bias") => {
                     let bare = bare.replace(".base_layer.", ".");
                     let bare = bare.strip_prefix("roberta.").or(bare.strip_prefix("bert.")).unwrap_or(&bare);
+                    parts.names.insert(format!("bias.{bare}"), name.clone());
                     parts.biases.insert(bare.to_owned(), tensor);
                 }
-                None => bail!("tensor `{name}` has no counterpart here"),
+                None => bail!("tensor `{name}` has no counterpart here: {}", peft_modules::MERGE),
             }
         }
         Ok(parts)
@@ -211,7 +228,7 @@ impl PeftTensors {
             let biases = self.biases.into_iter().map(|(name, tensor)| (format!("bias.{name}"), tensor));
             own.chain(biases).collect()
         };
-        ImportedAdapter { spec, tensors, head: self.head, origin: origin(config) }
+        ImportedAdapter { spec, tensors, names: self.names, head: self.head, origin: origin(config) }
     }
 }
 
@@ -264,7 +281,7 @@ fn vera(config: &Value, (layers, components): (Layers, Vec<Component>)) -> Resul
 fn ia3(config: &Value, parts: PeftTensors) -> Result<ImportedAdapter> {
     let feedforward = config.get("feedforward_modules").cloned().unwrap_or_default();
     let feedforward: Vec<&str> = feedforward.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut moved = PeftTensors { sites: BTreeSet::new(), own: NamedTensors::new(), ..parts };
+    let mut moved = PeftTensors { sites: BTreeSet::new(), own: NamedTensors::new(), names: BTreeMap::new(), ..parts };
     for (name, tensor) in parts.own {
         let at = parts.sites.iter().find(|site| name.starts_with(&format!("{site}."))).context("a scale's site")?;
         let is_input = tensor.size().len() == 2 && tensor.size()[0] == 1;
@@ -278,6 +295,9 @@ fn ia3(config: &Value, parts: PeftTensors) -> Result<ImportedAdapter> {
         };
         let site = Site { component, ..*at };
         moved.sites.insert(site);
+        if let Some(theirs) = parts.names.get(&name) {
+            moved.names.insert(format!("{site}.ia3_l"), theirs.clone());
+        }
         moved.own.insert(format!("{site}.ia3_l"), tensor.flatten(0, -1));
     }
     let (layers, components) = grid(&moved.sites)?;

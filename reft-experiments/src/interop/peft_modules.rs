@@ -104,6 +104,51 @@ pub fn check_modules(config: &Value, modules: &BTreeSet<String>) -> Result<()> {
     }
 }
 
+/// Starts of LoRA that leave the base model as it is.
+const STARTS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
+
+/// Refuses a start of LoRA that changes the base model's weights (PiSSA, OLoRA, CorDA, LoftQ): the tensors are of the changed model,
+/// which the folder does not hold.
+///
+/// # Errors
+/// When the configuration names one.
+pub fn check_start(config: &Value) -> Result<()> {
+    match text(config, "init_lora_weights").filter(|start| !STARTS.contains(start)) {
+        Some(start) => bail!(
+            "`init_lora_weights` is {start}, which changes the base model's weights before training: save it as plain LoRA by peft \
+             (path_initial_model_for_weight_conversion), or {MERGE}"
+        ),
+        None => Ok(()),
+    }
+}
+
+/// What to do about an adapter that is not computed here.
+pub const MERGE: &str = "merge it into its model by peft (merge_and_unload) and give that model's folder";
+
+/// Refuses scales of IA3 at a module that `feedforward_modules` says to be of the other kind: a feedforward module's input is scaled, any
+/// other's output.
+///
+/// # Errors
+/// When a tensor is of the other kind.
+pub fn check_feedforward(config: &Value, tensors: &NamedTensors) -> Result<()> {
+    if config["feedforward_modules"].is_null() {
+        return Ok(());
+    }
+    let feedforward = Pattern::of(config, "feedforward_modules")?;
+    for (name, tensor) in tensors {
+        let Some(module) = name.strip_suffix(".ia3_l") else { continue };
+        let scales_input = tensor.size().first() == Some(&1);
+        if feedforward.as_ref().is_some_and(|feedforward| feedforward.matches(module)) != scales_input {
+            let scaled = if scales_input { "input" } else { "output" };
+            bail!(
+                "`feedforward_modules` is {}, and tensor `{name}` scales the {scaled}: {OTHER}",
+                config["feedforward_modules"]
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Names of `target_modules` at which there are no tensors.
 pub fn without_tensors<'c>(config: &'c Value, modules: &BTreeSet<String>) -> Vec<&'c str> {
     let names = config["target_modules"].as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -41,6 +41,9 @@ struct PyreftEntry {
 /// When positions are not told, the folder is damaged, or it holds what is not computed here.
 pub fn read(folder: &Path, positions: Option<Positions>) -> Result<ImportedAdapter> {
     let config = json(&folder.join("config.json"))?;
+    if config["intervention_types"].is_null() {
+        bail!("its config.json is a model's and no adapter's: give the folder of an adapter");
+    }
     let Some(positions) = positions else {
         bail!("a pyreft folder does not say which tokens are edited: give --positions, such as --positions f7+l7");
     };
@@ -88,7 +91,7 @@ pub fn read(folder: &Path, positions: Option<Positions>) -> Result<ImportedAdapt
     };
     let head = head(folder)?;
     let origin = AdapterOrigin { library: "pyreft".to_owned(), ..AdapterOrigin::default() };
-    Ok(ImportedAdapter { spec: AdaptSpec::new(spec), tensors, head, origin })
+    Ok(ImportedAdapter { spec: AdaptSpec::new(spec), tensors, names: BTreeMap::new(), head, origin })
 }
 
 /// The head that was trained with an encoder's interventions; none for a language model.

@@ -17,6 +17,9 @@ use tch::{Device, Kind, Tensor};
 use super::NamedTensors;
 use super::ours::AdapterOnBase;
 
+/// Where what pyreft's own files have no place for is noted.
+const NOTED: &str = "positions.json";
+
 /// Writes the folder; a head goes into `pytorch_model.bin`. pyreft's folders have no place for positions: they are noted in
 /// `positions.json` for people.
 ///
@@ -73,7 +76,15 @@ pub fn write(ours: &AdapterOnBase, head: &NamedTensors, out: &Path) -> Result<()
         crate::atomic::write(&out.join("pytorch_model.bin"), &bytes)?;
     }
     file("config.json", &config)?;
-    file("positions.json", &json!({"positions": reft.positions, "tying": reft.tying, "truncation": reft.truncation}))
+    let noted = json!({
+        "positions": reft.positions, "tying": reft.tying, "truncation": reft.truncation, "base_model": ours.base.id,
+    });
+    file(NOTED, &noted)
+}
+
+/// The base model that an exported folder notes; none where it does not.
+pub fn base_model_of(folder: &Path) -> Option<String> {
+    super::json(&folder.join(NOTED)).ok()?["base_model"].as_str().map(str::to_owned)
 }
 
 fn class(method: &InterventionSpec) -> Result<&'static str> {
@@ -162,7 +173,7 @@ fn parametrised(basis: &Tensor) -> (Tensor, Tensor) {
 
 /// As `--positions` has them.
 pub fn positions_of(folder: &Path) -> Option<Positions> {
-    let text = std::fs::read_to_string(folder.join("positions.json")).ok()?;
+    let text = std::fs::read_to_string(folder.join(NOTED)).ok()?;
     let noted: Value = serde_json::from_str(&text).ok()?;
     noted.get("positions")?.as_str()?.parse().ok()
 }

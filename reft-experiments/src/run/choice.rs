@@ -8,6 +8,7 @@ use super::classifying::ClassificationRows;
 use super::classifying::saved::Classifier;
 use super::experiment::RunRows;
 use super::saved::{SavedFiles, SavedModel};
+use super::session::Session;
 use super::studying::StudyRows;
 use crate::config::plan::{RunKind, RunPlan};
 use crate::data::source::DataSources;
@@ -42,6 +43,14 @@ pub fn open(plan: &RunPlan, files: &SavedFiles, model: Option<&str>) -> Result<B
 /// When data is missing.
 pub fn data_fingerprint(plan: &RunPlan, sources: &DataSources) -> Result<String> {
     Ok(rows(plan, sources)?.fingerprint())
+}
+
+/// Looks at a plan's rows, and whether they and its settings fit its model, which is loaded for it.
+///
+/// # Errors
+/// When they do not, or something is missing.
+pub fn check(plan: &RunPlan, session: &mut Session) -> Result<()> {
+    rows(plan, &session.sources)?.load(session)?.check(plan)
 }
 
 /// What a score of a plan's rows does not tell, in words: see [`RunRows::warnings`].

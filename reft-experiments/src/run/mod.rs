@@ -30,7 +30,7 @@ pub mod saved_task;
 pub mod session;
 mod studying;
 
-pub use self::choice::{data_fingerprint, open, warnings};
+pub use self::choice::{check, data_fingerprint, open, warnings};
 pub use self::named::RunOutcome;
 pub use self::perform::PredictionFile;
 pub use self::runner::{Claiming, Resume, Runner, run_name};

@@ -87,6 +87,7 @@ impl Runner<'_> {
         let paths = RunPaths::new(self.root, &id);
         // A complete run needs no model, which may not fit into memory here.
         if let Some(record) = Record::find(&paths.record())? {
+            eprintln!("{}: done already, in {}: nothing is trained", self.label(), paths.folder().display());
             group.map_or(Ok(()), |group| Word::Done.tell(&group, &id.to_string()))?;
             return Ok((RunOutcome::Complete(Box::new(record)), paths));
         }

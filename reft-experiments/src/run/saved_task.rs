@@ -10,7 +10,11 @@ use super::named::NamedRun;
 use crate::config::plan::EvalPlan;
 use crate::data::labels::{Labels, SavedLabels};
 use crate::data::own::column_template::ColumnTemplate;
+use crate::data::own::set::OwnSet;
 use crate::data::own::spec::DataSpec;
+use crate::data::row::Row;
+use crate::data::source::DataSources;
+use crate::data::split::Split;
 use crate::data::text::{self, TextError};
 use crate::store::RunId;
 use crate::tasks::labelled::LabelledTask;
@@ -112,6 +116,12 @@ impl SavedTask {
         let (before, behind) = template.around()?;
         let whole = prompt.starts_with(&before) && prompt.ends_with(&behind);
         (!whole).then(|| format!("{before}{prompt}{behind}"))
+    }
+
+    /// The user's rows that it was trained on, as far as they can still be read, without those that were held out.
+    pub fn trained_rows(&self, sources: &DataSources) -> Vec<Row> {
+        let rows = |spec: &DataSpec| OwnSet::new(spec.clone()).ok()?.rows(&Split::TrainWithoutDev, sources).ok();
+        self.tasks.iter().filter_map(rows).flatten().collect()
     }
 
     /// Whether it was trained on conversations.

@@ -80,7 +80,7 @@ fn train_config(plan: &RunPlan, trace: &[StepInfo]) -> Value {
         "eval_steps": trace.len(),
         "compile": false,
         "use_gc": plan.train.recompute_blocks > 0,
-        "query_template": "{query}",
+        "query_template": query_template(plan),
         "seed": plan.seed,
         "grad_norm_clip": plan.train.clip,
         "optimizer_type": "AdamW",
@@ -94,7 +94,13 @@ fn train_config(plan: &RunPlan, trace: &[StepInfo]) -> Value {
     })
 }
 
-/// The method with its settings; none for full finetuning, as the benchmark has it.
+/// How a question is put: the template of a user's data set, or the task's own.
+fn query_template(plan: &RunPlan) -> String {
+    let own = plan.data.train.first().and_then(|id| id.task().own());
+    own.and_then(|set| set.spec.prompt.clone()).unwrap_or_else(|| "{query}".to_owned())
+}
+
+/// The method with its settings, by this program's names; none for full finetuning, as the benchmark has it.
 fn peft_config(adapt: &AdaptSpec) -> Option<Value> {
     if adapt.key() == "full" {
         return None;
@@ -145,7 +151,7 @@ fn meta_info(record: &Record) -> Value {
     json!({
         "model_info": {"sha": environment.weights_fingerprint, "created_at": null},
         "dataset_info": {
-            (record.plan.data.source.to_string()): {"sha": environment.data_fingerprint, "created_at": null},
+            (record.plan.data.rows()): {"sha": environment.data_fingerprint, "created_at": null},
         },
         "package_info": versions,
         "system_info": {

@@ -24,6 +24,9 @@ impl FromStr for Methods {
         let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
         match names.as_slice() {
             [name] if name.eq_ignore_ascii_case("all") => Ok(Self::All),
+            names if names.iter().any(|name| name.eq_ignore_ascii_case("all")) => {
+                Err("all is every method: leave out the other names".to_owned())
+            }
             names if names.iter().any(String::is_empty) => {
                 Err("an empty name: write all, or names of the table's file such as LoRA,DoRA".to_owned())
             }

@@ -201,7 +201,8 @@ impl LabelledTask for OwnTask {
     fn validation(&self, _: DataKind, sources: &DataSources, _: Seed) -> Result<ValidationHalves, DataError> {
         let SplitRows { dev, test, .. } = self.set.labelled(sources)?;
         if dev.is_empty() {
-            let what = "no dev rows are left, by which an epoch is chosen: give more rows, or change split.dev";
+            let what = "no dev rows are left, by which an epoch is chosen (one row of each class stays in training): give more rows, or \
+                        change split.dev; labels that are numbers need score: pearson or spearman";
             return Err(OwnDataError::set(self.name, what).into());
         }
         Ok(ValidationHalves::of(dev, test))

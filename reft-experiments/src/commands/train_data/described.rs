@@ -85,7 +85,8 @@ impl DataArgs {
             set.insert("choices".to_owned(), choices);
         }
         if !self.classes.is_empty() {
-            set.insert("classes".to_owned(), json!(self.classes));
+            let classes: Vec<&str> = self.classes.iter().map(|class| class.trim()).collect();
+            set.insert("classes".to_owned(), json!(classes));
         }
         if !self.split.is_empty() {
             let splits = self.split.iter().map(|text| match text.split_once('=') {
@@ -124,27 +125,24 @@ fn is_complete(set: &Map<String, Value>) -> bool {
 /// Columns that are taken for what a key of a description names.
 struct GuessedColumn {
     key: &'static str,
-    /// In words.
-    columns: String,
-    /// What the description says.
+    /// What the description says: a column, or a template.
     template: String,
 }
 
 impl GuessedColumn {
     /// The column as it is.
     fn plain(key: &'static str, column: &str) -> Self {
-        Self { key, columns: format!("column {column}"), template: column.to_owned() }
+        Self { key, template: column.to_owned() }
     }
 
     /// The column as a template, with what stands behind it.
     fn before(key: &'static str, column: &str, behind: &str) -> Self {
-        Self { template: format!("{{{{ {column} }}}}{behind}"), ..Self::plain(key, column) }
+        Self { key, template: format!("{{{{ {column} }}}}{behind}") }
     }
 
     /// An instruction and the input that it is about, where a row has one, as files of Alpaca's form have them.
     fn with_input(key: &'static str, column: &str) -> Self {
-        let template = format!("{{{{ {column} }}}}{{% if {INPUT} %}}\n\n{{{{ {INPUT} }}}}{{% endif %}}\n");
-        Self { key, columns: format!("columns {column} and {INPUT}"), template }
+        Self { key, template: format!("{{{{ {column} }}}}{{% if {INPUT} %}}\n\n{{{{ {INPUT} }}}}{{% endif %}}\n") }
     }
 }
 
@@ -153,7 +151,7 @@ const INPUT: &str = "input";
 
 /// Says what is taken for what.
 fn say(guessed: &[GuessedColumn]) {
-    let keys: Vec<_> = guessed.iter().map(|guess| format!("{}: {}", guess.key, guess.columns)).collect();
+    let keys: Vec<_> = guessed.iter().map(|guess| format!("{}: {:?}", guess.key, guess.template)).collect();
     if !keys.is_empty() {
         eprintln!("{} (by the customary names of columns)", keys.join("; "));
     }

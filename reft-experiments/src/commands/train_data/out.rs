@@ -48,7 +48,9 @@ impl OutArgs {
             return Ok(());
         }
         let out = out.display();
-        bail!("--out {out}: another adapter is there ({there}): name another folder, or give --overwrite to replace it")
+        bail!(
+            "--out {out}: files of another adapter are there ({there}): name another folder, or give --overwrite to replace it"
+        )
     }
 
     /// Copies what a run trained there, if there is such a place; that place, else the run's own.

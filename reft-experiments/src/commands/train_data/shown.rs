@@ -12,6 +12,7 @@ use crate::config::plan::RunPlan;
 use crate::data::own::rows::RowParts;
 use crate::data::own::set::OwnSet;
 use crate::data::row::{Row, limited};
+use crate::data::source::DataSources;
 use crate::run::answering::answer;
 use crate::run::answering::evaluation::Evaluator;
 use crate::run::prediction;
@@ -46,13 +47,13 @@ const TELLING: usize = 10;
 /// Says of a score of few rows that it is one.
 fn warn_of_few(rows: usize) {
     if rows < TELLING {
-        let plural = if rows == 1 { "row tells" } else { "rows tell" };
-        println!("a score of {rows} {plural} little: hold out more (--split dev=20)");
+        let rows_of = if rows == 1 { "row" } else { "rows" };
+        println!("a score of {rows} {rows_of} tells little: hold out more (--split dev=20)");
     }
 }
 
 /// Says how what was trained is used.
-pub fn hint(plan: &RunPlan, adapter: &Path) {
+pub fn hint(plan: &RunPlan, adapter: &Path, run: &Path, sources: &DataSources) {
     let shown = adapter.display();
     let of = |is: fn(&OwnSet) -> bool| plan.data.eval.iter().any(|id| id.task().own().is_some_and(is));
     let command = if plan.kind().has_head() || of(|set| set.scoring.kind() == ScoringKind::Choices) {
@@ -63,6 +64,15 @@ pub fn hint(plan: &RunPlan, adapter: &Path) {
         format!("reft generate --adapter {shown} \"…\"")
     };
     println!("\nadapter {shown}: {command}");
+    let sized =
+        |id: &TaskId| id.task().own().and_then(|set| set.sizes(sources).ok()).map(|sizes| (id.key(), sizes.test));
+    for (name, test) in plan.data.train.iter().filter_map(sized).filter(|(_, test)| *test > 0) {
+        println!(
+            "{name}: {test} test rows were not read; once the setting is chosen: reft eval {}/config.yaml --adapter {shown} --set \
+             'data.eval_split={{test: {{chosen_by: ..}}}}'",
+            run.display()
+        );
+    }
 }
 
 /// A text on one line.

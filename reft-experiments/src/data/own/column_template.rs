@@ -57,7 +57,14 @@ impl ColumnTemplate {
         if !source.contains("{{") && !source.contains("{%") {
             return Ok(Self::Column(source.to_owned()));
         }
-        let template = JINJA.template_from_str(source).map_err(|error| reason(&error))?;
+        let unclosed = [("{{", "}}"), ("{%", "%}")];
+        if let Some((open, close)) =
+            unclosed.into_iter().find(|(open, close)| source.matches(open).count() > source.matches(close).count())
+        {
+            return Err(format!("`{open}` in {} has no `{close}`", shown(source)));
+        }
+        let template =
+            JINJA.template_from_str(source).map_err(|error| format!("{}: {}", shown(source), reason(&error)))?;
         let is_column = |name: &String| name != ROW && JINJA.globals().all(|(global, _)| global != name);
         let mut columns: Vec<String> = template.undeclared_variables(false).into_iter().filter(is_column).collect();
         columns.sort();

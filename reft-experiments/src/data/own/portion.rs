@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Portion {
             fn visit_f64<E: Error>(self, part: f64) -> Result<Portion, E> {
                 match part {
                     _ if (0.0..1.0).contains(&part) => Ok(Portion::Part(part)),
-                    _ if part.fract() == 0.0 && part > 0.0 => Ok(Portion::Rows(part as usize)),
+                    _ if part.fract() == 0.0 && part > 1.0 => Ok(Portion::Rows(part as usize)),
                     _ => Err(E::custom(format!("{part}: write a part below 1 such as 0.1, or a whole number of rows"))),
                 }
             }
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(read(json!(0.1)), Ok(Portion::Part(0.1)));
         assert_eq!(read(json!(20)), Ok(Portion::Rows(20)));
         assert_eq!(read(json!("dev.tsv")), Ok(Portion::Named("dev.tsv".to_owned())));
-        for wrong in [json!(-1), json!(1.5), json!(-0.1)] {
+        for wrong in [json!(-1), json!(1.5), json!(-0.1), json!(1.0)] {
             assert!(read(wrong.clone()).is_err_and(|error| error.contains("a part below 1")), "{wrong}");
         }
         let splits = value_reader::read::<Splits>(&json!({"devv": 0.1})).expect_err("unknown").to_string();

@@ -1,5 +1,7 @@
 //! A user's data set: its rows, read, checked and dealt out to splits.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -22,6 +24,35 @@ use crate::data::source::DataSources;
 use crate::data::split::Split;
 use crate::score::answers;
 use crate::score::scoring::{Scoring, ScoringKind};
+
+/// How many rows each split of a data set has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SplitSizes {
+    /// To train on.
+    pub train: usize,
+    /// To choose by.
+    pub dev: usize,
+    /// To report.
+    pub test: usize,
+    /// Training rows by class; empty where rows have none.
+    pub classes: BTreeMap<String, usize>,
+}
+
+impl fmt::Display for SplitSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Classes that are named.
+        const NAMED: usize = 20;
+        let Self { train, dev, test, classes } = self;
+        write!(f, "{train} rows to train on, {dev} dev, {test} test")?;
+        if !classes.is_empty() {
+            let named: Vec<String> =
+                classes.iter().take(NAMED).map(|(class, rows)| format!("`{class}` {rows}")).collect();
+            let more = if classes.len() > NAMED { ", .." } else { "" };
+            write!(f, "; {} classes: {}{more}", classes.len(), named.join(", "))?;
+        }
+        Ok(())
+    }
+}
 
 /// A data set that a configuration describes.
 #[derive(Clone, PartialEq, Debug)]
@@ -94,12 +125,30 @@ impl OwnSet {
                     } else {
                         ""
                     };
-                    format!("no {} rows are left: give more rows, or change split.{key}{of_classes}", split.name())
+                    format!(
+                        "no {} rows are left: give more rows, or change split.{key}{of_classes}; rows with the same question stay in one \
+                         split",
+                        split.name()
+                    )
                 }
             };
             return Err(OwnDataError::set(&self.name, what).into());
         }
         Ok(rows)
+    }
+
+    /// How many rows each split has.
+    ///
+    /// # Errors
+    /// When the data is not to be had, or a row is not as it should be.
+    pub fn sizes(&self, sources: &DataSources) -> Result<SplitSizes, DataError> {
+        let labelled = matches!(self.parts, RowParts::Labelled { .. });
+        let SplitRows { train, dev, test } = if labelled { self.labelled(sources)? } else { self.dealt(sources)? };
+        let mut classes = BTreeMap::new();
+        if self.has_classes() {
+            train.iter().for_each(|row| *classes.entry(row.answer.clone()).or_insert(0) += 1);
+        }
+        Ok(SplitSizes { train: train.len(), dev: dev.len(), test: test.len(), classes })
     }
 
     /// The files of its folder that hold no rows; nothing of what is no folder.

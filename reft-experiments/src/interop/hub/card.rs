@@ -36,7 +36,7 @@ impl Card<'_> {
         self.scores(&mut text);
         let _ = writeln!(
             text,
-            "## RowUse\n\n```sh\nreft pull {} --out {title}\nreft generate \"a prompt\" --adapter {title}/adapter\n```",
+            "## Use\n\n```sh\nreft pull {} --out {title}\nreft generate \"a prompt\" --adapter {title}/adapter\n```",
             self.repository
         );
         text

@@ -100,6 +100,32 @@ impl CausalRows {
         Ok(RunExamples { examples, dev, too_long })
     }
 
+    /// Words for a user's data set whose prompts and completions have nothing between them, in any row: the two are one word then.
+    fn joined(&self) -> Option<String> {
+        if self.plan.data.template == PromptTemplate::Chat {
+            return None;
+        }
+        let text = |(id, row): &(TaskId, Row)| (id.task().prompt(row), id.task().completion(row));
+        let joins = |row: &&(TaskId, Row)| {
+            let (prompt, completion) = text(row);
+            let ends = [prompt.chars().next_back(), completion.chars().next()];
+            ends.iter().all(|end| end.is_some_and(|end| end.is_ascii_graphic()))
+        };
+        let of_user = |(id, row): &&(TaskId, Row)| id.task().own().is_some() && row.conversation.is_empty();
+        let (id, row) = self.train.iter().find(of_user)?;
+        let all = self.train.iter().filter(of_user).all(|row| joins(&row));
+        let (prompt, completion) = text(&(*id, row.clone()));
+        let end: String = prompt.chars().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect();
+        let begin: String = completion.chars().take(20).collect();
+        all.then(|| {
+            format!(
+                "{}: nothing stands between prompt and completion (`{end}{begin}`): end the prompt with a space or a line break, such as \
+                 \"{{{{ question }}}}\\n\"",
+                id.key()
+            )
+        })
+    }
+
     /// Words for conversations that go on after the assistant's last turn: what follows is not learned.
     fn unlearned_turns(&self) -> Option<String> {
         let goes_on = |row: &&Row| {
@@ -256,7 +282,7 @@ impl RunRows for CausalRows {
         let of = |(id, rows): &(TaskId, Vec<Row>)| {
             [Overlap::new(rows, trained()).describe(id.key(), split.name()), equal_choices::describe(id.key(), rows)]
         };
-        self.eval.iter().flat_map(of).flatten().collect()
+        self.joined().into_iter().chain(self.eval.iter().flat_map(of).flatten()).collect()
     }
 
     fn files(&self) -> &[DataFile] {
