@@ -71,7 +71,13 @@ impl Combination {
     }
 
     fn foreign(&self, tensors: Tensors) -> ImportedAdapter {
-        ImportedAdapter { spec: self.spec(), tensors, head: Tensors::new(), origin: interop::AdapterOrigin::default() }
+        ImportedAdapter {
+            spec: self.spec(),
+            names: std::collections::BTreeMap::new(),
+            tensors,
+            head: Tensors::new(),
+            origin: interop::AdapterOrigin::default(),
+        }
     }
 
     fn check(&self) {

@@ -37,7 +37,8 @@ impl Split {
 
 /// Says how a setting was chosen before it is tried on test rows. It is kept in the run's record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "WrittenSelection")]
+#[serde(deny_unknown_fields, try_from = "WrittenSelection")]
+#[schemars(!try_from)]
 pub struct Selection {
     /// The dev runs or the publication the setting comes from.
     pub chosen_by: String,

@@ -201,7 +201,13 @@ impl Case {
                     let name = name.strip_prefix("roberta.").unwrap_or(name);
                     (!name.starts_with("classifier.")).then(|| (name.to_owned(), t.shallow_clone()))
                 };
-                ImportedAdapter { spec, tensors: state.iter().filter_map(own).collect(), head: head(), origin }
+                ImportedAdapter {
+                    spec,
+                    names: std::collections::BTreeMap::new(),
+                    tensors: state.iter().filter_map(own).collect(),
+                    head: head(),
+                    origin,
+                }
             }
             "adapters" => {
                 let own = state.iter().filter(|(name, _)| !name.starts_with("classifier."));
@@ -217,7 +223,13 @@ impl Case {
                 let spec = json!({"prefix": {"tokens": tokens, "reparametrisation": inner}});
                 let spec = serde_json::from_value(spec).expect("a specification");
                 let ours = |(name, t): (String, Tensor)| (name.replace("embedding.weight", "embedding"), t);
-                ImportedAdapter { spec, tensors: state.into_iter().map(ours).collect(), head: Tensors::new(), origin }
+                ImportedAdapter {
+                    spec,
+                    names: std::collections::BTreeMap::new(),
+                    tensors: state.into_iter().map(ours).collect(),
+                    head: Tensors::new(),
+                    origin,
+                }
             }
             _ => converted(peft::convert(&config(), state)),
         }
