@@ -49,8 +49,8 @@ pub enum EncoderError {
     },
     /// It is something else.
     #[error(
-        "{path}: {key} `{found}` is no encoder that is read here: there are bert, roberta, xlm-roberta, distilbert and \
-         modernbert"
+        "{path}: {key} `{found}` is no encoder that is read here: there are bert, roberta, xlm-roberta, distilbert and modernbert; \
+         rows with labels need one of these"
     )]
     Unknown {
         /// The model's configuration.

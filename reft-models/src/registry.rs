@@ -43,7 +43,7 @@ pub enum LoadError {
     /// It is read, but does not speak.
     #[error(
         "{path}: an encoder, which classifies and does not continue texts: train and score it on one \
-         classification task, such as cola, or take a language model"
+         classification task, such as cola or rows with a text and a label, or take a language model"
     )]
     Encoder {
         /// The model.

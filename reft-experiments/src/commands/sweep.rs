@@ -1,6 +1,6 @@
 //! `reft sweep`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -238,7 +238,7 @@ fn conditions(sweep: &Sweep, survey: &Survey) -> Result<()> {
         let Some(record) = Record::find(&sweep.paths(run).record())? else { continue };
         let rows: usize = record.scores.values().map(|score| score.n()).sum();
         println!("{split}: {} of {rows} rows; {}", sweep.spec.metric.name(&record.plan), Conditions::of(&record));
-        if all_at_rate_0(&sweep.paths(run).metrics()) {
+        if Metrics::all_at_rate_0(&sweep.paths(run).metrics()) {
             println!(
                 "run {run}: every update was in the warm-up, at rate 0: nothing was learned; train more updates, or without \
                  train.warmup_ratio"
@@ -246,12 +246,6 @@ fn conditions(sweep: &Sweep, survey: &Survey) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a trace of updates has some, and none that changed anything.
-fn all_at_rate_0(metrics: &Path) -> bool {
-    let trace = Metrics::kept(metrics, u64::MAX);
-    !trace.is_empty() && trace.iter().all(|step| step.lr == 0.0)
 }
 
 /// The first of these runs that is complete.

@@ -23,6 +23,7 @@ use crate::tables::spec::{RowPlan, TableProfile, TableSpec};
 use crate::tables::stored::{self, RunRequest};
 use crate::tables::table::{ResultsRow, ResultsTable, TableRun, title};
 use crate::tasks::TaskId;
+use crate::train::observe::Metrics;
 
 /// Arguments of `reft table`.
 #[derive(Debug, clap::Args)]
@@ -173,6 +174,7 @@ impl Args {
             notes.insert(1, "guessing: answers drawn at random, all options of a row alike".to_owned());
         }
         notes.extend(training_differs(rows));
+        notes.extend(unlearned(done));
         Ok(ResultsTable { title: format!("{}, profile {}", spec.title, self.profile), notes, tasks, rows: table_rows }
             .with_marks())
     }
@@ -185,6 +187,18 @@ impl Args {
         let rows = rows.iter().zip(done).map(of_row).collect();
         CostTable::new(format!("{}, profile {}: cost", spec.title, self.profile), rows, &self.command())
     }
+}
+
+/// Runs whose every update was in the warm-up, in words; nothing when there are none.
+fn unlearned(done: &[Vec<CompleteRun>]) -> Option<String> {
+    let idle = done.iter().flatten().filter(|done| Metrics::all_at_rate_0(&done.paths.metrics())).count();
+    let runs: usize = done.iter().map(Vec::len).sum();
+    (idle > 0).then(|| {
+        format!(
+            "{idle} of {runs} runs learned nothing: every update was in the warm-up, at rate 0; train more updates, or without \
+             train.warmup_ratio"
+        )
+    })
 }
 
 /// A complete run and its files.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::spec::{RowPlan, TableProfile};
 use super::table::unit;
-use crate::config::plan::{AnsweredBy, RunPlan};
+use crate::config::plan::{AnsweredBy, EvalSplit, RunPlan};
 use crate::data::too_long::{LengthAction, RowUse};
 use crate::score::grade::Unit;
 use crate::score::metric::Metric;
@@ -19,10 +19,16 @@ pub fn notes(profile: &TableProfile, statistic: Statistic, records: &[&Record], 
     let scores = records.iter().flat_map(|record| &record.scores);
     let counts: BTreeMap<&String, usize> = scores.map(|(task, score)| (task, score.n())).collect();
     let counts: Vec<String> = counts.iter().map(|(task, n)| format!("{task} {n}")).collect();
+    // Splits of this program's tasks are what the paper's protocol says.
+    let split = match (plan.data.rows().as_str(), &plan.data.eval_split) {
+        ("own", EvalSplit::Dev) => " dev",
+        ("own", EvalSplit::Test(_)) => " test",
+        _ => "",
+    };
     let seeds = profile.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let mut notes = vec![
         format!("{}; {}, {} over n seeds ({seeds})", profile.purpose, measured(profile), statistic.describe()),
-        format!("{} rows scored: {}", plan.data.rows(), counts.join(", ")),
+        format!("{}{split} rows scored: {}", plan.data.rows(), counts.join(", ")),
         machine(records, record),
         origin(records),
         format!("made by `{command}`"),

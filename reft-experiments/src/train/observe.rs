@@ -56,6 +56,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Whether a trace has updates, and none that changed anything: a warm-up takes them all.
+    pub fn all_at_rate_0(path: &Path) -> bool {
+        let trace = Self::kept(path, u64::MAX);
+        !trace.is_empty() && trace.iter().all(|step| step.lr == 0.0)
+    }
+
     /// A trace kept at `path`.
     pub fn new(path: PathBuf) -> Self {
         Self { path, file: None }
