@@ -187,7 +187,7 @@ impl<'a> Merged<'a> {
         } else {
             bail!(
                 "edits of {} cannot be merged: it is the output of no linear map; those of query, key, value, gate, up, \
-                 attention_output and mlp_output can",
+                 attention_output and mlp_output can, at positions all",
                 reft.component
             );
         }
