@@ -11,6 +11,7 @@ use super::conditions::{Conditions, scored_rows};
 use super::place::check_folder;
 use crate::config::plan::{DataPlan, EvalPlan, EvalSplit, RunPlan};
 use crate::data::overlap::Overlap;
+use crate::data::row::limited;
 use crate::data::source::DataSources;
 use crate::machine::fast;
 use crate::run::saved::SavedFiles;
@@ -63,6 +64,7 @@ impl Args {
         let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;
         fast::say(plan.dtype, plan.device);
         self.warn_of_rows(&plan)?;
+        self.say_changed(&plan)?;
         let trained = self.model.adapter.as_deref().or(self.head.as_deref());
         let at = (plan.dtype, plan.device);
         let conditions = Conditions::here(&saved.base().id, trained, (scored_rows(&plan), plan.seed), at);
@@ -122,24 +124,29 @@ impl Args {
         Ok(())
     }
 
-    /// Says what a score on these rows does not tell: that the configuration trains on some of them, or that the files have changed
-    /// since its run, so that what was trained on then may be scored now.
+    /// Says what a score on these rows does not tell: how many of them the adapter was trained on, or the configuration trains on where the
+    /// adapter's folder does not say, and in how many two choices are the same.
     fn warn_of_rows(&self, plan: &RunPlan) -> Result<()> {
-        // Where rows are missing those to score are an error later; without those of training there is nothing to compare.
         let sources = DataSources::from_env();
-        let mut said = run::warnings(plan, &sources).unwrap_or_default();
-        if let Some(kept) = self.model.adapter.as_deref().map(SavedTask::find).transpose()?.flatten() {
-            let trained = kept.trained_rows(&sources);
-            let split = plan.data.eval_split.scored();
-            let overlap = |id: &TaskId| {
-                let rows = id.task().rows(plan.data.source, &split, &sources).ok()?;
-                Overlap::new(&rows, &trained).describe(id.key(), split.name())
-            };
-            said.extend(plan.data.eval.iter().filter_map(overlap));
-        }
-        said.sort();
-        said.dedup();
+        let kept = self.model.adapter.as_deref().map(SavedTask::find).transpose()?.flatten();
+        let trained = kept.map_or(Vec::new(), |kept| kept.trained_rows(&sources));
+        let split = plan.data.eval_split.scored();
+        let overlap = |id: &TaskId| {
+            let mut rows = id.task().rows(plan.data.source, &split, &sources).ok()?;
+            rows.truncate(limited(rows.len(), plan.data.eval_rows));
+            Overlap::new(&rows, &trained).describe(id.key(), split.name())
+        };
+        plan.data.eval.iter().filter_map(overlap).for_each(|said| eprintln!("{said}"));
+        let adapt = plan.adapt.clone().filter(|_| trained.is_empty());
+        // Rows to score that are missing are an error later; without those of training there is nothing to compare.
+        let said = run::warnings(&RunPlan { adapt, ..plan.clone() }, &sources).unwrap_or_default();
         said.iter().for_each(|said| eprintln!("{said}"));
+        Ok(())
+    }
+
+    /// Says that the files have changed since the run whose configuration this is, where they have: what was trained on then may be
+    /// scored now.
+    fn say_changed(&self, plan: &RunPlan) -> Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
         let Some(record) = Record::find(&config.with_file_name("record.json"))? else { return Ok(()) };
         if record.plan.data == plan.data
