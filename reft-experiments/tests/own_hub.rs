@@ -217,7 +217,7 @@ fn subsets_and_the_branch_of_converted_files_are_found() {
     let main = wrong("org/quiz@main");
     assert!(main.contains("no parquet files at main") && main.contains("give their folder"), "{main}");
     let output = eval(&dir, &hub, "org/quiz/easy", false);
-    assert!(text(&output).0.contains("easy: ") && text(&output).0.contains("nll on 1 rows"), "{:?}", text(&output));
+    assert!(text(&output).0.contains("easy: ") && text(&output).0.contains("nll on 1 row"), "{:?}", text(&output));
     let absent = wrong("org/none");
     assert!(absent.contains("the hub has no such data set or revision (404)"), "{absent}");
 }

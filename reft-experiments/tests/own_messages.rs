@@ -273,7 +273,7 @@ fn labels_that_the_model_does_not_know_are_refused_and_missing_ones_counted() {
     dir.write("words.csv", &format!("text,label\n{}", (0..30).map(row).collect::<String>()));
     let train = ["train", "--model", "encoder", "--data", "words.csv", "--epochs", "1", "--rank", "2"];
     let (said, noted) = done(&dir, &[&train[..], &["--out", "words", "--set", "dtype=f32"]].concat());
-    assert!(noted.contains("text: column text; label: column label"), "{noted}");
+    assert!(noted.contains("text: \"text\"; label: \"label\""), "{noted}");
     assert!(
         said.contains("reft predict --adapter words FILE") && said.contains("a score of 3 rows tells little"),
         "{said}"

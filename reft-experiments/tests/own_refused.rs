@@ -161,7 +161,10 @@ fn an_input_beside_an_instruction_is_part_of_the_prompt_and_other_columns_are_na
     };
     dir.write("faq.jsonl", &(0..12).map(row).collect::<String>());
     let (said, noted) = done(&dir, &[&TRAIN[..], &["--out", "mine"]].concat());
-    assert!(noted.contains("prompt: columns instruction and input; completion: column output"), "{noted}");
+    assert!(
+        noted.contains(r#"prompt: "{{ instruction }}{% if input %}\n\n{{ input }}{% endif %}\n"; completion: "#),
+        "{noted}"
+    );
     assert!(noted.contains("not read: system"), "{noted}");
     assert!(said.contains("what is "), "{said}");
     dir.write("asked.json", "[{\"instruction\": \"what is\", \"input\": \"3\"}]");

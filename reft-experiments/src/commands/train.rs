@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Error, Result, bail, ensure};
 use reft_core::adapt_config::SpecError;
+use reft_models::hub;
 
 use super::place::check_folder;
 use super::processes::Processes;
@@ -56,7 +57,7 @@ impl Args {
             let shown = serde_saphyr::to_string(&written.tree)?;
             let plan = train_data::plan(written)?;
             if self.from_data.only_shows() {
-                run::check(&plan, &mut session).map_err(|error| self.located(error))?;
+                self.check_shown(&plan, &mut session)?;
                 print!("{shown}");
                 return Ok(());
             }
@@ -96,6 +97,18 @@ impl Args {
             train_data::hint(&plan, &adapter, paths.folder(), &session.sources);
         }
         Ok(())
+    }
+
+    /// Looks at a plan that is only shown: at its rows, and at its model where that is at hand.
+    fn check_shown(&self, plan: &RunPlan, session: &mut Session) -> Result<()> {
+        match hub::find(&plan.model) {
+            Ok(_) => run::check(plan, session).map_err(|error| self.located(error)),
+            Err(error) => {
+                run::data_fingerprint(plan, &session.sources)?;
+                eprintln!("{error}; whether the settings fit it is seen when training begins");
+                Ok(())
+            }
+        }
     }
 
     /// Refuses no configuration, and rows where a configuration is expected.

@@ -30,7 +30,7 @@ mod tests {
         let rows = [row(&[" a", " b"]), row(&[" a", " b", " b"]), row(&[]), row(&[" c", " c"])];
         let said = describe("quiz", &rows).expect("two rows");
         assert!(
-            said.starts_with("quiz: two choices of 2 of 4 rows") && said.contains("choices 1 and 2 of quiz row 2"),
+            said.starts_with("quiz: two choices of 2 of 4 rows") && said.contains("choices 1 and 2 of quiz row 1"),
             "{said}"
         );
         assert_eq!(describe("quiz", &rows[..1]), None);

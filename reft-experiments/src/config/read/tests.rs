@@ -118,7 +118,7 @@ fn mistakes_are_named_with_file_line_key_and_remedy() {
             "a.yaml:4: data.train[1]: task `obqq` is unknown (did you mean `obqa`?)",
         ),
         ("data:\n  eval_split: trian\n".into(), "a.yaml:2: data.eval_split: `trian` is unknown: write dev or test"),
-        ("data:\n  eval_split: test\n".into(), "a.yaml:2: data.eval_split.test.chosen_by: is missing"),
+        ("data:\n  eval_split: test\n".into(), "a.yaml:2: data.eval_split.test: say how the setting was chosen"),
         (
             "data:\n  eval_split: {dev: {}, test: {}}\n".into(),
             "a.yaml:2: data.eval_split: `dev` and `test` cannot both be chosen",
