@@ -187,10 +187,7 @@ fn splits_and_turns_stand_in_the_configuration() {
         let row = |n| chat_row(n).replace("messages", column);
         dir.write("chat.jsonl", &(0..3).map(row).collect::<String>());
         let (shown, noted) = done(&dir, &["train", "--data", "chat.jsonl", "--turns", "all", "--print-config"]);
-        assert!(
-            shown.contains("turns: all") && noted.contains(&format!("messages: column {column}")),
-            "{shown}{noted}"
-        );
+        assert!(shown.contains("turns: all") && noted.contains(&format!("messages: \"{column}\"")), "{shown}{noted}");
     }
 }
 
