@@ -113,7 +113,7 @@ fn prompts_that_are_cut_are_counted_on_the_screen_in_the_record_and_in_lists() {
     let line = "arc_e: 1 of 3 prompts cut to 80 tokens (their ends are lost: …";
     assert!(aside.contains(line) && aside.contains("last words); raise data.max_length"), "{aside}");
     assert!(aside.contains("arc_e: 1 of 4 training rows are longer than data.max_length and left out"), "{aside}");
-    assert!(out.contains("(0 of 3); 1 of 3 prompts were cut to data.max_length"), "{out}");
+    assert!(out.contains("(0 of 3); 1 of 3 rows were cut to data.max_length"), "{out}");
     let record = record(&dir);
     assert_eq!(record["scores"]["arc_e"], json!({"correct": 0, "n": 3, "cut": 1}));
     let told = |use_: &str, fate: &str, of: usize| {
@@ -128,7 +128,7 @@ fn prompts_that_are_cut_are_counted_on_the_screen_in_the_record_and_in_lists() {
     assert!(listed.contains(" cut ") && listed.contains("lost their ends"), "{listed}");
 
     let (out, aside) = said(&eval(&dir, &["--set", "data.max_length=80"]));
-    assert!(aside.contains(line) && out.contains("1 of 3 prompts were cut"), "{out}{aside}");
+    assert!(aside.contains(line) && out.contains("1 of 3 rows were cut"), "{out}{aside}");
     let (out, aside) = said(&eval(&dir, &["--set", "data.max_length=400"]));
     assert!(!aside.contains("prompts cut") && !out.contains("were cut"), "{out}{aside}");
     assert_eq!(json_of(&dir.path().join("out/scores.json"))["scores"]["arc_e"], json!({"correct": 0, "n": 3}));

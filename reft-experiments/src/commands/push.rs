@@ -45,25 +45,42 @@ impl Args {
         hub.as_ref().map_or(Ok(()), Hub::may_write)?;
         let files = self.files()?;
         if let Some(folder) = &self.preview {
-            return super::fresh_folder(folder, |folder| {
+            super::fresh_folder(folder, |folder| {
                 files.iter().try_for_each(|file| {
                     let path = folder.join(&file.path);
                     std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
                     Ok(std::fs::write(&path, &file.bytes)?)
                 })
-            });
+            })?;
+            return self.say_local_base();
         }
         let title = format!("Adapter from {}", self.folder.file_name().unwrap_or_default().to_string_lossy());
         let hub = hub.context("a hub, since nothing is previewed")?;
         let commit = hub.push(&self.repository, &files, (&title, self.private))?;
         println!("{}@{commit}: {} files", self.repository.id, files.len());
+        self.say_local_base()
+    }
+
+    /// Says that others cannot find the base model by its name, where it is a path of this machine.
+    fn say_local_base(&self) -> Result<()> {
+        let base = SavedAdapter::read(&self.adapter())?.config.base_model.id;
+        if Path::new(&base).exists() {
+            eprintln!(
+                "the base model is {base}, a path of this machine: whoever takes the adapter has to give --model"
+            );
+        }
         Ok(())
+    }
+
+    /// The adapter's folder.
+    fn adapter(&self) -> PathBuf {
+        let whole = self.folder.join("adapter");
+        if whole.is_dir() { whole } else { self.folder.clone() }
     }
 
     /// The repository's files.
     fn files(&self) -> Result<Vec<Upload>> {
-        let whole = self.folder.join("adapter");
-        let adapter = if whole.is_dir() { whole } else { self.folder.clone() };
+        let adapter = self.adapter();
         let beside = adapter.parent().unwrap_or(Path::new("")).to_owned();
         let saved = SavedAdapter::read(&adapter)?;
         let record = Record::find(&beside.join("record.json"))?;
@@ -80,13 +97,6 @@ impl Args {
             if name != "task.json" || path.exists() {
                 files.push(Upload { path: format!("adapter/{name}"), bytes: read(&path)? });
             }
-        }
-        let base = &saved.config.base_model.id;
-        if Path::new(base).exists() {
-            eprintln!(
-                "{}: the base model is {base}, a path of this machine: others have to give --model",
-                adapter.display()
-            );
         }
         for name in ["head.safetensors", "record.json"] {
             let path = beside.join(name);
