@@ -28,6 +28,7 @@ const TENSORS: &str = "adapter_model.safetensors";
 
 /// `adapter_config.json`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AdapterConfig {
     /// Version of this format.
     pub schema: u32,
@@ -61,6 +62,14 @@ pub enum AdapterError {
         path: PathBuf,
         /// The key and what is wrong with it.
         reason: String,
+    },
+    /// Another library's.
+    #[error("{path}: an adapter of {library}, which is to be imported first")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Who wrote it.
+        library: &'static str,
     },
     /// Written by another version.
     #[error("{path}: adapter schema {found}, this build reads schema {SCHEMA}: use the build that wrote it")]
@@ -279,6 +288,12 @@ fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
     // The version is looked at first: another version may not parse as this one.
     match value.get("schema").and_then(serde_json::Value::as_u64) {
         Some(found) if found != u64::from(SCHEMA) => Err(AdapterError::Schema { path: path.to_owned(), found }),
+        None if value.get("peft_type").is_some() => {
+            Err(AdapterError::Foreign { path: path.to_owned(), library: "peft" })
+        }
+        None if value.get("config").is_some() => {
+            Err(AdapterError::Foreign { path: path.to_owned(), library: "adapters" })
+        }
         _ => value_reader::read(&value).map_err(config_error),
     }
 }
@@ -286,7 +301,7 @@ fn read_config(path: &Path) -> Result<AdapterConfig, AdapterError> {
 fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, AdapterError> {
     let error = |reason: String| AdapterError::Tensors { path: path.to_owned(), reason };
     let bytes = fs::read(path).map_err(io_error(path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|source| error(source.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|_| error("no whole safetensors file".to_owned()))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
         if view.dtype() != Dtype::F32 {

@@ -138,7 +138,7 @@ impl Case {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, shard) in [("whole", 1 << 30), ("shards", 100_000)] {
             let out = folder.path().join(name);
-            model_folder::write(&base.weights, &tensors, &out, shard)
+            model_folder::write(&base.weights, (&tensors, &serde_json::Map::new()), &out, shard)
                 .unwrap_or_else(|error| panic!("{}: {error:#}", self.name));
             assert_eq!(out.join("model.safetensors.index.json").exists(), name == "shards", "{}", self.name);
             let got = self.logits(&out, None, &Tensors::new());

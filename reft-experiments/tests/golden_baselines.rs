@@ -74,6 +74,7 @@ impl Combination {
         ImportedAdapter {
             spec: self.spec(),
             names: std::collections::BTreeMap::new(),
+            expected: None,
             tensors,
             head: Tensors::new(),
             origin: interop::AdapterOrigin::default(),

@@ -18,6 +18,14 @@ fn exported(adapt: &str) -> Dir {
     dir
 }
 
+/// Takes away the tensors of the folder whose names have this in them.
+fn without(dir: &Dir, part: &str) {
+    let path = dir.path().join("theirs/adapter_model.safetensors");
+    let tensors = reft_models::weights::read_tensors(&path).expect("tensors");
+    let left: Vec<_> = tensors.into_iter().filter(|(name, _)| !name.contains(part)).collect();
+    reft_experiments::interop::model_folder::write_safetensors(&path, &left).expect("written");
+}
+
 /// The folder with other settings, imported.
 fn with(dir: &Dir, settings: &[(&str, Value)], flags: &[&str], parts: &[&str]) {
     let path = dir.path().join("theirs/adapter_config.json");
@@ -46,6 +54,14 @@ fn starts_that_change_the_base_model_and_flags_that_do_not_apply() {
         &[],
         &["peft_type ADALORA is not read here (LORA, ", "merge_and_unload"],
     );
+    with(&dir, &[("use_rslora", json!("true"))], &[], &["`use_rslora` is \"true\", and must be true or false"]);
+    with(
+        &dir,
+        &[("target_modules", json!("("))],
+        &[],
+        &["`target_modules`: ( is no regular expression that is read here"],
+    );
+    with(&dir, &[("peft_type", json!("lora"))], &[], &["peft_type lora is not read here (did you mean `LORA`?)"]);
     with(&dir, &[], &["--positions", "f1+l1"], &["positions are told of pyreft's folders alone"]);
     with(&dir, &[], &["--direft"], &["this is a folder of peft"]);
     refused(&dir, &["import", "model", "--out", "ours"], &["config.json is a model's and no adapter's"]);
@@ -58,4 +74,24 @@ fn scales_and_prefixes_of_another_form_than_the_configuration_says() {
     with(&ia3, &[("feedforward_modules", json!([]))], &[], &parts);
     let prefix = exported("{prefix: {tokens: 3}}");
     with(&prefix, &[("num_layers", json!(9))], &[], &["`num_layers` 9 and `token_dim` ", "`prompt_embeddings` is ["]);
+}
+
+#[test]
+fn a_layer_without_tensors() {
+    let dir = exported("{lora: {rank: 2, alpha: 4, components: [query]}}");
+    without(&dir, "layers.1.");
+    let parts = ["the configuration adapts ", "layers.1.self_attn.q_proj too", "copy the whole folder again"];
+    // An export names its layers: of a configuration that names none every layer is adapted.
+    with(&dir, &[("layers_to_transform", Value::Null)], &[], &parts);
+    without(&dir, "layers.0.self_attn.q_proj.lora_B");
+    let parts = ["tensor `base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight` is missing"];
+    with(&dir, &[("layers_to_transform", json!([0, 2, 3]))], &[], &parts);
+}
+
+#[test]
+fn adapters_of_other_libraries_in_place_of_ours_are_to_be_imported() {
+    let dir = exported("{lora: {rank: 2, alpha: 4, components: [query]}}");
+    refused(&dir, &["generate", "hi", "--adapter", "theirs"], &["an adapter of peft, which is to be imported first"]);
+    let lorra = [&TRAIN[..], &["--set", "adapt={lorra: {rank: 4}}"]].concat();
+    refused(&dir, &lorra, &["`lorra` is unknown (did you mean `lora`?)"]);
 }

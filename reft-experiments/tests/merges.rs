@@ -105,7 +105,8 @@ fn the_merged_folder_answers_as_model_and_adapter() {
         let merged = Merged::new(&spec, &tensors, (&base.weights, naming, base.dims()))
             .unwrap_or_else(|error| panic!("{written}: {error:#}"));
         let out = folder.path().join(index.to_string());
-        model_folder::write(&base.weights, &merged.tensors(), &out, 1 << 30).expect("written");
+        model_folder::write(&base.weights, (&merged.tensors(), &serde_json::Map::new()), &out, 1 << 30)
+            .expect("written");
         assert_close(&written.to_string(), &logits(&out, None), &expected, Tol::Absolute(1e-4));
     }
 }
@@ -116,7 +117,7 @@ fn a_gguf_file_becomes_a_folder_with_its_tokenizer_and_template() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("model");
     let weights = Weights::open(&gguf).expect("a model");
-    model_folder::write(&weights, &NamedTensors::new(), &out, usize::MAX).expect("written");
+    model_folder::write(&weights, (&NamedTensors::new(), &serde_json::Map::new()), &out, usize::MAX).expect("written");
     assert!(logits(&out, None).equal(&logits(&gguf, None)), "other weights");
     let (theirs, ours) = (Tokenizer::open(&gguf).expect("read"), Tokenizer::open(&out).expect("read"));
     let messages = [json!({"role": "user", "content": "Ahoy,  world 2026!"})];

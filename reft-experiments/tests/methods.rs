@@ -193,6 +193,9 @@ fn a_trained_classifier_travels_with_its_head() {
     succeed(&dir, &["eval", "run.yaml", "--adapter", "again/adapter", "--out", "said"]);
     assert_eq!(json(&dir.path().join("said/scores.json"))["scores"], record["scores"]);
     succeed(&dir, &["merge", &adapter, "--out", "merged"]);
+    let config = json(&dir.path().join("merged/config.json"));
+    assert_eq!(config["architectures"], serde_json::json!(["RobertaForSequenceClassification"]));
+    assert_eq!(config["id2label"].as_object().map(serde_json::Map::len), Some(2), "{config}");
     let merged = reft_models::weights::read_tensors(&dir.path().join("merged/model.safetensors")).expect("a model");
     let head = reft_models::weights::read_tensors(&run.join("head.safetensors")).expect("a head");
     for (name, tensor) in head {

@@ -70,7 +70,7 @@ fn check_peft_benchmark(dir: &Dir) {
     assert!(train["file_size"].as_u64() > train["num_trainable_params"].as_u64(), "{text}");
     assert_eq!((&train["status"], &train["metrics"][0]["step"]), (&json!("success"), &json!(12)));
     let metrics = &train["metrics"][0];
-    assert_eq!(metrics["train samples"], 48);
+    assert!(metrics["train samples"].is_null(), "a record does not say how many rows there were");
     assert!(metrics["train loss"].is_f64() && metrics["train total tokens"].as_u64() > Some(48), "{metrics}");
     // Dev rows are no test rows.
     assert!(metrics["test accuracy"].is_null() && metrics["valid accuracy"].is_f64(), "{metrics}");

@@ -91,7 +91,7 @@ impl Args {
         let scratch = tempfile::tempdir()?;
         let folder = scratch.path().join("model");
         let weights = Weights::open(&hub::locate(&self.model)?)?;
-        model_folder::write(&weights, &NamedTensors::new(), &folder, usize::MAX)?;
+        model_folder::write(&weights, (&NamedTensors::new(), &serde_json::Map::new()), &folder, usize::MAX)?;
         drop(weights);
         let (rows, source) = rows();
         let adapter = scratch.path().join("trained");

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use reft_models::hub;
 use reft_models::weights::Weights;
+use serde_json::{Map, Value, json};
 
 use super::import::head_beside;
 use crate::config::plan::Dtype;
+use crate::data::labels::SavedLabels;
 use crate::interop::merge::Merged;
 use crate::interop::ours::AdapterOnBase;
 use crate::interop::{AdapterOrigin, NamedTensors};
@@ -94,7 +96,7 @@ impl MergeArgs {
         let Some(adapter) = &self.adapter else {
             let model = self.model.context("name an adapter's folder, or --model for the model as it is")?;
             let weights = Weights::open(&hub::locate(&model)?)?;
-            let kind = model_folder::write(&weights, &NamedTensors::new(), &self.out, shard)?;
+            let kind = model_folder::write(&weights, (&NamedTensors::new(), &Map::new()), &self.out, shard)?;
             let dtype = Dtype::of(kind).map_or("another type", Dtype::name);
             println!(
                 "{}: {model} in {dtype}, nothing merged; adapters that were trained on {model} go on with that name",
@@ -108,10 +110,13 @@ impl MergeArgs {
             Merged::new(&ours.spec, &ours.tensors, (&ours.base.weights, naming, ours.base.dims()))
         };
         let mut tensors = merge().with_context(|| adapter.display().to_string())?.tensors();
-        for (name, tensor) in head_beside(adapter)? {
+        let head = head_beside(adapter)?;
+        let settings =
+            classifier(ours.base.weights.config(), &head, SavedTask::find(adapter)?.and_then(|task| task.labels));
+        for (name, tensor) in head {
             tensors.insert(format!("classifier.{name}"), tensor);
         }
-        model_folder::write(&ours.base.weights, &tensors, &self.out, shard)?;
+        model_folder::write(&ours.base.weights, (&tensors, &settings), &self.out, shard)?;
         println!(
             "{}: {} with {}, {} tensors changed",
             self.out.display(),
@@ -121,4 +126,37 @@ impl MergeArgs {
         );
         Ok(())
     }
+}
+
+/// What the configuration of a model with this classification head says of it by transformers' keys: its class, its outputs and what
+/// they stand for; nothing of a model without a head.
+fn classifier(config: &Value, head: &NamedTensors, labels: Option<SavedLabels>) -> Map<String, Value> {
+    let Some(outputs) = head.get("out_proj.bias").map(|bias| bias.size()[0]) else { return Map::new() };
+    let model_type = config["model_type"].as_str().unwrap_or_default();
+    let names = match labels {
+        Some(SavedLabels::Classes(names)) => names,
+        Some(SavedLabels::Score(_) | SavedLabels::Number) | None => {
+            (0..outputs).map(|at| format!("LABEL_{at}")).collect()
+        }
+    };
+    let numbered: Map<String, Value> =
+        names.iter().enumerate().map(|(at, name)| (at.to_string(), json!(name))).collect();
+    let by_name: Map<String, Value> = names.iter().enumerate().map(|(at, name)| (name.clone(), json!(at))).collect();
+    let mut settings =
+        Map::from_iter([("id2label".to_owned(), numbered.into()), ("label2id".to_owned(), by_name.into())]);
+    if outputs == 1 {
+        settings.insert("problem_type".to_owned(), json!("regression"));
+    }
+    match model_type {
+        "roberta" => settings.insert("architectures".to_owned(), json!(["RobertaForSequenceClassification"])),
+        "xlm-roberta" => settings.insert("architectures".to_owned(), json!(["XLMRobertaForSequenceClassification"])),
+        other => {
+            eprintln!(
+                "transformers has no {other} with a head of this form (dense, out_proj): it is kept as classifier.*, and a class of \
+                 transformers begins another one"
+            );
+            None
+        }
+    };
+    settings
 }

@@ -113,6 +113,9 @@ impl Args {
     /// When the model, an adapter or the file is wrong.
     pub fn run(self) -> Result<()> {
         let decoding = self.decoding.decoding()?;
+        if let Some(strength) = self.strength.iter().find(|strength| !strength.is_finite()) {
+            bail!("--strength: {strength} is no finite number");
+        }
         self.adapters.iter().try_for_each(|adapter| says_words(adapter))?;
         let opened = self.base.open_with(&self.adapters, &self.strength)?;
         let (max_new, seed, show_edits) = (self.decoding.max_new, self.decoding.seed, self.show_edits);

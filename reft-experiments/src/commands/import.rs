@@ -70,7 +70,10 @@ impl Args {
         let named = self.model.clone().or_else(|| foreign.origin.base_model.clone());
         let model =
             named.with_context(|| format!("{}: no base model is named there: give --model", self.folder.display()))?;
-        let base = LoadedBase::open(&model)?;
+        let base = LoadedBase::open(&model).with_context(|| match &self.model {
+            Some(_) => "--model".to_owned(),
+            None => format!("{}: its base model: give another by --model", self.folder.display()),
+        })?;
         let adaptation = base
             .put(|lender| foreign.onto(base.dims(), lender, Device::Cpu))
             .with_context(|| self.folder.display().to_string())?;

@@ -197,9 +197,12 @@ fn peft_benchmark(runs: &Path, lines: &[ResultLine<'_>], out: &Path) -> Result<(
         let result = peft_benchmark::result(&record, &Metrics::kept(&paths.metrics(), u64::MAX), done);
         let file = out.join(format!("{}.json", peft_benchmark::name(&record).replace('/', "--")));
         let json = serde_json::to_vec_pretty(&result)?;
+        if std::fs::read(&file).is_ok_and(|there| there != json) {
+            bail!("{}: another file is there: name another folder", file.display());
+        }
         crate::atomic::write(&file, &json).with_context(|| format!("{}: cannot be written", file.display()))?;
     }
-    println!("{}: {} result files", out.display(), ids.len());
+    println!("{}: {} result files of the runs that were scored", out.display(), ids.len());
     Ok(())
 }
 

@@ -65,12 +65,11 @@ fn merge_key(base: &mut Map<String, Value>, key: String, over: Value) {
 
 /// Whether these choose different alternatives for a key that has some.
 fn other_alternative(key: &str, base: &Value, over: &Value) -> bool {
-    let Some((_, known)) = ALTERNATIVES.iter().find(|(name, _)| *name == key) else { return false };
-    let chosen = |value: &Value| -> Vec<String> {
-        value
-            .as_object()
-            .map_or(Vec::new(), |map| map.keys().filter(|name| known.contains(&name.as_str())).cloned().collect())
-    };
+    if !ALTERNATIVES.iter().any(|(name, _)| *name == key) {
+        return false;
+    }
+    let chosen =
+        |value: &Value| -> Vec<String> { value.as_object().map_or(Vec::new(), |map| map.keys().cloned().collect()) };
     let (before, now) = (chosen(base), chosen(over));
     !now.is_empty() && !before.iter().any(|name| now.contains(name))
 }

@@ -53,7 +53,7 @@ pub fn convert(outer: &Value, own: NamedTensors, head: NamedTensors, told: Impor
     } else {
         bottleneck(config, own)?
     };
-    Ok(ImportedAdapter { spec, tensors, names: std::collections::BTreeMap::new(), head, origin })
+    Ok(ImportedAdapter { spec, tensors, names: std::collections::BTreeMap::new(), expected: None, head, origin })
 }
 
 /// The number after a part of a name, and what follows it.

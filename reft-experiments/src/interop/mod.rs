@@ -10,6 +10,7 @@ pub mod names;
 pub mod origin;
 pub mod ours;
 pub mod peft;
+mod peft_config;
 pub mod peft_export;
 mod peft_modules;
 pub mod pyreft;
@@ -29,6 +30,7 @@ use serde_json::Value;
 use tch::{Device, Tensor, no_grad};
 
 pub use self::origin::AdapterOrigin;
+pub use self::peft_modules::ExpectedModules;
 
 /// Tensors by name.
 pub type NamedTensors = BTreeMap<String, Tensor>;
@@ -42,6 +44,8 @@ pub struct ImportedAdapter {
     pub tensors: NamedTensors,
     /// What the tensors are called in the folder, by our names, where that is another name.
     pub names: BTreeMap<String, String>,
+    /// What else must be there on a model, by the configuration.
+    pub expected: Option<ExpectedModules>,
     /// A classification head trained with it, by the names of [`crate::train::head`]; empty where there is none.
     pub head: NamedTensors,
     /// Where it comes from.
@@ -63,7 +67,10 @@ pub struct ImportSettings {
 /// When the folder is none of these, is damaged, or holds what is not computed here.
 pub fn read(folder: &Path, told: ImportSettings) -> Result<ImportedAdapter> {
     let foreign = by_library(folder, told);
-    let mut foreign = foreign.with_context(|| folder.display().to_string())?;
+    let shown = folder.display().to_string();
+    // What is said of a file begins with its path.
+    let mut foreign =
+        foreign.map_err(|error| if error.to_string().starts_with(&shown) { error } else { error.context(shown) })?;
     foreign.origin = foreign.origin.with_card(folder);
     Ok(foreign)
 }
@@ -162,6 +169,7 @@ impl ImportedAdapter {
     /// # Errors
     /// When it does not fit the model, or a tensor is missing, of another shape, superfluous or not finite.
     pub fn onto(&self, dims: &Dims, lender: &dyn Lender, device: Device) -> Result<Box<dyn Adaptation>> {
+        self.expected.as_ref().map_or(Ok(()), |expected| expected.check(dims))?;
         let adaptation = self.spec.build_on(dims, lender, Seed(0), device)?;
         let (named, fixed) = (adaptation.named(), adaptation.fixed());
         let known = |name: &String| named.iter().chain(&fixed).any(|named| named.name == *name);
@@ -183,9 +191,25 @@ impl ImportedAdapter {
         self.names.get(name.strip_prefix("lora.").unwrap_or(name)).map_or(name, String::as_str)
     }
 
+    /// What a tensor that is not there would be called, by the name of the same one of another layer.
+    fn supposed(&self, name: &str) -> String {
+        let parts: Vec<&str> = name.trim_start_matches("lora.").splitn(3, '.').collect();
+        let [component, layer, tensor] = parts.as_slice() else { return name.to_owned() };
+        let twin = self.names.iter().find_map(|(ours, theirs)| {
+            let of: Vec<&str> = ours.splitn(3, '.').collect();
+            (of.len() == 3 && of[0] == *component && of[2] == *tensor)
+                .then(|| theirs.replacen(&format!(".{}.", of[1]), &format!(".{layer}."), 1))
+        });
+        twin.unwrap_or_else(|| name.to_owned())
+    }
+
     fn put(&self, NamedTensor { name, tensor }: &NamedTensor, needed: bool) -> Result<()> {
         let Some(found) = self.tensors.get(name) else {
-            return if needed { bail!("no tensor for `{name}`: the folder is not complete") } else { Ok(()) };
+            return if needed {
+                bail!("tensor `{}` is missing: copy the whole folder again", self.supposed(name))
+            } else {
+                Ok(())
+            };
         };
         if found.size() != tensor.size() {
             bail!(

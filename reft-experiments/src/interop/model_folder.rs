@@ -9,7 +9,7 @@ use reft_models::registry;
 use reft_models::tokenizer::Tokenizer;
 use reft_models::weights::Weights;
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::NamedTensors;
@@ -17,14 +17,19 @@ use super::NamedTensors;
 /// Files that hold weights or describe them: everything else of a small size is copied.
 const LARGEST_COPY: u64 = 64 << 20;
 
-/// Writes the model of a checkpoint with these tensors in place of its own, as the folder `out`, complete or not at all.
+/// Writes the model of a checkpoint with these tensors, and these settings of its configuration, in place of its own, as the folder `out`, complete or not at all.
 /// `shard` is the size of a file of weights at most, in bytes. Gives the type that was written. What a `.gguf` file holds becomes a folder too: f32 weights, the
 /// configuration by transformers' keys, its tokenizer.
 ///
 /// # Errors
 /// When the folder is there already, transformers has no keys for what the checkpoint says, or a file cannot be read or
 /// written.
-pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize) -> Result<Kind> {
+pub fn write(
+    weights: &Weights,
+    (changed, settings): (&NamedTensors, &Map<String, Value>),
+    out: &Path,
+    shard: usize,
+) -> Result<Kind> {
     let source = weights.path();
     if out.exists() {
         bail!("{}: is there already: name another folder", out.display());
@@ -33,6 +38,7 @@ pub fn write(weights: &Weights, changed: &NamedTensors, out: &Path, shard: usize
     fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
     let fresh = tempfile::Builder::new().prefix(".merge-").tempdir_in(parent)?;
     let mut config = config(weights, changed);
+    settings.iter().for_each(|(key, value)| config[key] = value.clone());
     if source.is_dir() {
         copy_small_files(source, fresh.path())?;
     } else {
@@ -133,7 +139,7 @@ fn write_shards(weights: &Weights, changed: &NamedTensors, folder: &Path, (kind,
         }
     }
     let (count, total) = (shards.len(), shards.iter().map(|(size, _)| size).sum::<usize>());
-    let mut places = serde_json::Map::new();
+    let mut places = Map::new();
     for (index, (_, list)) in shards.iter().enumerate() {
         let file = if count == 1 {
             "model.safetensors".to_owned()

@@ -99,7 +99,9 @@ pub fn grid(sites: &BTreeSet<Site>) -> Result<(Layers, Vec<Component>)> {
     let components: BTreeSet<Component> = sites.iter().map(|site| site.component).collect();
     let full = layers.iter().flat_map(|&layer| components.iter().map(move |&component| Site { layer, component }));
     if let Some(missing) = full.into_iter().find(|site| !sites.contains(site)) {
-        bail!("{missing} is not adapted, though its layer and its component are elsewhere: not read here");
+        bail!(
+            "{missing} is not adapted, though its layer and its component are elsewhere: copy the whole folder again"
+        );
     }
     let listed = layers.into_iter().map(|layer| LayerIndex::FromStart(layer.0)).collect();
     Ok((Layers::listed(listed).context("no layers")?, components.into_iter().collect()))

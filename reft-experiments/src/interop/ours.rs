@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use reft_core::AdaptSpec;
 use reft_core::adaptation::Adaptation;
 use reft_core::adapter_file::SavedAdapter;
@@ -127,9 +127,7 @@ impl AdapterOnBase {
         let base = LoadedBase::open(model.unwrap_or(&saved.config.base_model.id))?;
         let found = base.base_model()?;
         let found = base_as_saved(&saved.config.base_model, &found)?.into_owned();
-        let adaptation = base
-            .put(|lender| Ok(saved.onto_lent(&found, lender, Device::Cpu)?))
-            .with_context(|| folder.display().to_string())?;
+        let adaptation = base.put(|lender| Ok(saved.onto_lent(&found, lender, Device::Cpu)?))?;
         Ok(Self { tensors: tensors_of(adaptation.as_ref()), spec: saved.config.adapt.clone(), base })
     }
 }

@@ -17,7 +17,9 @@ use reft_core::site::{Component, Site};
 use serde_json::Value;
 
 use super::names::{grid, site};
-use super::{AdapterOrigin, ImportedAdapter, NamedTensors, peft_modules, refuse, tensors, text, whole};
+use super::peft_modules::{self, ExpectedModules};
+use super::{AdapterOrigin, ImportedAdapter, NamedTensors, peft_config, refuse, tensors, text, whole};
+use crate::suggest::did_you_mean;
 
 /// What wraps the model in names of tensors.
 const WRAPPER: &str = "base_model.model.";
@@ -43,6 +45,9 @@ const UNKNOWN: &[&str] = &[
 /// Kinds of adapters that are read.
 const KINDS: [&str; 5] = ["LORA", "VERA", "IA3", "PREFIX_TUNING", "BOTTLENECK"];
 
+/// Kinds that train prompts, which no weights can take up.
+const PROMPTS: [&str; 5] = ["PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "ADAPTION_PROMPT", "CPT"];
+
 /// What peft takes where a configuration says no `lora_alpha`.
 const PEFT_ALPHA: f64 = 8.0;
 
@@ -62,9 +67,12 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
     refuse(config, UNKNOWN)?;
     let kind = text(config, "peft_type").context("`peft_type` is no text")?;
     if !KINDS.contains(&kind) {
-        bail!("peft_type {kind} is not read here ({} are): {}", KINDS.join(", "), peft_modules::MERGE);
+        let near = did_you_mean(kind, KINDS.into_iter());
+        let remedy = if PROMPTS.contains(&kind) || !near.is_empty() { "" } else { peft_config::MERGE_OTHERS };
+        bail!("peft_type {kind} is not read here{near}: {} are{remedy}", KINDS.join(", "));
     }
-    peft_modules::check_start(config)?;
+    peft_config::check_types(config)?;
+    peft_config::check_start(config)?;
     peft_modules::check_feedforward(config, &tensors)?;
     if tensors.is_empty() {
         bail!("the file of tensors holds no floating-point ones: copy the whole folder again");
@@ -105,7 +113,12 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
 fn origin(config: &Value) -> AdapterOrigin {
     let version = text(config, "peft_version").map_or(String::new(), |version| format!(" {version}"));
     let library = if text(config, "peft_type") == Some("BOTTLENECK") { "LLM-Adapters" } else { "peft" };
-    let base_model = text(config, "base_model_name_or_path").map(str::to_owned);
+    let revision = text(config, "revision").filter(|revision| !["", "main"].contains(revision));
+    let base_model = text(config, "base_model_name_or_path").map(|base| match revision {
+        // A folder has no revisions.
+        Some(revision) if !base.contains('@') && !Path::new(base).exists() => format!("{base}@{revision}"),
+        _ => base.to_owned(),
+    });
     AdapterOrigin { library: format!("{library}{version}"), base_model, ..AdapterOrigin::default() }
 }
 
@@ -149,6 +162,7 @@ impl PeftTensors {
                 continue;
             }
             if kind == "PREFIX_TUNING" && name == "prompt_embeddings" {
+                parts.names.insert("embedding".to_owned(), name);
                 parts.own.insert("embedding".to_owned(), tensor);
                 continue;
             }
@@ -182,7 +196,10 @@ impl PeftTensors {
                     parts.names.insert(format!("bias.{bare}"), name.clone());
                     parts.biases.insert(bare.to_owned(), tensor);
                 }
-                None => bail!("tensor `{name}` has no counterpart here: {}", peft_modules::MERGE),
+                None if kind == "PREFIX_TUNING" => {
+                    bail!("tensor `{name}` is none of prefix-tuning: copy the whole folder again")
+                }
+                None => bail!("tensor `{name}` has no counterpart here: {}", peft_config::MERGE),
             }
         }
         Ok(parts)
@@ -228,14 +245,17 @@ impl PeftTensors {
             let biases = self.biases.into_iter().map(|(name, tensor)| (format!("bias.{name}"), tensor));
             own.chain(biases).collect()
         };
-        ImportedAdapter { spec, tensors, names: self.names, head: self.head, origin: origin(config) }
+        let expected = Some(ExpectedModules { config: config.clone(), modules: self.modules });
+        ImportedAdapter { spec, tensors, names: self.names, expected, head: self.head, origin: origin(config) }
     }
 }
 
 fn number(config: &Value, key: &str, otherwise: f64) -> Result<f64> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(otherwise),
-        Some(value) => value.as_f64().with_context(|| format!("`{key}` is no number")),
+        Some(value) => {
+            value.as_f64().with_context(|| format!("`{key}` is no number: correct it in adapter_config.json"))
+        }
     }
 }
 

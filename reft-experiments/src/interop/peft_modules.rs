@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
+use reft_core::site::Dims;
 use regex::Regex;
 use serde_json::Value;
 use tch::Tensor;
 
-use super::{NamedTensors, text};
+use super::{NamedTensors, peft_config, text};
 
 /// Settings that are read here, or that decide nothing once an adapter is trained.
 const KNOWN: &[&str] = &[
@@ -99,31 +100,13 @@ pub fn check_modules(config: &Value, modules: &BTreeSet<String>) -> Result<()> {
     }
     let saved = config["modules_to_save"].as_array().into_iter().flatten().filter_map(Value::as_str);
     match saved.into_iter().find(|name| !HEADS.contains(name)) {
-        Some(name) => bail!("`modules_to_save` names {name}, which is trained beside the adapter and is not read here"),
-        None => Ok(()),
-    }
-}
-
-/// Starts of LoRA that leave the base model as it is.
-const STARTS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
-
-/// Refuses a start of LoRA that changes the base model's weights (PiSSA, OLoRA, CorDA, LoftQ): the tensors are of the changed model,
-/// which the folder does not hold.
-///
-/// # Errors
-/// When the configuration names one.
-pub fn check_start(config: &Value) -> Result<()> {
-    match text(config, "init_lora_weights").filter(|start| !STARTS.contains(start)) {
-        Some(start) => bail!(
-            "`init_lora_weights` is {start}, which changes the base model's weights before training: save it as plain LoRA by peft \
-             (path_initial_model_for_weight_conversion), or {MERGE}"
+        Some(name) => bail!(
+            "`modules_to_save` names {name}, which is trained beside the adapter and is not read here: {}",
+            peft_config::MERGE
         ),
         None => Ok(()),
     }
 }
-
-/// What to do about an adapter that is not computed here.
-pub const MERGE: &str = "merge it into its model by peft (merge_and_unload) and give that model's folder";
 
 /// Refuses scales of IA3 at a module that `feedforward_modules` says to be of the other kind: a feedforward module's input is scaled, any
 /// other's output.
@@ -179,6 +162,57 @@ pub fn check_size(config: &Value, key: &str, tensors: &NamedTensors, of: &str) -
     }
 }
 
+/// What a folder must hold by its configuration, which only the model's number of layers tells.
+#[derive(Clone, Debug)]
+pub struct ExpectedModules {
+    /// `adapter_config.json`.
+    pub config: Value,
+    /// The modules that have tensors.
+    pub modules: BTreeSet<String>,
+}
+
+impl ExpectedModules {
+    /// Refuses a folder that lacks a module which its configuration adapts in this model, and a prefix of other heads.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn check(&self, dims: &Dims) -> Result<()> {
+        let (config, modules) = (&self.config, &self.modules);
+        let heads = (config["num_attention_heads"].as_i64(), config["token_dim"].as_i64());
+        if let (Some(heads), Some(token)) = heads
+            && heads * dims.head_width != token
+        {
+            bail!(
+                "`num_attention_heads` is {heads} and `token_dim` {token}, and the model's heads are {} wide: {OTHER}",
+                dims.head_width
+            );
+        }
+        let targets = Pattern::of(config, "target_modules")?;
+        let excluded = Pattern::of(config, "exclude_modules")?;
+        let transformed = layers(config)?;
+        let wanted = |module: &String, layer: usize| {
+            targets.as_ref().is_none_or(|targets| targets.matches(module))
+                && !excluded.as_ref().is_some_and(|excluded| excluded.matches(module))
+                && transformed.as_ref().is_none_or(|layers| layers.contains(&(layer as i64)))
+        };
+        let twins =
+            modules.iter().flat_map(|module| (0..dims.layers).filter_map(move |at| Some((in_layer(module, at)?, at))));
+        match twins.into_iter().find(|(module, at)| !modules.contains(module) && wanted(module, *at)) {
+            Some((missing, _)) => {
+                bail!("the configuration adapts {missing} too, and there are no tensors for it: {OTHER}")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The same module of another layer; none where its path has no layer.
+fn in_layer(module: &str, layer: usize) -> Option<String> {
+    let number = layer_of(module)?.to_string();
+    let numbered = |part: &str| if part == number { layer.to_string() } else { part.to_owned() };
+    Some(module.split('.').map(numbered).collect::<Vec<_>>().join("."))
+}
+
 /// Modules by the ends of their paths, or by an expression for the whole path.
 enum Pattern {
     Ends(Vec<String>),
@@ -191,10 +225,12 @@ impl Pattern {
             if expression == "all-linear" {
                 return Ok(None);
             }
-            let whole = Regex::new(&format!("^(?:{expression})$"));
-            return Ok(Some(Self::Whole(
-                whole.with_context(|| format!("`{key}`: {expression} is no regular expression"))?,
-            )));
+            let Ok(whole) = Regex::new(&format!("^(?:{expression})$")) else {
+                bail!(
+                    "`{key}`: {expression} is no regular expression that is read here (look-around is not): list the modules' names"
+                );
+            };
+            return Ok(Some(Self::Whole(whole)));
         }
         let names =
             config[key].as_array().map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
@@ -211,7 +247,9 @@ impl Pattern {
 
 /// The layers of `layers_to_transform`; none where all are.
 fn layers(config: &Value) -> Result<Option<Vec<i64>>> {
-    let one = |value: &Value| value.as_i64().with_context(|| format!("`layers_to_transform` is {value}"));
+    let one = |value: &Value| {
+        value.as_i64().with_context(|| format!("`layers_to_transform` is {value}, no list of layers: correct it"))
+    };
     match &config["layers_to_transform"] {
         Value::Null => Ok(None),
         Value::Array(list) if list.is_empty() => Ok(None),

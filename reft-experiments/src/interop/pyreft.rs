@@ -91,7 +91,7 @@ pub fn read(folder: &Path, positions: Option<Positions>) -> Result<ImportedAdapt
     };
     let head = head(folder)?;
     let origin = AdapterOrigin { library: "pyreft".to_owned(), ..AdapterOrigin::default() };
-    Ok(ImportedAdapter { spec: AdaptSpec::new(spec), tensors, names: BTreeMap::new(), head, origin })
+    Ok(ImportedAdapter { spec: AdaptSpec::new(spec), tensors, names: BTreeMap::new(), expected: None, head, origin })
 }
 
 /// The head that was trained with an encoder's interventions; none for a language model.

@@ -48,11 +48,15 @@ pub fn check_prompt(what: &str, tokens: usize, context: impl Into<Context>) -> R
 /// # Errors
 /// When it is.
 pub fn check_row(what: &str, tokens: usize, context: impl Into<Context>) -> Result<(), BeyondContext> {
-    let remedy = |room| match room {
-        0 => "train fewer virtual tokens, or take a model with a longer context".to_owned(),
-        room => format!("set data.max_length to {room} or less, or take a model with a longer context"),
+    let context = context.into();
+    let remedy = |room| match (room, context.virtual_tokens) {
+        (0, _) => "train fewer virtual tokens, or take a model with a longer context".to_owned(),
+        (room, 0) => format!("set data.max_length to {room} or less, or take a model with a longer context"),
+        (room, _) => format!(
+            "train fewer virtual tokens, set data.max_length to {room} or less, or take a model with a longer context"
+        ),
     };
-    check(what, tokens, context.into(), remedy)
+    check(what, tokens, context, remedy)
 }
 
 fn check(what: &str, tokens: usize, context: Context, remedy: impl Fn(usize) -> String) -> Result<(), BeyondContext> {

@@ -62,7 +62,7 @@ pub enum SavedTaskError {
     /// Not there.
     #[error(
         "{path}: there is no such file, which says what the model was trained for: adapters of earlier versions and of other \
-         libraries have none; train anew, or answer prompts by `generate`"
+         libraries have none; train anew, score rows by `eval` with a configuration, or answer prompts by `generate`"
     )]
     Missing {
         /// The file.

@@ -126,7 +126,7 @@ fn metrics(record: &Record, trace: &[StepInfo]) -> Value {
     let mut metrics = json!({
         "step": trace.len(),
         "train loss": trace.last().map(|info| info.update.loss),
-        "train samples": trace.len() * record.plan.train.batch_size,
+        "train samples": null,
         "train total tokens": tokens,
         "test accuracy": null,
     });

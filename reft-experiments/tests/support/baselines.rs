@@ -204,6 +204,7 @@ impl Case {
                 ImportedAdapter {
                     spec,
                     names: std::collections::BTreeMap::new(),
+                    expected: None,
                     tensors: state.iter().filter_map(own).collect(),
                     head: head(),
                     origin,
@@ -226,6 +227,7 @@ impl Case {
                 ImportedAdapter {
                     spec,
                     names: std::collections::BTreeMap::new(),
+                    expected: None,
                     tensors: state.into_iter().map(ours).collect(),
                     head: Tensors::new(),
                     origin,
