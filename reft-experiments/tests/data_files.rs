@@ -129,7 +129,7 @@ fn prompts_that_are_cut_are_counted_on_the_screen_in_the_record_and_in_lists() {
 
     let (out, aside) = said(&eval(&dir, &["--set", "data.max_length=80"]));
     assert!(aside.contains(line) && out.contains("1 of 3 rows were cut"), "{out}{aside}");
-    let (out, aside) = said(&eval(&dir, &["--set", "data.max_length=400"]));
+    let (out, aside) = said(&eval(&dir, &["--set", "data.max_length=400", "--overwrite"]));
     assert!(!aside.contains("prompts cut") && !out.contains("were cut"), "{out}{aside}");
     assert_eq!(json_of(&dir.path().join("out/scores.json"))["scores"]["arc_e"], json!({"correct": 0, "n": 3}));
 }

@@ -58,12 +58,13 @@ fn an_adapter_goes_to_the_hub_and_comes_back_as_it_was() {
     assert!(wrong.contains("401") && wrong.contains("HF_TOKEN") && !wrong.contains("hf_wrong_token"), "{wrong}");
 
     let text = said(&reft(&dir, &hub, Some("hf_secret"), &push));
-    assert!(text.starts_with("me/pirate@commit1: 5 files"), "{text}");
+    assert!(text.starts_with("me/pirate@commit1: 6 files"), "{text}");
     // Committing again to a repository that is there.
     said(&reft(&dir, &hub, Some("hf_secret"), &push));
     let large: Vec<String> = hub.uploads();
     assert_eq!(large, ["adapter/adapter_model.safetensors"], "uploaded once, by its hash");
 
+    assert!(hub.file("me/pirate", "adapter/task.json").is_some(), "prompts are asked as in training elsewhere, too");
     let card = String::from_utf8(hub.file("me/pirate", "README.md").expect("a card")).expect("text");
     let expected = [
         "license: mit",

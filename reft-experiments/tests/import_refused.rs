@@ -52,7 +52,7 @@ fn starts_that_change_the_base_model_and_flags_that_do_not_apply() {
         &dir,
         &[("peft_type", json!("ADALORA"))],
         &[],
-        &["peft_type ADALORA is not read here (LORA, ", "merge_and_unload"],
+        &["peft_type ADALORA is not read here: LORA, ", "merge_and_unload"],
     );
     with(&dir, &[("use_rslora", json!("true"))], &[], &["`use_rslora` is \"true\", and must be true or false"]);
     with(
