@@ -113,3 +113,80 @@ fn a_file_without_tasks_to_score_is_scored_on_its_own_rows() {
     let (said, _) = done(&dir, &["train", "run.yaml"]);
     assert!(said.contains("faq: ") && said.contains("of 4)") && !said.contains("arc_e"), "{said}");
 }
+
+#[test]
+fn files_of_a_folder_are_splits_by_their_names_which_is_said() {
+    let dir = Dir::faq();
+    std::fs::create_dir(dir.path().join("all")).expect("writable");
+    let rows = std::fs::read_to_string(dir.path().join("faq.jsonl")).expect("rows");
+    let lines: Vec<String> = rows.lines().map(|line| format!("{line}\n")).collect();
+    dir.write("all/train.jsonl", &lines[..6].concat());
+    dir.write("all/validation.jsonl", &lines[6..9].concat());
+    dir.write("all/more.jsonl", &lines[9..].concat());
+    let folder = TRAIN.map(|flag| if flag == "faq.jsonl" { "all" } else { flag });
+    let (_, noted) = done(&dir, &folder);
+    let files = "all: by the files' names, train from train.jsonl; dev from validation.jsonl; not read: more.jsonl\n";
+    assert!(noted.contains(files) && noted.contains("all: 6 rows to train on, 3 dev, 0 test"), "{noted}");
+    refused(&dir, &[&folder[..], &["--split", "dev=2"]].concat(), &["files of all are its dev rows by their names"]);
+}
+
+#[test]
+fn wanted_answers_that_cannot_be_said_are_counted() {
+    let dir = Dir::faq();
+    let (_, noted) = done(&dir, &[&TRAIN[..], &["--score", "exact", "--split", "dev=3"]].concat());
+    assert!(
+        noted.contains("faq: 3 of 3 wanted answers are longer than the 2 tokens of eval.max_new_tokens"),
+        "{noted}"
+    );
+    let enough = ["--score", "exact", "--split", "dev=3", "--set", "eval.max_new_tokens=60"];
+    assert!(!done(&dir, &[&TRAIN[..], &enough].concat()).1.contains("wanted answers"));
+}
+
+#[test]
+fn a_prompt_is_inspected_as_it_was_in_training() {
+    let dir = Dir::faq();
+    done(&dir, &[&TRAIN[..], &["--out", "mine"]].concat());
+    let inspect = ["inspect", "what is 3", "--adapter", "mine", "--dtype", "f32"];
+    let (whole, noted) = done(&dir, &inspect);
+    assert!(noted.contains("\"what is 3\\n\" (--raw"), "{noted}");
+    let (raw, noted) = done(&dir, &[&inspect[..], &["--raw"]].concat());
+    assert!(whole.lines().count() == raw.lines().count() + 1 && !noted.contains("--raw"), "{whole}{raw}");
+}
+
+#[test]
+fn a_correlation_that_is_not_defined_is_said() {
+    let dir = Dir::new();
+    add(&dir, "bert", "encoder");
+    let rows: String = (0..12).map(|n| format!("text {n},1.5\n")).collect();
+    dir.write("same.csv", &format!("text,label\n{rows}"));
+    let train = ["train", "--model", "encoder", "--data", "same.csv", "--score", "pearson", "--epochs", "1"];
+    let (_, noted) = done(&dir, &[&train[..], &["--split", "dev=3", "--set", "dtype=f32"]].concat());
+    assert!(noted.contains("Pearson correlation is not defined for these 3 rows"), "{noted}");
+}
+
+#[test]
+fn files_of_another_form_and_wrong_parts_are_named() {
+    let dir = Dir::faq();
+    let with = |file: &'static str| TRAIN.map(|flag| if flag == "faq.jsonl" { file } else { flag });
+    dir.write(
+        "splits.json",
+        r#"{"train": [{"question": "a", "answer": "b"}], "dev": [{"question": "c", "answer": "d"}]}"#,
+    );
+    refused(&dir, &with("splits.json"), &["splits.json: it holds several lists of rows (dev, train)"]);
+    dir.write("columns.json", r#"{"question": ["a", "c"], "answer": ["b", "d"]}"#);
+    refused(&dir, &with("columns.json"), &["columns.json: it holds its columns as lists (answer, question)"]);
+    let rows: String = (0..12).map(|n| format!("what is {n},{n} it is\n")).collect();
+    dir.write("commas.tsv", &format!("question,answer\n{rows}"));
+    let (_, noted) = done(&dir, &with("commas.tsv"));
+    assert!(
+        noted.contains("commas.tsv: read as values separated by commas, since its first line has no tab"),
+        "{noted}"
+    );
+    refused(&dir, &[&TRAIN[..], &["--split", "dev=10%"]].concat(), &["--split dev=10%", "write 0.1 for it"]);
+    refused(&dir, &[&TRAIN[..], &["--split", "dev=none.csv"]].concat(), &["split.dev names the file `none.csv`"]);
+    done(&dir, &[&TRAIN[..], &["--out", "mine"]].concat());
+    refused(&dir, &["predict", "--adapter", "mine", "none.csv"], &["none.csv: there is no such file or folder"]);
+    let rows: String = (0..40).map(|n| format!("{{\"question\": \"{n}\", \"answer\": \"x\"}}\n")).collect();
+    dir.write("faq.jsonl", &rows);
+    refused(&dir, &[&TRAIN[..], &["--score", "number"]].concat(), &["faq.jsonl: row 1: "]);
+}

@@ -64,7 +64,7 @@ impl Args {
         let saved = run::open(&plan, &files, self.model.base.model.as_deref())?;
         fast::say(plan.dtype, plan.device);
         self.warn_of_rows(&plan)?;
-        self.say_changed(&plan)?;
+        self.say_changed()?;
         let trained = self.model.adapter.as_deref().or(self.head.as_deref());
         let at = (plan.dtype, plan.device);
         let conditions = Conditions::here(&saved.base().id, trained, (scored_rows(&plan), plan.seed), at);
@@ -146,12 +146,12 @@ impl Args {
 
     /// Says that the files have changed since the run whose configuration this is, where they have: what was trained on then may be
     /// scored now.
-    fn say_changed(&self, plan: &RunPlan) -> Result<()> {
+    fn say_changed(&self) -> Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
         let Some(record) = Record::find(&config.with_file_name("record.json"))? else { return Ok(()) };
-        if record.plan.data == plan.data
-            && record.environment.data_fingerprint != run::data_fingerprint(plan, &DataSources::from_env())?
-        {
+        // Data that is not here any more is no error of what is scored.
+        let now = run::data_fingerprint(&record.plan, &DataSources::from_env());
+        if now.is_ok_and(|now| now != record.environment.data_fingerprint) {
             eprintln!(
                 "{}: the data have changed since this run: rows that it was trained on may be among those that are scored",
                 config.display()

@@ -10,6 +10,8 @@ use reft_core::rng::Seed;
 use reft_core::site::LayerId;
 use reft_models::tokenizer::{Specials, Tokenizer};
 
+use super::as_trained::as_trained;
+
 /// Arguments of `reft inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,6 +23,9 @@ pub struct Args {
     /// Override a setting of the configuration: --set adapt.reft.positions=f3+l3
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Show the prompt as it is, without what the adapter's prompts in training had around their text
+    #[arg(long)]
+    raw: bool,
     #[command(flatten)]
     model: super::ModelArgs,
 }
@@ -41,7 +46,9 @@ impl Args {
             (None, Some(spec)) => spec.build(loaded.decoder.dims(), Seed(plan.seed), plan.device.0)?,
             (None, None) => bail!("nothing to inspect: give --adapter, or --config with interventions"),
         };
-        let ids = loaded.tokenizer.encode(&self.prompt, Specials::AsModel)?;
+        let adapter: Vec<PathBuf> = self.model.adapter.iter().filter(|_| !self.raw).cloned().collect();
+        let prompt = &as_trained(&adapter, &[self.prompt])?[0];
+        let ids = loaded.tokenizer.encode(prompt, Specials::AsModel)?;
         print!("{}", edited(&loaded.tokenizer, &ids, |layout| adaptation.edits(layout)));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! One file per command of `reft`.
 
 pub mod arguments;
+mod as_trained;
 pub mod bench;
 pub mod chat;
 mod chat_model;

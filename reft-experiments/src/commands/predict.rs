@@ -76,6 +76,9 @@ impl Args {
     /// When the rows, the adapter or the model cannot be read, or the answers cannot be written.
     pub fn run(self) -> Result<()> {
         let format = self.format()?;
+        if !self.file.exists() {
+            bail!("{}: there is no such file or folder", self.file.display());
+        }
         let mut kept = SavedTask::read(&self.adapter)?;
         kept.tokenizer = self.base.tokenizer.unwrap_or(kept.tokenizer);
         let spec = self.spec(&kept)?;

@@ -87,12 +87,13 @@ impl Args {
         let free = self.out.check_free(|| run::run_name(&plan, &mut session));
         let done = free.and_then(|()| runner.execute(&plan, &mut session));
         let (record, paths) = done.map_err(|error| processes.why(self.located(error)))?;
+        // Before anything is printed: whoever reads it may end early.
+        let adapter = self.out.keep(&plan, &paths)?;
         super::print_record(&record);
         println!("run {}", paths.folder().display());
         if self.from_data.is_given() {
             self.from_data.show(&plan, &paths, &mut session)?;
         }
-        let adapter = self.out.keep(&plan, &paths)?;
         if adapter.exists() {
             train_data::hint(&plan, &adapter, paths.folder(), &session.sources);
         }

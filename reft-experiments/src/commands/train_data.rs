@@ -157,8 +157,8 @@ impl DataArgs {
             serde_json::from_value(set.clone()).map_err(|error| anyhow::anyhow!("--data {data}: {error}"))?;
         let rows = task.task().rows(DataKind::Real, &Split::TrainWithoutDev, &session.sources)?.len();
         let sizes = task.task().own().map(|set| set.sizes(&session.sources)).transpose()?;
-        if let Some(sizes) = &sizes {
-            eprintln!("{}: {sizes}", task.key());
+        if let Some(set) = task.task().own() {
+            self.check_split(set, &session.sources)?;
         }
         let setting = if task.task().labelled().is_some() { labelled(rows) } else { answered(rows) };
         let scored = if holds_out(task, sizes.as_ref()) { vec![&set] } else { Vec::new() };
@@ -191,7 +191,27 @@ impl DataArgs {
         let by_flags = written.tree.clone();
         overrides.iter().try_for_each(|text| written.set(text))?;
         self.check_overrides(&by_flags, &written.tree)?;
+        if let Some(sizes) = &sizes {
+            let most =
+                written.tree["data"]["train_rows"].as_u64().filter(|&most| most > 0 && most < sizes.train as u64);
+            let limited = most.map_or(String::new(), |most| format!("; data.train_rows takes the first {most}"));
+            eprintln!("{}: {sizes}{limited}", task.key());
+        }
         Ok(written)
+    }
+
+    /// Refuses numbers of rows for splits that files of the folder are by their names.
+    fn check_split(&self, set: &OwnSet, sources: &DataSources) -> Result<()> {
+        let by_files = set.held_by_files(sources)?;
+        let given = |split: &str| self.split.iter().any(|text| text.split('=').next().map(str::trim) == Some(split));
+        match by_files.into_iter().find(|split| given(split)) {
+            Some(split) => bail!(
+                "--split {}: files of {} are its {split} rows by their names: leave {split} out, or rename them",
+                self.split.join(","),
+                set.spec.file
+            ),
+            None => Ok(()),
+        }
     }
 
     /// The flags that are given and stand for one key each, with these keys.

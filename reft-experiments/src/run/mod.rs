@@ -19,6 +19,7 @@ mod classifying;
 pub mod context;
 pub mod experiment;
 mod fit;
+mod folders;
 pub mod memory;
 pub mod named;
 mod perform;

@@ -88,6 +88,17 @@ impl Score {
         Self::Measured { metric, value: value(metric), n: answers.pairs.len(), cut, second }
     }
 
+    /// Words for a metric that these answers do not define, and that counts as 0 then; nothing for one that they do.
+    pub fn undefined(metric: Metric, answers: &LabelledPredictions) -> Option<String> {
+        let undefined = !answers.pairs.is_empty() && metric.of(answers).is_none();
+        undefined.then(|| {
+            format!(
+                "{metric} is not defined for these {} rows (all labels, or all answers, are the same): it counts as 0",
+                answers.pairs.len()
+            )
+        })
+    }
+
     /// The second metric.
     pub fn second(self) -> Option<Measure> {
         match self {

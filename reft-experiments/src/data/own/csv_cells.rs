@@ -10,9 +10,9 @@ use super::cell_row::{CellRow, place};
 use super::fault::OwnDataError;
 use crate::data::text;
 
-/// What separates values: a comma; a semicolon or a tab where the first line has that and no comma, as spreadsheets write in
-/// many languages.
-fn separator(text: &str) -> char {
+/// What separates values: that of a comma, a semicolon and a tab which the first line has alone, as spreadsheets write in many languages; else
+/// the usual one.
+fn separator(text: &str, usual: char) -> char {
     let (mut quoted, mut found) = (false, BTreeSet::new());
     for character in text.chars() {
         match character {
@@ -24,27 +24,41 @@ fn separator(text: &str) -> char {
     }
     match Vec::from_iter(found)[..] {
         [only] => only,
-        _ => ',',
+        _ => usual,
     }
 }
 
-/// Says once of each file that its values are not separated by commas.
-fn say_separator(path: &Path, separator: char) {
+/// Says once of each file that its values are not separated by what is usual for its ending.
+fn say_separator(path: &Path, separator: char, usual: char) {
+    let name = |separator| match separator {
+        '\t' => "tab",
+        ';' => "semicolon",
+        _ => "comma",
+    };
     static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
-        let name = if separator == '\t' { "tabs" } else { "semicolons" };
-        eprintln!("{}: read as values separated by {name}, since its first line has no comma", path.display());
+        eprintln!(
+            "{}: read as values separated by {}s, since its first line has no {}",
+            path.display(),
+            name(separator),
+            name(usual)
+        );
     }
 }
 
 /// The rows of a file of comma-separated values.
 pub(super) fn read_csv(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
     let text = text::read(path)?;
-    let separator = separator(&text);
+    let separator = separator(&text, ',');
     if separator != ',' {
-        say_separator(path, separator);
+        say_separator(path, separator, ',');
     }
-    check_quotes(path, &text, separator)?;
+    separated(path, &text, separator)
+}
+
+/// The rows of a text whose values are separated so, quoted where they need be.
+fn separated(path: &Path, text: &str, separator: char) -> Result<Vec<CellRow>, OwnDataError> {
+    check_quotes(path, text, separator)?;
     let mut builder = csv::ReaderBuilder::new();
     builder.flexible(true).has_headers(false).delimiter(separator as u8);
     let mut reader = builder.from_reader(text.as_bytes());
@@ -60,6 +74,11 @@ pub(super) fn read_csv(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
 /// The rows of a file of tab-separated values. Quotes are plain characters, as GLUE's files have them.
 pub(super) fn read_tsv(path: &Path) -> Result<Vec<CellRow>, OwnDataError> {
     let text = text::read(path)?;
+    let separator = separator(&text, '\t');
+    if separator != '\t' {
+        say_separator(path, separator, '\t');
+        return separated(path, &text, separator);
+    }
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let records = lines.map(|(line, text)| (line, text.split('\t').map(str::to_owned).collect())).collect();
     rows(

@@ -82,13 +82,33 @@ fn lines(text: &str) -> Result<PlacedObjects, CellFault> {
 fn object(text: &str) -> Result<PlacedObjects, CellFault> {
     let cells = one(text).map_err(|what| CellFault { place: "row 1".to_owned(), what })?;
     let mut lists = cells.iter().filter(|(_, value)| is_list_of_rows(value)).map(|(key, _)| key);
-    let (Some(key), None) = (lists.next(), lists.next()) else { return Ok(vec![("row 1".to_owned(), cells)]) };
+    let (Some(key), None) = (lists.next(), lists.next()) else {
+        return match no_rows(&cells) {
+            Some(what) => Err(CellFault::whole(what)),
+            None => Ok(vec![("row 1".to_owned(), cells)]),
+        };
+    };
     // The list is read again where it stands, so that a column that a row has twice is found.
     let entries: BTreeMap<String, &RawValue> =
         serde_json::from_str(text).map_err(|error| CellFault::whole(words(text, &error)))?;
     let list = entries[key].get();
     let before = list.as_ptr() as usize - text.as_ptr() as usize;
     array(list, text::line_and_column(text.as_bytes(), before).0 - 1)
+}
+
+/// Why one object is no row: it holds several lists of rows, or its columns as lists.
+fn no_rows(cells: &Map<String, Value>) -> Option<String> {
+    let names = || cells.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if cells.len() < 2 {
+        return None;
+    }
+    if cells.values().all(is_list_of_rows) {
+        return Some(format!("it holds several lists of rows ({}): write each into a file of its own", names()));
+    }
+    let is_column =
+        |value: &Value| value.as_array().is_some_and(|list| list.len() > 1 && !list.iter().any(Value::is_object));
+    let columns = cells.values().all(is_column);
+    columns.then(|| format!("it holds its columns as lists ({}): write a list of rows, [{{..}}, {{..}}]", names()))
 }
 
 /// Whether a value is a list of objects that are no turns of a conversation.

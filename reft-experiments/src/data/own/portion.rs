@@ -81,6 +81,9 @@ impl<'de> Deserialize<'de> for Portion {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Portion, E> {
+                if let Some(part) = text.strip_suffix('%').and_then(|part| part.trim().parse::<f64>().ok()) {
+                    return Err(E::custom(format!("{text}: write {} for it", part / 100.0)));
+                }
                 match text.parse::<f64>() {
                     Ok(number) => self.visit_f64(number),
                     Err(_) => Ok(Portion::Named(text.to_owned())),

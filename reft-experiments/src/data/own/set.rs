@@ -106,6 +106,7 @@ impl OwnSet {
     /// When the data is not to be had, a row is not as it should be, or the split has none.
     pub fn rows(&self, split: &Split, sources: &DataSources) -> Result<Vec<Row>, DataError> {
         let SplitRows { train, dev, test } = self.dealt(sources)?;
+        let (held, all) = ([dev.len(), test.len()], train.len() + dev.len() + test.len());
         let (rows, key) = match split {
             Split::TrainWithoutDev => (train, "dev"),
             Split::Train if matches!(self.spec.split.dev, Portion::Named(_)) => (train, "test"),
@@ -116,8 +117,10 @@ impl OwnSet {
         if rows.is_empty() {
             let what = match split {
                 Split::Train | Split::TrainWithoutDev => {
-                    "no training rows are left once dev and test rows are held out: give more rows, or change split"
-                        .to_owned()
+                    format!(
+                        "no training rows are left once {} dev and {} test rows of {all} are held out: give more rows, or change split",
+                        held[0], held[1]
+                    )
                 }
                 Split::Dev | Split::Test(_) => {
                     let of_classes = if self.has_classes() {
@@ -135,6 +138,29 @@ impl OwnSet {
             return Err(OwnDataError::set(&self.name, what).into());
         }
         Ok(rows)
+    }
+
+    /// In words, which files of its folder are which split's, and which are not read; nothing of what is no folder, or is trained on whole.
+    ///
+    /// # Errors
+    /// When the data is not to be had.
+    pub fn split_files(&self, sources: &DataSources) -> Result<Option<String>, DataError> {
+        let place = Place::find(&self.spec.file, sources)?;
+        let Place::Folder(folder, files) = &place else { return Ok(None) };
+        Ok(SplitFiles::of(&place, &self.spec.split)?.describe(folder, files))
+    }
+
+    /// Which of dev and test have files of their own, whatever `split` says of their number of rows.
+    ///
+    /// # Errors
+    /// When the data is not to be had.
+    pub fn held_by_files(&self, sources: &DataSources) -> Result<Vec<&'static str>, DataError> {
+        let SplitFiles { dev, test, .. } = SplitFiles::of(&Place::find(&self.spec.file, sources)?, &self.spec.split)?;
+        let splits = [("dev", dev, &self.spec.split.dev), ("test", test, &self.spec.split.test)];
+        let by_name = |(split, files, portion): (&'static str, Option<_>, &Portion)| {
+            (files.is_some() && !matches!(portion, Portion::Named(_))).then_some(split)
+        };
+        Ok(splits.into_iter().filter_map(by_name).collect())
     }
 
     /// How many rows each split has.
@@ -201,7 +227,9 @@ impl OwnSet {
             self.check(cells, &row)?;
             Ok(Row { place: cells.name(), ..row })
         };
-        read.par_iter().map(row).collect::<Result<_, OwnDataError>>().map_err(DataError::from)
+        // The first row that is wrong is named, whichever is found first.
+        let rows: Vec<Result<Row, OwnDataError>> = read.par_iter().map(row).collect();
+        rows.into_iter().collect::<Result<_, _>>().map_err(DataError::from)
     }
 
     /// Refuses an answer that nothing could equal, and a label that is no class.

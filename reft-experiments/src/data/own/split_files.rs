@@ -35,11 +35,16 @@ fn of_file(path: &Path, splits: &Splits) -> Result<SplitFiles, OwnDataError> {
         let what = format!("split.train names files of a folder (`{train}`), and this is one file: leave it out");
         return Err(OwnDataError::file(path, what));
     }
-    let held = |portion: &Portion| match portion {
-        Portion::Named(name) => Some(vec![beside(path, name)]),
-        Portion::Part(_) | Portion::Rows(_) => None,
+    let held = |key: &str, portion: &Portion| match portion {
+        Portion::Named(name) => beside(path, name).map(|file| Some(vec![file])).ok_or_else(|| {
+            OwnDataError::file(
+                path,
+                format!("split.{key} names the file `{name}`, which is neither beside it nor here"),
+            )
+        }),
+        Portion::Part(_) | Portion::Rows(_) => Ok(None),
     };
-    Ok(SplitFiles { train: vec![path.to_owned()], dev: held(&splits.dev), test: held(&splits.test) })
+    Ok(SplitFiles { train: vec![path.to_owned()], dev: held("dev", &splits.dev)?, test: held("test", &splits.test)? })
 }
 
 fn of_files(place: &Path, files: &[PathBuf], splits: &Splits) -> Result<SplitFiles, OwnDataError> {
@@ -71,8 +76,29 @@ fn held<'p>(files: &[PathBuf], split: &str, portion: &'p Portion) -> Option<&'p 
     }
 }
 
-/// A file named beside another, or by a path of its own.
-fn beside(file: &Path, name: &str) -> PathBuf {
+/// A file named beside another, or by a path of its own; none where there is none.
+fn beside(file: &Path, name: &str) -> Option<PathBuf> {
     let neighbour = file.parent().unwrap_or(Path::new("")).join(name);
-    if neighbour.exists() { neighbour } else { PathBuf::from(name) }
+    [neighbour, PathBuf::from(name)].into_iter().find(|path| path.exists())
+}
+
+impl SplitFiles {
+    /// In words, which files of a folder are which split's by their names, and which are not read; nothing where all are trained on.
+    pub fn describe(&self, folder: &Path, files: &[PathBuf]) -> Option<String> {
+        let name = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).display().to_string();
+        let list = |files: &[PathBuf]| files.iter().map(name).collect::<Vec<_>>().join(", ");
+        let held = [("dev", &self.dev), ("test", &self.test)];
+        let held =
+            held.into_iter().filter_map(|(split, files)| Some(format!("{split} from {}", list(files.as_ref()?))));
+        let used = |file: &&PathBuf| {
+            let of = [Some(&self.train), self.dev.as_ref(), self.test.as_ref()];
+            of.into_iter().flatten().any(|files| files.contains(file))
+        };
+        let unused: Vec<PathBuf> = files.iter().filter(|file| !used(file)).cloned().collect();
+        let unused = (!unused.is_empty()).then(|| format!("not read: {}", list(&unused)));
+        let parts: Vec<String> = held.chain(unused).collect();
+        (!parts.is_empty()).then(|| {
+            format!("{}: by the files' names, train from {}; {}", folder.display(), list(&self.train), parts.join("; "))
+        })
+    }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use reft_core::adaptation::{OverlapError, Step};
 use reft_models::decode::{DecodeError, Generator, Stopping, stop};
-use reft_models::tokenizer::TokenizerError;
+use reft_models::tokenizer::{Specials, TokenizerError};
 
 use crate::config::plan::{AnsweredBy, EvalPlan, RunPlan};
 use crate::data::options::OptionsError;
@@ -12,7 +12,7 @@ use crate::data::too_long::{LengthAction, RowUse, TooLong, ending};
 use crate::run::context::{BeyondContext, Context, ContextRequest, Remedy};
 use crate::run::prediction::Prediction;
 use crate::run::session::LoadedDecoder;
-use crate::score::scoring::ScoringKind;
+use crate::score::scoring::{Scoring, ScoringKind};
 use crate::score::verdict::Verdicts;
 use crate::tasks::Task;
 use crate::tasks::labelled::LabelledTask;
@@ -109,6 +109,34 @@ impl<'a> Evaluator<'a> {
             _ if task.own().is_none() && self.plan.by == AnsweredBy::Likelihood => self.options(task, rows),
             ScoringKind::Answers | ScoringKind::Classes | ScoringKind::Numbers => self.generate(task, rows),
         }
+    }
+
+    /// Words for rows of a user's whose wanted answer has more tokens than may be said, and so cannot be; nothing where there are none,
+    /// or nothing is said.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded.
+    pub fn beyond_new_tokens(&self, task: &dyn Task, rows: &[Row]) -> Result<Option<String>, TokenizerError> {
+        let most = self.plan.max_new_tokens;
+        let whole = matches!(
+            task.scoring(),
+            Scoring::Exact | Scoring::Contains | Scoring::WordsF1 | Scoring::RougeL | Scoring::Bleu
+        );
+        if !whole || task.own().is_none() {
+            return Ok(None);
+        }
+        let tokenizer = &self.loaded.tokenizer;
+        let tokens = |row: &Row| tokenizer.encode(row.answer.trim(), Specials::None).map(|ids| ids.len());
+        let lengths: Vec<usize> = rows.par_iter().map(tokens).collect::<Result<_, _>>()?;
+        let beyond = lengths.iter().filter(|&&tokens| tokens > most).count();
+        Ok((beyond > 0).then(|| {
+            format!(
+                "{}: {beyond} of {} wanted answers are longer than the {most} tokens of eval.max_new_tokens (up to {}): they cannot be said",
+                task.key(),
+                rows.len(),
+                lengths.iter().max().unwrap_or(&0)
+            )
+        }))
     }
 
     /// What the model reads, and what of it a prefix takes.

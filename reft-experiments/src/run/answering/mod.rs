@@ -206,6 +206,9 @@ pub(super) fn train<E: TrainingRow>(
 /// # Errors
 /// When a text cannot be encoded, interventions overlap, or logits or the score are not finite.
 pub fn answer(evaluator: &Evaluator<'_>, task: TaskId, rows: &[Row]) -> Result<TaskScore> {
+    if let Some(said) = evaluator.beyond_new_tokens(task.task(), rows)? {
+        eprintln!("{said}");
+    }
     let AnsweredTask { predictions, too_long } = evaluator.answer(task.task(), rows)?;
     let score = (!task.task().judged()).then(|| match task.task().labelled() {
         Some(task) => measured(task, rows, &predictions),
@@ -231,6 +234,7 @@ fn measured(task: &dyn LabelledTask, rows: &[Row], predictions: &[Prediction]) -
     };
     let answers = LabelledPredictions { pairs: rows.iter().zip(predictions).map(pair).collect() };
     let cut = predictions.iter().filter(|prediction| prediction.cut).count();
+    Score::undefined(task.metric(), &answers).iter().for_each(|said| eprintln!("{}: {said}", task.key()));
     Score::measured(task.metric(), task.second(), &answers, cut)
 }
 

@@ -22,6 +22,7 @@ use crate::data::split::{Split, fingerprint};
 use crate::data::too_long::{LengthAction, RowUse, TooLong};
 use crate::run::context::{self, Context};
 use crate::run::experiment::{Experiment, RunRows};
+use crate::run::folders::split_files;
 use crate::run::session::{LoadedDecoder, Session};
 use crate::tasks::TaskId;
 use crate::tasks::template::PromptTemplate;
@@ -38,6 +39,8 @@ pub struct CausalRows {
     /// Rows to score, by task.
     pub(super) eval: Vec<(TaskId, Vec<Row>)>,
     left_out: Vec<LeftOut>,
+    /// Which files of folders are which split's.
+    folders: Vec<String>,
     files: Vec<DataFile>,
 }
 
@@ -82,8 +85,8 @@ impl CausalRows {
             }
         }
         let eval = data.eval.iter().map(|&id| Ok((id, scored(plan, id, sources)?))).collect::<Result<_>>()?;
-        let left_out = left_out(plan, sources)?;
-        Ok(Self { plan: plan.clone(), train, dev, eval, left_out, files: sources.files() })
+        let (left_out, folders) = (left_out(plan, sources)?, split_files(plan, sources)?);
+        Ok(Self { plan: plan.clone(), train, dev, eval, left_out, folders, files: sources.files() })
     }
 
     /// Training and dev rows as tokens.
@@ -282,7 +285,7 @@ impl RunRows for CausalRows {
         let of = |(id, rows): &(TaskId, Vec<Row>)| {
             [Overlap::new(rows, trained()).describe(id.key(), split.name()), equal_choices::describe(id.key(), rows)]
         };
-        self.joined().into_iter().chain(self.eval.iter().flat_map(of).flatten()).collect()
+        self.folders.iter().cloned().chain(self.joined()).chain(self.eval.iter().flat_map(of).flatten()).collect()
     }
 
     fn files(&self) -> &[DataFile] {

@@ -15,6 +15,7 @@ use crate::data::row::{Row, limited};
 use crate::data::source::DataSources;
 use crate::data::split::fingerprint;
 use crate::run::experiment::{Experiment, RunRows};
+use crate::run::folders::split_files;
 use crate::run::session::{LoadedEncoder, Session};
 use crate::tasks::TaskId;
 use crate::tasks::labelled::LabelledTask;
@@ -27,6 +28,8 @@ pub struct ClassificationRows {
     pub(super) train: Vec<Row>,
     pub(super) validation: ValidationHalves,
     left_out: Vec<LeftOut>,
+    /// Which files of folders are which split's.
+    folders: Vec<String>,
     files: Vec<DataFile>,
 }
 
@@ -44,7 +47,8 @@ impl ClassificationRows {
         let left_out = task.left_out(kind, sources)?;
         let validation = task.validation(kind, sources, Seed(plan.seed))?;
         check_held(plan, task, &validation)?;
-        Ok(Self { plan: plan.clone(), task, labels, train, validation, left_out, files: sources.files() })
+        let folders = split_files(plan, sources)?;
+        Ok(Self { plan: plan.clone(), task, labels, train, validation, left_out, folders, files: sources.files() })
     }
 
     /// The task as the plan names it.
@@ -79,7 +83,7 @@ impl RunRows for ClassificationRows {
             EvalSplit::Dev => None,
             EvalSplit::Test(selection) => of(self.validation.held.open(selection), "held"),
         };
-        of(&self.validation.watched, "watched").into_iter().chain(held).collect()
+        self.folders.iter().cloned().chain(of(&self.validation.watched, "watched")).chain(held).collect()
     }
 
     fn files(&self) -> &[DataFile] {
