@@ -54,6 +54,9 @@ fn starts_that_change_the_base_model_and_flags_that_do_not_apply() {
         &[],
         &["peft_type ADALORA is not read here: LORA, ", "merge_and_unload"],
     );
+    let vera = exported("{vera: {rank: 4}}");
+    without(&vera, "vera_A");
+    with(&vera, &[("save_projection", json!(true))], &[], &["`save_projection` is true", "base_model.vera_A"]);
     with(&dir, &[("use_rslora", json!("true"))], &[], &["`use_rslora` is \"true\", and must be true or false"]);
     with(
         &dir,

@@ -8,7 +8,7 @@ mod own;
 mod support;
 
 use encoders::add;
-use own::{TRAIN, done, refused, runs};
+use own::{CHAT, TRAIN, chat_row, done, refused, runs};
 use support::Dir;
 
 #[test]
@@ -47,6 +47,7 @@ fn flags_that_an_override_contradicts_are_refused() {
     let lora = "adapt={lora: {rank: 2, alpha: 4, components: [query]}}";
     for (flags, parts) in [
         (&["--rank", "2", "--set", lora][..], ["--rank is adapt.reft.rank", "--set chooses lora instead"]),
+        (&["--set", "data.train=[arc_e]"], ["--data and --set both say data.train", "leave one"]),
         (&["--rank", "2", "--set", "adapt.reft.rank=3"], ["--rank and --set both say adapt.reft.rank", "leave one"]),
         (&["--set", "adapt={lora: {rank: 2, alpha: 4}, ia3: {}}"], ["ia3", "lora"]),
         (&["--print-config", "--rank", "0"], ["rank 0 is impossible", "choose 1 to 64"]),
@@ -131,6 +132,18 @@ fn files_of_a_folder_are_splits_by_their_names_which_is_said() {
 }
 
 #[test]
+fn calls_that_the_chat_template_does_not_write_are_refused() {
+    let dir = Dir::new();
+    dir.write("chat.jinja", CHAT);
+    let call =
+        r#""tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}], "role": "assistant""#;
+    let row = |n| chat_row(n).replace(r#""role": "assistant""#, call);
+    dir.write("chat.jsonl", &(0..12).map(row).collect::<String>());
+    let train = ["train", "--data", "chat.jsonl", "--model", "model", "--epochs", "1", "--chat-template", "chat.jinja"];
+    refused(&dir, &train, &["chat.jsonl row ", "turn 2 has `tool_calls`, which the chat template does not write"]);
+}
+
+#[test]
 fn wanted_answers_that_cannot_be_said_are_counted() {
     let dir = Dir::faq();
     let (_, noted) = done(&dir, &[&TRAIN[..], &["--score", "exact", "--split", "dev=3"]].concat());
@@ -172,9 +185,9 @@ fn files_of_another_form_and_wrong_parts_are_named() {
         "splits.json",
         r#"{"train": [{"question": "a", "answer": "b"}], "dev": [{"question": "c", "answer": "d"}]}"#,
     );
-    refused(&dir, &with("splits.json"), &["splits.json: it holds several lists of rows (dev, train)"]);
+    refused(&dir, &with("splits.json"), &["splits.json: it holds several lists of rows (train, dev)"]);
     dir.write("columns.json", r#"{"question": ["a", "c"], "answer": ["b", "d"]}"#);
-    refused(&dir, &with("columns.json"), &["columns.json: it holds its columns as lists (answer, question)"]);
+    refused(&dir, &with("columns.json"), &["columns.json: it holds its columns as lists (question, answer)"]);
     let rows: String = (0..12).map(|n| format!("what is {n},{n} it is\n")).collect();
     dir.write("commas.tsv", &format!("question,answer\n{rows}"));
     let (_, noted) = done(&dir, &with("commas.tsv"));

@@ -92,7 +92,7 @@ fn a_vector_is_an_adapter_and_strength_0_is_the_base_model() {
     let error = refused(&dir, &["generate", "a", "--adapter", "glad", "--strength", "1,2"]);
     assert!(error.contains("--strength: glad: 2 strengths for 1 sets"), "{error}");
     let error = refused(&dir, &["generate", "a", "--adapter", "glad", "--strength", "nan"]);
-    assert!(error.contains("strength NaN is not finite"), "{error}");
+    assert!(error.contains("--strength: NaN is no finite number"), "{error}");
     dir.write("same.jsonl", "{\"positive\": \"a\", \"negative\": \"a\"}\n");
     let same = ["read", "same.jsonl", "--model", "model", "--layers", "1", "--out", "none"];
     let error = refused(&dir, &same);

@@ -230,7 +230,8 @@ impl DataArgs {
     /// Refuses overrides of what a flag says: both cannot be meant.
     fn check_overrides(&self, by_flags: &Value, overridden: &Value) -> Result<()> {
         let value = |settings: &Value, key: &str| settings.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
-        let flags = self.with_keys();
+        let mut flags = self.with_keys();
+        flags.push(("--data", "data.train"));
         let lost = flags.iter().find(|(_, key)| value(by_flags, key) != value(overridden, key));
         let Some((flag, key)) = lost else { return Ok(()) };
         let method = overridden["adapt"].as_object().and_then(|adapt| adapt.keys().next());

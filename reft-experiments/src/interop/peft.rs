@@ -67,7 +67,7 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
     refuse(config, UNKNOWN)?;
     let kind = text(config, "peft_type").context("`peft_type` is no text")?;
     if !KINDS.contains(&kind) {
-        let near = did_you_mean(kind, KINDS.into_iter());
+        let near = did_you_mean(&kind.to_uppercase(), KINDS.into_iter());
         let remedy = if PROMPTS.contains(&kind) || !near.is_empty() { "" } else { peft_config::MERGE_OTHERS };
         bail!("peft_type {kind} is not read here{near}: {} are{remedy}", KINDS.join(", "));
     }
@@ -101,7 +101,10 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
     let everywhere = (layers, components);
     let spec = match kind {
         "LORA" => lora(config, everywhere, bias)?,
-        "VERA" => AdaptSpec::new(vera(config, everywhere)?),
+        "VERA" => {
+            check_projections(config, &parts.own)?;
+            AdaptSpec::new(vera(config, everywhere)?)
+        }
         "IA3" => return ia3(config, parts),
         "PREFIX_TUNING" => AdaptSpec::new(prefix(config, &parts)?),
         "BOTTLENECK" => bottleneck(config, everywhere)?,
@@ -152,6 +155,9 @@ impl PeftTensors {
             // An encoder's head, or a decoder's.
             if let Some(of_head) = bare.strip_prefix("classifier.").or(bare.starts_with("score.").then_some(bare)) {
                 // peft's file holds the head trained and as it was, beside the names that it is loaded by.
+                if of_head.contains("lora_") {
+                    bail!("tensor `{name}` adapts the classification head itself: {}", peft_config::MERGE);
+                }
                 if !of_head.contains("modules_to_save.") && !of_head.contains("original_module.") {
                     parts.head.insert(of_head.to_owned(), tensor);
                 }
@@ -278,6 +284,16 @@ fn lora(config: &Value, (layers, components): (Layers, Vec<Component>), bias: Lo
         bail!("`bias` is {}, which is read for LoRA and not for DoRA", config["bias"]);
     }
     Ok(AdaptSpec::new(DoraSpec { rank, alpha, components, layers, positions, truncation, dropout, rslora }))
+}
+
+/// Refuses VeRA without the projections that its configuration says to be saved.
+fn check_projections(config: &Value, own: &NamedTensors) -> Result<()> {
+    if switch(config, "save_projection")
+        && let Some(missing) = ["vera_A", "vera_B"].into_iter().find(|name| !own.contains_key(*name))
+    {
+        bail!("`save_projection` is true, and tensor `base_model.{missing}` is missing: copy the whole folder again");
+    }
+    Ok(())
 }
 
 fn vera(config: &Value, (layers, components): (Layers, Vec<Component>)) -> Result<VeraSpec> {

@@ -41,6 +41,14 @@ pub trait ComponentConfig: Any + Debug + Send + Sync {
     }
 }
 
+/// The error of biases that are trained beside a method, by the setting that asks for them.
+fn of_bias(error: SpecError) -> SpecError {
+    match error {
+        SpecError::OwnWeights(_) => SpecError::OwnWeights("bias: all"),
+        other => other,
+    }
+}
+
 impl<C: ComponentConfig + AdaptMethod> AdaptConfig for C {
     fn build(
         &self,
@@ -53,13 +61,13 @@ impl<C: ComponentConfig + AdaptMethod> AdaptConfig for C {
         let sites = self.sites(dims, lender)?;
         let method = ComponentAdaptation::new(self.method(lender), sites, (dims, lender), seed, device)?;
         let Some((name, beside)) = self.beside() else { return Ok(Box::new(method)) };
-        let beside = beside.build(dims, lender, seed, device)?;
+        let beside = beside.build(dims, lender, seed, device).map_err(of_bias)?;
         Ok(jointly(vec![Member::named(C::KEY, Box::new(method)), Member::named(name, beside)]))
     }
 
     fn trainable(&self, dims: &Dims, lender: &dyn Lender) -> Result<i64, SpecError> {
         self.check()?;
-        let beside = self.beside().map_or(Ok(0), |(_, beside)| beside.trainable(dims, lender))?;
+        let beside = self.beside().map_or(Ok(0), |(_, beside)| beside.trainable(dims, lender)).map_err(of_bias)?;
         Ok(count(self.method(lender).as_ref(), &self.sites(dims, lender)?, dims) + beside)
     }
 

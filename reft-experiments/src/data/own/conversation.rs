@@ -45,6 +45,28 @@ pub fn prompt_ids(row: &Row, tokenizer: &Tokenizer) -> Result<Vec<i64>, Tokenize
     tokenizer.encode(&prompt(row, tokenizer)?, Specials::None)
 }
 
+/// What a turn can say beside its content, which some chat templates write and others leave out.
+const BESIDE_CONTENT: [&str; 4] = ["tool_calls", "function_call", "reasoning_content", "thinking"];
+
+/// Refuses a turn that says something beside its content which the template does not write: it would not be learned.
+fn check_written(turns: &[Value], ids: &[i64], tokenizer: &Tokenizer, name: &str) -> Result<(), TokenizerError> {
+    for (number, key) in (0..turns.len()).flat_map(|number| BESIDE_CONTENT.map(|key| (number, key))) {
+        if turns[number][key].is_null() {
+            continue;
+        }
+        let mut without = turns.to_vec();
+        without[number].as_object_mut().map(|turn| turn.remove(key));
+        let left_out = tokenizer.chat_ids(&Conversation::new(&without)).is_ok_and(|chat| chat.ids == ids);
+        if left_out {
+            return Err(TokenizerError::Chat(format!(
+                "{name}: turn {} has `{key}`, which the chat template does not write: take it out, or give a template that writes it",
+                number + 1
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// An example for the assistant's last turn, or for each of its turns: its prompt is all that precedes the turn, and the end of
 /// the turn is learned with it. Turns that follow it are part of no example: they only tell the template that the turn is over.
 ///
@@ -59,6 +81,7 @@ pub fn examples(
 ) -> Result<Vec<Example>, TokenizerError> {
     let turns = turns(conversation);
     let chat = tokenizer.chat_ids(&Conversation::new(&turns)).map_err(|error| placed(error, name))?;
+    check_written(&turns, &chat.ids, tokenizer, name)?;
     let said: Vec<_> = chat.said.iter().filter(|said| !said.is_empty()).collect();
     let Some((last, before)) = said.split_last() else {
         return Err(TokenizerError::Chat(

@@ -170,7 +170,8 @@ impl OwnSet {
     pub fn sizes(&self, sources: &DataSources) -> Result<SplitSizes, DataError> {
         let labelled = matches!(self.parts, RowParts::Labelled { .. });
         let SplitRows { train, dev, test } = if labelled { self.labelled(sources)? } else { self.dealt(sources)? };
-        let mut classes = BTreeMap::new();
+        let named = self.spec.classes.iter().flatten();
+        let mut classes: BTreeMap<String, usize> = named.map(|class| (class.0.clone(), 0)).collect();
         if self.has_classes() {
             train.iter().for_each(|row| *classes.entry(row.answer.clone()).or_insert(0) += 1);
         }

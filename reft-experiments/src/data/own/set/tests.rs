@@ -126,7 +126,11 @@ fn bad_rows_and_descriptions_are_answered_in_one_line_with_the_remedy() {
             json!({"prompt": "q", "completion": "a", "split": {"dev": 0}}),
             ["data set a: no dev rows are left", "split.dev"],
         ),
-        (good, json!({"prompt": "q", "completion": "a", "split": {"dev": "b.jsonl"}}), ["b.jsonl", "check the path"]),
+        (
+            good,
+            json!({"prompt": "q", "completion": "a", "split": {"dev": "b.jsonl"}}),
+            ["split.dev names the file `b.jsonl`", "neither beside it nor here"],
+        ),
         (
             good,
             json!({"prompt": "q", "choices": ["x", "z"], "answer": "a"}),
