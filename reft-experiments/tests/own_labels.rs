@@ -152,10 +152,11 @@ fn small_classes_are_in_every_split() {
 fn a_file_with_labels_is_scored_as_training_scored_it() {
     let dir = dir();
     // The dev rows of the file that was trained on are those that the run scored.
-    let split = ["--set", "data.train=[{file: words.tsv, text: first, label: kind, split: {dev: dev.tsv}}]"];
-    let eval = ["--set", "data.eval=[{file: words.tsv, text: first, label: kind, split: {dev: dev.tsv}}]"];
+    let train: Vec<&str> = TRAIN.into_iter().filter(|flag| !["--pair", "second"].contains(flag)).collect();
     dir.write("dev.tsv", "first\tkind\ncat x\tanimal\nred y\tcolour\nblue z\tcolour\n");
-    let (said, _) = trained(&dir, &[&split[..], &eval].concat());
+    let output = dir.run(&[&train[..], &["--split", "dev=dev.tsv"]].concat());
+    let (said, wrong) = texts(&output);
+    assert!(output.status.success(), "{wrong}");
     let run = said.lines().find_map(|line| line.strip_prefix("run ")).expect("the run's folder").to_owned();
     let score = said.lines().find(|line| line.starts_with("words: ")).expect("a score").to_owned();
     let adapter = format!("{run}/adapter");
@@ -203,10 +204,8 @@ fn numbers_are_learned_and_predicted() {
         "adapter",
         "--set",
         "dtype=f32",
-        "--set",
-        "data.eval=[{file: sizes.jsonl, text: text, label: size, score: spearman, split: {dev: 4}}]",
-        "--set",
-        "data.train=[{file: sizes.jsonl, text: text, label: size, score: spearman, split: {dev: 4}}]",
+        "--split",
+        "dev=4",
     ]);
     let (said, wrong) = texts(&output);
     assert!(output.status.success() && said.contains("Spearman correlation on 4 rows"), "{said}{wrong}");

@@ -56,7 +56,9 @@ const PEFT_ALPHA: f64 = 8.0;
 /// # Errors
 /// When it is damaged, or holds what is not computed here.
 pub fn read(folder: &Path, config: &Value) -> Result<ImportedAdapter> {
-    convert(config, tensors(folder, &["adapter_model.safetensors", "adapter_model.bin"])?)
+    let tensors = tensors(folder, &["adapter_model.safetensors", "adapter_model.bin"])?;
+    check_projections(config, &tensors)?;
+    convert(config, tensors)
 }
 
 /// The same of a configuration and tensors at hand.
@@ -101,10 +103,7 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
     let everywhere = (layers, components);
     let spec = match kind {
         "LORA" => lora(config, everywhere, bias)?,
-        "VERA" => {
-            check_projections(config, &parts.own)?;
-            AdaptSpec::new(vera(config, everywhere)?)
-        }
+        "VERA" => AdaptSpec::new(vera(config, everywhere)?),
         "IA3" => return ia3(config, parts),
         "PREFIX_TUNING" => AdaptSpec::new(prefix(config, &parts)?),
         "BOTTLENECK" => bottleneck(config, everywhere)?,
@@ -287,11 +286,13 @@ fn lora(config: &Value, (layers, components): (Layers, Vec<Component>), bias: Lo
 }
 
 /// Refuses VeRA without the projections that its configuration says to be saved.
-fn check_projections(config: &Value, own: &NamedTensors) -> Result<()> {
-    if switch(config, "save_projection")
-        && let Some(missing) = ["vera_A", "vera_B"].into_iter().find(|name| !own.contains_key(*name))
+fn check_projections(config: &Value, tensors: &NamedTensors) -> Result<()> {
+    if text(config, "peft_type") == Some("VERA")
+        && switch(config, "save_projection")
+        && let Some(missing) =
+            ["base_model.vera_A", "base_model.vera_B"].into_iter().find(|name| !tensors.contains_key(*name))
     {
-        bail!("`save_projection` is true, and tensor `base_model.{missing}` is missing: copy the whole folder again");
+        bail!("`save_projection` is true, and tensor `{missing}` is missing: copy the whole folder again");
     }
     Ok(())
 }
