@@ -34,9 +34,11 @@ impl Card<'_> {
         let _ = writeln!(text, "```yaml\n{}\n```\n", method.trim_end());
         self.facts(&mut text);
         self.scores(&mut text);
+        // A path of the machine that it was trained on says nothing elsewhere.
+        let model = if std::path::Path::new(&base_model.id).exists() { " --model MODEL" } else { "" };
         let _ = writeln!(
             text,
-            "## Use\n\n```sh\nreft pull {} --out {title}\nreft generate \"a prompt\" --adapter {title}/adapter\n```",
+            "## Use\n\n```sh\nreft pull {} --out {title}\nreft generate \"a prompt\" --adapter {title}/adapter{model}\n```",
             self.repository
         );
         text
