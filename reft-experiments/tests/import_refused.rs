@@ -31,7 +31,9 @@ fn with(dir: &Dir, settings: &[(&str, Value)], flags: &[&str], parts: &[&str]) {
     let path = dir.path().join("theirs/adapter_config.json");
     let before = std::fs::read_to_string(&path).expect("a configuration");
     let mut config: Value = serde_json::from_str(&before).expect("JSON");
-    settings.iter().for_each(|(key, value)| config[*key] = value.clone());
+    for (key, value) in settings {
+        config[*key] = value.clone();
+    }
     dir.write("theirs/adapter_config.json", &config.to_string());
     let import = ["import", "theirs", "--model", "model", "--out", "ours"];
     refused(dir, &[&import[..], flags].concat(), parts);

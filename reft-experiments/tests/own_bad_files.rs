@@ -85,10 +85,8 @@ fn conversations() {
 fn a_chat_template_that_raises() {
     let turns = r#"{"messages": [{"role": "user", "content": "forbidden"}, {"role": "assistant", "content": "x"}]}"#;
     // No matter which split the row is in.
-    for split in ["{dev: 1}", "{dev: 12}"] {
-        let file = format!("{{file: chat.jsonl, messages: messages, split: {split}}}");
-        let sets = ["train", "eval"].map(|part| format!("data.{part}=[{file}]"));
-        let flags = ["--set", &sets[0], "--set", &sets[1]];
+    for split in ["dev=1", "dev=12"] {
+        let flags = ["--split", split];
         check("chat.jsonl", &chat(turns), &flags, &["chat.jsonl row 13", "no such words here"]);
     }
 }

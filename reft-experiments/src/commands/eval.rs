@@ -140,7 +140,9 @@ impl Args {
         let adapt = plan.adapt.clone().filter(|_| trained.is_empty());
         // Rows to score that are missing are an error later; without those of training there is nothing to compare.
         let said = run::warnings(&RunPlan { adapt, ..plan.clone() }, &sources).unwrap_or_default();
-        said.iter().for_each(|said| eprintln!("{said}"));
+        for said in said {
+            eprintln!("{said}");
+        }
         Ok(())
     }
 

@@ -69,7 +69,7 @@ pub fn convert(config: &Value, tensors: NamedTensors) -> Result<ImportedAdapter>
     refuse(config, UNKNOWN)?;
     let kind = text(config, "peft_type").context("`peft_type` is no text")?;
     if !KINDS.contains(&kind) {
-        let near = did_you_mean(&kind.to_uppercase(), KINDS.into_iter());
+        let near = did_you_mean(&kind.to_uppercase(), KINDS);
         let remedy = if PROMPTS.contains(&kind) || !near.is_empty() { "" } else { peft_config::MERGE_OTHERS };
         bail!("peft_type {kind} is not read here{near}: {} are{remedy}", KINDS.join(", "));
     }

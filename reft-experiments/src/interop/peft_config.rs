@@ -70,7 +70,7 @@ pub fn check_types(config: &Value) -> Result<()> {
 /// Starts of LoRA that leave the base model as it is.
 const STARTS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
-/// Refuses a start of LoRA that changes the base model's weights (PiSSA, OLoRA, CorDA, LoftQ): the tensors are of the changed model,
+/// Refuses a start of LoRA that changes the base model's weights (`pissa`, `olora`, `corda`, `loftq`): the tensors are of the changed model,
 /// which the folder does not hold.
 ///
 /// # Errors

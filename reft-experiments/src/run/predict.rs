@@ -163,7 +163,9 @@ impl Request<'_> {
         });
         let pairs = asked.iter().zip(&taken).filter_map(|(asked, taken)| Some((known(asked)?, taken.target))).collect();
         let (answers, cut) = (LabelledPredictions { pairs }, too_long.as_ref().map_or(0, |cut: &TooLong| cut.rows));
-        Score::undefined(task.metric(), &answers).iter().for_each(|said| eprintln!("{said}"));
+        if let Some(said) = Score::undefined(task.metric(), &answers) {
+            eprintln!("{said}");
+        }
         let score = (!answers.pairs.is_empty()).then(|| Score::measured(task.metric(), None, &answers, cut));
         Ok(Answered { lines: lines.collect(), score, too_long, model, seed: plan.seed })
     }

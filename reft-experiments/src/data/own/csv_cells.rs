@@ -30,12 +30,12 @@ fn separator(text: &str, usual: char) -> char {
 
 /// Says once of each file that its values are not separated by what is usual for its ending.
 fn say_separator(path: &Path, separator: char, usual: char) {
+    static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let name = |separator| match separator {
         '\t' => "tab",
         ';' => "semicolon",
         _ => "comma",
     };
-    static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
         eprintln!(
             "{}: read as values separated by {}s, since its first line has no {}",

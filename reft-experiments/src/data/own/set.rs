@@ -173,7 +173,9 @@ impl OwnSet {
         let named = self.spec.classes.iter().flatten();
         let mut classes: BTreeMap<String, usize> = named.map(|class| (class.0.clone(), 0)).collect();
         if self.has_classes() {
-            train.iter().for_each(|row| *classes.entry(row.answer.clone()).or_insert(0) += 1);
+            for row in &train {
+                *classes.entry(row.answer.clone()).or_insert(0) += 1;
+            }
         }
         Ok(SplitSizes { train: train.len(), dev: dev.len(), test: test.len(), classes })
     }

@@ -234,7 +234,9 @@ fn measured(task: &dyn LabelledTask, rows: &[Row], predictions: &[Prediction]) -
     };
     let answers = LabelledPredictions { pairs: rows.iter().zip(predictions).map(pair).collect() };
     let cut = predictions.iter().filter(|prediction| prediction.cut).count();
-    Score::undefined(task.metric(), &answers).iter().for_each(|said| eprintln!("{}: {said}", task.key()));
+    if let Some(said) = Score::undefined(task.metric(), &answers) {
+        eprintln!("{}: {said}", task.key());
+    }
     Score::measured(task.metric(), task.second(), &answers, cut)
 }
 

@@ -88,7 +88,9 @@ impl Reader<'_> {
         let predictions = rows.iter().zip(&answers.pairs).map(|(row, pair)| prediction(labels, row, *pair)).collect();
         let task = id.task();
         let second = task.labelled().and_then(LabelledTask::second);
-        Score::undefined(task.metric(), &answers).iter().for_each(|said| eprintln!("{}: {said}", self.task));
+        if let Some(said) = Score::undefined(task.metric(), &answers) {
+            eprintln!("{}: {said}", self.task);
+        }
         let score = Some(Score::measured(task.metric(), second, &answers, encoded.cut.len()));
         Ok(TaskScore { task: id, predictions, too_long, score })
     }
