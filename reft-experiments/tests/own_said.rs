@@ -151,6 +151,8 @@ fn wanted_answers_that_cannot_be_said_are_counted() {
         noted.contains("faq: 3 of 3 wanted answers are longer than the 2 tokens of eval.max_new_tokens"),
         "{noted}"
     );
+    let (_, noted) = done(&dir, &[&TRAIN[..], &["--score", "number", "--split", "dev=3"]].concat());
+    assert!(noted.contains("faq: 3 of 3 wanted answers are longer than the 2 tokens"), "{noted}");
     let enough = ["--score", "exact", "--split", "dev=3", "--set", "eval.max_new_tokens=60"];
     assert!(!done(&dir, &[&TRAIN[..], &enough].concat()).1.contains("wanted answers"));
 }

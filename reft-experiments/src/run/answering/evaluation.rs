@@ -118,20 +118,22 @@ impl<'a> Evaluator<'a> {
     /// When a text cannot be encoded.
     pub fn beyond_new_tokens(&self, task: &dyn Task, rows: &[Row]) -> Result<Option<String>, TokenizerError> {
         let most = self.plan.max_new_tokens;
-        let whole = matches!(
-            task.scoring(),
-            Scoring::Exact | Scoring::Contains | Scoring::WordsF1 | Scoring::RougeL | Scoring::Bleu
-        );
-        if !whole || task.own().is_none() {
+        if task.own().is_none() || task.scoring().kind() != ScoringKind::Answers {
             return Ok(None);
         }
+        // What is found in an answer stands at its end: all that is learned must be said before.
+        let found = matches!(
+            task.scoring(),
+            Scoring::Number | Scoring::Letter | Scoring::After(_) | Scoring::Regex(_) | Scoring::Judge
+        );
+        let wanted: fn(&Row) -> &str = if found { |row| row.output.trim() } else { |row| row.answer.trim() };
         let tokenizer = &self.loaded.tokenizer;
-        let tokens = |row: &Row| tokenizer.encode(row.answer.trim(), Specials::None).map(|ids| ids.len());
+        let tokens = |row: &Row| tokenizer.encode(wanted(row), Specials::None).map(|ids| ids.len());
         let lengths: Vec<usize> = rows.par_iter().map(tokens).collect::<Result<_, _>>()?;
         let beyond = lengths.iter().filter(|&&tokens| tokens > most).count();
         Ok((beyond > 0).then(|| {
             format!(
-                "{}: {beyond} of {} wanted answers are longer than the {most} tokens of eval.max_new_tokens (up to {}): they cannot be said",
+                "{}: {beyond} of {} wanted answers are longer than the {most} tokens of eval.max_new_tokens (up to {}): they cannot be said whole",
                 task.key(),
                 rows.len(),
                 lengths.iter().max().unwrap_or(&0)
