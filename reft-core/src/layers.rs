@@ -21,7 +21,8 @@ pub enum Layers {
 }
 
 /// A layer as it is listed, before the depth of the model is known.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(from = "i64", into = "i64")]
 pub enum LayerIndex {
     /// Counted from the first, from 0.
     FromStart(usize),
@@ -31,7 +32,7 @@ pub enum LayerIndex {
 
 impl LayerIndex {
     /// The layer in a model of this depth, if it has so many.
-    fn in_model(self, depth: usize) -> Option<LayerId> {
+    pub fn in_model(self, depth: usize) -> Option<LayerId> {
         match self {
             Self::FromStart(index) => (index < depth).then_some(LayerId(index)),
             Self::FromEnd(back) => depth.checked_sub(back).map(LayerId),
@@ -43,6 +44,25 @@ impl From<i64> for LayerIndex {
     fn from(number: i64) -> Self {
         let distance = number.unsigned_abs() as usize;
         if number < 0 { Self::FromEnd(distance) } else { Self::FromStart(distance) }
+    }
+}
+
+impl From<LayerIndex> for i64 {
+    fn from(layer: LayerIndex) -> Self {
+        match layer {
+            LayerIndex::FromStart(index) => index as Self,
+            LayerIndex::FromEnd(back) => -(back as Self),
+        }
+    }
+}
+
+impl JsonSchema for LayerIndex {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "LayerIndex".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer"})
     }
 }
 
@@ -132,13 +152,9 @@ impl FromStr for Layers {
 
 impl Serialize for Layers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = |layer: &LayerIndex| match *layer {
-            LayerIndex::FromStart(index) => index as i64,
-            LayerIndex::FromEnd(back) => -(back as i64),
-        };
         match self {
             Self::All => serializer.serialize_str("all"),
-            Self::Listed(layers) => serializer.collect_seq(layers.iter().map(number)),
+            Self::Listed(layers) => serializer.collect_seq(layers),
         }
     }
 }

@@ -24,6 +24,34 @@ fn accuracy(csv: &str, layer: usize, position: &str) -> f64 {
 }
 
 #[test]
+fn what_cannot_be_searched_for_is_refused_before_a_network_is_trained() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("mine")).expect("a folder");
+    std::fs::write(folder.join("mine/notes.txt"), "kept").expect("written");
+    for (flags, expected) in [
+        (&["--pairs", "0"][..], "write a number of pairs, 1 or more"),
+        (&["--test-pairs", "0"], "write a number of pairs, 1 or more"),
+        (&["--epochs", "0"], "--epochs"),
+        (&["--rank", "0"], "--rank"),
+        (&["--rank", "65"], "--rank 65: "),
+        (&["--rank", "40", "--variable", "both"], "--rank 40: "),
+        (&["--rate", "0"], "write a learning rate above 0"),
+        (&["--layers", "7"], "--layers: layer 7 does not exist"),
+        (&["--basis", "none"], "--basis"),
+        (&["--network", "mine"], "--network mine: other files are there"),
+        (&["--network", "mine/notes.txt"], "mine/notes.txt is a file"),
+    ] {
+        let output = reft(folder, &[&["das", "equality", "--out", "found"], flags].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(expected), "`{expected}` is not in: {error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+        assert!(!folder.join("found").exists(), "{flags:?}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("mine/notes.txt")).expect("still there"), "kept");
+}
+
+#[test]
 fn the_planted_variable_is_found_where_it_is_and_nowhere_else() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();

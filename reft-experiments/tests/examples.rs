@@ -129,7 +129,7 @@ fn drawn_from_the_file_of_a_figure(dir: &Dir) {
     let cells = profile.cells(None).expect("valid");
     assert_eq!(cells.iter().map(|cell| cell.title.as_str()).collect::<Vec<_>>()[2], "echo, rank 4");
     let done: Vec<_> = cells.into_iter().map(|cell| (cell, None)).collect();
-    let (lines, axes) = profile.series(&done, dir.path()).expect("no tables").expect("lines");
+    let (lines, axes) = profile.series(&done, dir.path(), None).expect("no tables").expect("lines");
     assert_eq!((lines.len(), lines[0].points.len(), axes.y), (1, 0, "repeated"));
     let error = FigureSpec::read(&dir.write("echo.yaml", &text.replace("echo: {", "ecko: {"))).expect_err("unknown");
     assert!(error.to_string().contains("did you mean `echo`?"), "{error}");

@@ -303,9 +303,17 @@ fn a_figure_that_cannot_be_made_says_why() {
     dir.write("printed.csv", "panel,layer,value\n16,0,1.00\n");
     for (from, to, expected) in [
         ("content: book", "content: poem", "poem"),
+        ("lengths: [16, 24]", "lengths: [0]", "profiles.quick.study.memorise.lengths"),
+        ("lengths: [16, 24]", "lengths: [16, 16]", "16 stands there twice: leave one out"),
+        ("layers: [0, -1]", "layers: []", "memorise.layers: the list is empty: name at least one"),
+        (
+            "layers: [0, -1]",
+            "layers: [2, -1]",
+            "study.memorise.layers: layers 2 and -1 are the same in a model of 3 layers",
+        ),
         ("lengths: [16, 24]", "lengths: [99999]", "99999 tokens are not there"),
-        ("layers: [0, -1]", "layers: [9]", "layer 9 does not exist"),
-        ("printed.csv", "missing.csv", "missing.csv"),
+        ("layers: [0, -1]", "layers: [0, 9]", "figure0.yaml: study.memorise.layers: layer 9 does not exist"),
+        ("printed.csv", "missing.csv", "figure0.yaml: printed: missing.csv: cannot be read; name a CSV"),
         ("seed: 1", "seeds: 1", "seeds"),
         ("    seed: 1\n", "", "a study needs a model and a seed"),
         ("lr: 3e-2", "lr: 0", "train.lr"),
@@ -317,6 +325,27 @@ fn a_figure_that_cannot_be_made_says_why() {
         let last = error.trim_end().lines().last().expect("a line");
         assert!(last.starts_with("error: ") && last.contains(expected), "`{expected}` is not in: {error}");
         assert!(!dir.path().join("results/quick/figure0.csv").exists(), "nothing half-written");
+        assert!(!dir.path().join("runs").exists(), "`{expected}` is seen before anything is trained");
+    }
+    for (study, expected) in [
+        ("pairs: {counts: [0], layers: [1], training: {epochs: 1, lr: 1e-2}}", "study.pairs.counts"),
+        ("pairs: {counts: [100000000], layers: [1], training: {epochs: 1, lr: 1e-2}}", "at most 1000000"),
+        ("style: {layer: 1, rank: 1, strengths: [], training: {epochs: 1, lr: 1e-2}}", "study.style.strengths"),
+        ("style: {layer: 9, rank: 1, strengths: [1], training: {epochs: 1, lr: 1e-2}}", "layer 9 does not exist"),
+        (
+            "edits: {prompt: a, layers: [], positions: l1, rank: 1, training: {epochs: 1, lr: 1e-2}}",
+            "study.edits.layers",
+        ),
+    ] {
+        dir.write("figure0.yaml", &with(study));
+        for dry in [&[][..], &["--dry-run"]] {
+            let error = refused(&dir, &[&["figure", "figure0.yaml"], dry].concat());
+            let last = error.trim_end().lines().last().expect("a line");
+            assert!(
+                last.starts_with("error: figure0.yaml") && last.contains(expected),
+                "`{expected}` is not in: {error}"
+            );
+        }
     }
     dir.write("figure0.yaml", SPEC);
     let error = refused(&dir, &["figure", "figure0.yaml", "--profile", "large"]);

@@ -161,7 +161,7 @@ fn guessed_columns_and_few_rows_are_said_and_a_runs_folder_is_its_adapters() {
     let line: Value = serde_json::from_str(said.trim()).expect("one line of JSON");
     assert_eq!(line["said"].as_str().map(|said| said.to_owned() + "\n"), Some(answer(&run)), "{noted}");
     refused(&dir, &[&predict[..], &["--out", "runs"]].concat(), &["--out runs: cannot be written (it is a folder)"]);
-    refused(&dir, &[&predict[..], &["--out", "rows.csv"]].concat(), &["--out rows.csv: the rows are there"]);
+    refused(&dir, &[&predict[..], &["--out", "rows.csv"]].concat(), &["--out rows.csv: rows.csv is read"]);
     dir.write("others.csv", "other,right\nwhat is 3,3 it is\n");
     let (said, _) = done(
         &dir,

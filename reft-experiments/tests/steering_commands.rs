@@ -67,6 +67,35 @@ fn states_are_written_with_an_index_and_means_are_the_tokens_means() {
 }
 
 #[test]
+fn no_file_of_the_user_is_replaced_unasked() {
+    let dir = Dir::new();
+    dir.write("texts.txt", "first text\n");
+    dir.write("other.txt", "kept");
+    let collect = ["collect", "texts.txt", "--model", "model", "--layers", "0", "--out"];
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).expect("still there");
+    for (out, rest, expected) in [
+        ("texts.txt", &[][..], "texts.txt is read, and would be lost"),
+        ("./texts.txt", &["--overwrite"], "texts.txt is read, and would be lost"),
+        ("other.txt", &[], "other.txt: a file is there: name another one, or give --overwrite"),
+    ] {
+        let error = refused(&dir, &[&collect[..], &[out], rest].concat());
+        assert!(error.contains(expected), "`{expected}` is not in: {error}");
+    }
+    assert_eq!((read("texts.txt"), read("other.txt")), ("first text\n".to_owned(), "kept".to_owned()));
+    ok(&dir, &[&collect[..], &["other.txt", "--overwrite"]].concat());
+
+    dir.write("pairs.jsonl", PAIRS);
+    dir.write("mine/adapter_config.json", "{}");
+    dir.write("mine/task.json", "{}");
+    let steer = ["read", "pairs.jsonl", "--model", "model", "--dtype", "f32", "--layers", "1", "--out", "mine"];
+    let error = refused(&dir, &steer);
+    assert!(error.contains("mine: files of another adapter are there (adapter_config.json)"), "{error}");
+    assert_eq!(read("mine/adapter_config.json"), "{}");
+    ok(&dir, &[&steer[..], &["--overwrite"]].concat());
+    assert!(!dir.path().join("mine/task.json").exists(), "the task of the adapter before");
+}
+
+#[test]
 fn a_vector_is_an_adapter_and_strength_0_is_the_base_model() {
     let dir = Dir::new();
     dir.write("pairs.jsonl", PAIRS);

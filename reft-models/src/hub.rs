@@ -132,6 +132,16 @@ pub fn find(model: &str) -> Result<ModelLocation, HubError> {
     HubSettings::from_environment().find(model)
 }
 
+/// The same of a model that is on this machine: nothing is downloaded.
+///
+/// # Errors
+/// When it is not, or the model is unknown.
+pub fn find_here(model: &str) -> Result<ModelLocation, HubError> {
+    let mut settings = HubSettings::from_environment();
+    settings.offline = true;
+    settings.find(model)
+}
+
 impl HubSettings {
     fn find(&self, model: &str) -> Result<ModelLocation, HubError> {
         if let Some(Alias { name, place, on_request }) = ALIASES.iter().find(|alias| alias.name == model) {

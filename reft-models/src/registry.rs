@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use reft_core::adaptation::NamedTensor;
+use reft_core::site::Dims;
 use serde_json::Value;
 use tch::{Device, Kind};
 
@@ -90,6 +91,15 @@ pub fn lend(weights: &Weights, device: Device) -> Result<Vec<NamedTensor>, LoadE
     };
     let tensors: Result<Vec<_>, WeightsError> = tensors(weights)?.into_iter().map(read).collect();
     Ok(tensors.map_err(DecoderError::from)?)
+}
+
+/// The model's dimensions; no tensor is read.
+///
+/// # Errors
+/// As for [`load`].
+pub fn dims(weights: &Weights) -> Result<Dims, LoadError> {
+    let model = read(weights, &WeightSource::recording(Some(weights), &TensorLog::default()))?;
+    Ok(*model.dims())
 }
 
 /// Names and shapes of the tensors that the model's port reads, in its order; none of them is read.

@@ -11,8 +11,8 @@ use reft_models::tokenizer::Specials;
 use safetensors::tensor::{Dtype, TensorView};
 use tch::Tensor;
 
-use super::BaseArgs;
 use super::prompts::prompts;
+use super::{BaseArgs, place};
 use crate::atomic;
 use crate::collect::{Keep, StateRequest};
 use crate::run::context;
@@ -30,6 +30,9 @@ pub struct Args {
     /// what each row is of
     #[arg(long, short)]
     out: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    overwrite: bool,
     /// Components to look at: `block_output`, `mlp_output`, `attention_output`, `head_output`, `query`, ...
     #[arg(long, value_delimiter = ',', default_value = "block_output", value_parser = component)]
     component: Vec<Component>,
@@ -98,6 +101,7 @@ impl Args {
     /// # Errors
     /// When the model, the adapter or the file of texts is wrong, or the output cannot be written.
     pub fn run(self) -> Result<()> {
+        place::check_new_file("--out", &self.out, &self.texts, self.overwrite)?;
         let opened = self.base.open(self.adapter.as_slice())?;
         let loaded = &opened.loaded;
         let (model, tokenizer) = (loaded.decoder.as_ref(), &loaded.tokenizer);

@@ -8,12 +8,14 @@ use reft_core::adaptation::Adaptation;
 use reft_core::adaptations::reft::{ReftList, ReftSpec};
 use reft_core::adapter_file::{self, SavedAdapter};
 use reft_core::layers::Layers;
+use reft_core::lender::NoLender;
 use reft_core::rng::Seed;
-use reft_core::site::{Component, LayerId};
+use reft_core::site::{Component, Dims, LayerId};
 use reft_models::model::Decoder;
 
 use super::BaseArgs;
 use super::collect::{component, layers};
+use super::place::check_folder;
 use crate::atomic;
 use crate::config::plan::{DeviceSpec, Dtype};
 use crate::das::equality::{self, TOKENS, Variable};
@@ -73,25 +75,25 @@ struct SearchArgs {
     #[arg(long, default_value = "block_output", value_parser = component)]
     component: Component,
     /// Rows of R
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i64).range(1..))]
     rank: i64,
     /// Folder of an R that an earlier search wrote: it is scored at its layer and not learned
     #[arg(long)]
     basis: Option<PathBuf>,
     /// Pairs to learn from
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = at_least_one)]
     pairs: usize,
     /// Other pairs to score on
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_parser = at_least_one)]
     test_pairs: usize,
     /// Times over the pairs
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: u64,
     /// Pairs of an update
-    #[arg(long, default_value_t = 64, value_parser = batch)]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     batch: usize,
     /// Adam's learning rate
-    #[arg(long, default_value_t = 0.03)]
+    #[arg(long, default_value_t = 0.03, value_parser = rate)]
     rate: f64,
     /// Decides pairs, network and the beginning of R
     #[arg(long, default_value_t = 42)]
@@ -129,8 +131,13 @@ fn variables(text: &str) -> Result<SearchedVariables, String> {
         .ok_or_else(|| format!("there is no variable `{text}`: choose wx, yz or both"))
 }
 
-fn batch(text: &str) -> Result<usize, String> {
+fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&pairs| pairs > 0).ok_or_else(|| "write a number of pairs, 1 or more".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "write a learning rate above 0, such as 0.03".to_owned())
 }
 
 /// A model, the pairs, and the positions that are looked at.
@@ -162,10 +169,28 @@ impl EqualityArgs {
         let seed = Seed(self.search.seed);
         let folder = self.network.clone().unwrap_or_else(|| self.search.out.join("network"));
         if !folder.join("config.json").exists() {
+            check_folder("--network", &folder)?;
+            if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                bail!(
+                    "--network {}: other files are there: name the folder of a network, or a new one",
+                    folder.display()
+                );
+            }
+            self.search.check(&network::DIMS, self.variable.0.len())?;
             let loss = network::train(&folder, seed)?;
             println!("{}: a network trained, mean loss of its last updates {loss:.4}", folder.display());
         }
         let network = network::open(&folder)?;
+        let vocabulary = network.model.dims().vocab;
+        if vocabulary != equality::VOCABULARY {
+            bail!(
+                "--network {}: a model of {vocabulary} tokens, where hierarchical equality has {}: name a network that reft das wrote, or a \
+                 new folder",
+                folder.display(),
+                equality::VOCABULARY
+            );
+        }
+        self.search.check(network.model.dims(), self.variable.0.len())?;
         let drawn = |name: &str, count: usize| {
             let mut rng = seed.stream(name, 0);
             (0..count).map(|_| equality::pair(&mut rng, &self.variable.0)).collect::<Vec<_>>()
@@ -194,6 +219,7 @@ impl PriceTagArgs {
         let seed = Seed(self.search.seed);
         let opened = self.base.open(&[])?;
         let loaded = &opened.loaded;
+        self.search.check(loaded.decoder.dims(), 1)?;
         let task = PriceTag::new(&loaded.tokenizer)?;
         let drawn = |name: &str, count: usize| {
             let mut rng = seed.stream(name, 0);
@@ -233,10 +259,20 @@ impl SearchArgs {
         }
     }
 
-    fn run(&self, study: &DasStudy<'_>) -> Result<()> {
-        if study.train.is_empty() || study.test.is_empty() {
-            bail!("--pairs and --test-pairs: at least one pair of each is needed");
+    /// Refuses what cannot be searched for in a model of these dimensions, before anything is trained for it.
+    fn check(&self, dims: &Dims, variables: usize) -> Result<()> {
+        check_folder("--out", &self.out)?;
+        for layer in self.layers.resolve(dims).context("--layers")? {
+            let spec = self.search().spec(layer, variables)?;
+            spec.config().trainable(dims, &NoLender).with_context(|| format!("--rank {}", self.rank))?;
         }
+        match &self.basis {
+            Some(basis) => SavedAdapter::read(basis).map(drop).context("--basis"),
+            None => Ok(()),
+        }
+    }
+
+    fn run(&self, study: &DasStudy<'_>) -> Result<()> {
         let (layers, values) = match &self.basis {
             Some(basis) => self.given(study, basis)?,
             None => self.learned(study)?,

@@ -13,7 +13,7 @@ use crate::figures::spec::{FigureContent, FigureProfile, FigureSpec};
 use crate::report::figure::Figure;
 use crate::report::figures::panels;
 use crate::run::answering::saved::OpenedDecoder;
-use crate::run::session::Session;
+use crate::run::session::{self, Session};
 use crate::run::{Claiming, Resume, Runner};
 use crate::store::RunPaths;
 use crate::store::record::{Record, Score};
@@ -74,9 +74,15 @@ impl Args {
             println!("{}, profile {}: {}. It is drawn as {figure}.", spec.title, self.profile, profile.purpose);
             return Ok(());
         }
-        let cells = profile.cells(self.device).with_context(|| self.spec.display().to_string())?;
+        let file = || self.spec.display().to_string();
+        let cells = profile.cells(self.device).with_context(file)?;
+        let printed = spec.printed(profile).with_context(file)?;
+        let dims = profile.model().map(session::dims_here).transpose()?.flatten();
+        if let Some(dims) = &dims {
+            profile.check_on(dims, &cells).with_context(file)?;
+        }
         if self.dry_run {
-            return dry_run(profile, &cells);
+            return dry_run(profile, &cells, dims.is_some());
         }
         if let Some(cluster) = &self.submit {
             let cluster = Cluster::read(cluster)?;
@@ -87,7 +93,6 @@ impl Args {
         let folder = self.results.join(&self.profile);
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
         let title = format!("{} ({}, profile {})", spec.title, profile.purpose, self.profile);
-        let printed = spec.printed(profile)?;
         if let Some(adapter) = &self.adapter {
             let Some(prompt) = profile.edited_prompt() else {
                 bail!("--adapter: this figure is not one of an adapter's edits: leave it out")
@@ -100,12 +105,12 @@ impl Args {
         } else if let Some(workers) = self.workers {
             (self.beside_each_other(&spec, profile, cells, workers)?, Vec::new())
         } else {
-            (self.one_by_one(cells)?, Vec::new())
+            (self.one_by_one(profile, cells)?, Vec::new())
         };
         let records: Vec<&Record> = done.iter().filter_map(|(_, record)| record.as_ref()).collect();
         notes.extend(about_runs(&records));
         notes.push(format!("made by `reft figure {} --profile {}`", self.spec.display(), self.profile));
-        let figure = match (profile.series(&done, &self.runs)?, profile.edited_prompt()) {
+        let figure = match (profile.series(&done, &self.runs, dims.as_ref())?, profile.edited_prompt()) {
             (Some((series, axes)), _) => panels::figure(&self.name()?, &title, axes, series, &printed),
             (None, Some(prompt)) => {
                 let record = records.first().context("its run is not there: leave --stored out")?;
@@ -122,14 +127,22 @@ impl Args {
         name.with_context(|| format!("{}: a figure's file has a name", self.spec.display()))
     }
 
-    /// The runs, one after the other, in this process. Another process that does one of them is waited for.
-    fn one_by_one(&self, cells: Vec<FigureRun>) -> Result<Vec<FinishedRun>> {
+    /// The runs, one after the other, in this process, once those that are not complete fit the model. Another process that does one of them is waited for.
+    fn one_by_one(&self, profile: &FigureProfile, cells: Vec<FigureRun>) -> Result<Vec<FinishedRun>> {
         let mut session = Session::from_env();
         let total = cells.len();
-        let one = |(number, cell): (usize, FigureRun)| {
+        let runner = |number: usize, cell: &FigureRun| {
             let (resume, claiming, turn) = (Resume::IfBegun, Claiming::ByRunner, Some((number + 1, total)));
-            let runner = Runner { root: &self.runs, resume, claiming, title: cell.title.clone(), turn };
-            let (record, _) = runner.execute(&cell.plan, &mut session)?;
+            Runner { root: &self.runs, resume, claiming, title: cell.title.clone(), turn }
+        };
+        if profile.model().is_some() {
+            for (number, cell) in cells.iter().enumerate() {
+                let checked = runner(number, cell).check(&cell.plan, &mut session);
+                checked.with_context(|| format!("{}: {}", self.spec.display(), cell.title))?;
+            }
+        }
+        let one = |(number, cell): (usize, FigureRun)| {
+            let (record, _) = runner(number, &cell).execute(&cell.plan, &mut session)?;
             println!("{}: {}", cell.title, in_words(&record));
             Ok((cell, Some(record)))
         };
@@ -174,6 +187,9 @@ impl Args {
         let found = stored_runs(&self.runs, &wanted, (&self.spec, &self.profile))?;
         let titles: Vec<String> = cells.iter().map(|cell| cell.title.clone()).collect();
         let notes = stored::notes_of(&titles, &found);
+        if found.iter().any(Option::is_none) {
+            notes.first().into_iter().for_each(|incomplete| eprintln!("{incomplete}"));
+        }
         let records = found.into_iter().map(|stored| stored.map(|stored| stored.record));
         Ok((cells.into_iter().zip(records).collect(), notes))
     }
@@ -217,8 +233,8 @@ fn in_words(record: &Record) -> String {
     record.scores.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Every run of a profile in a line.
-fn dry_run(profile: &FigureProfile, cells: &[FigureRun]) -> Result<()> {
+/// Every run of a profile in a line. `compared` says whether they were compared with their model.
+fn dry_run(profile: &FigureProfile, cells: &[FigureRun], compared: bool) -> Result<()> {
     println!("{}", profile.purpose);
     for FigureRun { title, plan, .. } in cells {
         let adapt = serde_json::to_string(&plan.adapt)?;
@@ -233,6 +249,10 @@ fn dry_run(profile: &FigureProfile, cells: &[FigureRun]) -> Result<()> {
             plan.dtype.name()
         );
     }
-    println!("{} runs, every setting checked", cells.len());
+    let unknown = profile.model().filter(|_| !compared);
+    let unknown = unknown.map_or(String::new(), |model| {
+        format!("; {model} is not on this machine: whether it has these layers is seen when they begin")
+    });
+    println!("{} runs, every setting checked{unknown}", cells.len());
     Ok(())
 }

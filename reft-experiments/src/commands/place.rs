@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 /// Refuses a folder that cannot be made or written in. `flag` names it in the error.
 ///
@@ -40,6 +40,51 @@ pub fn check_file(flag: &str, file: &Path) -> Result<()> {
         Err(error) => error.to_string(),
     };
     bail!("{flag} {}: cannot be written ({reason}): name another file", file.display())
+}
+
+/// Refuses a file that is there, unless it is to be replaced, and one that cannot be written. A file that is read, `input`, is never
+/// replaced.
+///
+/// # Errors
+/// As it says.
+pub fn check_new_file(flag: &str, file: &Path, input: &Path, overwrite: bool) -> Result<()> {
+    let (place, shown) = (|path: &Path| path.canonicalize().ok(), file.display());
+    if place(file).zip(place(input)).is_some_and(|(file, input)| file.starts_with(input)) {
+        bail!("{flag} {shown}: {} is read, and would be lost: name another file", input.display());
+    }
+    if file.is_file() && !overwrite {
+        bail!("{flag} {shown}: a file is there: name another one, or give --overwrite to replace it");
+    }
+    check_file(flag, file)
+}
+
+/// Files of an adapter: those that a run writes, and peft's.
+const OF_ADAPTER: [&str; 5] =
+    ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "head.safetensors", "task.json"];
+
+/// Takes the files of an adapter out of a folder: a head, or a task, belongs to no other adapter.
+///
+/// # Errors
+/// When one cannot be deleted.
+pub fn clear_adapter(folder: &Path) -> Result<()> {
+    for name in OF_ADAPTER.map(|name| folder.join(name)).into_iter().filter(|path| path.exists()) {
+        std::fs::remove_file(&name).with_context(|| format!("{}: cannot be replaced", name.display()))?;
+    }
+    Ok(())
+}
+
+/// Refuses a folder that holds files of an adapter.
+///
+/// # Errors
+/// With the first of them.
+pub fn check_no_adapter(flag: &str, folder: &Path) -> Result<()> {
+    match OF_ADAPTER.into_iter().find(|name| folder.join(name).exists()) {
+        Some(there) => bail!(
+            "{flag} {}: files of another adapter are there ({there}): name another folder, or give --overwrite to replace it",
+            folder.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Whether a file can be made in a folder.

@@ -138,16 +138,10 @@ impl Args {
     /// Refuses a place where no file can be written, the rows' own file and the adapter's folder, before rows are answered.
     fn check_out(&self, out: &Path) -> Result<()> {
         let (place, shown) = (|path: &Path| path.canonicalize().ok(), out.display());
-        if place(out).zip(place(&self.file)).is_some_and(|(out, rows)| out.starts_with(rows)) {
-            bail!("--out {shown}: the rows are there, and would be lost: name another file");
-        }
         if out.parent().and_then(place).is_some_and(|folder| Some(folder) == place(&self.adapter)) {
             bail!("--out {shown}: this is the adapter's folder, whose files it needs: name another place");
         }
-        if out.is_file() && !self.overwrite {
-            bail!("--out {shown}: a file is there: name another one, or give --overwrite to replace it");
-        }
-        place::check_file("--out", out)
+        place::check_new_file("--out", out, &self.file, self.overwrite)
     }
 
     /// Whether the rows are of a file that the model was trained on, or of a copy of one.

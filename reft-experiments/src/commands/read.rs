@@ -20,8 +20,8 @@ use reft_models::model::Decoder;
 use reft_models::tokenizer::Specials;
 use tch::{Kind, Tensor, no_grad};
 
-use super::BaseArgs;
 use super::collect::{component, layers, positions, sites};
+use super::{BaseArgs, place};
 use crate::collect::{Keep, StateRequest};
 use crate::data::pairs;
 use crate::run::context;
@@ -38,6 +38,9 @@ pub struct Args {
     /// Folder of the adapter to write
     #[arg(long, short)]
     out: PathBuf,
+    /// Replace another adapter that is in this folder
+    #[arg(long)]
+    overwrite: bool,
     /// How the vector is computed: difference (one pair: activation addition; several: contrastive addition), pca,
     /// `pca_swapped` (`RepE`), `pca_uncentred`, or sequence (one pair, a vector for each token from the first)
     #[arg(long, default_value = "difference", value_parser = reading)]
@@ -111,6 +114,10 @@ impl Args {
     /// # Errors
     /// When the model or the file of pairs is wrong, the pairs give no direction, or the folder cannot be written.
     pub fn run(self) -> Result<()> {
+        place::check_folder("--out", &self.out)?;
+        if !self.overwrite {
+            place::check_no_adapter("--out", &self.out)?;
+        }
         let opened = self.base.open(&[])?;
         let loaded = &opened.loaded;
         let model = loaded.decoder.as_ref();
@@ -137,6 +144,7 @@ impl Args {
         let spec = AdaptSpec::new(spec);
         let adaptation = spec.build(model.dims(), Seed(0), model.options().1)?;
         put(adaptation.as_ref(), &vectors);
+        place::clear_adapter(&self.out)?;
         adapter_file::save(&self.out, &loaded.base, &spec, adaptation.as_ref())?;
         println!("{}: use it with reft generate --adapter {0} --strength C", self.out.display());
         Ok(())

@@ -14,7 +14,7 @@ use reft_core::adaptation::{Adaptation, Mode, OverlapError, Step};
 use reft_core::adaptations::nothing::NoAdaptation;
 use reft_core::base_model::BaseModel;
 use reft_core::rng::Seed;
-use reft_core::site::LayerId;
+use reft_core::site::{Dims, LayerId, Mlp};
 use reft_models::identity::Identity;
 use reft_models::model::Decoder;
 use reft_models::registry;
@@ -50,6 +50,18 @@ const LEARNED: f64 = 0.1;
 const COUNTED: u64 = 50;
 const BATCH: usize = 128;
 const RATE: f64 = 3e-3;
+
+/// The network's dimensions.
+pub const DIMS: Dims = Dims {
+    layers: LAYERS,
+    width: WIDTH,
+    heads: HEADS,
+    kv_heads: HEADS,
+    head_width: WIDTH / HEADS,
+    mlp_width: MLP,
+    vocab: VOCABULARY,
+    mlp: Mlp::Gated,
+};
 
 /// Writes an untrained network as a checkpoint folder.
 fn write_fresh(folder: &Path, seed: Seed) -> Result<()> {
@@ -162,7 +174,7 @@ impl ModelWithLoss for Planting<'_> {
 /// Trains a network and writes it as a checkpoint folder, complete or not at all; the mean loss of its last updates.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When something else is in the folder, or a file cannot be written.
 pub fn train(folder: &Path, seed: Seed) -> Result<f64> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
@@ -194,9 +206,6 @@ pub fn train(folder: &Path, seed: Seed) -> Result<f64> {
     let named: Vec<(String, Tensor)> =
         trained.iter().map(|(name, tensor)| (name.clone(), tensor.detach().contiguous())).collect();
     write(fresh.path(), &named)?;
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
     std::fs::rename(fresh.keep(), folder).with_context(|| folder.display().to_string())?;
     Ok(last)
 }

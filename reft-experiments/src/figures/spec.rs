@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use reft_core::AdaptSpec;
+use reft_core::adaptations::reft::{ReftList, ReftSpec};
+use reft_core::layers::Layers;
+use reft_core::lender::NoLender;
+use reft_core::site::Dims;
 use serde::Deserialize;
 use tch::Device;
 
@@ -133,7 +138,13 @@ impl FigureSpec {
         }
         let Some(path) = self.printed.as_deref().map(home) else { return Ok(Vec::new()) };
         let mut lines: Vec<PrintedSeries> = Vec::new();
-        let mut reader = csv::Reader::from_path(&path).with_context(|| path.display().to_string())?;
+        let unread = || {
+            format!(
+                "printed: {}: cannot be read; name a CSV of panel, value on the axis and printed value, or leave printed out",
+                path.display()
+            )
+        };
+        let mut reader = csv::Reader::from_path(&path).with_context(unread)?;
         for (row, record) in reader.deserialize().enumerate() {
             let (panel, x, y): (String, f64, f64) =
                 record.with_context(|| format!("{}: row {}", path.display(), row + 1))?;
@@ -170,18 +181,58 @@ impl FigureProfile {
         }
     }
 
-    /// The lines that are drawn of these runs of the folder `runs`, with their axes; none where no lines are drawn.
+    /// The model of a study.
+    pub fn model(&self) -> Option<&str> {
+        match &self.content {
+            FigureContent::Study { model, .. } => Some(model),
+            FigureContent::Tables(_) | FigureContent::SameAs(_) => None,
+        }
+    }
+
+    /// Refuses layers, and other settings of interventions, that a model of these dimensions does not have.
+    ///
+    /// # Errors
+    /// With the key or the run, and what the model has.
+    pub fn check_on(&self, dims: &Dims, cells: &[FigureRun]) -> Result<()> {
+        let FigureContent::Study { study, .. } = &self.content else { return Ok(()) };
+        let layers = study.study().layers();
+        if !layers.is_empty() {
+            let fits = Layers::listed(layers.to_vec()).and_then(|layers| layers.resolve(dims));
+            fits.with_context(|| format!("study.{}.layers", study.key()))?;
+        }
+        for FigureRun { title, plan, .. } in cells {
+            let intervenes = |spec: &&AdaptSpec| spec.get::<ReftSpec>().is_some() || spec.get::<ReftList>().is_some();
+            if let Some(spec) = plan.adapt.as_ref().filter(intervenes) {
+                spec.config().trainable(dims, &NoLender).with_context(|| title.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines that are drawn of these runs of the folder `runs`, with their axes; none where no lines are drawn. `dims` are those of
+    /// the study's model, where it is on this machine.
     ///
     /// # Errors
     /// When a table's file is wrong.
-    pub fn series(&self, done: &[FinishedRun], runs: &Path) -> Result<Option<(Vec<LineSeries>, Axes)>> {
+    pub fn series(
+        &self,
+        done: &[FinishedRun],
+        runs: &Path,
+        dims: Option<&Dims>,
+    ) -> Result<Option<(Vec<LineSeries>, Axes)>> {
         match &self.content {
             FigureContent::SameAs(_) => Ok(None),
             FigureContent::Tables(tables) => Ok(Some((tables.series(done, runs)?, PARAMETERS))),
             FigureContent::Study { study, .. } => {
                 let results: Vec<Option<CellResult>> = done.iter().map(result).collect();
-                let lines = |axes| (study.study().lines(&results), axes);
-                Ok(registry().find(study.key()).and_then(|entry| entry.axes).map(lines))
+                let Some(axes) = registry().find(study.key()).and_then(|entry| entry.axes) else { return Ok(None) };
+                let mut lines = study.study().lines(&results);
+                if let Some(dims) = dims.filter(|_| !study.study().layers().is_empty()) {
+                    for line in &mut lines {
+                        line.from_first_layer(dims.layers);
+                    }
+                }
+                Ok(Some((lines, axes)))
             }
         }
     }

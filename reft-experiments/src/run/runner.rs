@@ -75,7 +75,20 @@ impl Runner<'_> {
         }
     }
 
-    /// The same, but trained and scored only after this part of the updates, from 0 to 1.
+    /// Refuses a plan that its rows or its model do not fit, before several are executed. A complete run needs no model.
+    ///
+    /// # Errors
+    /// When they do not, or something is missing.
+    pub fn check(&self, plan: &RunPlan, session: &mut Session) -> Result<()> {
+        let rows = choice::rows(plan, &session.sources)?;
+        let id = RunId::new(plan, &environment(plan, rows.as_ref(), session)?);
+        match Record::find(&RunPaths::new(self.root, &id).record())? {
+            Some(_) => Ok(()),
+            None => rows.load(session)?.check(plan),
+        }
+    }
+
+    /// As [`Runner::execute`], but a plan is trained and scored only after this part of the updates, from 0 to 1.
     ///
     /// # Errors
     /// As for [`Runner::execute`].

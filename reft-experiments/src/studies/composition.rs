@@ -3,10 +3,12 @@
 //! Each part learns from answers in a style. The measure is the share of held-out questions whose answer has each style, with
 //! neither part, each alone, and both.
 
+use reft_core::layers::{LayerIndex, Layers};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::distinct::Distinct;
 use super::lines::{Axes, CellResult, LineSeries};
 use super::questions::{AnswerStyle, MOST, Questions};
 use super::study::{Study, StudyCell, StudyMeasure, StudySettings, as_task};
@@ -19,7 +21,7 @@ pub struct Composition {
     /// What the parts learn.
     pub parts: [AnswerStyle; 2],
     /// The layers that are edited, with one subspace each; from the last where negative.
-    pub layers: Vec<i64>,
+    pub layers: Layers,
     /// The prompt tokens that are edited.
     #[serde(default = "last")]
     pub positions: String,
@@ -28,7 +30,7 @@ pub struct Composition {
     /// How both are trained, in mixed batches.
     pub training: EditTraining,
     /// Strengths to use the parts with; 0 is the base model.
-    pub strengths: Vec<f64>,
+    pub strengths: Distinct<f64>,
 }
 
 fn last() -> String {
@@ -105,11 +107,11 @@ impl StudySettings for Composition {
     fn example() -> Self {
         Self {
             parts: [AnswerStyle::Capitals, AnswerStyle::Well],
-            layers: vec![1],
+            layers: Layers::Listed(vec![LayerIndex::FromStart(1)]),
             positions: last(),
             rows: 2,
             training: EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 },
-            strengths: vec![0.0, 1.0],
+            strengths: [0.0, 1.0].into(),
         }
     }
 }

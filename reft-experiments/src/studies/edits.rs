@@ -1,5 +1,6 @@
 //! Figure 2: the edited tokens and layers of a prompt, with the size of each edit and its angle to the state.
 
+use reft_core::layers::{LayerIndex, Layers};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,7 +17,7 @@ pub struct EditsStudy {
     /// The prompt whose edits are drawn.
     pub prompt: String,
     /// The layers that are edited; from the last where negative.
-    pub layers: Vec<i64>,
+    pub layers: Layers,
     /// The prompt tokens that are edited.
     pub positions: String,
     /// Rank of the LoReFT.
@@ -58,6 +59,7 @@ impl StudySettings for EditsStudy {
     fn example() -> Self {
         let training = EditTraining { epochs: 2, batch_size: 8, lr: 1e-2 };
         let (prompt, positions) = ("a b".to_owned(), "f1+l1".to_owned());
-        Self { prompt, layers: vec![0, 2], positions, rank: 2, training }
+        let layers = Layers::Listed([0, 2].map(LayerIndex::FromStart).into());
+        Self { prompt, layers, positions, rank: 2, training }
     }
 }

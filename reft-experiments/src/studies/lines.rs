@@ -1,6 +1,9 @@
 //! Lines that are drawn of runs: small charts side by side, as the paper draws figures 1 and 3 to 11.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use reft_core::layers::LayerIndex;
 
 use crate::score::outcome::Score;
 
@@ -42,6 +45,16 @@ pub struct SeriesPoint {
     pub n: Option<usize>,
     /// The run in the store that it comes from, or the first of several; nothing of what is printed.
     pub run: String,
+}
+
+impl LineSeries {
+    /// Layers that are counted from the last, to the right, as a model of this depth counts them from the first.
+    pub fn from_first_layer(&mut self, depth: usize) {
+        for point in self.points.iter_mut().filter(|point| point.x < 0.0) {
+            point.x += depth as f64;
+        }
+        self.points.sort_by(|one, other| one.x.total_cmp(&other.x));
+    }
 }
 
 /// A line in a panel.
@@ -87,9 +100,15 @@ fn share(score: Score) -> f64 {
 
 /// A panel for each size, with a point for each layer: the share that a measure of this name counts in each run. Runs are in the
 /// order of sizes, then layers.
-pub fn by_layer(sizes: &[usize], layers: &[i64], measure: &str, done: &[Option<CellResult>]) -> Vec<LineSeries> {
-    let series = |(size, done): (&usize, &[Option<CellResult>])| {
-        let point = |(layer, result): (&i64, &Option<CellResult>)| result.as_ref()?.share(*layer as f64, measure);
+pub fn by_layer<T: Display>(
+    sizes: &[T],
+    layers: &[LayerIndex],
+    measure: &str,
+    done: &[Option<CellResult>],
+) -> Vec<LineSeries> {
+    let x = |layer: LayerIndex| i64::from(layer) as f64;
+    let series = |(size, done): (&T, &[Option<CellResult>])| {
+        let point = |(layer, result): (&LayerIndex, &Option<CellResult>)| result.as_ref()?.share(x(*layer), measure);
         let points = layers.iter().zip(done).filter_map(point).collect();
         LineSeries { panel: size.to_string(), name: "ours".to_owned(), points }
     };

@@ -1,8 +1,11 @@
 //! Figures 3 to 8: how much of a text one edit of one token can recall, by layer and length.
 
+use std::num::NonZeroUsize;
+
 use anyhow::{Result, ensure};
 use rand::Rng;
 use rand::seq::SliceRandom;
+use reft_core::layers::LayerIndex;
 use reft_core::rng::Seed;
 use reft_models::tokenizer::{Specials, Tokenizer};
 use schemars::JsonSchema;
@@ -10,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::book::Book;
+use super::distinct::Distinct;
 use super::edited::{EditedModel, StudyContext};
 use super::lines::{Axes, CellResult, LineSeries, by_layer};
 use super::study::{MeasureSettings, Measurement, Study, StudyAnswer, StudyCell, StudyMeasure, StudySettings, as_task};
@@ -28,9 +32,9 @@ pub struct Memorise {
     #[serde(default)]
     pub book: Book,
     /// Tokens of prompt and text together.
-    pub lengths: Vec<usize>,
+    pub lengths: Distinct<NonZeroUsize>,
     /// Layers, each with an edit of its own; from the last where negative.
-    pub layers: Vec<i64>,
+    pub layers: Distinct<LayerIndex>,
     /// How the edit is trained.
     pub training: EditTraining,
     /// As the authors' code does where it differs from the paper's text: its own access id for each content, and recovery
@@ -76,7 +80,7 @@ impl Study for Memorise {
     /// A run for each length and layer: rank-1 ConsReFT, `h + Rᵀ(b − R h)`, of the last prompt token.
     fn cells(&self) -> Vec<StudyCell> {
         let task = as_task(&self.measure());
-        let cell = |(length, layer): (usize, i64)| StudyCell {
+        let cell = |(length, layer): (NonZeroUsize, LayerIndex)| StudyCell {
             title: format!("{} {length} tokens, layer {layer}", self.content.name()),
             settings: json!({
                 "adapt": {"reft": {"intervention": "consreft", "rank": 1, "positions": "l1", "layers": [layer]}},
@@ -87,6 +91,10 @@ impl Study for Memorise {
         };
         let points = self.lengths.iter().flat_map(|&length| self.layers.iter().map(move |&layer| (length, layer)));
         points.map(cell).collect()
+    }
+
+    fn layers(&self) -> &[LayerIndex] {
+        &self.layers
     }
 
     /// A panel for each length: the recovered share by layer.
@@ -103,7 +111,8 @@ impl StudySettings for Memorise {
 
     fn example() -> Self {
         let training = EditTraining { epochs: 30, batch_size: 1, lr: 3e-2 };
-        let (lengths, layers) = (vec![16, 24], vec![0, -1]);
+        let lengths = [16, 24].map(|length| NonZeroUsize::new(length).expect("not 0")).into();
+        let layers = [0, -1].map(LayerIndex::from).into();
         Self { content: Content::Book, book: Book::Excerpt, lengths, layers, training, as_run: false }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod book;
 pub mod composition;
+pub mod distinct;
 pub mod edited;
 pub mod edits;
 pub mod lines;

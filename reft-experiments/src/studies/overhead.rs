@@ -3,9 +3,10 @@
 //! Each prompt is continued with and without the edits, one after the other, in an order that alternates; the measure is the
 //! difference within such a pair, so that what disturbs the machine for longer than a pair cancels. Medians with quartiles.
 
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use reft_core::adaptation::{Mode, Step};
 use reft_models::decode::{Decoding, Generator, Stopping};
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::book::Book;
+use super::distinct::Distinct;
 use super::edited::{EditedModel, StudyContext};
 use super::lines::{Axes, CellResult, LineSeries, SeriesPoint};
 use super::study::{MeasureSettings, Measurement, Study, StudyCell, StudyMeasure, StudySettings, as_task};
@@ -25,25 +27,25 @@ use crate::score::outcome::Score;
 #[serde(deny_unknown_fields)]
 pub struct Overhead {
     /// Tokens of a prompt, of several lengths.
-    pub prompt_tokens: Vec<usize>,
+    pub prompt_tokens: Distinct<NonZeroUsize>,
     /// New tokens, no fewer.
-    pub new_tokens: usize,
+    pub new_tokens: NonZeroUsize,
     /// Pairs of runs of each prompt.
-    pub repetitions: usize,
-    /// The layer of the panels that do not vary it, the first of several; from the last where negative.
+    pub repetitions: NonZeroUsize,
+    /// The layer of the panels that do not vary it, the first of several.
     pub layer: usize,
     /// Ranks, at one layer and the last token.
-    pub ranks: Vec<i64>,
+    pub ranks: Vec<NonZeroUsize>,
     /// Numbers of layers, rank 8, last token.
-    pub layers: Vec<usize>,
+    pub layers: Vec<NonZeroUsize>,
     /// Numbers of last tokens, one layer, rank 8.
-    pub positions: Vec<usize>,
+    pub positions: Vec<NonZeroUsize>,
     /// Tokens of the only prompt, one layer, rank 8, last token.
     #[serde(default)]
-    pub prompts: Vec<usize>,
+    pub prompts: Vec<NonZeroUsize>,
     /// New tokens, likewise.
     #[serde(default)]
-    pub answers: Vec<usize>,
+    pub answers: Vec<NonZeroUsize>,
 }
 
 /// Prompts of the excerpt, each continued with and without the run's edits, one after the other.
@@ -51,46 +53,48 @@ pub struct Overhead {
 #[serde(deny_unknown_fields)]
 pub struct AddedTime {
     /// Tokens of a prompt.
-    pub prompt_tokens: Vec<usize>,
+    pub prompt_tokens: Distinct<NonZeroUsize>,
     /// Pairs of runs of each prompt. An answer has `eval.max_new_tokens`, no fewer.
-    pub repetitions: usize,
+    pub repetitions: NonZeroUsize,
 }
+
+/// The rank where another setting varies.
+const RANK: NonZeroUsize = NonZeroUsize::new(8).expect("not 0");
 
 /// One setting of the edits and of what they are used on.
 #[derive(Clone)]
 struct PanelSetting {
-    rank: i64,
-    layers: usize,
-    positions: usize,
-    prompts: Vec<usize>,
-    answer: usize,
+    rank: NonZeroUsize,
+    layers: NonZeroUsize,
+    positions: NonZeroUsize,
+    prompts: Distinct<NonZeroUsize>,
+    answer: NonZeroUsize,
 }
 
 impl Overhead {
     /// The panels: their names, and their settings by value.
     fn panels(&self) -> Vec<(&'static str, Vec<(f64, PanelSetting)>)> {
         let base = || PanelSetting {
-            rank: 8,
-            layers: 1,
-            positions: 1,
+            rank: RANK,
+            layers: NonZeroUsize::MIN,
+            positions: NonZeroUsize::MIN,
             prompts: self.prompt_tokens.clone(),
             answer: self.new_tokens,
         };
-        let of = |values: &[usize], vary: &dyn Fn(usize) -> PanelSetting| -> Vec<(f64, PanelSetting)> {
-            values.iter().map(|&value| (value as f64, vary(value))).collect()
+        let of = |values: &[NonZeroUsize], vary: &dyn Fn(NonZeroUsize) -> PanelSetting| -> Vec<(f64, PanelSetting)> {
+            values.iter().map(|&value| (value.get() as f64, vary(value))).collect()
         };
-        let ranks = self.ranks.iter().map(|&rank| (rank as f64, PanelSetting { rank, ..base() })).collect();
         vec![
-            ("rank", ranks),
+            ("rank", of(&self.ranks, &|rank| PanelSetting { rank, ..base() })),
             ("layers", of(&self.layers, &|layers| PanelSetting { layers, ..base() })),
             ("positions", of(&self.positions, &|positions| PanelSetting { positions, ..base() })),
-            ("prompt tokens", of(&self.prompts, &|tokens| PanelSetting { prompts: vec![tokens], ..base() })),
+            ("prompt tokens", of(&self.prompts, &|tokens| PanelSetting { prompts: [tokens].into(), ..base() })),
             ("new tokens", of(&self.answers, &|answer| PanelSetting { answer, ..base() })),
         ]
     }
 
     fn settings(&self, setting: &PanelSetting) -> Value {
-        let layers: Vec<usize> = (self.layer..self.layer + setting.layers).collect();
+        let layers: Vec<usize> = (self.layer..self.layer + setting.layers.get()).collect();
         let positions = format!("l{}", setting.positions);
         let measure = AddedTime { prompt_tokens: setting.prompts.clone(), repetitions: self.repetitions };
         json!({
@@ -146,16 +150,17 @@ impl StudySettings for Overhead {
     type Measure = AddedTime;
 
     fn example() -> Self {
+        let count = |count: usize| NonZeroUsize::new(count).expect("not 0");
         Self {
-            prompt_tokens: vec![8],
-            new_tokens: 2,
-            repetitions: 2,
+            prompt_tokens: [count(8)].into(),
+            new_tokens: count(2),
+            repetitions: count(2),
             layer: 1,
-            ranks: vec![1],
-            layers: vec![2],
-            positions: vec![1, 2],
-            prompts: vec![4],
-            answers: vec![1],
+            ranks: vec![count(1)],
+            layers: vec![count(2)],
+            positions: vec![count(1), count(2)],
+            prompts: vec![count(4)],
+            answers: vec![count(1)],
         }
     }
 }
@@ -179,19 +184,16 @@ impl StudyMeasure for AddedTime {
 
     fn measure(&self, edited: &EditedModel<'_>) -> Result<Measurement> {
         let context = &edited.context;
-        if self.repetitions == 0 || self.prompt_tokens.is_empty() {
-            bail!("repetitions, prompt_tokens: at least one of each is needed");
-        }
         let text = context.encode(context.material)?;
         let step = edited.adaptation.begin(Mode::Eval);
         let milliseconds = |adaptation: Option<&dyn Step>, prompt: &[i64]| milliseconds(context, adaptation, prompt);
         let (mut added, mut plain) = (Vec::new(), Vec::new());
-        for &tokens in &self.prompt_tokens {
+        for tokens in self.prompt_tokens.iter().map(|tokens| tokens.get()) {
             let too_long = || format!("prompt_tokens: {tokens} are more than the {} of the text", text.len());
             let prompt = text.get(..tokens).with_context(too_long)?;
             // The first run of a length pays for memory that later ones find.
             milliseconds(None, prompt)?;
-            for repetition in 0..self.repetitions {
+            for repetition in 0..self.repetitions.get() {
                 let edits_first = repetition % 2 == 0;
                 let first = milliseconds(edits_first.then_some(step.as_ref()), prompt)?;
                 let second = milliseconds((!edits_first).then_some(step.as_ref()), prompt)?;

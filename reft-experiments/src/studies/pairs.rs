@@ -1,14 +1,19 @@
 //! Figures 9 and 10: how many input-output pairs one rank-1 edit of the last prompt token can hold.
 
+use std::fmt;
+use std::num::NonZeroUsize;
+
 use anyhow::{Result, ensure};
 use rand::Rng;
 use rand::seq::SliceRandom;
+use reft_core::layers::LayerIndex;
 use reft_models::tokenizer::Specials;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::book::Book;
+use super::distinct::Distinct;
 use super::edited::{EditedModel, StudyContext};
 use super::lines::{Axes, CellResult, LineSeries, by_layer};
 use super::study::{MeasureSettings, Measurement, Study, StudyAnswer, StudyCell, StudyMeasure, StudySettings, as_task};
@@ -24,9 +29,9 @@ const MOST: usize = 10;
 #[serde(deny_unknown_fields)]
 pub struct PairsStudy {
     /// Pairs that one edit learns.
-    pub counts: Vec<usize>,
+    pub counts: Distinct<PairCount>,
     /// Layers, each with an edit of its own; from the last where negative.
-    pub layers: Vec<i64>,
+    pub layers: Distinct<LayerIndex>,
     /// How the edit is trained.
     pub training: EditTraining,
     /// As the authors' code does where it differs from the paper's text: answers are words of the book, not tokens.
@@ -42,7 +47,7 @@ pub struct PairsStudy {
 #[serde(deny_unknown_fields)]
 pub struct DrawnPairs {
     /// How many.
-    pub count: usize,
+    pub count: PairCount,
     /// As the authors' code does where it differs from the paper's text: answers are words of the book, not tokens.
     #[serde(default)]
     pub as_run: bool,
@@ -51,10 +56,38 @@ pub struct DrawnPairs {
     pub book: Book,
 }
 
+/// How many pairs one edit learns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "NonZeroUsize")]
+pub struct PairCount(NonZeroUsize);
+
+impl PairCount {
+    /// What is more does not fit into memory as tokens, and is no question that one vector could answer.
+    const MOST: usize = 1_000_000;
+}
+
+impl TryFrom<NonZeroUsize> for PairCount {
+    type Error = String;
+
+    fn try_from(count: NonZeroUsize) -> Result<Self, String> {
+        if count.get() > Self::MOST {
+            Err(format!("{count} are too many: at most {}", Self::MOST))
+        } else {
+            Ok(Self(count))
+        }
+    }
+}
+
+impl fmt::Display for PairCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Study for PairsStudy {
     /// A run for each number of pairs and layer, with the edit of figures 3 to 8.
     fn cells(&self) -> Vec<StudyCell> {
-        let cell = |(count, layer): (usize, i64)| {
+        let cell = |(count, layer): (PairCount, LayerIndex)| {
             let task = as_task(&DrawnPairs { count, as_run: self.as_run, book: self.book });
             let settings = json!({
                 "adapt": {"reft": {"intervention": "consreft", "rank": 1, "positions": "l1", "layers": [layer]}},
@@ -66,6 +99,10 @@ impl Study for PairsStudy {
         };
         let points = self.counts.iter().flat_map(|&count| self.layers.iter().map(move |&layer| (count, layer)));
         points.map(cell).collect()
+    }
+
+    fn layers(&self) -> &[LayerIndex] {
+        &self.layers
     }
 
     /// A panel for each number of pairs: the share of pairs whose answer is exactly right, by layer.
@@ -82,7 +119,8 @@ impl StudySettings for PairsStudy {
 
     fn example() -> Self {
         let training = EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 };
-        Self { counts: vec![2, 3], layers: vec![1], training, as_run: false, book: Book::Excerpt }
+        let counts = [2, 3].map(|count| PairCount(NonZeroUsize::new(count).expect("not 0"))).into();
+        Self { counts, layers: [LayerIndex::FromStart(1)].into(), training, as_run: false, book: Book::Excerpt }
     }
 }
 
@@ -90,7 +128,7 @@ impl DrawnPairs {
     /// Token ids of the answers.
     fn answers(self, context: &StudyContext<'_>) -> Result<Vec<Vec<i64>>> {
         let (tokenizer, mut rng) = (context.tokenizer, context.seed.stream("answers", 0));
-        let count = self.count;
+        let count = self.count.0.get();
         if !self.as_run {
             let (ends, vocabulary) = (tokenizer.answer_ends(), context.model.dims().vocab);
             let token = || loop {

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt::Debug;
 
 use anyhow::Result;
+use reft_core::layers::LayerIndex;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,6 +32,12 @@ pub struct StudyCell {
 pub trait Study: Any + Debug + Send + Sync {
     /// Its runs, in an order that [`Study::lines`] relies on.
     fn cells(&self) -> Vec<StudyCell>;
+
+    /// The layers that its `layers` lists where each is edited by runs of its own and is to the right in its lines, counted from the
+    /// last where negative; none otherwise.
+    fn layers(&self) -> &[LayerIndex] {
+        &[]
+    }
 
     /// What is drawn of its runs, in the order of the cells; none of a run that is not done.
     fn lines(&self, done: &[Option<CellResult>]) -> Vec<LineSeries>;

@@ -2,10 +2,12 @@
 //!
 //! The style is an over-cautious assistant's: every answer begins with an excuse.
 
+use reft_core::layers::LayerIndex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::distinct::Distinct;
 use super::lines::{Axes, CellResult, LineSeries};
 use super::questions::{AnswerStyle, MOST, Questions};
 use super::study::{Study, StudyCell, StudyMeasure, StudySettings, as_task};
@@ -19,13 +21,13 @@ const EXAMPLES: usize = 5;
 #[serde(deny_unknown_fields)]
 pub struct StyleStudy {
     /// The layer that is edited, at the last prompt token; from the last where negative.
-    pub layer: i64,
+    pub layer: LayerIndex,
     /// Rank of the LoReFT.
     pub rank: i64,
     /// How it is trained.
     pub training: EditTraining,
     /// Strengths to use it with; 0 is the base model.
-    pub strengths: Vec<f64>,
+    pub strengths: Distinct<f64>,
 }
 
 /// What is measured at a strength.
@@ -65,6 +67,6 @@ impl StudySettings for StyleStudy {
 
     fn example() -> Self {
         let training = EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 };
-        Self { layer: 1, rank: 2, training, strengths: vec![0.0, 1.0] }
+        Self { layer: LayerIndex::FromStart(1), rank: 2, training, strengths: [0.0, 1.0].into() }
     }
 }

@@ -5,14 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::atomic::copy_into;
-use crate::commands::place::check_folder;
+use crate::commands::place::{check_folder, check_no_adapter, clear_adapter};
 use crate::config::plan::RunPlan;
 use crate::run::saved_task::SavedTask;
 use crate::store::{RunId, RunPaths};
-
-/// Files of an adapter: those that a run writes, and peft's.
-const OF_ADAPTER: [&str; 5] =
-    ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "head.safetensors", "task.json"];
 
 /// Where the user wants the adapter.
 #[derive(Debug, clap::Args)]
@@ -41,16 +37,12 @@ impl OutArgs {
     /// When it does, or the name cannot be told.
     pub fn check_free(&self, run: impl FnOnce() -> Result<RunId>) -> Result<()> {
         let Some(out) = self.out.as_ref().filter(|_| !self.overwrite) else { return Ok(()) };
-        let there = OF_ADAPTER.into_iter().find(|name| out.join(name).exists());
-        let Some(there) = there else { return Ok(()) };
+        let Err(taken) = check_no_adapter("--out", out) else { return Ok(()) };
         let kept = SavedTask::find(out).ok().flatten().and_then(|task| task.run);
         if kept.is_some() && kept == Some(run()?) {
             return Ok(());
         }
-        let out = out.display();
-        bail!(
-            "--out {out}: files of another adapter are there ({there}): name another folder, or give --overwrite to replace it"
-        )
+        Err(taken)
     }
 
     /// Copies what a run trained there, if there is such a place; that place, else the run's own.
@@ -63,10 +55,7 @@ impl OutArgs {
         if !adapter.exists() {
             bail!("--out {}: this run has no adapter, only {}", out.display(), paths.head().display());
         }
-        // A head of the adapter that was there belongs to no other.
-        for name in OF_ADAPTER.map(|name| out.join(name)).into_iter().filter(|path| path.exists()) {
-            std::fs::remove_file(&name).with_context(|| format!("{}: cannot be replaced", name.display()))?;
-        }
+        clear_adapter(out)?;
         for entry in std::fs::read_dir(&adapter).with_context(|| adapter.display().to_string())? {
             copy_into(out, &entry?.path())?;
         }

@@ -37,7 +37,8 @@ impl Experiment for StudyExperiment {
     }
 
     fn check(&self, plan: &RunPlan) -> Result<()> {
-        Ok(check_settings(plan, self.loaded.decoder.dims(), &self.loaded.lender())?)
+        check_settings(plan, self.loaded.decoder.dims(), &self.loaded.lender())?;
+        self.rows.examples(&self.loaded).map(drop)
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
