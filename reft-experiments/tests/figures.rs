@@ -69,6 +69,7 @@ fn a_figure_is_drawn_from_records_of_the_store_beside_what_is_printed() {
     let ours: Vec<&str> = csv.lines().filter(|line| line.starts_with("ours,")).collect();
     assert_eq!(ours.len(), 4, "{csv}");
     assert!(csv.contains("paper,16,paper,31,0.02,,"), "{csv}");
+    assert!(ours[1].starts_with("ours,16,ours,3,"), "layer -1 of four is layer 3: {csv}");
     let svg = read(&dir, "results/quick/figure0.svg");
     assert!(!svg.contains("paper"), "printed values are not drawn as if they were ours");
     let png = std::fs::read(dir.path().join("results/quick/figure0.png")).expect("written");

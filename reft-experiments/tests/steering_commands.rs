@@ -85,6 +85,7 @@ fn no_file_of_the_user_is_replaced_unasked() {
     ok(&dir, &[&collect[..], &["other.txt", "--overwrite"]].concat());
 
     dir.write("pairs.jsonl", PAIRS);
+    std::fs::create_dir(dir.path().join("mine")).expect("a folder");
     dir.write("mine/adapter_config.json", "{}");
     dir.write("mine/task.json", "{}");
     let steer = ["read", "pairs.jsonl", "--model", "model", "--dtype", "f32", "--layers", "1", "--out", "mine"];
