@@ -44,6 +44,8 @@ pub struct HeldWeights {
     pub once: usize,
     /// How often they are held at most: the second copy is made when a gradient first needs it.
     pub copies: WeightCopies,
+    /// The passes that this was decided for.
+    pub passes: ModelPasses,
 }
 
 impl HeldWeights {
@@ -59,7 +61,7 @@ impl HeldWeights {
         env: Env<'_>,
         available: Option<AvailableMemory>,
     ) -> Result<Self, WrongCopies> {
-        let held = |copies| Ok(Self { once, copies });
+        let held = |copies| Ok(Self { once, copies, passes });
         let most = || WeightCopies::most(dtype.kind(), device.0);
         if passes == ModelPasses::Forward || most() == WeightCopies::One {
             return held(most());
@@ -69,11 +71,30 @@ impl HeldWeights {
             Some("2") => held(WeightCopies::Two),
             Some(found) => Err(WrongCopies { found: found.to_owned() }),
             None => {
-                let twice = passes.least(&Self { once, copies: WeightCopies::Two });
+                let twice = passes.least(&Self { once, copies: WeightCopies::Two, passes });
                 let roomy = available.is_none_or(|available| twice <= available.bytes / 4 * 3);
                 held(if roomy { WeightCopies::Two } else { WeightCopies::One })
             }
         }
+    }
+
+    /// Whether a run with these passes takes the weights as they are. Those of a model that was loaded to answer may be held more often
+    /// in training than `available`, what is left beside them, allows.
+    ///
+    /// # Errors
+    /// When the environment says something else than how often.
+    pub fn suit(
+        &self,
+        passes: ModelPasses,
+        on: (Dtype, DeviceSpec),
+        env: Env<'_>,
+        available: Option<AvailableMemory>,
+    ) -> Result<bool, WrongCopies> {
+        if passes == self.passes || passes == ModelPasses::Forward {
+            return Ok(true);
+        }
+        let anew = Self::new(self.once, passes, on, env, available.map(|available| available.plus(self.once)))?;
+        Ok(anew.copies == self.copies)
     }
 
     /// Bytes once gradients pass through them.
@@ -188,5 +209,21 @@ mod tests {
         let held = HeldWeights::new(GIB, ModelPasses::Forward, on, &testing::env(&[]), short).expect("a number");
         assert_eq!(held.copies, WeightCopies::most(Dtype::Bf16.kind(), Device::Cpu));
         assert_eq!(ModelPasses::Forward.least(&held), GIB);
+    }
+
+    #[test]
+    fn a_model_that_was_loaded_to_answer_is_loaded_anew_for_training_where_memory_is_short() {
+        let on = (Dtype::Bf16, DeviceSpec(Device::Cpu));
+        let left = |bytes| Some(AvailableMemory { bytes, limit: MemoryLimit::Machine });
+        let (none, one) = (testing::env(&[]), testing::env(&[(COPIES, "1")]));
+        let answers = HeldWeights::new(GIB, ModelPasses::Forward, on, &none, left(8 * GIB)).expect("a number");
+        let suits = |held: &HeldWeights, passes, env, bytes| held.suit(passes, on, env, left(bytes)).expect("a number");
+        assert!(suits(&answers, ModelPasses::Forward, &none, 0), "answers again");
+        let twice = answers.copies == WeightCopies::Two;
+        assert!(suits(&answers, ModelPasses::ForwardAndBackward, &none, 8 * GIB));
+        assert_eq!(suits(&answers, ModelPasses::ForwardAndBackward, &none, GIB), !twice);
+        assert_eq!(suits(&answers, ModelPasses::ForwardAndBackward, &one, 8 * GIB), !twice);
+        let trained = HeldWeights { passes: ModelPasses::ForwardAndBackward, ..answers };
+        assert!(suits(&trained, ModelPasses::ForwardAndBackward, &none, 0), "decided once");
     }
 }

@@ -246,11 +246,17 @@ fn key(plan: &RunPlan) -> ModelKey {
 struct LastModel<M>(Option<(ModelKey, Rc<M>)>);
 
 impl<M> LastModel<M> {
-    /// The model of a plan: the last one if it is the same, else from `open`, after the last one is released.
-    fn of(&mut self, plan: &RunPlan, open: fn(&RunPlan) -> Result<M>) -> Result<Rc<M>> {
+    /// The model of a plan: the last one if it is the same and suits the plan, else from `open`, after the last one is released.
+    fn of(
+        &mut self,
+        plan: &RunPlan,
+        suits: fn(&M, &RunPlan) -> Result<bool>,
+        open: fn(&RunPlan) -> Result<M>,
+    ) -> Result<Rc<M>> {
         let key = key(plan);
         if let Some((last, loaded)) = &self.0
             && *last == key
+            && suits(loaded, plan)?
         {
             return Ok(Rc::clone(loaded));
         }
@@ -307,7 +313,11 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load(&mut self, plan: &RunPlan) -> Result<Rc<LoadedDecoder>> {
-        self.causal.of(plan, |plan| {
+        let suits = |loaded: &LoadedDecoder, plan: &RunPlan| {
+            let available = memory::available(plan.device.0);
+            Ok(loaded.held.suit(ModelPasses::of(plan), (plan.dtype, plan.device), &env, available)?)
+        };
+        self.causal.of(plan, suits, |plan| {
             let passes = ModelPasses::of(plan);
             let loaded =
                 LoadedDecoder::open_for(&plan.model, plan.dtype, plan.device, passes)?.read_by(plan.tokenizer)?;
@@ -320,6 +330,6 @@ impl Session {
     /// # Errors
     /// When it cannot be loaded.
     pub fn load_encoder(&mut self, plan: &RunPlan) -> Result<Rc<LoadedEncoder>> {
-        self.encoder.of(plan, |plan| LoadedEncoder::open(&plan.model, plan.dtype, plan.device))
+        self.encoder.of(plan, |_, _| Ok(true), |plan| LoadedEncoder::open(&plan.model, plan.dtype, plan.device))
     }
 }
