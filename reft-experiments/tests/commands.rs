@@ -102,7 +102,40 @@ profiles:
     assert!(text.contains("t.yaml:10: profiles.quick.methods: `LoRA2` is unknown (did you mean `LoRA`?)"), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "{text}");
     let planned = said(&dir, &["table", "t.yaml", "--methods", "all", "--dry-run"]);
-    assert!(planned.contains("3 runs, every setting checked"), "{planned}");
+    assert!(planned.contains("3 runs, every setting checked") && planned.contains("64 parameters"), "{planned}");
+}
+
+#[test]
+fn what_a_model_on_this_machine_does_not_have_is_said_before_anything_is_run() {
+    let dir = Dir::new();
+    let run = "dtype: f32, data: {source: embedded, train_rows: 8, eval_rows: 3}, eval: {max_new_tokens: 2}";
+    let edits =
+        |layers: &str| format!("adapt: {{reft: {{intervention: loreft, rank: 2, positions: f1, layers: {layers}}}}}");
+    let table = format!(
+        "title: T\nprofiles:\n  quick:\n    purpose: a test\n    tasks: [arc_e]\n    seeds: [1]\n    run: {{{run}}}\n    models: [{{name: \
+         Tiny, model: model}}]\n    methods: [{{name: base model}}, {{name: LoReFT, run: {{{}}}}}, {{name: deep, run: {{{}}}}}]\n",
+        edits("[1]"),
+        edits("[4]")
+    );
+    dir.write("t.yaml", &table);
+    for dry in [&[][..], &["--dry-run"]] {
+        let output = dir.run(&[&["table", "t.yaml"], dry].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && error.starts_with("error: t.yaml: Tiny, deep: layer 4 does not exist"),
+            "{error}"
+        );
+        assert!(!dir.path().join("runs").exists(), "the base model's row was not begun");
+    }
+    let sweep = format!(
+        "title: s\nmethod: grid\nspace:\n  adapt.reft.layers: {{choices: [\"1\", \"4\"]}}\nrun: {{model: model, {}, {}}}\n",
+        run.replace("data: {", "data: {train: [arc_e], eval: [arc_e], "),
+        edits("all")
+    );
+    dir.write("s.yaml", &sweep);
+    let listed = said(&dir, &["sweep", "run", "s.yaml", "--dry-run"]);
+    assert!(listed.contains("adapt.reft.layers=4  will fail: layer 4 does not exist"), "{listed}");
+    assert!(listed.contains("2 trials named, every setting checked; 1 will fail"), "{listed}");
 }
 
 #[test]

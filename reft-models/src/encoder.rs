@@ -253,6 +253,14 @@ impl Encoder {
     }
 }
 
+/// An encoder's dimensions; no tensor is read.
+///
+/// # Errors
+/// When the configuration is of another family, or wrong.
+pub fn dims(weights: &Weights) -> Result<Dims, EncoderError> {
+    read_config(weights).map(|config| config.dims)
+}
+
 fn read_config(weights: &Weights) -> Result<EncoderConfig, EncoderError> {
     let path = weights.config_path();
     let raw = RawConfig::new(&path, weights.config())?;

@@ -13,7 +13,8 @@ use crate::figures::spec::{FigureContent, FigureProfile, FigureSpec};
 use crate::report::figure::Figure;
 use crate::report::figures::panels;
 use crate::run::answering::saved::OpenedDecoder;
-use crate::run::session::{self, Session};
+use crate::run::model_dims::ModelDims;
+use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
 use crate::store::RunPaths;
 use crate::store::record::{Record, Score};
@@ -77,9 +78,13 @@ impl Args {
         let file = || self.spec.display().to_string();
         let cells = profile.cells(self.device).with_context(file)?;
         let printed = spec.printed(profile).with_context(file)?;
-        let dims = profile.model().map(session::dims_here).transpose()?.flatten();
+        let mut models = ModelDims::default();
+        let dims = profile.model().map(|model| models.of(model)).transpose()?.flatten();
         if let Some(dims) = &dims {
-            profile.check_on(dims, &cells).with_context(file)?;
+            profile.check_layers(dims).with_context(file)?;
+        }
+        for FigureRun { title, plan, .. } in cells.iter().filter(|_| !self.stored) {
+            models.check(plan).with_context(|| format!("{}: {title}", file()))?;
         }
         if self.dry_run {
             return dry_run(profile, &cells, dims.is_some());

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::conditions::Conditions;
 use crate::console::in_a_line;
 use crate::data::source::DataSources;
+use crate::run::model_dims::ModelDims;
 use crate::run::warnings;
 use crate::store::RunId;
 use crate::store::record::Record;
@@ -116,8 +117,7 @@ impl Args {
                 let local = LocalLauncher::new(workers);
                 let mut sweep = Sweep::of_file(&sweep, &set, &runs, Some(local.threads))?;
                 if dry_run {
-                    list(&sweep);
-                    return Ok(());
+                    return list(&sweep);
                 }
                 if retry {
                     put_back(&mut sweep)?;
@@ -150,11 +150,20 @@ impl Args {
     }
 }
 
-fn list(sweep: &Sweep) {
+/// Every trial in a line, with why its model cannot be trained so.
+fn list(sweep: &Sweep) -> Result<()> {
+    let (mut models, mut failing) = (ModelDims::default(), 0);
     for (number, trial) in sweep.manifest.trials.iter().enumerate() {
-        println!("{number}  {}  {}", trial.run, describe(&trial.point));
+        let plan = sweep.spec.plan(&trial.point, &sweep.folder().display().to_string())?;
+        let reason = models.check(&plan).err().map_or(String::new(), |error| {
+            failing += 1;
+            format!("  will fail: {}", in_a_line(&error))
+        });
+        println!("{number}  {}  {}{reason}", trial.run, describe(&trial.point));
     }
-    println!("{} trials named, every setting checked", sweep.manifest.trials.len());
+    let failing = if failing > 0 { format!("; {failing} will fail") } else { String::new() };
+    println!("{} trials named, every setting checked{failing}", sweep.manifest.trials.len());
+    Ok(())
 }
 
 /// Starts the workers, says in a line whenever something changed, and shows the whole at the end.

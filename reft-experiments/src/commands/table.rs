@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::stored_runs;
 use crate::config::paths::home;
+use crate::run::model_dims::ModelDims;
 use crate::run::prediction;
 use crate::run::session::Session;
 use crate::run::{Claiming, Resume, Runner};
@@ -70,8 +71,15 @@ impl Args {
         let spec = TableSpec::read(&self.spec)?;
         let profile = &spec.profile(&self.profile)?.with(&self.overrides)?.choosing(&self.methods())?;
         let rows = profile.rows()?;
+        let mut models = ModelDims::default();
+        if !self.stored {
+            for (row, run) in rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run))) {
+                let named = || format!("{}: {}, {}", self.spec.display(), row.model.name, row.method);
+                models.check(run).with_context(named)?;
+            }
+        }
         if self.dry_run {
-            return dry_run(profile, &rows);
+            return dry_run(profile, &rows, &mut models);
         }
         let name = self.file_name();
         let folder = self.results.join(&self.profile);
@@ -308,15 +316,19 @@ fn outputs(
 }
 
 /// Every run of a profile in a line, with the number of trained parameters by formula.
-fn dry_run(profile: &TableProfile, rows: &[RowPlan]) -> Result<()> {
+fn dry_run(profile: &TableProfile, rows: &[RowPlan], models: &mut ModelDims) -> Result<()> {
     println!("{}", profile.purpose);
     for row in rows {
         for run in &row.runs {
-            let trained = match (&run.adapt, row.model.dims) {
+            let dims = row.model.dims.map_or_else(|| models.of(&run.model), |dims| Ok(Some(dims)))?;
+            let trained = match (&run.adapt, dims) {
                 (None, _) if run.trains() => "the head alone".to_owned(),
                 (None, _) => "nothing trained".to_owned(),
                 (Some(adapt), _) if adapt.own_weights() => "the model's own weights".to_owned(),
-                (Some(_), None) => "trained parameters: sizes of the model are not in the table's file".to_owned(),
+                (Some(_), None) => {
+                    "trained parameters: the model is not on this machine, nor are its sizes in the table's file"
+                        .to_owned()
+                }
                 (Some(adapt), Some(dims)) => {
                     let trained = adapt.trainable(&dims)?;
                     let percent = row.model.parameters.map_or(String::new(), |all| {

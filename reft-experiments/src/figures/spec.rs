@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use reft_core::AdaptSpec;
-use reft_core::adaptations::reft::{ReftList, ReftSpec};
 use reft_core::layers::Layers;
-use reft_core::lender::NoLender;
 use reft_core::site::Dims;
 use serde::Deserialize;
 use tch::Device;
@@ -189,24 +186,18 @@ impl FigureProfile {
         }
     }
 
-    /// Refuses layers, and other settings of interventions, that a model of these dimensions does not have.
+    /// Refuses layers that a model of these dimensions does not have, or has by two names.
     ///
     /// # Errors
-    /// With the key or the run, and what the model has.
-    pub fn check_on(&self, dims: &Dims, cells: &[FigureRun]) -> Result<()> {
-        let FigureContent::Study { study, .. } = &self.content else { return Ok(()) };
-        let layers = study.study().layers();
-        if !layers.is_empty() {
-            let fits = Layers::listed(layers.to_vec()).and_then(|layers| layers.resolve(dims));
-            fits.with_context(|| format!("study.{}.layers", study.key()))?;
-        }
-        for FigureRun { title, plan, .. } in cells {
-            let intervenes = |spec: &&AdaptSpec| spec.get::<ReftSpec>().is_some() || spec.get::<ReftList>().is_some();
-            if let Some(spec) = plan.adapt.as_ref().filter(intervenes) {
-                spec.config().trainable(dims, &NoLender).with_context(|| title.clone())?;
+    /// With the key, and what the model has.
+    pub fn check_layers(&self, dims: &Dims) -> Result<()> {
+        match &self.content {
+            FigureContent::Study { study, .. } if !study.study().layers().is_empty() => {
+                let fits = Layers::listed(study.study().layers().to_vec()).and_then(|layers| layers.resolve(dims));
+                fits.map(drop).with_context(|| format!("study.{}.layers", study.key()))
             }
+            FigureContent::Study { .. } | FigureContent::Tables(_) | FigureContent::SameAs(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// The lines that are drawn of these runs of the folder `runs`, with their axes; none where no lines are drawn. `dims` are those of

@@ -12,6 +12,7 @@
 //! | `session.rs`, `saved.rs` | models that are loaded, and what was trained on them read back |
 //! | `saved_task.rs`, `predict.rs` | what a model was trained for, kept beside it; rows of other files answered by it |
 //! | `memory.rs`, `context.rs`, `prediction.rs` | memory that a run needs, a model's context length, a row's answer |
+//! | `model_dims.rs` | whether what many plans train fits their models, before the first of them is run |
 
 pub mod answering;
 mod choice;
@@ -21,6 +22,7 @@ pub mod experiment;
 mod fit;
 mod folders;
 pub mod memory;
+pub mod model_dims;
 pub mod named;
 mod perform;
 pub mod predict;

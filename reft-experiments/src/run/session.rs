@@ -206,15 +206,6 @@ fn open(model: &str, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> R
     Ok((weights, id, held))
 }
 
-/// The dimensions of a causal model, from the headers of its files; none where it is not on this machine.
-///
-/// # Errors
-/// When its files are damaged, or it is no causal model.
-pub fn dims_here(model: &str) -> Result<Option<Dims>> {
-    let Ok(ModelLocation { path, .. }) = hub::find_here(model) else { return Ok(None) };
-    Ok(Some(registry::dims(&Weights::open(&path)?)?))
-}
-
 /// How weights are held in these passes; refuses those that do not fit into memory, by the sizes that their files state.
 fn fits(weights: &Weights, dtype: Dtype, device: DeviceSpec, passes: ModelPasses) -> Result<HeldWeights> {
     let (once, available) = (weights.numbers() * dtype.kind().elt_size_in_bytes(), memory::available(device.0));
