@@ -33,7 +33,7 @@ fn ok(dir: &Dir, arguments: &[&str]) -> String {
 
 fn refused(dir: &Dir, arguments: &[&str]) -> String {
     let output = dir.run(arguments);
-    assert!(!output.status.success(), "{arguments:?} succeeds");
+    assert!(!output.status.success(), "{arguments:?} succeeds: {}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8(output.stderr).expect("text")
 }
 
@@ -309,8 +309,8 @@ fn a_figure_that_cannot_be_made_says_why() {
         ("layers: [0, -1]", "layers: []", "memorise.layers: the list is empty: name at least one"),
         (
             "layers: [0, -1]",
-            "layers: [2, -1]",
-            "study.memorise.layers: layers 2 and -1 are the same in a model of 3 layers",
+            "layers: [3, -1]",
+            "study.memorise.layers: layers 3 and -1 are the same in a model of 4 layers",
         ),
         ("lengths: [16, 24]", "lengths: [99999]", "99999 tokens are not there"),
         ("layers: [0, -1]", "layers: [0, 9]", "figure0.yaml: study.memorise.layers: layer 9 does not exist"),
