@@ -57,8 +57,8 @@ $(STUDIES): model
 	$(REFT) figure configs/studies/$@.yaml --profile $(PROFILE)
 
 das: setup ## Find a planted variable in a tiny network (distributed alignment search)
-	$(REFT) das equality --out results/$(PROFILE)/das --network target/das-network
-	$(REFT) das equality --variable both --out results/$(PROFILE)/das-both --network target/das-network
+	$(REFT) das equality --overwrite --out results/$(PROFILE)/das --network target/das-network
+	$(REFT) das equality --overwrite --variable both --out results/$(PROFILE)/das-both --network target/das-network
 
 $(FIGURES): model
 	@cargo build -q -p reft-experiments

@@ -130,7 +130,8 @@ fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> AdapterError {
     move |source| AdapterError::Io { path, source }
 }
 
-/// Writes the adapter as the folder `path`, complete or not at all: it is written beside it and then renamed.
+/// Writes the adapter into the folder `path`, whose other files stay as they are. A new folder appears complete or not at all. In one
+/// that is there the configuration goes first and comes last, so that what is interrupted in between is no adapter.
 ///
 /// # Errors
 /// When the file system refuses.
@@ -139,16 +140,20 @@ pub fn save(path: &Path, base: &BaseModel, spec: &AdaptSpec, adaptation: &dyn Ad
     let json = serde_json::to_vec_pretty(&config).expect("plain data");
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(io_error(parent))?;
-    let temporary = |prefix| tempfile::Builder::new().prefix(prefix).tempdir_in(parent).map_err(io_error(parent));
-    let fresh = temporary(".adapter-")?;
+    let fresh = tempfile::Builder::new().prefix(".adapter-").tempdir_in(parent).map_err(io_error(parent))?;
     write_synced(&fresh.path().join(CONFIG), &json)?;
     write_synced(&fresh.path().join(TENSORS), &serialise(adaptation))?;
-    // Directories cannot be exchanged in one step portably: the old one is moved aside and deleted when `old` is dropped.
-    let old = temporary(".adapter-old-")?;
-    if path.exists() {
-        fs::rename(path, old.path().join("adapter")).map_err(io_error(path))?;
+    if !path.exists() {
+        return fs::rename(fresh.keep(), path).map_err(io_error(path));
     }
-    fs::rename(fresh.keep(), path).map_err(io_error(path))
+    let config = path.join(CONFIG);
+    if config.exists() {
+        fs::remove_file(&config).map_err(io_error(&config))?;
+    }
+    for name in [TENSORS, CONFIG] {
+        fs::rename(fresh.path().join(name), path.join(name)).map_err(io_error(path))?;
+    }
+    Ok(())
 }
 
 /// Bytes of the tensors' file of the adapter `path`; none where it is not there.

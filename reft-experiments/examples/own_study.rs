@@ -71,7 +71,7 @@ impl StudySettings for EchoStudy {
     type Measure = Echo;
 
     fn example() -> Self {
-        let training = EditTraining { epochs: 30, batch_size: 2, lr: 2e-2 };
+        let training = EditTraining::new(30, 2, 2e-2);
         Self { words: ["sun", "sea"].map(str::to_owned).to_vec(), ranks: vec![1, 4], training }
     }
 }

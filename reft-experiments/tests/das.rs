@@ -33,7 +33,9 @@ fn what_cannot_be_searched_for_is_refused_before_a_network_is_trained() {
         (&["--pairs", "0"][..], "write a number of pairs, 1 or more"),
         (&["--test-pairs", "0"], "write a number of pairs, 1 or more"),
         (&["--epochs", "0"], "--epochs"),
-        (&["--rank", "0"], "--rank"),
+        (&["--rank", "0"], "0: write a whole number from 1"),
+        (&["--pairs", "-5"], "write a number of pairs, 1 or more"),
+        (&["--basis", "none", "--layers", "1"], "cannot be used with"),
         (&["--rank", "65"], "--rank 65: "),
         (&["--rank", "40", "--variable", "both"], "--rank 40: "),
         (&["--rate", "0"], "write a learning rate above 0"),
@@ -87,19 +89,23 @@ fn the_planted_variable_is_found_where_it_is_and_nowhere_else() {
     let csv = std::fs::read_to_string(folder.join("given/iia.csv")).expect("written");
     assert!(accuracy(&csv, 1, "X") >= 0.95, "other pairs: {csv}");
 
+    let again = reft(folder, &given);
+    let error = String::from_utf8_lossy(&again.stderr);
+    assert!(!again.status.success() && error.contains("--out given: iia.csv of another search is there"), "{error}");
+
     let both = ["das", "equality", "--variable", "both", "--network", "wx/network", "--layers", "1;2", "--out", "both"];
     println!("{}", ok(folder, &both));
     let csv = std::fs::read_to_string(folder.join("both/iia.csv")).expect("written");
     let (right, wrong) = (accuracy(&csv, 1, "X and Z"), accuracy(&csv, 2, "X and Z"));
     assert!(right >= 0.95, "{right}: two sources in disjoint rows of one R");
     assert!((0.4..0.6).contains(&wrong), "{wrong} behind the last block");
-    let given = ["das", "equality", "--variable", "both", "--network", "wx/network", "--out", "given"];
+    let given = ["das", "equality", "--variable", "both", "--network", "wx/network", "--out", "given", "--overwrite"];
     ok(folder, &[&given[..], &["--basis", "both/basis"]].concat());
     let output = reft(folder, &[&given[..], &["--basis", "wx/basis"]].concat());
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("an R for 1 variables, where 2 are exchanged"), "{error}");
 
-    let output = reft(folder, &["das", "equality", "--network", "wx/network", "--basis", "wx", "--out", "given"]);
+    let output = reft(folder, &["das", "equality", "--network", "wx/network", "--basis", "wx", "--out", "other"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("adapter_config.json"), "{error}");
 }

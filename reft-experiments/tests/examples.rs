@@ -96,7 +96,7 @@ fn an_own_task_is_named_listed_trained_and_scored() {
 fn an_own_study_is_named_trained_measured_and_drawn() {
     let dir = Dir::new();
     // A token a byte: one short word, and updates enough for an edit of random weights.
-    let training = EditTraining { epochs: 200, batch_size: 1, lr: 3e-2 };
+    let training = EditTraining::new(200, 1, 3e-2);
     let study = own_study::EchoStudy { words: vec!["a".to_owned()], ranks: vec![1, 4], training };
     let lines = own_study::run(&decoder(&dir), &dir.path().join("runs"), &study).expect("it trains");
     let [line] = lines.as_slice() else { panic!("{lines:?}") };

@@ -201,7 +201,13 @@ fn edits_of_a_prompt_are_measured_and_another_adapter_s_too() {
     let run = records(&dir, "runs").into_keys().next().expect("a run");
     let adapter = run.with_file_name("adapter");
     ok(&dir, &["figure", "figure2.yaml", "--adapter", &adapter.display().to_string(), "--results", "given"]);
-    assert_eq!(read(&dir, "given/quick/figure2.csv"), csv);
+    let id = run.parent().and_then(Path::file_name).expect("a run's folder").to_string_lossy();
+    assert_eq!(read(&dir, &format!("given/quick/figure2-{id}-adapter.csv")), csv);
+    let about = read(&dir, &format!("given/quick/figure2-{id}-adapter.md"));
+    assert!(
+        about.starts_with("**Figure 0: a test (by ") && !about.contains("(a test,"),
+        "nothing of the study: {about}"
+    );
     dir.write("printed.csv", "panel,layer,value\n");
     dir.write("figure0.yaml", SPEC);
     assert!(refused(&dir, &["figure", "figure0.yaml", "--adapter", "x"]).contains("--adapter: this figure is not one"));
@@ -223,7 +229,8 @@ fn edits_of_a_lora_are_measured_where_it_acts() {
         "edits: {prompt: \"a b\", layers: [0], positions: f1, rank: 2, training: {epochs: 1, batch_size: 8, lr: 1e-2}}";
     dir.write("figure2.yaml", &with(study));
     ok(&dir, &["figure", "figure2.yaml", "--adapter", &format!("{run}/adapter")]);
-    let csv = read(&dir, "results/quick/figure2.csv");
+    let id = Path::new(run).file_name().expect("its name").to_string_lossy();
+    let csv = read(&dir, &format!("results/quick/figure2-{id}-adapter.csv"));
     let sizes: Vec<f64> = csv.lines().skip(1).filter_map(|line| line.split(',').nth(2)?.parse().ok()).collect();
     assert_eq!(sizes.len(), 6, "three tokens at two layers: {csv}");
     assert!(sizes.iter().all(|&size| size > 0.0), "{csv}");
@@ -317,7 +324,7 @@ fn a_figure_that_cannot_be_made_says_why() {
         ("printed.csv", "missing.csv", "figure0.yaml: printed: missing.csv: cannot be read; name a CSV"),
         ("seed: 1", "seeds: 1", "seeds"),
         ("    seed: 1\n", "", "a study needs a model and a seed"),
-        ("lr: 3e-2", "lr: 0", "train.lr"),
+        ("lr: 3e-2", "lr: 0", "profiles.quick.study.memorise.training.lr: 0 is not a learning rate: above 0"),
         ("purpose: \"a test\"", "purpose: \"a test\"\n    same_as: figure1", "write study with model and seed"),
         ("content: book", "content: book, book: whole", "alice_in_wonderland.txt"),
     ] {
@@ -329,6 +336,31 @@ fn a_figure_that_cannot_be_made_says_why() {
         assert!(!dir.path().join("runs").exists(), "`{expected}` is seen before anything is trained");
     }
     for (study, expected) in [
+        (
+            "overhead: {prompt_tokens: [8, 12], new_tokens: 2, repetitions: 1, layer: 0, ranks: [], layers: [], positions: [9]}",
+            "study.overhead.positions: 9 tokens are edited, and the shortest of prompt_tokens has 8",
+        ),
+        (
+            "overhead: {prompt_tokens: [8], new_tokens: 2, repetitions: 1, layer: 0, ranks: [], layers: [], positions: [], prompts: [90000]}",
+            "prompt tokens 90000: a prompt of 90000 tokens, where the text has",
+        ),
+        (
+            "composition: {parts: [well, well], layers: [1], rows: 2, strengths: [1], training: {epochs: 1, lr: 1e-2}}",
+            "study.composition.parts: both learn well: name two styles",
+        ),
+        (
+            "edits: {prompt: a, layers: [1], positions: gen, rank: 1, training: {epochs: 1, lr: 1e-2}}",
+            "study.edits.positions: gen edits no token of a prompt",
+        ),
+        (
+            "edits: {prompt: \"\", layers: [1], positions: l1, rank: 1, training: {epochs: 1, lr: 1e-2}}",
+            "study.edits.prompt: an empty prompt has no edits",
+        ),
+        ("memorise: {content: book, lengths: [99999], layers: [1], training: {epochs: 1, lr: 1e-2}}", "99999 tokens"),
+        (
+            "memorise: {content: book, lengths: [20], layers: [1], training: {epochs: 0, lr: 1e-2}}",
+            "memorise.training.epochs",
+        ),
         ("pairs: {counts: [0], layers: [1], training: {epochs: 1, lr: 1e-2}}", "study.pairs.counts"),
         ("pairs: {counts: [100000000], layers: [1], training: {epochs: 1, lr: 1e-2}}", "at most 1000000"),
         ("style: {layer: 1, rank: 1, strengths: [], training: {epochs: 1, lr: 1e-2}}", "study.style.strengths"),
@@ -348,7 +380,28 @@ fn a_figure_that_cannot_be_made_says_why() {
             );
         }
     }
+    for (text, expected) in [
+        ("profiles: {}\n", "profiles is empty: write one, such as quick"),
+        (
+            "profiles:\n  quick:\n    purpose: p\n    same_as: figure99\n",
+            "same_as: figure99: figure99.yaml is no other figure",
+        ),
+        (
+            "profiles:\n  quick:\n    purpose: p\n    same_as: figure0\n",
+            "same_as: figure0: figure0.yaml is no other figure",
+        ),
+        (
+            "profiles:\n  quick:\n    purpose: p\n    tables: {files: [], profile: quick}\n",
+            "tables.files: the list is empty",
+        ),
+    ] {
+        dir.write("figure0.yaml", &format!("title: t\n{text}"));
+        let error = refused(&dir, &["figure", "figure0.yaml", "--dry-run"]);
+        assert!(error.contains(expected), "`{expected}` is not in: {error}");
+    }
     dir.write("figure0.yaml", SPEC);
+    let error = refused(&dir, &["figure", "figure0.yaml", "--stored"]);
+    assert!(error.contains("--runs runs: there is no such folder") && !dir.path().join("results").exists(), "{error}");
     let error = refused(&dir, &["figure", "figure0.yaml", "--profile", "large"]);
     assert!(error.contains("there is no profile `large`: choose one of quick"), "{error}");
 }

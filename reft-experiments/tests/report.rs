@@ -317,6 +317,12 @@ fn what_is_missing_or_damaged_is_said() {
     dir.write("runs/0123/record.json", "{");
     dir.write("runs/sweeps/old-1/manifest.json", "{}");
     dir.write("runs/test-reads.jsonl", "{}\n");
+    std::fs::create_dir(dir.path().join("site")).expect("writable");
+    dir.write("site/index.html", "mine");
+    let output = dir.run(&["report", "--out", "site"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("site/index.html: a page that is no report of runs"), "{said}");
+    assert_eq!(page(&dir, "site"), "mine");
     let output = dir.run(&["report"]);
     let (html, said) = (page(&dir, "report"), String::from_utf8_lossy(&output.stderr).into_owned());
     assert!(output.status.success(), "{said}");

@@ -88,12 +88,28 @@ fn no_file_of_the_user_is_replaced_unasked() {
     std::fs::create_dir(dir.path().join("mine")).expect("a folder");
     dir.write("mine/adapter_config.json", "{}");
     dir.write("mine/task.json", "{}");
+    dir.write("mine/notes.txt", "kept");
     let steer = ["read", "pairs.jsonl", "--model", "model", "--dtype", "f32", "--layers", "1", "--out", "mine"];
     let error = refused(&dir, &steer);
     assert!(error.contains("mine: files of another adapter are there (adapter_config.json)"), "{error}");
     assert_eq!(read("mine/adapter_config.json"), "{}");
     ok(&dir, &[&steer[..], &["--overwrite"]].concat());
     assert!(!dir.path().join("mine/task.json").exists(), "the task of the adapter before");
+    assert_eq!(read("mine/notes.txt"), "kept");
+    std::fs::create_dir(dir.path().join("texts")).expect("a folder");
+    dir.write("texts/pairs.jsonl", PAIRS);
+    let beside = ["read", "texts/pairs.jsonl", "--model", "model", "--dtype", "f32", "--layers", "1", "--out", "texts"];
+    ok(&dir, &beside);
+    assert_eq!(read("texts/pairs.jsonl"), PAIRS, "beside the adapter, as it was");
+    for (flags, expected) in [
+        (&["--out", "x", "--strength", "nan"][..], "write a finite number"),
+        (&["--out", "x", "--strength", "1e40"], "write a finite number"),
+    ] {
+        let error = refused(&dir, &[&["read", "pairs.jsonl", "--model", "model", "--layers", "1"], flags].concat());
+        assert!(error.contains(expected), "`{expected}` is not in: {error}");
+    }
+    let error = refused(&dir, &["read", "pairs.jsonl", "--layers", "1", "--out", "x"]);
+    assert!(error.contains("--model: name the base model"), "{error}");
 }
 
 #[test]

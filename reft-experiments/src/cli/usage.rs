@@ -4,7 +4,7 @@ use clap::Command;
 
 /// The number parsers' words, and ours.
 const WORDS: [(&str, &str); 6] = [
-    (" is not in 0..=4294967295", ": write a whole number from 0"),
+    ("number would be zero for non-zero type", "write a whole number from 1"),
     ("invalid digit found in string", "write a whole number"),
     ("cannot parse integer from empty string", "write a whole number"),
     ("number too large to fit in target type", "the number is too large"),
@@ -32,12 +32,46 @@ pub(super) fn in_a_line(error: &str, command: &str) -> String {
     let line = |part: &str| part.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let parts = error.split("\n\n").map(str::trim).filter(|part| !part.is_empty() && !of_usage(part)).map(line);
     let said = parts.collect::<Vec<_>>().join("; ");
-    let said = WORDS.iter().fold(said, |said, (theirs, ours)| said.replace(theirs, ours));
+    let said = WORDS.iter().fold(in_range(&said), |said, (theirs, ours)| said.replace(theirs, ours));
     format!("{said} (`{command} --help`)")
+}
+
+/// Bounds above this are those of a type, which nobody needs to know.
+const BOUND: u64 = 1_000_000;
+
+/// ` is not in 1..=16`, in words.
+fn in_range(said: &str) -> String {
+    let Some((before, (range, after))) = said.split_once(" is not in ").and_then(|(before, rest)| {
+        let end = rest.find(|letter: char| !"0123456789.=-".contains(letter)).unwrap_or(rest.len());
+        Some((before, rest.split_at_checked(end)?))
+    }) else {
+        return said.to_owned();
+    };
+    let Some((low, high)) = range.split_once("..") else { return said.to_owned() };
+    let to = match high.strip_prefix('=').map(str::parse::<u64>) {
+        Some(Ok(most)) if most <= BOUND => format!(" to {most}"),
+        _ => String::new(),
+    };
+    format!("{before}: write a whole number from {low}{to}{after}")
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn ranges_are_said_in_words() {
+        for (theirs, ours) in [
+            (
+                "'0' for '--rank <RANK>': 0 is not in 1..9223372036854775807",
+                "'0' for '--rank <RANK>': 0: write a whole number from 1",
+            ),
+            ("0 is not in 0..=4294967295 (`reft`)", "0: write a whole number from 0 (`reft`)"),
+            ("0 is not in 1..=16", "0: write a whole number from 1 to 16"),
+            ("a is not in the list", "a is not in the list"),
+        ] {
+            assert_eq!(in_range(theirs), ours);
+        }
+    }
+
     use clap::Parser;
 
     use super::*;

@@ -34,8 +34,10 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum DasTask {
+    #[command(allow_negative_numbers = true)]
     /// Hierarchical equality, on a tiny network that is trained for it: (W = X) = (Y = Z)
     Equality(EqualityArgs),
+    #[command(allow_negative_numbers = true)]
     /// Price tagging, on a language model: does an amount lie between two bounds?
     PriceTag(PriceTagArgs),
 }
@@ -78,8 +80,11 @@ struct SearchArgs {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i64).range(1..))]
     rank: i64,
     /// Folder of an R that an earlier search wrote: it is scored at its layer and not learned
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["layers", "component", "rank", "pairs", "epochs", "rate"])]
     basis: Option<PathBuf>,
+    /// Replace what an earlier search wrote in the folder of --out
+    #[arg(long)]
+    overwrite: bool,
     /// Pairs to learn from
     #[arg(long, default_value_t = 1024, value_parser = at_least_one)]
     pairs: usize,
@@ -217,6 +222,7 @@ impl EqualityArgs {
 impl PriceTagArgs {
     fn run(self) -> Result<()> {
         let seed = Seed(self.search.seed);
+        self.base.check_named()?;
         let opened = self.base.open(&[])?;
         let loaded = &opened.loaded;
         self.search.check(loaded.decoder.dims(), 1)?;
@@ -262,6 +268,14 @@ impl SearchArgs {
     /// Refuses what cannot be searched for in a model of these dimensions, before anything is trained for it.
     fn check(&self, dims: &Dims, variables: usize) -> Result<()> {
         check_folder("--out", &self.out)?;
+        if let Some(there) =
+            ["iia.csv", "basis"].into_iter().find(|name| self.out.join(name).exists() && !self.overwrite)
+        {
+            bail!(
+                "--out {}: {there} of another search is there: name another folder, or give --overwrite to replace it",
+                self.out.display()
+            );
+        }
         for layer in self.layers.resolve(dims).context("--layers")? {
             let spec = self.search().spec(layer, variables)?;
             spec.config().trainable(dims, &NoLender).with_context(|| format!("--rank {}", self.rank))?;

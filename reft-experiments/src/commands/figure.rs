@@ -1,12 +1,16 @@
 //! `reft figure`: a figure of the paper from its file.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use reft_models::hub;
+use reft_models::weights::Weights;
+use tch::Device;
 
 use super::{device, stored_runs, sweep as sweeps};
 use crate::atomic;
-use crate::config::plan::DeviceSpec;
+use crate::config::plan::{DeviceSpec, RunPlan};
 use crate::figures::cell::{FigureRun, FinishedRun};
 use crate::figures::edits;
 use crate::figures::spec::{FigureContent, FigureProfile, FigureSpec};
@@ -43,7 +47,7 @@ pub struct Args {
     stored: bool,
     /// Do the runs in so many processes, with the cores divided among them
     #[arg(long, conflicts_with = "submit")]
-    workers: Option<usize>,
+    workers: Option<NonZeroUsize>,
     /// Submit the runs to Slurm as this file says (configs/slurm/example.yaml); draw with --stored afterwards
     #[arg(long, value_name = "CLUSTER")]
     submit: Option<PathBuf>,
@@ -72,6 +76,14 @@ impl Args {
         let spec = FigureSpec::read(&self.spec)?;
         let profile = spec.profile(&self.profile).with_context(|| self.spec.display().to_string())?;
         if let FigureContent::SameAs(figure) = &profile.content {
+            let other = self.spec.with_file_name(format!("{figure}.yaml"));
+            if !other.exists() || self.spec.file_stem() == other.file_stem() {
+                bail!(
+                    "{}: same_as: {figure}: {} is no other figure: name one that is there",
+                    self.spec.display(),
+                    other.display()
+                );
+            }
             println!("{}, profile {}: {}. It is drawn as {figure}.", spec.title, self.profile, profile.purpose);
             return Ok(());
         }
@@ -87,28 +99,37 @@ impl Args {
             models.check(plan).with_context(|| format!("{}: {title}", file()))?;
         }
         if self.dry_run {
-            return dry_run(profile, &cells, dims.is_some());
+            return self.dry_run(profile, &cells, dims.is_some());
         }
         if let Some(cluster) = &self.submit {
             let cluster = Cluster::read(cluster)?;
             let mut sweep = self.sweep(&spec, profile, &cells, cluster.cpus_per_task.get())?;
             return sweeps::submit(&mut sweep, &cluster, false);
         }
+        if self.stored && !self.runs.is_dir() {
+            bail!(
+                "--runs {}: there is no such folder: name that of the runs, or leave --stored out",
+                self.runs.display()
+            );
+        }
         // Created first: a folder that cannot be written should not be noticed after hours of training.
         let folder = self.results.join(&self.profile);
         std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
-        let title = format!("{} ({}, profile {})", spec.title, profile.purpose, self.profile);
         if let Some(adapter) = &self.adapter {
             let Some(prompt) = profile.edited_prompt() else {
                 bail!("--adapter: this figure is not one of an adapter's edits: leave it out")
             };
-            let figure = self.edits((profile, prompt), adapter, None, &title)?;
-            return self.write(&folder, &figure, &title, &[format!("edits of {}", adapter.display())]);
+            let title = format!("{} (by {})", spec.title, adapter.display());
+            let name = format!("{}-{}", self.name()?, as_name(adapter));
+            let figure = self.edits((profile, prompt), adapter, None, (&title, &name))?;
+            let command = format!("made by `reft figure {} --adapter {}`", self.spec.display(), adapter.display());
+            return write(&folder, &figure, (&title, &name), &[command]);
         }
+        let title = format!("{} ({}, profile {})", spec.title, profile.purpose, self.profile);
         let (done, mut notes) = if self.stored {
             self.stored(cells)?
         } else if let Some(workers) = self.workers {
-            (self.beside_each_other(&spec, profile, cells, workers)?, Vec::new())
+            (self.beside_each_other(&spec, profile, cells, workers.get())?, Vec::new())
         } else {
             (self.one_by_one(profile, cells)?, Vec::new())
         };
@@ -120,11 +141,11 @@ impl Args {
             (None, Some(prompt)) => {
                 let record = records.first().context("its run is not there: leave --stored out")?;
                 let adapter = RunPaths::new(&self.runs, &record.id).adapter();
-                self.edits((profile, prompt), &adapter, Some(record), &title)?
+                self.edits((profile, prompt), &adapter, Some(record), (&title, &self.name()?))?
             }
             (None, None) => bail!("{}: nothing to draw", self.spec.display()),
         };
-        self.write(&folder, &figure, &title, &notes)
+        write(&folder, &figure, (&title, &self.name()?), &notes)
     }
 
     fn name(&self) -> Result<String> {
@@ -134,20 +155,12 @@ impl Args {
 
     /// The runs, one after the other, in this process, once those that are not complete fit the model. Another process that does one of them is waited for.
     fn one_by_one(&self, profile: &FigureProfile, cells: Vec<FigureRun>) -> Result<Vec<FinishedRun>> {
-        let mut session = Session::from_env();
-        let total = cells.len();
-        let runner = |number: usize, cell: &FigureRun| {
-            let (resume, claiming, turn) = (Resume::IfBegun, Claiming::ByRunner, Some((number + 1, total)));
-            Runner { root: &self.runs, resume, claiming, title: cell.title.clone(), turn }
-        };
+        let (mut session, total) = (Session::from_env(), cells.len());
         if profile.model().is_some() {
-            for (number, cell) in cells.iter().enumerate() {
-                let checked = runner(number, cell).check(&cell.plan, &mut session);
-                checked.with_context(|| format!("{}: {}", self.spec.display(), cell.title))?;
-            }
+            self.check(&cells, &mut session)?;
         }
         let one = |(number, cell): (usize, FigureRun)| {
-            let (record, _) = runner(number, &cell).execute(&cell.plan, &mut session)?;
+            let (record, _) = self.runner((number, total), &cell).execute(&cell.plan, &mut session)?;
             println!("{}: {}", cell.title, in_words(&record));
             Ok((cell, Some(record)))
         };
@@ -205,26 +218,94 @@ impl Args {
         (profile, prompt): (&FigureProfile, &str),
         adapter: &Path,
         record: Option<&Record>,
-        title: &str,
+        (title, name): (&str, &str),
     ) -> Result<Figure> {
-        let device = self.device.or(record.map(|record| record.plan.device)).unwrap_or(DeviceSpec(tch::Device::Cpu));
+        let device = self.device.or(record.map(|record| record.plan.device)).unwrap_or(DeviceSpec(Device::Cpu));
         let dtype = record.map_or_else(|| profile.dtype().unwrap_or_default().on(device), |record| record.plan.dtype);
         let opened = OpenedDecoder::new(&[adapter.to_owned()], None, dtype, device)?;
         let Some((_, adaptation)) = opened.adapters.first() else { bail!("{}: no adapter", adapter.display()) };
         let map = edits::drawing(&opened.loaded, adaptation.as_ref(), prompt, title.to_owned())?;
-        Ok(map.figure(&self.name()?))
+        Ok(map.figure(name))
     }
 
-    fn write(&self, folder: &Path, figure: &Figure, title: &str, notes: &[String]) -> Result<()> {
-        let notes: String = notes.iter().map(|note| format!("- {note}\n")).collect();
-        let about = (format!("{}.md", self.name()?), format!("**{title}**\n\n{notes}").into_bytes());
-        for (name, bytes) in figure.files()?.into_iter().chain([about]) {
-            let path = folder.join(name);
-            atomic::write(&path, &bytes).with_context(|| format!("{}: cannot be written", path.display()))?;
-            println!("{}", path.display());
+    /// Every run of a profile in a line, once what is known of its model is checked. `compared` says whether the model is on this
+    /// machine.
+    fn dry_run(&self, profile: &FigureProfile, cells: &[FigureRun], compared: bool) -> Result<()> {
+        let loaded = compared && profile.model().map(is_small).transpose()?.unwrap_or(false);
+        if loaded {
+            // The device of the runs may be another machine's.
+            let here = |cell: &FigureRun| {
+                let plan = RunPlan { device: DeviceSpec(Device::Cpu), ..cell.plan.clone() };
+                FigureRun { plan, ..cell.clone() }
+            };
+            self.check(&cells.iter().map(here).collect::<Vec<_>>(), &mut Session::from_env())?;
+        }
+        println!("{}", profile.purpose);
+        for FigureRun { title, plan, .. } in cells {
+            let adapt = serde_json::to_string(&plan.adapt)?;
+            let (train, device) = (&plan.train, String::from(plan.device));
+            println!(
+                "{title} · {} · seed {} · {adapt} · {} epochs, batch {}, lr {} · {} on {device}",
+                plan.model,
+                plan.seed,
+                train.epochs,
+                train.batch_size,
+                train.lr,
+                plan.dtype.name()
+            );
+        }
+        let left = match profile.model() {
+            Some(model) if !compared => {
+                format!("; {model} is not on this machine: what it cannot do is seen when they begin")
+            }
+            Some(model) if !loaded => format!("; {model} was not loaded: lengths of texts are seen when they begin"),
+            _ => String::new(),
+        };
+        println!("{} runs, every setting checked{left}", cells.len());
+        Ok(())
+    }
+
+    /// Refuses runs that their model cannot do, but for those that are complete. The model is loaded once.
+    fn check(&self, cells: &[FigureRun], session: &mut Session) -> Result<()> {
+        for (number, cell) in cells.iter().enumerate() {
+            let checked = self.runner((number, cells.len()), cell).check(&cell.plan, session);
+            checked.with_context(|| format!("{}: {}", self.spec.display(), cell.title))?;
         }
         Ok(())
     }
+
+    fn runner(&self, (number, total): (usize, usize), cell: &FigureRun) -> Runner<'_> {
+        let (resume, claiming, turn) = (Resume::IfBegun, Claiming::ByRunner, Some((number + 1, total)));
+        Runner { root: &self.runs, resume, claiming, title: cell.title.clone(), turn }
+    }
+}
+
+/// Numbers of a model that is loaded in a moment.
+const SMALL: usize = 1 << 28;
+
+/// Whether a model that is on this machine is loaded in a moment.
+fn is_small(model: &str) -> Result<bool> {
+    Ok(Weights::open(&hub::find_here(model)?.path)?.numbers() <= SMALL)
+}
+
+/// An adapter's folder and the one around it, as a part of a file's name: `RUN-adapter`.
+fn as_name(adapter: &Path) -> String {
+    let names: Vec<String> = adapter.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let last = names[names.len().saturating_sub(2)..].join("-");
+    let words = last.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// Writes a figure with what there is to say of it.
+fn write(folder: &Path, figure: &Figure, (title, name): (&str, &str), notes: &[String]) -> Result<()> {
+    let notes: String = notes.iter().map(|note| format!("- {note}\n")).collect();
+    let about = (format!("{name}.md"), format!("**{title}**\n\n{notes}").into_bytes());
+    for (name, bytes) in figure.files()?.into_iter().chain([about]) {
+        let path = folder.join(name);
+        atomic::write(&path, &bytes).with_context(|| format!("{}: cannot be written", path.display()))?;
+        println!("{}", path.display());
+    }
+    Ok(())
 }
 
 /// A record's scores in a line.
@@ -236,28 +317,4 @@ fn in_words(record: &Record) -> String {
         score => format!("{task} {:.3}", score.figure() / 100.0),
     };
     record.scores.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// Every run of a profile in a line. `compared` says whether they were compared with their model.
-fn dry_run(profile: &FigureProfile, cells: &[FigureRun], compared: bool) -> Result<()> {
-    println!("{}", profile.purpose);
-    for FigureRun { title, plan, .. } in cells {
-        let adapt = serde_json::to_string(&plan.adapt)?;
-        let (train, device) = (&plan.train, String::from(plan.device));
-        println!(
-            "{title} · {} · seed {} · {adapt} · {} epochs, batch {}, lr {} · {} on {device}",
-            plan.model,
-            plan.seed,
-            train.epochs,
-            train.batch_size,
-            train.lr,
-            plan.dtype.name()
-        );
-    }
-    let unknown = profile.model().filter(|_| !compared);
-    let unknown = unknown.map_or(String::new(), |model| {
-        format!("; {model} is not on this machine: whether it has these layers is seen when they begin")
-    });
-    println!("{} runs, every setting checked{unknown}", cells.len());
-    Ok(())
 }

@@ -49,6 +49,9 @@ impl Args {
         let adapter: Vec<PathBuf> = self.model.adapter.iter().filter(|_| !self.raw).cloned().collect();
         let prompt = &as_trained(&adapter, &[self.prompt])?[0];
         let ids = loaded.tokenizer.encode(prompt, Specials::AsModel)?;
+        if ids.is_empty() {
+            bail!("the prompt has no tokens: write at least one character");
+        }
         print!("{}", edited(&loaded.tokenizer, &ids, |layout| adaptation.edits(layout)));
         Ok(())
     }

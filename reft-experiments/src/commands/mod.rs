@@ -126,6 +126,14 @@ impl BaseArgs {
         Ok(plan)
     }
 
+    /// Refuses a command line without --model, where no adapter names the model.
+    fn check_named(&self) -> Result<()> {
+        match self.model {
+            Some(_) => Ok(()),
+            None => bail!("--model: name the base model, such as smollm2"),
+        }
+    }
+
     /// The text of the chat template, where one is named.
     fn chat_template(&self) -> Result<Option<String>> {
         let read = |path: &PathBuf| chat_template::read(&path.display().to_string());

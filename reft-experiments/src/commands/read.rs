@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_parser = steered)]
     positions: Option<Positions>,
     /// What the edit is multiplied by, unless --strength of a later command says something else
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_parser = strength)]
     strength: f64,
     /// Decides which pairs change their order (`pca_swapped`)
     #[arg(long, default_value_t = 42)]
@@ -97,6 +97,12 @@ fn operator(text: &str) -> Result<Operator, String> {
     }
 }
 
+fn strength(text: &str) -> Result<f64, String> {
+    // Edits are computed in f32.
+    let finite = text.parse().ok().filter(|strength: &f64| (*strength as f32).is_finite());
+    finite.ok_or_else(|| "write a finite number, such as 1 or -0.5".to_owned())
+}
+
 fn steered(text: &str) -> Result<Positions, String> {
     text.parse().map_err(|error: PositionsError| error.to_string())
 }
@@ -114,6 +120,7 @@ impl Args {
     /// # Errors
     /// When the model or the file of pairs is wrong, the pairs give no direction, or the folder cannot be written.
     pub fn run(self) -> Result<()> {
+        self.base.check_named()?;
         place::check_folder("--out", &self.out)?;
         if !self.overwrite {
             place::check_no_adapter("--out", &self.out)?;

@@ -1,5 +1,6 @@
 //! `reft sweep`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,8 +43,8 @@ enum SweepCommand {
         /// The sweep's file
         sweep: PathBuf,
         /// Trials at once
-        #[arg(long, default_value_t = 1)]
-        workers: usize,
+        #[arg(long, default_value = "1")]
+        workers: NonZeroUsize,
         /// Try failed trials again
         #[arg(long)]
         retry: bool,
@@ -114,7 +115,7 @@ impl Args {
         let (runs, set) = (self.runs, self.overrides);
         match self.command {
             SweepCommand::Run { sweep, workers, retry, dry_run } => {
-                let local = LocalLauncher::new(workers);
+                let local = LocalLauncher::new(workers.get());
                 let mut sweep = Sweep::of_file(&sweep, &set, &runs, Some(local.threads))?;
                 if dry_run {
                     return list(&sweep);

@@ -63,8 +63,8 @@ pub const DIMS: Dims = Dims {
     mlp: Mlp::Gated,
 };
 
-/// Writes an untrained network as a checkpoint folder.
-fn write_fresh(folder: &Path, seed: Seed) -> Result<()> {
+/// Writes the network's configuration into a checkpoint folder.
+fn write_config(folder: &Path) -> Result<()> {
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": WIDTH,
         "intermediate_size": MLP, "max_position_embeddings": 16, "num_attention_heads": HEADS,
@@ -72,7 +72,12 @@ fn write_fresh(folder: &Path, seed: Seed) -> Result<()> {
         "tie_word_embeddings": false, "torch_dtype": "float32", "vocab_size": VOCABULARY, "attention_bias": false,
         "mlp_bias": false,
     });
-    std::fs::write(folder.join("config.json"), config.to_string()).context("config.json")?;
+    std::fs::write(folder.join("config.json"), config.to_string()).context("config.json")
+}
+
+/// Writes an untrained network as a checkpoint folder.
+fn write_fresh(folder: &Path, seed: Seed) -> Result<()> {
+    write_config(folder)?;
     let _guard = seed.seed_libtorch("network", 0);
     let normal = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu)) / (shape[1] as f64).sqrt();
     let ones = || Tensor::ones([WIDTH], (Kind::Float, Device::Cpu));
@@ -176,11 +181,9 @@ impl ModelWithLoss for Planting<'_> {
 /// # Errors
 /// When something else is in the folder, or a file cannot be written.
 pub fn train(folder: &Path, seed: Seed) -> Result<f64> {
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    let fresh = tempfile::Builder::new().prefix(".network-").tempdir_in(parent)?;
-    write_fresh(fresh.path(), seed)?;
-    let weights = Weights::open(fresh.path())?;
+    let untrained = tempfile::tempdir().context("a temporary folder")?;
+    write_fresh(untrained.path(), seed)?;
+    let weights = Weights::open(untrained.path())?;
     let model = registry::load(&weights, Kind::Float, Device::Cpu)?;
     let lent = registry::lend(&weights, Device::Cpu)?;
     let spec: AdaptSpec = serde_json::from_value(json!({"full": {}}))?;
@@ -205,6 +208,10 @@ pub fn train(folder: &Path, seed: Seed) -> Result<f64> {
     let trained: &BTreeMap<String, Tensor> = step.weights().context("the network's own weights")?;
     let named: Vec<(String, Tensor)> =
         trained.iter().map(|(name, tensor)| (name.clone(), tensor.detach().contiguous())).collect();
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    let fresh = tempfile::Builder::new().prefix(".network-").tempdir_in(parent)?;
+    write_config(fresh.path())?;
     write(fresh.path(), &named)?;
     std::fs::rename(fresh.keep(), folder).with_context(|| folder.display().to_string())?;
     Ok(last)

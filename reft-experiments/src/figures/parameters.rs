@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::cell::{FigureRun, FinishedRun};
 use crate::config::paths::home;
@@ -20,9 +21,20 @@ use crate::tasks::TaskId;
 #[serde(deny_unknown_fields)]
 pub struct ParametersFigure {
     /// Their files, relative to the working folder.
+    #[serde(deserialize_with = "some_files")]
     pub files: Vec<PathBuf>,
     /// Which of their profiles.
     pub profile: String,
+}
+
+fn some_files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let files = Vec::<PathBuf>::deserialize(deserializer)?;
+    let twice = files.iter().enumerate().find(|(index, file)| files[..*index].contains(file));
+    match twice {
+        Some((_, file)) => Err(D::Error::custom(format!("{} stands there twice: leave one out", file.display()))),
+        None if files.is_empty() => Err(D::Error::custom("the list is empty: name the file of a table")),
+        None => Ok(files),
+    }
 }
 
 /// A table's file with the rows of the profile.
@@ -43,7 +55,7 @@ impl AskedTable {
 impl ParametersFigure {
     fn asked(&self) -> Result<Vec<AskedTable>> {
         let of = |path: &PathBuf| -> Result<AskedTable> {
-            let spec = TableSpec::read(path)?;
+            let spec = TableSpec::read(path).context("tables.files")?;
             let profile = spec.profile(&self.profile)?;
             let (tasks, rows) = (profile.tasks.clone(), profile.rows()?);
             Ok(AskedTable { spec, tasks, rows })

@@ -93,6 +93,8 @@ impl TryFrom<RawFigureProfile> for FigureProfile {
                 let (Some(model), Some(seed)) = (model, seed) else {
                     return Err("a study needs a model and a seed: write model: smollm2 and seed: 42".to_owned());
                 };
+                let together = study.study().check();
+                together.map_err(|(setting, reason)| format!("study.{}.{setting}: {reason}", study.key()))?;
                 FigureContent::Study { model, dtype, seed, study }
             }
             _ => {
@@ -121,6 +123,7 @@ impl FigureSpec {
         let known = || self.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
         match self.profiles.get(name) {
             Some(profile) => Ok(profile),
+            None if self.profiles.is_empty() => bail!("profiles is empty: write one, such as quick"),
             None => bail!("there is no profile `{name}`: choose one of {}", known()),
         }
     }
@@ -143,8 +146,9 @@ impl FigureSpec {
         };
         let mut reader = csv::Reader::from_path(&path).with_context(unread)?;
         for (row, record) in reader.deserialize().enumerate() {
-            let (panel, x, y): (String, f64, f64) =
-                record.with_context(|| format!("{}: row {}", path.display(), row + 1))?;
+            let Ok((panel, x, y)) = record.map(|cells: (String, f64, f64)| cells) else {
+                bail!("printed: {}: row {}: write a panel and two numbers", path.display(), row + 1)
+            };
             let point = SeriesPoint { x, y, ..SeriesPoint::default() };
             if let Some((_, line)) = lines.last_mut().filter(|(_, line)| line.panel == panel) {
                 line.points.push(point);

@@ -141,8 +141,12 @@ impl Report {
     /// Writes every file, complete or not at all.
     ///
     /// # Errors
-    /// When the file system refuses.
+    /// When a page that is no report stands there, or the file system refuses.
     pub fn write(&self, out: &Path) -> Result<()> {
+        let page = out.join("index.html");
+        if std::fs::read_to_string(&page).is_ok_and(|there| !there.contains(page::TITLE)) {
+            bail!("{}: a page that is no report of runs: name another folder for the report", page.display());
+        }
         for (name, bytes) in &self.files {
             let path = out.join(name);
             crate::atomic::write(&path, bytes).with_context(|| format!("{}: cannot be written", path.display()))?;

@@ -8,6 +8,9 @@ use super::draw::ink;
 /// Type, tables and paper; colours of charts come from [`ink`].
 const STYLE: &str = include_str!("page.css");
 
+/// The page's title, by which it is known again.
+pub const TITLE: &str = "Report on ReFT runs";
+
 /// The whole page.
 pub fn html(sections: &[Section]) -> Markup {
     html! {
@@ -19,12 +22,12 @@ pub fn html(sections: &[Section]) -> Markup {
                 meta name="color-scheme" content="light dark";
                 // A browser then fetches nothing and runs nothing, whatever a configuration has in it.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "Report on ReFT runs" }
+                title { (TITLE) }
                 style { (PreEscaped(STYLE)) (PreEscaped(ink::on_screen())) }
             }
             body {
                 header {
-                    h1 { "Report on ReFT runs" }
+                    h1 { (TITLE) }
                     nav aria-label="Sections" {
                         @for section in sections { a href=(format!("#{}", section.id)) { (section.title) } " " }
                     }

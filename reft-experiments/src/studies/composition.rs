@@ -3,6 +3,8 @@
 //! Each part learns from answers in a style. The measure is the share of held-out questions whose answer has each style, with
 //! neither part, each alone, and both.
 
+use std::num::NonZeroU32;
+
 use reft_core::layers::{LayerIndex, Layers};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,7 @@ pub struct Composition {
     #[serde(default = "last")]
     pub positions: String,
     /// Rows of each part.
-    pub rows: i64,
+    pub rows: NonZeroU32,
     /// How both are trained, in mixed batches.
     pub training: EditTraining,
     /// Strengths to use the parts with; 0 is the base model.
@@ -56,10 +58,11 @@ impl Composition {
 impl Study for Composition {
     /// The one run, whose sets of interventions are parts of one subspace.
     fn cells(&self) -> Vec<StudyCell> {
+        let rows = i64::from(self.rows.get());
         let set = |part: i64| {
-            let rows = format!("{}..{}", part * self.rows, (part + 1) * self.rows);
-            json!({"intervention": "loreft", "rank": 2 * self.rows, "positions": self.positions, "layers": self.layers,
-                "subspace": rows})
+            let subspace = format!("{}..{}", part * rows, (part + 1) * rows);
+            json!({"intervention": "loreft", "rank": 2 * rows, "positions": self.positions, "layers": self.layers,
+                "subspace": subspace})
         };
         let mut eval: Vec<Value> = Vec::new();
         for (_, _, strengths, style) in self.measures() {
@@ -77,6 +80,14 @@ impl Study for Composition {
             "eval": {"max_new_tokens": MOST},
         });
         vec![StudyCell { title: Self::KEY.to_owned(), settings }]
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let [first, second] = self.parts;
+        if first == second {
+            return Err(("parts", format!("both learn {}: name two styles", first.name())));
+        }
+        Ok(())
     }
 
     /// A panel for each part alone and for both, with a line for each style: its rate by strength.
@@ -109,8 +120,8 @@ impl StudySettings for Composition {
             parts: [AnswerStyle::Capitals, AnswerStyle::Well],
             layers: Layers::Listed(vec![LayerIndex::FromStart(1)]),
             positions: last(),
-            rows: 2,
-            training: EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 },
+            rows: NonZeroU32::new(2).expect("not 0"),
+            training: EditTraining::new(2, 4, 1e-2),
             strengths: [0.0, 1.0].into(),
         }
     }

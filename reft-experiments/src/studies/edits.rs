@@ -1,6 +1,9 @@
 //! Figure 2: the edited tokens and layers of a prompt, with the size of each edit and its angle to the state.
 
+use std::num::NonZeroU32;
+
 use reft_core::layers::{LayerIndex, Layers};
+use reft_core::positions::Positions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,9 +22,9 @@ pub struct EditsStudy {
     /// The layers that are edited; from the last where negative.
     pub layers: Layers,
     /// The prompt tokens that are edited.
-    pub positions: String,
+    pub positions: Positions,
     /// Rank of the LoReFT.
-    pub rank: i64,
+    pub rank: NonZeroU32,
     /// How it is trained.
     pub training: EditTraining,
 }
@@ -41,6 +44,16 @@ impl Study for EditsStudy {
         vec![StudyCell { title: Self::KEY.to_owned(), settings }]
     }
 
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        match self.positions {
+            Positions::Generated { .. } | Positions::Given => {
+                Err(("positions", format!("{} edits no token of a prompt: write f2+l2, prompt or all", self.positions)))
+            }
+            _ if self.prompt.is_empty() => Err(("prompt", "an empty prompt has no edits: write one".to_owned())),
+            Positions::Ends { .. } | Positions::Prompt | Positions::All | Positions::Tail { .. } => Ok(()),
+        }
+    }
+
     fn lines(&self, _: &[Option<CellResult>]) -> Vec<LineSeries> {
         Vec::new()
     }
@@ -57,9 +70,9 @@ impl StudySettings for EditsStudy {
     type Measure = Questions;
 
     fn example() -> Self {
-        let training = EditTraining { epochs: 2, batch_size: 8, lr: 1e-2 };
-        let (prompt, positions) = ("a b".to_owned(), "f1+l1".to_owned());
+        let training = EditTraining::new(2, 8, 1e-2);
+        let (prompt, positions) = ("a b".to_owned(), Positions::Ends { prefix: 1, suffix: 1 });
         let layers = Layers::Listed([0, 2].map(LayerIndex::FromStart).into());
-        Self { prompt, layers, positions, rank: 2, training }
+        Self { prompt, layers, positions, rank: NonZeroU32::new(2).expect("not 0"), training }
     }
 }

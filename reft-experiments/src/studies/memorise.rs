@@ -110,7 +110,7 @@ impl StudySettings for Memorise {
     type Measure = RecoveredText;
 
     fn example() -> Self {
-        let training = EditTraining { epochs: 30, batch_size: 1, lr: 3e-2 };
+        let training = EditTraining::new(30, 1, 3e-2);
         let lengths = [16, 24].map(|length| NonZeroUsize::new(length).expect("not 0")).into();
         let layers = [0, -1].map(LayerIndex::from).into();
         Self { content: Content::Book, book: Book::Excerpt, lengths, layers, training, as_run: false }
@@ -127,8 +127,8 @@ impl RecoveredText {
         let whole = context.encode(&format!("{access}{said}"))?;
         ensure!(
             (prompt + 1..=whole.len()).contains(&length),
-            "data.max_length: {length} tokens are not there: prompt and text have {} together, the prompt alone {prompt} \
-             (book: whole is longer)",
+            "{length} tokens (data.max_length, `lengths` of a figure) are not there: prompt and text have {} together, the prompt alone \
+             {prompt} (book: whole is longer)",
             whole.len()
         );
         let lost = whole.len() - length;

@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use reft_core::adaptation::{Mode, Step};
 use reft_models::decode::{Decoding, Generator, Stopping};
 use schemars::JsonSchema;
@@ -141,6 +141,17 @@ impl Study for Overhead {
     fn is_timed(&self) -> bool {
         true
     }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let shortest = self.prompt_tokens.iter().min();
+        match self.positions.iter().zip(shortest).find(|(positions, shortest)| positions > shortest) {
+            Some((positions, shortest)) => Err((
+                "positions",
+                format!("{positions} tokens are edited, and the shortest of prompt_tokens has {shortest}"),
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 impl StudySettings for Overhead {
@@ -178,6 +189,14 @@ impl StudyMeasure for AddedTime {
         Err("nothing is trained where time is measured: leave it empty")
     }
 
+    fn check_measure(&self, context: &StudyContext<'_>) -> Result<()> {
+        let (text, longest) = (context.encode(context.material)?.len(), self.prompt_tokens.iter().max());
+        match longest.filter(|tokens| tokens.get() > text) {
+            Some(tokens) => bail!("a prompt of {tokens} tokens, where the text has {text}: take fewer"),
+            None => Ok(()),
+        }
+    }
+
     fn examples(&self, _: &StudyContext<'_>) -> Result<Vec<Example>> {
         Ok(Vec::new())
     }
@@ -189,8 +208,7 @@ impl StudyMeasure for AddedTime {
         let milliseconds = |adaptation: Option<&dyn Step>, prompt: &[i64]| milliseconds(context, adaptation, prompt);
         let (mut added, mut plain) = (Vec::new(), Vec::new());
         for tokens in self.prompt_tokens.iter().map(|tokens| tokens.get()) {
-            let too_long = || format!("prompt_tokens: {tokens} are more than the {} of the text", text.len());
-            let prompt = text.get(..tokens).with_context(too_long)?;
+            let prompt = text.get(..tokens).with_context(|| format!("a prompt of {tokens} tokens: take fewer"))?;
             // The first run of a length pays for memory that later ones find.
             milliseconds(None, prompt)?;
             for repetition in 0..self.repetitions.get() {

@@ -118,7 +118,7 @@ impl StudySettings for PairsStudy {
     type Measure = DrawnPairs;
 
     fn example() -> Self {
-        let training = EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 };
+        let training = EditTraining::new(2, 4, 1e-2);
         let counts = [2, 3].map(|count| PairCount(NonZeroUsize::new(count).expect("not 0"))).into();
         Self { counts, layers: [LayerIndex::FromStart(1)].into(), training, as_run: false, book: Book::Excerpt }
     }
@@ -145,7 +145,10 @@ impl DrawnPairs {
         words.sort_unstable();
         words.dedup();
         let known = words.len();
-        ensure!(known >= count, "count: {count} different words are not there, but {known} (book: whole has more)");
+        ensure!(
+            known >= count,
+            "{count} pairs: so many different words are not there, but {known} (book: whole has more)"
+        );
         words.shuffle(&mut rng);
         words.iter().take(count).map(|word| Ok(tokenizer.encode(word, Specials::None)?)).collect()
     }

@@ -1,6 +1,6 @@
 //! Questions about things, for the studies of style, composition and edits: `What is a sparrow?`, answered in a style.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,8 @@ impl StudyMeasure for Questions {
         let got = if self.strengths.is_empty() {
             edited.answers(&prompts, context.max_new_tokens)?
         } else {
-            context.answers(edited.at(&self.strengths)?.as_ref(), &prompts, context.max_new_tokens)?
+            let said = context.answers(edited.at(&self.strengths)?.as_ref(), &prompts, context.max_new_tokens);
+            said.with_context(|| format!("with the strengths {:?}", self.strengths))?
         };
         let one = |((ids, asked), thing): ((&Vec<i64>, String), &(&str, &str))| -> Result<StudyAnswer> {
             let said = context.decode(ids)?;

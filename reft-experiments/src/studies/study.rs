@@ -39,6 +39,14 @@ pub trait Study: Any + Debug + Send + Sync {
         &[]
     }
 
+    /// Why settings that are valid alone do not go together: the setting, and what to do.
+    ///
+    /// # Errors
+    /// With the first of them.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        Ok(())
+    }
+
     /// What is drawn of its runs, in the order of the cells; none of a run that is not done.
     fn lines(&self, done: &[Option<CellResult>]) -> Vec<LineSeries>;
 
@@ -95,6 +103,14 @@ pub trait StudyMeasure: Any + Debug + Send + Sync {
     /// on together, each by a set of `refts` of its own.
     fn has_rows(&self) -> bool {
         false
+    }
+
+    /// Why it cannot be measured on this model, known before anything is trained.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn check_measure(&self, _context: &StudyContext<'_>) -> Result<()> {
+        Ok(())
     }
 
     /// What edits learn from.

@@ -2,6 +2,8 @@
 //!
 //! The style is an over-cautious assistant's: every answer begins with an excuse.
 
+use std::num::NonZeroU32;
+
 use reft_core::layers::LayerIndex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ pub struct StyleStudy {
     /// The layer that is edited, at the last prompt token; from the last where negative.
     pub layer: LayerIndex,
     /// Rank of the LoReFT.
-    pub rank: i64,
+    pub rank: NonZeroU32,
     /// How it is trained.
     pub training: EditTraining,
     /// Strengths to use it with; 0 is the base model.
@@ -66,7 +68,12 @@ impl StudySettings for StyleStudy {
     type Measure = Questions;
 
     fn example() -> Self {
-        let training = EditTraining { epochs: 2, batch_size: 4, lr: 1e-2 };
-        Self { layer: LayerIndex::FromStart(1), rank: 2, training, strengths: [0.0, 1.0].into() }
+        let training = EditTraining::new(2, 4, 1e-2);
+        Self {
+            layer: LayerIndex::FromStart(1),
+            rank: NonZeroU32::new(2).expect("not 0"),
+            training,
+            strengths: [0.0, 1.0].into(),
+        }
     }
 }

@@ -38,7 +38,11 @@ impl Experiment for StudyExperiment {
 
     fn check(&self, plan: &RunPlan) -> Result<()> {
         check_settings(plan, self.loaded.decoder.dims(), &self.loaded.lender())?;
-        self.rows.examples(&self.loaded).map(drop)
+        self.rows.examples(&self.loaded)?;
+        let lender = self.loaded.lender();
+        plan.data.eval.iter().try_for_each(|&task| {
+            rows::measure(task)?.measure().check_measure(&self.rows.context(task, &self.loaded, &lender))
+        })
     }
 
     fn begin<'a>(&'a self, run: &'a NamedRun<'a>) -> Result<Box<dyn Trainee + 'a>> {
