@@ -319,7 +319,11 @@ fn a_figure_that_cannot_be_made_says_why() {
             "layers: [3, -1]",
             "study.memorise.layers: layers 3 and -1 are the same in a model of 4 layers",
         ),
-        ("lengths: [16, 24]", "lengths: [99999]", "99999 tokens (data.max_length, `lengths` of a figure) are not there"),
+        (
+            "lengths: [16, 24]",
+            "lengths: [99999]",
+            "99999 tokens (data.max_length, `lengths` of a figure) are not there",
+        ),
         ("layers: [0, -1]", "layers: [0, 9]", "figure0.yaml: study.memorise.layers: layer 9 does not exist"),
         ("printed.csv", "missing.csv", "figure0.yaml: printed: missing.csv: cannot be read; name a CSV"),
         ("seed: 1", "seeds: 1", "seeds"),
