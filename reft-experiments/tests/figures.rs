@@ -404,8 +404,8 @@ fn a_figure_that_cannot_be_made_says_why() {
         assert!(error.contains(expected), "`{expected}` is not in: {error}");
     }
     dir.write("figure0.yaml", SPEC);
-    let error = refused(&dir, &["figure", "figure0.yaml", "--stored"]);
-    assert!(error.contains("--runs runs: there is no such folder") && !dir.path().join("results").exists(), "{error}");
+    let error = refused(&dir, &["figure", "figure0.yaml", "--stored", "--results", "drawn"]);
+    assert!(error.contains("--runs runs: there is no such folder") && !dir.path().join("drawn").exists(), "{error}");
     let error = refused(&dir, &["figure", "figure0.yaml", "--profile", "large"]);
     assert!(error.contains("there is no profile `large`: choose one of quick"), "{error}");
 }
