@@ -4,6 +4,9 @@
 // zeros to whole vectors), then query rows are handled four at a time, each with exactly the keys it may see. Where there are
 // more threads than tasks would keep busy, they share the query rows of all tasks instead.
 
+// Keys that a step handles together.
+constexpr int64_t KEYS = LANES;
+
 // Hands out memory from its beginning on.
 struct Scratch {
     float* used;
@@ -136,11 +139,38 @@ struct Task {
     bool is_step() const { return s.len == 1; }
 
     // What a step, `place`, `attend_rows` and the backward pass take from a Scratch.
-    int64_t step_floats() const { return (3 + 2 * group) * width + group * columns; }
+    int64_t step_floats() const { return (2 + KEYS + 2 * group) * width + group * columns; }
     int64_t kept_floats() const { return 2 * keys * width + a.width * columns; }
     int64_t rows_floats() const { return ROWS * (columns + 2 * width); }
     int64_t backward_floats() const { return 4 * keys * width + 2 * (a.width + ROWS) * columns + 3 * ROWS * width; }
 };
+
+// scores[g, j] = scale q[g]·x[j] for KEYS keys x [KEYS, width]: each product is summed in lanes and the lanes one after the other, as
+// `dot` does, for all keys at once.
+inline void score_keys(int64_t group, int64_t width, float scale, const float* q, const float* x, float* scores, int64_t ld) {
+    alignas(64) float lanes[KEYS * LANES], turned[KEYS * LANES];
+    for (int64_t g = 0; g < group; g++) {
+        for (int64_t j = 0; j < KEYS; j++) {
+            Vector sum = {};
+            for (int64_t i = 0; i < width; i += LANES) sum += at(q + g * width + i) * at(x + j * width + i);
+            at(lanes + j * LANES) = sum;
+        }
+        transpose(KEYS, LANES, lanes, LANES, turned, KEYS);
+        Vector total = {};
+        for (int64_t lane = 0; lane < LANES; lane++) total += at(turned + lane * KEYS);
+        at(scores + g * ld) = scale * total;
+    }
+}
+
+// o[g] += p[g, j] x[j] for `count` keys x [count, width], in the order of the keys.
+inline void add_values(int64_t count, int64_t group, int64_t width, const float* p, int64_t ld, const float* x, float* o) {
+    for (int64_t i = 0; i < width; i += LANES)
+        for (int64_t g = 0; g < group; g++) {
+            Vector sum = at(o + g * width + i);
+            for (int64_t j = 0; j < count; j++) sum += p[g * ld + j] * at(x + j * width + i);
+            at(o + g * width + i) = sum;
+        }
+}
 
 // The single-token case: each key and value is read once, where it lies, for all query heads of the group.
 template <class T>
@@ -149,7 +179,8 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
     int64_t row = t.s.row, e = a.width, next = a.kv_heads * e;
     // Where there is no cache, `past_row` is any number.
     int64_t from = (t.s.past > 0 || append ? t.s.past_row : 0) * next + t.kv * e;
-    float *own_k = scratch.take(t.width, true), *own_v = scratch.take(t.width, true), *x = scratch.take(t.width, true);
+    float *own_k = scratch.take(t.width, true), *own_v = scratch.take(t.width, true);
+    float* x = scratch.take(KEYS * t.width, true);
     float *q = scratch.take(t.group * t.width, true), *o = scratch.take(t.group * t.width, true);
     float* p = scratch.take(t.group * t.columns, false);
     rotate(e, a.rotary, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + t.key_offset(), own_k);
@@ -161,21 +192,38 @@ void attend_step(Task<T>& t, const T* qkv, T* past_k, T* past_v, bool append, T*
         }
     float scale = a.scale;
     int64_t begin = t.first(0);
+    // Rows of the cache lie apart, which hides from the processor which one comes next.
+    auto load_rows = [&](int64_t count, const T* past, int64_t& slot) {
+        for (int64_t r = 0; r < count; r++, slot = t.next(slot)) {
+            const T* past_row = past + from + slot * next;
+            for (int64_t i = 0; i < e; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(past_row + KEYS * next + i);
+            widen(e, past_row, x + r * t.width);
+        }
+    };
     for (int64_t g = 0; g < t.group; g++) {
         rotate(e, a.rotary, t.cos(row), t.sin(row), 1.0f, qkv + row * t.stride + (t.kv * t.group + g) * e, q + g * t.width);
         p[g * t.columns + t.s.past] = scale * dot(t.width, q + g * t.width, own_k);
     }
-    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past; j++, slot = t.next(slot)) {
-        widen(e, past_k + from + slot * next, x);
-        for (int64_t g = 0; g < t.group; g++) p[g * t.columns + j] = scale * dot(t.width, q + g * t.width, x);
+    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past;) {
+        int64_t count = smaller(KEYS, t.s.past - j);
+        load_rows(count, past_k, slot);
+        if (count == KEYS)
+            score_keys(t.group, t.width, scale, q, x, p + j, t.columns);
+        else
+            for (int64_t g = 0; g < t.group; g++)
+                for (int64_t r = 0; r < count; r++)
+                    p[g * t.columns + j + r] = scale * dot(t.width, q + g * t.width, x + r * t.width);
+        j += count;
     }
     for (int64_t g = 0; g < t.group; g++) {
         softmax(t.keys - begin, p + g * t.columns + begin);
         add_scaled(t.width, p[g * t.columns + t.s.past], own_v, o + g * t.width);
     }
-    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past; j++, slot = t.next(slot)) {
-        widen(e, past_v + from + slot * next, x);
-        for (int64_t g = 0; g < t.group; g++) add_scaled(t.width, p[g * t.columns + j], x, o + g * t.width);
+    for (int64_t j = begin, slot = begin % a.ring; j < t.s.past;) {
+        int64_t count = smaller(KEYS, t.s.past - j);
+        load_rows(count, past_v, slot);
+        add_values(count, t.group, t.width, p + j, t.columns, x, o);
+        j += count;
     }
     for (int64_t g = 0; g < t.group; g++)
         for (int64_t i = 0; i < e; i++) store(y + (row * a.heads + t.kv * t.group + g) * e + i, o[g * t.width + i]);
