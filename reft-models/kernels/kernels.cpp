@@ -63,9 +63,12 @@ struct GeluTanh {
     static float slope(float g) { return twice * (1.0f + 3.0f * cubic * g * g); }
 };
 
+// Numbers from which a second thread pays: an exponential each.
+constexpr int64_t SHARED = 8192;
+
 template <class A, class T>
 void gated(int64_t n, int64_t d, const T* x, T* y) {
-#pragma omp parallel for if (n * d > 32768)
+#pragma omp parallel for if (n * d > SHARED)
     for (int64_t row = 0; row < n; row++) {
         const T* __restrict gate = x + row * 2 * d;
         const T* __restrict up = gate + d;
@@ -80,7 +83,7 @@ void gated(int64_t n, int64_t d, const T* x, T* y) {
 
 template <class A, class T>
 void gated_back(int64_t n, int64_t d, const T* x, const T* dy, T* dx) {
-#pragma omp parallel for if (n * d > 32768)
+#pragma omp parallel for if (n * d > SHARED)
     for (int64_t row = 0; row < n; row++) {
         const T* __restrict gate = x + row * 2 * d;
         const T* __restrict up = gate + d;

@@ -6,6 +6,7 @@
 
 mod beams;
 mod candidate;
+mod greedy;
 pub mod processors;
 mod prompt_lookup;
 mod queue;
@@ -21,6 +22,7 @@ use reft_core::site::LayerId;
 use tch::{Kind, Tensor, no_grad};
 
 use self::candidate::{Candidate, SearchStep};
+use self::greedy::{best_of_rows, finite_rows};
 use self::processors::{LogitsProcessor, processors};
 use self::prompt_lookup::PromptLookup;
 use self::queue::{LaneTokens, Queue, RunningPrompt};
@@ -287,18 +289,9 @@ fn lengths(prompts: &[&[i64]]) -> (usize, usize) {
     (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0))
 }
 
-/// Whether the highest of each row's logits `[R, V]` is a number: one NaN makes it NaN. Masked logits (`-∞`) may stand
-/// among others.
-fn finite_rows(logits: &Tensor) -> Vec<bool> {
-    let highest = logits.amax([-1], false).isfinite();
-    Vec::<bool>::try_from(highest).expect("one value for each row")
-}
-
 /// The most likely next token of every lane, and those after each token of its guess as far as they agree.
 fn most_likely(running: &mut [RunningPrompt], logits: &Tensor) -> Result<Vec<Vec<Candidate>>, DecodeError> {
-    let best = logits.argmax(-1, false).to_kind(Kind::Int64);
-    let best = Vec::<i64>::try_from(best).expect("one id for each row");
-    let finite = finite_rows(logits);
+    let (best, finite) = best_of_rows(logits);
     let mut row = 0;
     let mut proposed = Vec::with_capacity(running.len());
     for one in running {
