@@ -58,17 +58,31 @@ pub fn check_new_file(flag: &str, file: &Path, input: &Path, overwrite: bool) ->
     check_file(flag, file)
 }
 
-/// Files of an adapter: those that a run writes, and peft's.
-const OF_ADAPTER: [&str; 5] =
-    ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin", "head.safetensors", "task.json"];
+/// Files of an adapter, ours and peft's.
+const OF_ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 
-/// Takes the files of an adapter out of a folder: a head, or a task, belongs to no other adapter.
+/// Files that are beside some adapters: a head, or a task, belongs to no other one.
+const BESIDE: [&str; 3] = ["adapter_model.bin", "head.safetensors", "task.json"];
+
+/// Takes the files of an adapter out of a folder that another one is copied into.
 ///
 /// # Errors
 /// When one cannot be deleted.
 pub fn clear_adapter(folder: &Path) -> Result<()> {
-    for name in OF_ADAPTER.map(|name| folder.join(name)).into_iter().filter(|path| path.exists()) {
-        std::fs::remove_file(&name).with_context(|| format!("{}: cannot be replaced", name.display()))?;
+    OF_ADAPTER.into_iter().chain(BESIDE).try_for_each(|name| remove(&folder.join(name)))
+}
+
+/// Takes what was beside another adapter out of a folder that an adapter was written into.
+///
+/// # Errors
+/// When a file cannot be deleted.
+pub fn clear_beside(folder: &Path) -> Result<()> {
+    BESIDE.into_iter().try_for_each(|name| remove(&folder.join(name)))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    if path.exists() {
+        std::fs::remove_file(path).with_context(|| format!("{}: cannot be replaced", path.display()))?;
     }
     Ok(())
 }
@@ -78,7 +92,7 @@ pub fn clear_adapter(folder: &Path) -> Result<()> {
 /// # Errors
 /// With the first of them.
 pub fn check_no_adapter(flag: &str, folder: &Path) -> Result<()> {
-    match OF_ADAPTER.into_iter().find(|name| folder.join(name).exists()) {
+    match OF_ADAPTER.into_iter().chain(BESIDE).find(|name| folder.join(name).exists()) {
         Some(there) => bail!(
             "{flag} {}: files of another adapter are there ({there}): name another folder, or give --overwrite to replace it",
             folder.display()

@@ -151,8 +151,8 @@ impl Args {
         let spec = AdaptSpec::new(spec);
         let adaptation = spec.build(model.dims(), Seed(0), model.options().1)?;
         put(adaptation.as_ref(), &vectors);
-        place::clear_adapter(&self.out)?;
         adapter_file::save(&self.out, &loaded.base, &spec, adaptation.as_ref())?;
+        place::clear_beside(&self.out)?;
         println!("{}: use it with reft generate --adapter {0} --strength C", self.out.display());
         Ok(())
     }
