@@ -339,6 +339,11 @@ fn a_figure_that_cannot_be_made_says_why() {
         assert!(!dir.path().join("results/quick/figure0.csv").exists(), "nothing half-written");
         assert!(!dir.path().join("runs").exists(), "`{expected}` is seen before anything is trained");
     }
+}
+
+#[test]
+fn a_study_that_cannot_be_made_says_why_in_its_dry_run_too() {
+    let dir = Dir::new();
     for (study, expected) in [
         (
             "overhead: {prompt_tokens: [8, 12], new_tokens: 2, repetitions: 1, layer: 0, ranks: [], layers: [], positions: [9]}",
@@ -384,6 +389,12 @@ fn a_figure_that_cannot_be_made_says_why() {
             );
         }
     }
+}
+
+#[test]
+fn a_figure_s_file_names_what_there_is() {
+    let dir = Dir::new();
+    dir.write("printed.csv", "panel,layer,value\n16,0,1.00\n");
     for (text, expected) in [
         ("profiles: {}\n", "profiles is empty: write one, such as quick"),
         (
